@@ -1,0 +1,266 @@
+//! Keys, values and capacities of the maps.
+//!
+//! Every type is `repr(C)`, holds plain integers only, and derives [`IntoBytes`], which refuses
+//! implicit padding at compile time. Addresses and ports are in network byte order, exactly as the
+//! kernel hands them to the hooks, so that the hot path converts nothing.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Version of everything in this file. It is part of the path the maps are pinned under, so that
+/// an agent never adopts maps that it would misread.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Elements of the counter slab, and the bound of a backend identifier. A power of two: the
+/// programs mask with it, which is what lets the verifier accept the access.
+pub const MAX_BACKENDS: u32 = 1 << 18;
+/// Words of the slot slab that rows may start in.
+pub const MAX_SLOTS: u32 = 1 << 19;
+/// Longest row that is scanned whole. Longer rows are sampled.
+pub const MAX_SCAN: u32 = 1024;
+/// Rows are read this many slots at a time and padded to a multiple of it.
+pub const ROW_STEP: u32 = 8;
+/// Words of the slot slab: a row that starts in the last allowed word is still readable whole.
+pub const SLOT_WORDS: usize = (MAX_SLOTS + MAX_SCAN) as usize;
+/// Entries of the map of Services (one per Service port).
+pub const MAX_SERVICES: u32 = 1 << 17;
+/// Entries of the map of frontends.
+pub const MAX_FRONTENDS: u32 = 1 << 18;
+
+/// The backend that pads rows. Its counter stays at [`PAD_ACTIVE`], so it never wins.
+pub const PAD_BACKEND: u32 = 0;
+/// Counter of [`PAD_BACKEND`].
+pub const PAD_ACTIVE: u32 = u32::MAX;
+
+/// IPPROTO_TCP.
+pub const TCP: u8 = 6;
+
+/// Key of the map of IPv4 frontends: what a client passes to `connect()`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FrontendKey4 {
+    /// Address, network byte order.
+    pub addr: u32,
+    /// Port, network byte order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Always 0.
+    pub zero: u8,
+}
+
+/// Value of the maps of frontends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Frontend {
+    /// Index into the map of Services.
+    pub service: u32,
+    /// A [`FrontendKind`]; only the agent reads it.
+    pub kind: u32,
+}
+
+/// Why an address is captured. Stored as [`Frontend::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum FrontendKind {
+    /// An address of `spec.clusterIPs`.
+    ClusterIp = 1,
+    /// A node address with a node port.
+    NodePort = 2,
+    /// An address of `spec.externalIPs`.
+    ExternalIp = 3,
+    /// An address of `status.loadBalancer.ingress`.
+    LoadBalancer = 4,
+}
+
+impl FrontendKind {
+    /// Reads [`Frontend::kind`] back.
+    pub const fn from_raw(raw: u32) -> Option<Self> {
+        match raw {
+            1 => Some(Self::ClusterIp),
+            2 => Some(Self::NodePort),
+            3 => Some(Self::ExternalIp),
+            4 => Some(Self::LoadBalancer),
+            _ => None,
+        }
+    }
+}
+
+/// Value of the map of Services: one Service port.
+///
+/// `row` is replaced by one aligned 8-byte store, so that a program sees either the old set of
+/// backends or the new one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Service {
+    /// A [`Row`], packed.
+    pub row: u64,
+    /// 1 while the entry belongs to a Service.
+    pub in_use: u32,
+    /// Always 0: keeps the size a multiple of 8.
+    pub zero: u32,
+}
+
+/// Where the backends of a Service port stand in the slot slab.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// First slot.
+    pub base: u32,
+    /// Number of backends; 0 means that the Service has no usable endpoint.
+    pub len: u32,
+}
+
+impl Row {
+    /// The word of [`Service::row`].
+    pub const fn pack(self) -> u64 {
+        (self.base as u64) << 32 | self.len as u64
+    }
+
+    /// The inverse of [`Row::pack`].
+    pub const fn unpack(word: u64) -> Self {
+        Self { base: (word >> 32) as u32, len: word as u32 }
+    }
+
+    /// Slots that a row of `len` backends occupies, padding included.
+    pub const fn width(len: u32) -> u32 {
+        len.div_ceil(ROW_STEP) * ROW_STEP
+    }
+}
+
+/// One word of the slot slab: a backend of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Index into the counters and the map of backends.
+    pub backend: u32,
+    /// A random number drawn when the row was written; breaks ties (see [`crate::choice`]).
+    pub salt: u32,
+}
+
+impl Slot {
+    /// What rows are padded with.
+    pub const PAD: Self = Self { backend: PAD_BACKEND, salt: 0 };
+
+    /// The word in the slab.
+    #[inline(always)]
+    pub const fn pack(self) -> u64 {
+        (self.backend as u64) << 32 | self.salt as u64
+    }
+
+    /// The inverse of [`Slot::pack`].
+    #[inline(always)]
+    pub const fn unpack(word: u64) -> Self {
+        Self { backend: (word >> 32) as u32, salt: word as u32 }
+    }
+}
+
+/// Value of the map of backends: one (address, port, protocol), shared by every Service that
+/// selects it. One cache line.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C, align(64))]
+pub struct Backend {
+    /// IPv6 address, or IPv4 as `::ffff:a.b.c.d`, in network byte order.
+    pub addr: [u32; 4],
+    /// Port, network byte order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// 1 while the entry belongs to a backend.
+    pub in_use: u8,
+    /// Always 0.
+    pub zero: u32,
+    /// Connections ever charged to it.
+    pub opened: u64,
+    /// Connections that were refused or timed out.
+    pub failed: u64,
+    /// Always 0: fills the cache line.
+    pub reserved: [u64; 3],
+}
+
+/// Value of the map of records: what is known of the socket whose charge has the same index.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Record {
+    /// The address the client dialled, as in [`Backend::addr`].
+    pub addr: [u32; 4],
+    /// The port the client dialled, network byte order.
+    pub port: u16,
+    /// Always 0.
+    pub zero: u16,
+    /// Index into the map of Services.
+    pub service: u32,
+}
+
+/// Longest label of Kubernetes (RFC 1123), with room for a terminating zero.
+pub const LABEL: usize = 64;
+
+/// Value of the map of names, by index into the map of Services. Written and read by the agent
+/// only; it lets a new agent, or the command line without one, tell what the maps hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ServiceName {
+    /// Namespace, zero-terminated.
+    pub namespace: [u8; LABEL],
+    /// Name of the Service, zero-terminated.
+    pub name: [u8; LABEL],
+    /// Name of the port, zero-terminated, empty where the port has none.
+    pub port_name: [u8; LABEL],
+    /// `spec.ports[].port`, host byte order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Always 0.
+    pub zero: u8,
+}
+
+/// `::ffff:a.b.c.d` for an IPv4 address in network byte order.
+#[inline(always)]
+pub const fn mapped(addr: u32) -> [u32; 4] {
+    [0, 0, 0xffff_u32.to_be(), addr]
+}
+
+const _: () = {
+    assert!(size_of::<FrontendKey4>() == 8);
+    assert!(size_of::<Frontend>() == 8);
+    assert!(size_of::<Service>() == 16);
+    assert!(size_of::<Backend>() == 64);
+    assert!(size_of::<Record>() == 24);
+    assert!(size_of::<ServiceName>() == 196);
+    assert!(MAX_BACKENDS.is_power_of_two());
+    assert!(MAX_SCAN.is_multiple_of(ROW_STEP));
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_slots_survive_packing() {
+        let row = Row { base: 0xdead_beef, len: 1024 };
+        assert_eq!(Row::unpack(row.pack()), row);
+        let slot = Slot { backend: 77, salt: u32::MAX };
+        assert_eq!(Slot::unpack(slot.pack()), slot);
+    }
+
+    #[test]
+    fn a_row_is_as_wide_as_its_padding() {
+        assert_eq!([0, 1, 8, 9].map(Row::width), [0, 8, 8, 16]);
+    }
+
+    #[test]
+    fn frontend_kinds_read_back() {
+        for kind in [
+            FrontendKind::ClusterIp,
+            FrontendKind::NodePort,
+            FrontendKind::ExternalIp,
+            FrontendKind::LoadBalancer,
+        ] {
+            assert_eq!(FrontendKind::from_raw(kind as u32), Some(kind));
+        }
+        assert_eq!(FrontendKind::from_raw(0), None);
+    }
+}

@@ -1,0 +1,16 @@
+//! What the eBPF programs and the agent must agree on, and the logic both can be tested by.
+//!
+//! - [`layout`]: the `repr(C)` types of every map, their sizes and byte order.
+//! - [`choice`]: which backend a new connection gets (pure).
+//! - [`charge`]: which socket is charged to which backend, each exactly once (pure).
+//! - [`verdict`]: every answer `connect()` can get, with its errno and its counter.
+//!
+//! Nothing here allocates, panics on a reachable path or touches memory directly: the callers hand
+//! in accessors, atomics over map memory in the kernel and plain vectors in the tests.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod charge;
+pub mod choice;
+pub mod layout;
+pub mod verdict;
