@@ -1,0 +1,162 @@
+//! What the agent knows of Kubernetes, in plain types.
+//!
+//! Sources convert the objects of the API into these once, at the edge; nothing behind imports
+//! Kubernetes types. Ports here are host byte order and never 0.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Transport protocol of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    /// IPPROTO_TCP.
+    Tcp,
+    /// IPPROTO_UDP.
+    Udp,
+    /// IPPROTO_SCTP.
+    Sctp,
+}
+
+impl Protocol {
+    /// The IP protocol number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
+    /// The inverse of [`Protocol::number`].
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
+}
+
+/// A Service that kube-proxy's rules say must be proxied: not headless, not ExternalName, not
+/// labelled for another proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Namespace and name.
+    pub id: ObjectRef,
+    /// `spec.clusterIPs`, none of them "None".
+    pub cluster_ips: Vec<IpAddr>,
+    /// `spec.ports`.
+    pub ports: Vec<ServicePort>,
+}
+
+/// An entry of `spec.ports` of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Empty where the Service has a single unnamed port.
+    pub name: String,
+    /// `port`.
+    pub port: u16,
+    /// `protocol`.
+    pub protocol: Protocol,
+}
+
+/// An EndpointSlice of a Service, of address type IPv4 or IPv6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// Namespace and name of the slice.
+    pub id: ObjectRef,
+    /// Name of the Service, from the label `kubernetes.io/service-name`; same namespace.
+    pub service: String,
+    /// `ports`, those with a number.
+    pub ports: Vec<EndpointPort>,
+    /// `endpoints`.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// An entry of `ports` of an EndpointSlice; belongs to the Service port of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// Empty where the Service port has no name.
+    pub name: String,
+    /// `port`.
+    pub port: u16,
+    /// `protocol`.
+    pub protocol: Protocol,
+}
+
+/// An entry of `endpoints` of an EndpointSlice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `addresses[0]`; the API defines that the others are the same endpoint.
+    pub address: IpAddr,
+    /// `conditions.ready`; unset means true.
+    pub ready: bool,
+    /// `conditions.serving`; unset means the value of `ready`.
+    pub serving: bool,
+    /// `conditions.terminating`; unset means false.
+    pub terminating: bool,
+    /// `nodeName`.
+    pub node: Option<String>,
+    /// `zone`.
+    pub zone: Option<String>,
+}
+
+/// Everything a source knows at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Services by namespace and name.
+    pub services: BTreeMap<ObjectRef, Service>,
+    /// EndpointSlices by namespace and name.
+    pub slices: BTreeMap<ObjectRef, EndpointSlice>,
+    /// What could not be used, and why. Nothing else is affected by an entry here.
+    pub problems: Vec<Problem>,
+}
+
+/// Input that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Problem {
+    /// Where it stands: `FILE`, `FILE, document N`, or the kind and name of an object.
+    pub object: String,
+    /// Path of the field, such as `spec.ports[0].port`; empty where no single field is at fault.
+    pub field: String,
+    /// What is wrong, what happens instead, and what to do about it.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            write!(f, "{}: {}", self.object, self.message)
+        } else {
+            write!(f, "{}: {}: {}", self.object, self.field, self.message)
+        }
+    }
+}

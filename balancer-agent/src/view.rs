@@ -1,0 +1,151 @@
+//! What the command line, the API and the metrics show: the wire types of every `-o json`.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Problem, Protocol};
+
+/// One Service port: an element of `services -o json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub name: String,
+    /// The Service port.
+    pub port: PortView,
+    /// Policy of choice, such as `least-connections`.
+    pub policy: String,
+    /// Every address that is captured for the port.
+    pub frontends: Vec<FrontendView>,
+    /// Every backend of the port.
+    pub backends: Vec<BackendView>,
+}
+
+/// A Service port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortView {
+    /// Empty where the port has no name.
+    pub name: String,
+    /// Port number.
+    pub number: u16,
+    /// Transport protocol.
+    pub protocol: Protocol,
+}
+
+/// A captured address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FrontendView {
+    /// `ClusterIP`, `NodePort`, `ExternalIP` or `LoadBalancer`.
+    pub r#type: String,
+    /// Address a client dials.
+    pub address: IpAddr,
+    /// Port a client dials.
+    pub port: u16,
+    /// Transport protocol.
+    pub protocol: Protocol,
+}
+
+/// A backend of a Service port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendView {
+    /// Address of the endpoint.
+    pub address: IpAddr,
+    /// Port of the endpoint.
+    pub port: u16,
+    /// Node of the endpoint; absent when only the maps were read.
+    pub node: Option<String>,
+    /// Zone of the endpoint; absent when only the maps were read.
+    pub zone: Option<String>,
+    /// Whether new connections go there.
+    pub state: BackendState,
+    /// Open connections from this node.
+    pub active: u32,
+    /// Connections ever opened from this node.
+    pub opened_total: u64,
+    /// Connections that were refused or timed out.
+    pub failed_total: u64,
+}
+
+/// State of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendState {
+    /// Gets new connections.
+    Ready,
+    /// Terminating: gets new connections only where no ready endpoint is left.
+    Terminating,
+    /// Gets no new connections; open ones go on until they end.
+    Draining,
+}
+
+/// `status -o json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The running agent; absent when only the maps were read.
+    pub agent: Option<AgentView>,
+    /// The cgroup that the programs are attached to, as the pinned links tell; absent when the
+    /// cgroup is gone or nothing is attached.
+    pub cgroup: Option<String>,
+    /// Folder of the pins.
+    pub bpffs: String,
+    /// Each program that balancing needs.
+    pub programs: Vec<ProgramView>,
+    /// Use of the maps.
+    pub capacity: Vec<CapacityView>,
+    /// Connections open now, over all backends.
+    pub connections: u64,
+    /// Answers given to `connect()`, by name, since the maps were made.
+    pub verdicts: Vec<VerdictView>,
+    /// Input that is not balanced, and why.
+    pub problems: Vec<Problem>,
+}
+
+/// The running agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Version of the agent.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Name of the node.
+    pub node: String,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Where Services come from: a folder, or the API server.
+    pub source: String,
+    /// True once the first complete state is in the maps.
+    pub ready: bool,
+}
+
+/// A program and its pinned link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramView {
+    /// Name of the program.
+    pub name: String,
+    /// Kernel's identifier of the attached program; absent when it is not attached.
+    pub id: Option<u32>,
+    /// The kernel's hash of its instructions.
+    pub tag: Option<String>,
+}
+
+/// Use of one kind of entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapacityView {
+    /// `services`, `frontends`, `backends`, `slots` or `connections`.
+    pub name: String,
+    /// Entries in use.
+    pub used: u64,
+    /// Entries there is room for.
+    pub max: u64,
+}
+
+/// One verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictView {
+    /// Name of the verdict.
+    pub name: String,
+    /// How often it was given.
+    pub total: u64,
+}
