@@ -1,2 +1,61 @@
+//! The programs that the kernel runs, entry points only. One line of the data's way:
+//! `connect()` -> [`connect`] picks and charges -> [`tcp`] and [`release`] end the charge;
+//! `getpeername()` -> [`peer`] answers the Service address.
+//!
+//! Built for `bpfel-unknown-none` by `cargo xtask build`; keeps to what Linux 5.15 can load.
 #![no_std]
 #![no_main]
+#![allow(missing_docs, reason = "the attribute macros of aya drop the docs of entry points")]
+#![allow(internal_features, reason = "fetching atomics have no stable form on this target")]
+#![feature(core_intrinsics)]
+
+mod atomic;
+mod charges;
+mod connect;
+mod maps;
+mod peer;
+mod release;
+mod rows;
+mod tcp;
+
+use aya_ebpf::{
+    macros::{cgroup_sock, cgroup_sock_addr, sock_ops},
+    programs::{SockAddrContext, SockContext, SockOpsContext},
+};
+
+/// The system call goes on. A bare 0 would be EPERM, which no program here ever answers.
+const PROCEED: i32 = 1;
+
+/// Runs inside `connect()` of every IPv4 socket of the cgroup, under the socket's lock.
+#[cgroup_sock_addr(connect4)]
+pub fn balancer_connect4(ctx: SockAddrContext) -> i32 {
+    connect::connect4(&ctx)
+}
+
+/// Runs inside `getpeername()` of every connected IPv4 socket of the cgroup.
+#[cgroup_sock_addr(getpeername4)]
+pub fn balancer_getpeer4(ctx: SockAddrContext) -> i32 {
+    peer::getpeername4(&ctx)
+}
+
+/// Runs once for every socket of the cgroup, at its last close.
+#[cgroup_sock(sock_release)]
+pub fn balancer_release(ctx: SockContext) -> i32 {
+    release::sock_release(&ctx)
+}
+
+/// Runs at the milestones of every TCP connection of the cgroup.
+#[sock_ops]
+pub fn balancer_tcp(ctx: SockOpsContext) -> u32 {
+    tcp::sock_ops(&ctx)
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // A reachable panic is an endless loop, which the verifier rejects: none is reachable.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

@@ -1,0 +1,53 @@
+//! The charges of `balancer_common::charge` over map memory, tied to the counters.
+
+use balancer_common::charge::{self, Charge, WORDS, Words};
+
+use crate::{atomic, maps, rows};
+
+struct Slab(*mut u64);
+
+impl Words for Slab {
+    #[inline(always)]
+    fn load(&self, index: u32) -> u64 {
+        // SAFETY: the mask keeps the index inside the slab.
+        unsafe { atomic::load(self.0.add((index & (WORDS - 1)) as usize)) }
+    }
+
+    #[inline(always)]
+    fn swap(&self, index: u32, old: u64, new: u64) -> bool {
+        // SAFETY: the mask keeps the index inside the slab.
+        unsafe { atomic::swap(self.0.add((index & (WORDS - 1)) as usize), old, new) }
+    }
+}
+
+#[inline(always)]
+fn slab() -> Option<Slab> {
+    Some(Slab(maps::CHARGES.get_ptr_mut(0)?.cast()))
+}
+
+/// The charge of a socket.
+#[inline(always)]
+pub fn find(cookie: u64) -> Option<Charge> {
+    charge::find(&slab()?, cookie)
+}
+
+/// Records that a socket is charged to a backend whose counter has been raised for it.
+#[inline(always)]
+pub fn insert(cookie: u64, backend: u32) -> Option<Charge> {
+    charge::insert(&slab()?, cookie, backend)
+}
+
+/// Ends the charge of a socket, if it has one, and lowers the counter. Gives the backend to the one
+/// caller that ended it.
+#[inline(always)]
+pub fn end(cookie: u64) -> Option<u32> {
+    let slab = slab()?;
+    let charge = charge::find(&slab, cookie)?;
+    let counter = rows::counter(charge.backend())?;
+    if !charge::end(&slab, charge) {
+        return None;
+    }
+    // SAFETY: `counter` points into its slab.
+    unsafe { atomic::decrement(counter) };
+    Some(charge.backend())
+}

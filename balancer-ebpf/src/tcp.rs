@@ -1,0 +1,54 @@
+//! TCP connections that end before their socket is closed: refused, timed out, reset.
+//!
+//! The callback for changes of state is switched on only for sockets that carry a charge, so other
+//! connections of the cgroup cost one run at connect and no more. A socket that is closed while it
+//! connects is released *before* it leaves SYN_SENT; the charge is gone then, and nothing is
+//! lowered twice.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{
+        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB,
+        BPF_TCP_CLOSE, BPF_TCP_SYN_SENT,
+    },
+    helpers::bpf_get_socket_cookie,
+    programs::SockOpsContext,
+};
+
+use crate::{atomic, charges, maps};
+
+/// The kernel ignores other values of the callbacks that are used here.
+const DONE: u32 = 1;
+
+/// See [`crate::balancer_tcp`].
+#[inline(always)]
+pub fn sock_ops(ctx: &SockOpsContext) -> u32 {
+    match ctx.op() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB if charges::find(cookie(ctx)).is_some() => {
+            // Fails only where the kernel doesn't know the flag; the close still ends the charge.
+            let flags = ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
+            let _ = ctx.set_cb_flags(flags as i32);
+        }
+        BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed(ctx),
+        _ => {}
+    }
+    DONE
+}
+
+#[inline(always)]
+fn closed(ctx: &SockOpsContext) {
+    let Some(backend) = charges::end(cookie(ctx)) else { return };
+    if ctx.arg(0) != BPF_TCP_SYN_SENT {
+        return;
+    }
+    if let Some(entry) = maps::BACKENDS.get_ptr_mut(backend) {
+        // SAFETY: `entry` is a map value.
+        unsafe { atomic::increment(&raw mut (*entry).failed) };
+    }
+}
+
+#[inline(always)]
+fn cookie(ctx: &SockOpsContext) -> u64 {
+    // SAFETY: the context belongs to a socket.
+    unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
+}
