@@ -1,0 +1,268 @@
+//! Settings of `balancer-agent run`: gathered raw, then validated once into a [`RunConfig`] that
+//! the rest of the agent trusts.
+
+mod file;
+
+use std::{
+    net::{AddrParseError, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use balancer_common::layout;
+use clap::ValueEnum;
+use serde::Deserialize;
+use thiserror::Error;
+
+pub use self::file::FileError;
+use crate::node;
+
+/// Folder of the pins, unless told otherwise.
+pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf/balancer";
+/// Socket of the API, unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/balancer/agent.sock";
+/// Where metrics are served, unless told otherwise.
+pub const DEFAULT_METRICS: &str = "127.0.0.1:10349";
+/// Where health is served, unless told otherwise.
+pub const DEFAULT_HEALTHZ: &str = "0.0.0.0:10356";
+
+/// What `run` needs to know. Every value has been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunConfig {
+    /// Folder of Kubernetes YAML; absolute.
+    pub manifests: PathBuf,
+    /// Name of this node, as Kubernetes knows it.
+    pub node_name: String,
+    /// The cgroup that the programs are attached to; absolute.
+    pub cgroup: PathBuf,
+    /// Folder of the pins; absolute.
+    pub bpffs: PathBuf,
+    /// Socket of the API; absolute.
+    pub socket: PathBuf,
+    /// Where metrics are served.
+    pub metrics_bind_address: SocketAddr,
+    /// Where health is served.
+    pub healthz_bind_address: SocketAddr,
+    /// Sizes of the maps.
+    pub capacities: Capacities,
+    /// Form of the log lines.
+    pub log_format: LogFormat,
+}
+
+/// How many of each there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacities {
+    /// Service ports.
+    pub services: u32,
+    /// Distinct backends.
+    pub backends: u32,
+    /// Backends over all Service ports, each counted once a port.
+    pub slots: u32,
+}
+
+impl Default for Capacities {
+    fn default() -> Self {
+        Self {
+            services: layout::MAX_SERVICES,
+            backends: layout::MAX_BACKENDS,
+            slots: layout::MAX_SLOTS,
+        }
+    }
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Settings as they were given, by flags or by a file; absent where neither says anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    /// `manifests`.
+    pub manifests: Option<PathBuf>,
+    /// `nodeName`.
+    pub node_name: Option<String>,
+    /// `cgroup`.
+    pub cgroup: Option<PathBuf>,
+    /// `bpffs`.
+    pub bpffs: Option<PathBuf>,
+    /// `socket`.
+    pub socket: Option<PathBuf>,
+    /// `metricsBindAddress`.
+    pub metrics_bind_address: Option<String>,
+    /// `healthzBindAddress`.
+    pub healthz_bind_address: Option<String>,
+    /// `maxServices`.
+    pub max_services: Option<u32>,
+    /// `maxBackends`.
+    pub max_backends: Option<u32>,
+    /// `maxSlots`.
+    pub max_slots: Option<u32>,
+    /// `logFormat`.
+    pub log_format: Option<LogFormat>,
+}
+
+/// What the surroundings say where neither a flag nor the file does.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// `$NODE_NAME`, else the hostname.
+    pub node_name: String,
+    /// The root of the cgroup2 mount, if there is one.
+    pub cgroup: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Looks around on this machine.
+    pub fn look() -> Self {
+        Self { node_name: node::name(), cgroup: node::cgroup::root().ok() }
+    }
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The configuration file is at fault.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Nowhere to read Services from.
+    #[error(
+        "--manifests is required for now: give a folder of Kubernetes YAML, reading from the API \
+         server comes in a later version"
+    )]
+    NoSource,
+    /// A path was given as an empty string.
+    #[error("{flag} is empty: give a path, or leave the flag out for the default")]
+    EmptyPath {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// A node name that Kubernetes would refuse.
+    #[error(
+        "--node-name {name:?} is no node name: use at most 253 lower-case letters, digits, '-' \
+         and '.', as `kubectl get nodes` shows it"
+    )]
+    NodeName {
+        /// What was given.
+        name: String,
+    },
+    /// An address that cannot be parsed.
+    #[error("{flag} {value:?} is not ADDRESS:PORT, such as {example}")]
+    Address {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        example: &'static str,
+        /// What the parser says.
+        source: AddrParseError,
+    },
+    /// A capacity that the maps cannot have.
+    #[error("{flag} {value} is out of range: use 1 to {max}")]
+    Capacity {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: u32,
+        /// The most that is possible.
+        max: u32,
+    },
+    /// No cgroup was given and none was found. This is the node's fault, not the user's.
+    #[error(transparent)]
+    NoCgroup(#[from] node::cgroup::CgroupError),
+}
+
+impl Settings {
+    /// Reads the YAML of `--config`.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        file::read(path)
+    }
+
+    /// These settings, and those of `other` where these say nothing.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            manifests: self.manifests.or(other.manifests),
+            node_name: self.node_name.or(other.node_name),
+            cgroup: self.cgroup.or(other.cgroup),
+            bpffs: self.bpffs.or(other.bpffs),
+            socket: self.socket.or(other.socket),
+            metrics_bind_address: self.metrics_bind_address.or(other.metrics_bind_address),
+            healthz_bind_address: self.healthz_bind_address.or(other.healthz_bind_address),
+            max_services: self.max_services.or(other.max_services),
+            max_backends: self.max_backends.or(other.max_backends),
+            max_slots: self.max_slots.or(other.max_slots),
+            log_format: self.log_format.or(other.log_format),
+        }
+    }
+
+    /// Checks everything and fills the gaps.
+    pub fn resolve(self, around: Surroundings) -> Result<RunConfig, ConfigError> {
+        let manifests = self.manifests.ok_or(ConfigError::NoSource)?;
+        let cgroup = match self.cgroup.or(around.cgroup) {
+            Some(cgroup) => cgroup,
+            None => return Err(node::cgroup::CgroupError::NotMounted.into()),
+        };
+        let defaults = Capacities::default();
+        Ok(RunConfig {
+            manifests: path("--manifests", &manifests)?,
+            node_name: node_name(self.node_name.unwrap_or(around.node_name))?,
+            cgroup: path("--cgroup", &cgroup)?,
+            bpffs: path("--bpffs", &self.bpffs.unwrap_or_else(|| DEFAULT_BPFFS.into()))?,
+            socket: path("--socket", &self.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()))?,
+            metrics_bind_address: address(
+                "--metrics-bind-address",
+                self.metrics_bind_address,
+                DEFAULT_METRICS,
+            )?,
+            healthz_bind_address: address(
+                "--healthz-bind-address",
+                self.healthz_bind_address,
+                DEFAULT_HEALTHZ,
+            )?,
+            capacities: Capacities {
+                services: capacity("--max-services", self.max_services, defaults.services)?,
+                backends: capacity("--max-backends", self.max_backends, defaults.backends)?,
+                slots: capacity("--max-slots", self.max_slots, defaults.slots)?,
+            },
+            log_format: self.log_format.unwrap_or_default(),
+        })
+    }
+}
+
+fn path(flag: &'static str, given: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(given).map_err(|_| ConfigError::EmptyPath { flag })
+}
+
+fn node_name(name: String) -> Result<String, ConfigError> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    if name.is_empty() || name.len() > 253 || !name.chars().all(legal) {
+        return Err(ConfigError::NodeName { name });
+    }
+    Ok(name)
+}
+
+fn address(
+    flag: &'static str,
+    given: Option<String>,
+    default: &'static str,
+) -> Result<SocketAddr, ConfigError> {
+    let value = given.unwrap_or_else(|| default.to_owned());
+    value.parse().map_err(|source| ConfigError::Address { flag, value, example: default, source })
+}
+
+fn capacity(flag: &'static str, given: Option<u32>, max: u32) -> Result<u32, ConfigError> {
+    match given {
+        None => Ok(max),
+        Some(value) if (1..=max).contains(&value) => Ok(value),
+        Some(value) => Err(ConfigError::Capacity { flag, value, max }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+use std::fs;
+
+use super::*;
+
+fn around() -> Surroundings {
+    Surroundings { node_name: "worker-1".into(), cgroup: Some("/cg".into()) }
+}
+
+fn minimal() -> Settings {
+    Settings { manifests: Some("/m".into()), ..Settings::default() }
+}
+
+fn read(text: &str) -> Result<Settings, FileError> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("config.yaml");
+    fs::write(&path, text).expect("a written file");
+    Settings::read(&path)
+}
+
+#[test]
+fn gaps_are_filled() {
+    let config = minimal().resolve(around()).expect("a valid configuration");
+    assert_eq!(config.node_name, "worker-1");
+    assert_eq!(config.cgroup, Path::new("/cg"));
+    assert_eq!(config.bpffs, Path::new(DEFAULT_BPFFS));
+    assert_eq!(config.metrics_bind_address.to_string(), DEFAULT_METRICS);
+    assert_eq!(config.healthz_bind_address.to_string(), DEFAULT_HEALTHZ);
+    assert_eq!(config.capacities, Capacities::default());
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let flags = Settings { node_name: Some("flag".into()), ..Settings::default() };
+    let file = read("nodeName: file\nmaxSlots: 9\nlogFormat: json\n").expect("a valid file");
+    let both = flags.or(file);
+    assert_eq!(both.node_name.as_deref(), Some("flag"));
+    assert_eq!(both.max_slots, Some(9));
+    assert_eq!(both.log_format, Some(LogFormat::Json));
+}
+
+#[test]
+fn a_file_of_comments_sets_nothing() {
+    assert_eq!(read("# nothing\n").expect("a valid file"), Settings::default());
+    assert_eq!(read("").expect("a valid file"), Settings::default());
+}
+
+#[test]
+fn errors_of_the_file_name_file_and_key() {
+    for (text, want) in [
+        ("maxSlotz: 3\n", "unknown field `maxSlotz`"),
+        ("maxSlots: many\n", "maxSlots: invalid type"),
+        ("logFormat: xml\n", "logFormat: unknown variant `xml`"),
+        ("- a\n", "invalid type: sequence"),
+    ] {
+        let error = read(text).expect_err(text).to_string();
+        assert!(error.contains(want), "{text:?}: {error:?} does not contain {want:?}");
+        assert!(error.contains("config.yaml"), "{error:?} does not name the file");
+    }
+}
+
+#[test]
+fn bad_values_name_their_flag() {
+    let cases: [(Settings, &str); 6] = [
+        (Settings::default(), "--manifests is required for now"),
+        (
+            Settings { metrics_bind_address: Some("10349".into()), ..minimal() },
+            "--metrics-bind-address \"10349\"",
+        ),
+        (Settings { max_backends: Some(0), ..minimal() }, "--max-backends 0 is out of range"),
+        (Settings { max_slots: Some(u32::MAX), ..minimal() }, "--max-slots 4294967295 is out of"),
+        (Settings { node_name: Some("Node_1".into()), ..minimal() }, "--node-name \"Node_1\""),
+        (Settings { socket: Some("".into()), ..minimal() }, "--socket is empty"),
+    ];
+    for (settings, want) in cases {
+        let error = settings.resolve(around()).expect_err(want).to_string();
+        assert!(error.contains(want), "{error:?} does not contain {want:?}");
+    }
+}
+
+#[test]
+fn no_cgroup_is_the_fault_of_the_node() {
+    let nowhere = Surroundings { cgroup: None, ..around() };
+    let error = minimal().resolve(nowhere).expect_err("no cgroup");
+    assert!(matches!(error, ConfigError::NoCgroup(_)), "{error:?}");
+}
