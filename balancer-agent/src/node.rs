@@ -1,0 +1,18 @@
+//! Facts about this node, read where the kernel tells them. Nothing here judges.
+
+pub mod bpffs;
+pub mod caps;
+pub mod cgroup;
+pub mod conntrack;
+pub mod hooks;
+pub mod kernel;
+pub mod kubeproxy;
+mod mounts;
+
+/// `$NODE_NAME`, else the hostname in lower case, as kubelet registers it.
+pub fn name() -> String {
+    match std::env::var("NODE_NAME") {
+        Ok(name) if !name.is_empty() => name,
+        _ => kernel::hostname().to_lowercase(),
+    }
+}

@@ -1,0 +1,93 @@
+//! Where cgroup2 is mounted, in the unified and in the hybrid layout, and what a cgroup is.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use thiserror::Error;
+
+use super::mounts;
+
+/// Why there is no cgroup to attach to.
+#[derive(Debug, Error)]
+pub enum CgroupError {
+    /// No cgroup2 among the mounts.
+    #[error(
+        "cgroup2 is not mounted: mount it with `mount -t cgroup2 none /sys/fs/cgroup` (in a \
+         container, mount the host's /sys/fs/cgroup), or name it with --cgroup"
+    )]
+    NotMounted,
+    /// The table of mounts cannot be read.
+    #[error("cannot read /proc/self/mountinfo, where cgroup2 is looked up: {0}; is /proc mounted?")]
+    Mountinfo(#[from] io::Error),
+}
+
+/// The root of the cgroup2 mount.
+pub fn root() -> Result<PathBuf, CgroupError> {
+    find(&fs::read_to_string("/proc/self/mountinfo")?).ok_or(CgroupError::NotMounted)
+}
+
+/// A mount of the whole tree is preferred to one of a part of it; among equals the first wins.
+fn find(table: &str) -> Option<PathBuf> {
+    let mut found: Vec<_> =
+        mounts::parse(table).into_iter().filter(|mount| mount.kind == "cgroup2").collect();
+    found.sort_by_key(|mount| mount.root != "/");
+    found.into_iter().next().map(|mount| mount.at)
+}
+
+/// What stands at a path that should be a cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The root of the whole tree: every process of the machine is below.
+    Root,
+    /// A cgroup below the root.
+    Child,
+    /// Not a folder of cgroup2.
+    Foreign,
+}
+
+/// Tells what stands at `path`.
+pub fn kind(path: &Path) -> Kind {
+    let is_cgroup2 =
+        path.is_dir() && statfs(path).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    match is_cgroup2 {
+        false => Kind::Foreign,
+        // cgroup-v2.rst: "cgroup.type" exists on non-root cgroups. A cgroup namespace makes a
+        // child look like the root in every path, but does not hide this file.
+        true if path.join("cgroup.type").exists() => Kind::Child,
+        true => Kind::Root,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TMPFS: &str = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n";
+    const V1: &str = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
+
+    #[test]
+    fn the_mount_is_found_in_every_layout() {
+        let hybrid = format!(
+            "{TMPFS}{V1}41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n"
+        );
+        let unified = "24 22 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n";
+        let part_first = format!("50 1 0:26 /kubepods /part rw - cgroup2 none rw\n{unified}");
+        for (table, want) in [
+            (hybrid.as_str(), Some("/sys/fs/cgroup/unified")),
+            (unified, Some("/sys/fs/cgroup")),
+            (part_first.as_str(), Some("/sys/fs/cgroup")),
+            (&format!("{TMPFS}{V1}"), None),
+        ] {
+            assert_eq!(find(table).as_deref(), want.map(Path::new), "{table}");
+        }
+    }
+
+    #[test]
+    fn a_plain_folder_is_no_cgroup() {
+        assert_eq!(kind(Path::new("/proc")), Kind::Foreign);
+        assert_eq!(kind(Path::new("/nonexistent")), Kind::Foreign);
+    }
+}

@@ -1,0 +1,142 @@
+//! Which programs are attached to the hooks of a cgroup. aya has no query for these hooks, so this
+//! is the one place that calls bpf(2) itself.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    path::Path,
+};
+
+use aya::programs::loaded_programs;
+
+/// A hook that balancer uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Picks the backend.
+    Connect4,
+    /// Sees connections come and go.
+    SockOps,
+    /// Sees sockets end.
+    SockRelease,
+    /// Answers with the address of the Service.
+    GetPeerName4,
+}
+
+impl Hook {
+    /// Every hook, in the order of a connection's life.
+    pub const ALL: [Self; 4] =
+        [Self::Connect4, Self::SockOps, Self::GetPeerName4, Self::SockRelease];
+
+    /// Name as bpftool prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect4 => "cgroup_inet4_connect",
+            Self::SockOps => "cgroup_sock_ops",
+            Self::SockRelease => "cgroup_inet_sock_release",
+            Self::GetPeerName4 => "cgroup_inet4_getpeername",
+        }
+    }
+
+    /// `enum bpf_attach_type` of `linux/bpf.h`.
+    const fn attach_type(self) -> u32 {
+        match self {
+            Self::SockOps => 3,
+            Self::Connect4 => 10,
+            Self::GetPeerName4 => 29,
+            Self::SockRelease => 34,
+        }
+    }
+}
+
+/// A program on a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The hook.
+    pub hook: Hook,
+    /// Kernel's identifier of the program.
+    pub id: u32,
+    /// Its name; empty where this process may not ask.
+    pub name: String,
+    /// True if it was attached so that nothing else can be attached to the same cgroup.
+    pub exclusive: bool,
+}
+
+/// Every program that a socket of the cgroup meets, those attached above it included.
+pub fn attached(cgroup: &Path) -> io::Result<Vec<Attached>> {
+    let folder = File::open(cgroup)?;
+    let mut found = Vec::new();
+    for hook in Hook::ALL {
+        let own = query(folder.as_fd(), hook, 0)?;
+        for id in query(folder.as_fd(), hook, BPF_F_QUERY_EFFECTIVE)?.ids {
+            let exclusive = own.attach_flags == 0 && own.ids.contains(&id);
+            found.push(Attached { hook, id, name: String::new(), exclusive });
+        }
+    }
+    if !found.is_empty() {
+        let names = names();
+        for program in &mut found {
+            program.name = names.get(&program.id).cloned().unwrap_or_default();
+        }
+    }
+    Ok(found)
+}
+
+/// Needs CAP_SYS_ADMIN; without it, programs stay nameless.
+fn names() -> HashMap<u32, String> {
+    let known = loaded_programs().map_while(Result::ok);
+    known.filter_map(|program| Some((program.id(), program.name_as_str()?.to_owned()))).collect()
+}
+
+const BPF_PROG_QUERY: libc::c_long = 16;
+const BPF_F_QUERY_EFFECTIVE: u32 = 1;
+/// The kernel keeps at most 64 programs on a hook of one cgroup (BPF_CGROUP_MAX_PROGS); there may
+/// be some on each level above it.
+const MOST: usize = 1024;
+
+/// The part of `union bpf_attr` for BPF_PROG_QUERY. The kernel writes into it up to `revision`;
+/// the rest leaves room for fields to come, which older kernels require to be zero.
+#[repr(C)]
+#[derive(Default)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_count: u32,
+    padding: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
+    reserved: [u64; 8],
+}
+
+struct Answer {
+    ids: Vec<u32>,
+    attach_flags: u32,
+}
+
+fn query(cgroup: BorrowedFd<'_>, hook: Hook, flags: u32) -> io::Result<Answer> {
+    let mut ids = vec![0_u32; MOST];
+    let mut attr = QueryAttr {
+        target_fd: cgroup.as_raw_fd().cast_unsigned(),
+        attach_type: hook.attach_type(),
+        query_flags: flags,
+        prog_ids: ids.as_mut_ptr() as u64,
+        prog_count: MOST as u32,
+        ..QueryAttr::default()
+    };
+    // SAFETY: `attr` is initialised, at least as large as what the kernel reads and writes for
+    // this command, and outlives the call; `prog_ids` points to `prog_count` writable u32.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut attr, size_of::<QueryAttr>())
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    ids.truncate(attr.prog_count as usize);
+    Ok(Answer { ids, attach_flags: attr.attach_flags })
+}

@@ -1,0 +1,76 @@
+//! The running kernel.
+
+use std::{fmt, fs, path::Path};
+
+use nix::sys::utsname;
+
+/// Major and minor number of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// 6 of 6.12.
+    pub major: u32,
+    /// 12 of 6.12.
+    pub minor: u32,
+}
+
+impl Version {
+    /// Reads the numbers that `release` starts with, such as `6.1.0-31-amd64`.
+    pub fn parse(release: &str) -> Option<Self> {
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        let mut next = || numbers.next().and_then(Result::ok);
+        Some(Self { major: next()?, minor: next()? })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// The release as `uname -r` prints it; empty where the kernel does not tell.
+pub fn release() -> String {
+    utsname::uname().map_or_else(|_| String::new(), |u| u.release().to_string_lossy().into_owned())
+}
+
+/// The hostname; empty where the kernel does not tell.
+pub fn hostname() -> String {
+    utsname::uname().map_or_else(|_| String::new(), |u| u.nodename().to_string_lossy().into_owned())
+}
+
+/// True if the kernel describes its types.
+pub fn has_btf() -> bool {
+    Path::new("/sys/kernel/btf/vmlinux").exists()
+}
+
+/// A number below `/proc/sys`; `None` where it does not exist or this process may not see it.
+pub fn sysctl(name: &str) -> Option<u32> {
+    fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_of_distributions_are_read() {
+        for (release, want) in [
+            ("6.1.0-31-cloud-amd64", Some((6, 1))),
+            ("5.15.0-1", Some((5, 15))),
+            ("6.18-rc3", Some((6, 18))),
+            ("7.0", Some((7, 0))),
+            ("linux", None),
+            ("", None),
+        ] {
+            let version = Version::parse(release).map(|v| (v.major, v.minor));
+            assert_eq!(version, want, "{release}");
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_by_number() {
+        let version = |release| Version::parse(release).expect(release);
+        assert!(version("5.9.0") < version("5.15.0"));
+        assert!(version("5.15.0") < version("6.1.0"));
+    }
+}
