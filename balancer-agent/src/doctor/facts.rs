@@ -1,0 +1,86 @@
+//! Gathers what the checks look at.
+
+use std::path::{Path, PathBuf};
+
+use crate::node::{
+    bpffs::{self, PinnedMaps},
+    caps::Caps,
+    cgroup::{self, Kind},
+    conntrack::{self, Conntrack},
+    hooks::{self, Attached},
+    kernel,
+    kubeproxy::{self, KubeProxy},
+};
+
+/// What was found on a node.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What balancing cannot do without.
+    pub essential: Essential,
+    /// True if the kernel describes its types.
+    pub btf: bool,
+    /// `net.core.bpf_jit_enable`; `None` where it cannot be seen.
+    pub jit: Option<u32>,
+    /// `kernel.unprivileged_bpf_disabled`.
+    pub unprivileged_bpf_disabled: Option<u32>,
+    /// Programs that sockets of the cgroup meet, balancer's own left out; or why they cannot be
+    /// listed.
+    pub others: Result<Vec<Attached>, String>,
+    /// Connection tracking in this network namespace.
+    pub conntrack: Conntrack,
+    /// kube-proxy on this node.
+    pub kube_proxy: KubeProxy,
+    /// The pinned maps.
+    pub maps: PinnedMaps,
+}
+
+/// What balancing cannot do without.
+#[derive(Clone, Debug)]
+pub struct Essential {
+    /// What this process may do.
+    pub caps: Caps,
+    /// `uname -r`.
+    pub release: String,
+    /// The cgroup to attach to; absent where cgroup2 is not mounted.
+    pub cgroup: Option<PathBuf>,
+    /// What stands there.
+    pub cgroup_kind: Kind,
+    /// Folder of the pins.
+    pub bpffs: PathBuf,
+    /// True if that is on a BPF file system.
+    pub bpffs_mounted: bool,
+}
+
+impl Facts {
+    /// What `run` must know before it starts.
+    pub fn essential(cgroup: Option<&Path>, bpffs: &Path) -> Essential {
+        Essential {
+            caps: Caps::current(),
+            release: kernel::release(),
+            cgroup: cgroup.map(Path::to_owned),
+            cgroup_kind: cgroup.map_or(Kind::Foreign, cgroup::kind),
+            bpffs: bpffs.to_owned(),
+            bpffs_mounted: bpffs::mounted_at(bpffs),
+        }
+    }
+
+    /// Everything. `own` are the identifiers of balancer's attached programs.
+    pub fn gather(cgroup: Option<&Path>, bpffs: &Path, own: &[u32]) -> Self {
+        let others = match cgroup {
+            None => Err("there is no cgroup2".to_owned()),
+            Some(cgroup) => hooks::attached(cgroup)
+                .map(|all| all.into_iter().filter(|found| !own.contains(&found.id)).collect())
+                .map_err(|error| error.to_string()),
+        };
+        Self {
+            essential: Self::essential(cgroup, bpffs),
+            btf: kernel::has_btf(),
+            jit: kernel::sysctl("net/core/bpf_jit_enable"),
+            unprivileged_bpf_disabled: kernel::sysctl("kernel/unprivileged_bpf_disabled"),
+            others,
+            conntrack: conntrack::probe(),
+            kube_proxy: kubeproxy::probe(),
+            maps: bpffs::pinned_maps(bpffs),
+        }
+    }
+}

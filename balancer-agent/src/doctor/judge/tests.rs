@@ -1,0 +1,106 @@
+use super::*;
+use crate::node::{
+    bpffs::PinnedMaps,
+    caps::Caps,
+    hooks::{Attached, Hook},
+};
+
+fn good() -> Facts {
+    Facts {
+        essential: Essential {
+            caps: Caps {
+                bpf: true,
+                perfmon: true,
+                net_admin: true,
+                sys_admin: true,
+                init_userns: true,
+            },
+            release: "6.18.4".into(),
+            cgroup: Some("/sys/fs/cgroup".into()),
+            cgroup_kind: Kind::Root,
+            bpffs: "/sys/fs/bpf/balancer".into(),
+            bpffs_mounted: true,
+        },
+        btf: true,
+        jit: Some(1),
+        unprivileged_bpf_disabled: Some(2),
+        others: Ok(Vec::new()),
+        conntrack: Conntrack::Idle,
+        kube_proxy: KubeProxy::NotSeen,
+        maps: PinnedMaps { maps: 9, bytes: 3 << 20 },
+    }
+}
+
+fn program(exclusive: bool) -> Attached {
+    Attached { hook: Hook::Connect4, id: 7, name: "cil_sock4_connect".into(), exclusive }
+}
+
+/// A node that differs from a good one in one thing, and what must be said of it.
+type Case = (fn(&mut Facts), &'static str, Outcome, &'static str);
+
+const CASES: &[Case] = &[
+    (
+        |f| f.essential.release = "5.10.0-32-amd64".into(),
+        "kernel",
+        Outcome::Fail,
+        "5.10.0-32-amd64 is too old",
+    ),
+    (|f| f.essential.release = "5.15.0".into(), "kernel", Outcome::Ok, "5.15"),
+    (|f| f.essential.release = "5.15.0".into(), "errno", Outcome::Warn, "left to kube-proxy"),
+    (|f| f.essential.release = "5.18.0".into(), "errno", Outcome::Ok, "ECONNREFUSED"),
+    (|f| f.essential.release = "?".into(), "kernel", Outcome::Warn, "cannot be read"),
+    (|f| f.essential.caps.bpf = false, "privileges", Outcome::Fail, "lacks CAP_BPF"),
+    (|f| f.essential.caps.net_admin = false, "privileges", Outcome::Fail, "CAP_NET_ADMIN"),
+    (|f| f.essential.caps.perfmon = false, "privileges", Outcome::Fail, "CAP_PERFMON"),
+    (|f| f.essential.caps.sys_admin = false, "privileges", Outcome::Warn, "CAP_SYS_ADMIN"),
+    (|f| f.essential.caps.init_userns = false, "privileges", Outcome::Fail, "user namespace"),
+    (|f| f.essential.cgroup = None, "cgroup", Outcome::Fail, "not mounted"),
+    (|f| f.essential.cgroup_kind = Kind::Foreign, "cgroup", Outcome::Fail, "/sys/fs/cgroup"),
+    (|f| f.essential.cgroup_kind = Kind::Child, "cgroup", Outcome::Warn, "not the root"),
+    (|f| f.essential.bpffs_mounted = false, "bpffs", Outcome::Fail, "/sys/fs/bpf/balancer"),
+    (|f| f.btf = false, "btf", Outcome::Fail, "vmlinux"),
+    (|f| f.jit = Some(0), "jit", Outcome::Warn, "interpreted"),
+    (|f| f.jit = None, "jit", Outcome::Ok, "cannot be seen"),
+    (|f| f.unprivileged_bpf_disabled = Some(0), "unprivileged-bpf", Outcome::Warn, "every user"),
+    (
+        |f| f.others = Ok(vec![program(false)]),
+        "other-programs",
+        Outcome::Warn,
+        "cil_sock4_connect (id 7, cgroup_inet4_connect)",
+    ),
+    (|f| f.others = Ok(vec![program(true)]), "other-programs", Outcome::Fail, "exclusively"),
+    (|f| f.others = Err("no".into()), "other-programs", Outcome::Warn, "listed: no"),
+    (|f| f.conntrack = Conntrack::Tracking(12), "conntrack", Outcome::Warn, "12 flows"),
+    (|f| f.conntrack = Conntrack::Absent, "conntrack", Outcome::Ok, "not loaded"),
+    (|f| f.kube_proxy = KubeProxy::Mode("nftables".into()), "kube-proxy", Outcome::Ok, "nftables"),
+    (|f| f.kube_proxy = KubeProxy::IpvsLeftovers, "kube-proxy", Outcome::Warn, "kube-ipvs0"),
+    (|f| f.maps = PinnedMaps::default(), "maps", Outcome::Ok, "none is pinned"),
+];
+
+#[test]
+fn a_good_node_passes_every_check() {
+    for finding in examine(&good()) {
+        assert_eq!(finding.result, Outcome::Ok, "{finding:?}");
+        assert_eq!(finding.remedy, None, "{finding:?}");
+    }
+}
+
+#[test]
+fn each_fault_is_found_named_and_given_a_remedy() {
+    for (spoil, check, result, detail) in CASES {
+        let mut facts = good();
+        spoil(&mut facts);
+        let findings = examine(&facts);
+        let found = findings.iter().find(|finding| finding.check == *check).expect(check);
+        assert_eq!(found.result, *result, "{found:?}");
+        assert!(found.detail.contains(detail), "{found:?} does not contain {detail:?}");
+        assert_eq!(found.remedy.is_some(), *result != Outcome::Ok, "{found:?}");
+    }
+}
+
+#[test]
+fn names_of_checks_are_unique() {
+    let findings = examine(&good());
+    let names: BTreeSet<_> = findings.iter().map(|finding| &finding.check).collect();
+    assert_eq!(names.len(), findings.len(), "{names:?}");
+}
