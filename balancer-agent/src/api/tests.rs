@@ -1,0 +1,99 @@
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    sync::watch,
+};
+
+use super::*;
+use crate::testing::{self, Fixed};
+
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("made/agent.sock");
+    (folder, socket)
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("metadata").permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn a_client_reads_what_the_provider_shows() {
+    let (_folder, path) = place();
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(serve(bind(&path).expect("a socket"), Arc::new(Fixed), stopped));
+    let client = Client::new(&path);
+    assert_eq!(client.status().await.expect("a status"), testing::status());
+    assert_eq!(client.services().await.expect("services"), testing::services());
+
+    stop.send(true).expect("a server that listens");
+    server.await.expect("an orderly end");
+    assert!(!path.exists(), "the socket is left behind");
+    let error = client.status().await.expect_err("no agent").to_string();
+    assert!(error.starts_with("agent not reachable at"), "{error}");
+}
+
+#[tokio::test]
+async fn only_one_agent_gets_the_socket_and_only_its_user() {
+    let (_folder, path) = place();
+    let socket = bind(&path).expect("a socket");
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(path.parent().expect("a parent")), 0o700);
+    let error = bind(&path).expect_err("a second agent").to_string();
+    let pid = std::process::id();
+    assert!(error.starts_with(&format!("another agent is running (pid {pid})")), "{error}");
+    drop(socket);
+    bind(&path).expect("a free socket");
+}
+
+#[tokio::test]
+async fn what_a_dead_agent_left_is_replaced_and_other_things_are_not() {
+    let (_folder, path) = place();
+    fs::create_dir(path.parent().expect("a parent")).expect("a folder");
+    // Closing a listener leaves its file, as a crash does.
+    drop(UnixListener::bind(&path).expect("a socket"));
+    assert!(path.exists());
+    drop(bind(&path).expect("the socket of a dead agent is replaced"));
+
+    fs::write(&path, "precious").expect("a file");
+    let error = bind(&path).expect_err("a file in the way");
+    assert!(matches!(error, BindError::NotASocket { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&path).expect("the file"), "precious");
+}
+
+#[tokio::test]
+async fn garbage_gets_an_error_and_does_not_stop_the_server() {
+    let (_folder, path) = place();
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(serve(bind(&path).expect("a socket"), Arc::new(Fixed), stopped));
+    for request in [
+        "GET /v1/nothing HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        "POST /v1/status HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "nonsense\r\n\r\n".to_owned(),
+        format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(64 * 1024)),
+    ] {
+        let mut stream = UnixStream::connect(&path).await.expect("a connection");
+        // The server may hang up before it has read everything.
+        let _written = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _read = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    assert_eq!(Client::new(&path).status().await.expect("a status"), testing::status());
+}
+
+#[test]
+fn fields_of_a_newer_agent_are_ignored() {
+    let mut value = serde_json::to_value(testing::status()).expect("JSON");
+    value["from_the_future"] = 1.into();
+    let status: StatusView = serde_json::from_value(value).expect("a status");
+    assert_eq!(status, testing::status());
+}

@@ -1,0 +1,91 @@
+//! Views that several tests share.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::{
+    api::Provider,
+    model::{Problem, Protocol},
+    view::{
+        AgentView, BackendState, BackendView, CapacityView, FrontendView, PortView, ProgramView,
+        ServiceView, StatusView, VerdictView,
+    },
+};
+
+/// Shows [`status`] and [`services`].
+pub(crate) struct Fixed;
+
+impl Provider for Fixed {
+    fn status(&self) -> StatusView {
+        status()
+    }
+
+    fn services(&self) -> Vec<ServiceView> {
+        services()
+    }
+}
+
+/// A running agent.
+pub(crate) fn status() -> StatusView {
+    StatusView {
+        agent: Some(AgentView {
+            version: "0.1.0".into(),
+            pid: 4321,
+            node: "worker-1".into(),
+            uptime_s: 3725,
+            source: "folder /etc/balancer".into(),
+            ready: true,
+        }),
+        cgroup: Some("/sys/fs/cgroup".into()),
+        bpffs: "/sys/fs/bpf/balancer".into(),
+        programs: vec![
+            ProgramView { name: "connect4".into(), id: Some(71), tag: Some("a1b2".into()) },
+            ProgramView { name: "sockops".into(), id: None, tag: None },
+        ],
+        capacity: vec![
+            CapacityView { name: "services".into(), used: 2, max: 131_072 },
+            CapacityView { name: "backends".into(), used: 250_000, max: 262_144 },
+        ],
+        connections: 9,
+        verdicts: vec![VerdictView { name: "balanced".into(), total: 12_345 }],
+        problems: vec![Problem {
+            object: "shop.yaml, document 2".into(),
+            field: "spec.ports[0].port".into(),
+            message: "70000 is no port".into(),
+        }],
+    }
+}
+
+/// Two Service ports of one Service, and another Service.
+pub(crate) fn services() -> Vec<ServiceView> {
+    vec![
+        service("shop", "cart", ("http", 80), &[(1, 5), (2, 4)]),
+        service("shop", "cart", ("admin", 9000), &[(1, 0)]),
+        service("default", "search", ("", 443), &[]),
+    ]
+}
+
+fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)]) -> ServiceView {
+    let backend = |&(host, active): &(u8, u32)| BackendView {
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)),
+        port: 8080,
+        node: Some(format!("worker-{host}")),
+        zone: None,
+        state: if active == 4 { BackendState::Terminating } else { BackendState::Ready },
+        active,
+        opened_total: u64::from(active) * 10,
+        failed_total: 1,
+    };
+    ServiceView {
+        namespace: namespace.into(),
+        name: name.into(),
+        port: PortView { name: port.0.into(), number: port.1, protocol: Protocol::Tcp },
+        policy: "least-connections".into(),
+        frontends: vec![FrontendView {
+            r#type: "ClusterIP".into(),
+            address: IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10)),
+            port: port.1,
+            protocol: Protocol::Tcp,
+        }],
+        backends: backends.iter().map(backend).collect(),
+    }
+}
