@@ -1,0 +1,90 @@
+//! `/metrics` and `/healthz`. Every scrape is made from a snapshot, so that a series ends with
+//! what it measured.
+
+mod health;
+mod text;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::watch::Receiver};
+
+use crate::api::{Provider, ask, http};
+
+/// The address cannot be had.
+#[derive(Debug, Error)]
+#[error("cannot serve {what} at {address}: {source}; use {flag} for another address")]
+pub struct BindError {
+    what: &'static str,
+    flag: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// Addresses that are bound and not served yet, so that a wrong one is known before anything else
+/// happens.
+#[derive(Debug)]
+pub struct Endpoints {
+    metrics: TcpListener,
+    healthz: TcpListener,
+}
+
+impl Endpoints {
+    /// Binds both addresses; port 0 takes a free one, which the log then tells.
+    pub async fn bind(metrics: SocketAddr, healthz: SocketAddr) -> Result<Self, BindError> {
+        Ok(Self {
+            metrics: listen("metrics", "--metrics-bind-address", metrics).await?,
+            healthz: listen("health", "--healthz-bind-address", healthz).await?,
+        })
+    }
+
+    /// Where metrics are served.
+    pub fn metrics_address(&self) -> io::Result<SocketAddr> {
+        self.metrics.local_addr()
+    }
+
+    /// Where health is served.
+    pub fn healthz_address(&self) -> io::Result<SocketAddr> {
+        self.healthz.local_addr()
+    }
+
+    /// Serves both until `shutdown` turns true.
+    pub async fn serve(self, provider: Arc<dyn Provider>, shutdown: Receiver<bool>) {
+        let metrics =
+            Router::new().route("/metrics", get(scrape)).with_state(Arc::clone(&provider));
+        tokio::join!(
+            http::serve(&self.metrics, metrics, shutdown.clone()),
+            http::serve(&self.healthz, health::router(provider), shutdown),
+        );
+    }
+}
+
+async fn listen(
+    what: &'static str,
+    flag: &'static str,
+    address: SocketAddr,
+) -> Result<TcpListener, BindError> {
+    let fault = |source| BindError { what, flag, address, source };
+    let listener = TcpListener::bind(address).await.map_err(fault)?;
+    let bound = listener.local_addr().map_err(fault)?;
+    tracing::info!(address = %bound, "serving {what}");
+    Ok(listener)
+}
+
+async fn scrape(
+    State(provider): State<Arc<dyn Provider>>,
+) -> Result<impl IntoResponse, StatusCode> {
+    let text = ask(move || text::render(&provider.status(), &provider.services())).await?;
+    let text = text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], text))
+}
+
+#[cfg(test)]
+mod tests;

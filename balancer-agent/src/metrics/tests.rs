@@ -1,0 +1,96 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+};
+
+use super::*;
+use crate::{
+    testing,
+    view::{ServiceView, StatusView},
+};
+
+/// Ready, and with Services, once told so.
+struct Switch(Arc<AtomicBool>);
+
+impl Provider for Switch {
+    fn status(&self) -> StatusView {
+        let mut status = testing::status();
+        if let Some(agent) = &mut status.agent {
+            agent.ready = self.0.load(Ordering::SeqCst);
+        }
+        status
+    }
+
+    fn services(&self) -> Vec<ServiceView> {
+        if self.0.load(Ordering::SeqCst) { testing::services() } else { Vec::new() }
+    }
+}
+
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a code");
+    (code, body.to_owned())
+}
+
+#[tokio::test]
+async fn metrics_and_health_follow_the_provider() {
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let endpoints = Endpoints::bind(any, any).await.expect("two ports");
+    let metrics = endpoints.metrics_address().expect("an address");
+    let healthz = endpoints.healthz_address().expect("an address");
+    let full = Arc::new(AtomicBool::new(false));
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(endpoints.serve(Arc::new(Switch(Arc::clone(&full))), stopped));
+
+    assert_eq!(get(healthz, "/livez").await.0, 200);
+    assert_eq!(get(healthz, "/readyz").await.0, 503);
+    let (code, text) = get(metrics, "/metrics").await;
+    assert_eq!(code, 200);
+    assert!(text.contains("balancer_ready 0\n"), "{text}");
+    assert!(!text.contains("balancer_backend_connections{"), "{text}");
+
+    full.store(true, Ordering::SeqCst);
+    assert_eq!(get(healthz, "/readyz").await.0, 200);
+    assert_eq!(get(healthz, "/healthz").await.0, 200);
+    let (_, text) = get(metrics, "/metrics").await;
+    let labels = "{namespace=\"shop\",service=\"cart\",port=\"80\",protocol=\"TCP\",\
+                  backend=\"10.0.0.1:8080\"}";
+    for line in [
+        format!("balancer_backend_connections{labels} 5\n"),
+        format!("balancer_backend_opened_total{labels} 50\n"),
+        format!("balancer_backend_failed_total{labels} 1\n"),
+        "balancer_verdicts_total{verdict=\"balanced\"} 12345\n".to_owned(),
+        "balancer_map_entries{map=\"backends\"} 250000\n".to_owned(),
+        "balancer_map_entries_max{map=\"services\"} 131072\n".to_owned(),
+        "balancer_problems 1\n".to_owned(),
+        "balancer_ready 1\n".to_owned(),
+        format!("balancer_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION")),
+        "# EOF\n".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line:?} is missing from\n{text}");
+    }
+
+    full.store(false, Ordering::SeqCst);
+    let (_, text) = get(metrics, "/metrics").await;
+    assert!(!text.contains("balancer_backend_connections{"), "a series outlived its backend");
+    stop.send(true).expect("a server that listens");
+    server.await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn a_taken_address_names_the_flag() {
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let endpoints = Endpoints::bind(any, any).await.expect("two ports");
+    let taken = endpoints.healthz_address().expect("an address");
+    let error = Endpoints::bind(any, taken).await.expect_err("a taken port").to_string();
+    assert!(error.contains("--healthz-bind-address"), "{error}");
+    assert!(error.contains(&taken.to_string()), "{error}");
+}

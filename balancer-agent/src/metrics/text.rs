@@ -1,0 +1,117 @@
+//! Turns a snapshot into the OpenMetrics text format.
+
+use std::fmt;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
+    registry::Registry,
+};
+
+use crate::view::{ServiceView, StatusView};
+
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackendLabels {
+    namespace: String,
+    service: String,
+    port: String,
+    protocol: String,
+    backend: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabels {
+    verdict: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MapLabels {
+    map: String,
+}
+
+#[derive(Default)]
+struct Families {
+    active: Family<BackendLabels, Gauge>,
+    opened: Family<BackendLabels, Counter>,
+    failed: Family<BackendLabels, Counter>,
+    verdicts: Family<VerdictLabels, Counter>,
+    used: Family<MapLabels, Gauge>,
+    max: Family<MapLabels, Gauge>,
+    problems: Gauge,
+    ready: Gauge,
+}
+
+/// The text of one scrape.
+pub(super) fn render(status: &StatusView, services: &[ServiceView]) -> Result<String, fmt::Error> {
+    let families = Families::default();
+    families.fill_status(status);
+    services.iter().for_each(|service| families.fill_service(service));
+    let mut text = String::new();
+    encode(&mut text, &families.register())?;
+    Ok(text)
+}
+
+impl Families {
+    fn fill_status(&self, status: &StatusView) {
+        for verdict in &status.verdicts {
+            let labels = VerdictLabels { verdict: verdict.name.clone() };
+            self.verdicts.get_or_create(&labels).inc_by(verdict.total);
+        }
+        for capacity in &status.capacity {
+            let labels = MapLabels { map: capacity.name.clone() };
+            self.used.get_or_create(&labels).set(gauge(capacity.used));
+            self.max.get_or_create(&labels).set(gauge(capacity.max));
+        }
+        self.problems.set(gauge(status.problems.len() as u64));
+        self.ready.set(i64::from(status.agent.as_ref().is_some_and(|agent| agent.ready)));
+    }
+
+    fn fill_service(&self, service: &ServiceView) {
+        for backend in &service.backends {
+            let labels = BackendLabels {
+                namespace: service.namespace.clone(),
+                service: service.name.clone(),
+                port: service.port.number.to_string(),
+                protocol: service.port.protocol.to_string(),
+                backend: std::net::SocketAddr::from((backend.address, backend.port)).to_string(),
+            };
+            self.active.get_or_create(&labels).set(i64::from(backend.active));
+            self.opened.get_or_create(&labels).inc_by(backend.opened_total);
+            self.failed.get_or_create(&labels).inc_by(backend.failed_total);
+        }
+    }
+
+    fn register(self) -> Registry {
+        let mut registry = Registry::with_prefix("balancer");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Version of the agent", build);
+        registry.register("ready", "1 once the first complete state is in the maps", self.ready);
+        registry.register(
+            "backend_connections",
+            "Open connections from this node to a backend; Services that share one show the same",
+            self.active,
+        );
+        registry.register(
+            "backend_opened",
+            "Connections ever opened from this node to a backend",
+            self.opened,
+        );
+        registry.register(
+            "backend_failed",
+            "Connections to a backend that were refused or timed out",
+            self.failed,
+        );
+        registry.register("verdicts", "Answers given to connect(), by verdict", self.verdicts);
+        registry.register("map_entries", "Entries in use", self.used);
+        registry.register("map_entries_max", "Entries there is room for", self.max);
+        registry.register("problems", "Pieces of input that are not balanced", self.problems);
+        registry
+    }
+}
+
+/// No map holds more than an i64 counts; the format has no wider gauge.
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
