@@ -1,1 +1,56 @@
-fn main(){}
+//! `cargo xtask`: everything between a clone of the repository and a running balancer.
+//!
+//! The stages, in their order:
+//!
+//! - [`cli`] reads the command line,
+//! - [`setup`] finds or installs the BPF toolchain, its linker and the tools of the lab,
+//! - [`compile`] builds the eBPF object, then the programs that embed it,
+//! - [`lab`] hands over to `balancer-lab` (demo, bench),
+//! - [`test`] runs every check and reports on each.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+mod compile;
+mod lab;
+mod process;
+mod setup;
+mod test;
+mod ui;
+mod workspace;
+
+use cli::{Cli, Verb};
+use setup::Needs;
+use workspace::Workspace;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::locate()?;
+    let preference = cli.bpf_toolchain;
+    match cli.verb {
+        Verb::Setup => {
+            let toolchain = setup::run(&workspace, preference, Needs::ALL)?;
+            ui::note(&format!("ready: {toolchain}"));
+        }
+        Verb::Build { debug } => {
+            let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
+            compile::all(&workspace, &toolchain, debug)?;
+        }
+        Verb::Demo { args } => match lab::hand_over(&workspace, preference, "demo", &args)? {},
+        Verb::Bench { args } => match lab::hand_over(&workspace, preference, "bench", &args)? {},
+        Verb::Test(options) => return test::run(&workspace, preference, &options),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,113 @@
+//! The command line of `cargo xtask`.
+
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask demo                           see the problem and the cure on this machine
+  cargo xtask demo --scenario pools-5 --keep run one scenario and leave the lab up
+  cargo xtask test                           every check, on the real kernel (root)
+  cargo xtask test --quick choice            the host tests whose name contains `choice`
+  cargo xtask --bpf-toolchain nightly build  compile the eBPF programs with nightly Rust";
+
+/// Sets up, builds, tests, measures and shows balancer.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// Which Rust compiler builds the eBPF programs.
+    #[arg(
+        long,
+        global = true,
+        env = "BALANCER_BPF_TOOLCHAIN",
+        value_enum,
+        default_value_t = Preference::Auto,
+        value_name = "TOOLCHAIN"
+    )]
+    pub bpf_toolchain: Preference,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The wish for a BPF toolchain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Preference {
+    /// The first that is complete: nightly, then debian, then stable.
+    Auto,
+    /// A nightly with the rust-src component, which compiles `core` itself.
+    Nightly,
+    /// A compiler that comes with `core` compiled for BPF, as Debian's packages do.
+    Debian,
+    /// A stable compiler with rust-src, allowed the unstable features it needs.
+    Stable,
+}
+
+/// The verbs of `cargo xtask`.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Find what building and testing need, install what is missing.
+    Setup,
+    /// Compile the eBPF programs, then the agent and the lab.
+    Build {
+        /// Build the agent and the lab without optimisation.
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Show least connections beside kube-proxy's rules (root; `demo --help` lists options).
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Passed on to `balancer-lab demo`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Run every check: format, lints, host tests, tests on this kernel, documentation.
+    Test(TestOptions),
+    /// Measure connect() and more (root; `bench --help` lists options).
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Passed on to `balancer-lab bench`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+/// What `cargo xtask test` runs.
+#[derive(Args, Debug)]
+pub struct TestOptions {
+    /// Leave out the tests on the real kernel and the documentation: needs no root.
+    #[arg(long)]
+    pub quick: bool,
+    /// Run only the tests whose name contains this, and no other check.
+    pub filter: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_after_demo_is_passed_on() {
+        let cli = Cli::parse_from(["xtask", "demo", "--output", "json", "--keep", "--help"]);
+        let Verb::Demo { args } = cli.verb else { panic!("not the demo verb: {:?}", cli.verb) };
+        assert_eq!(args, ["--output", "json", "--keep", "--help"]);
+    }
+
+    #[test]
+    fn toolchain_can_stand_on_either_side_of_the_verb() {
+        for line in [
+            ["xtask", "--bpf-toolchain", "debian", "build"],
+            ["xtask", "build", "--bpf-toolchain", "debian"],
+        ] {
+            assert_eq!(Cli::parse_from(line).bpf_toolchain, Preference::Debian, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Building: the eBPF object first, then the programs that embed it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    process,
+    setup::{Toolchain, Way},
+    workspace::Workspace,
+};
+
+const TARGET: &str = "bpfel-unknown-none";
+const CRATE: &str = "balancer-ebpf";
+
+/// Builds everything; `debug` leaves the programs for this machine without optimisation.
+pub fn all(workspace: &Workspace, toolchain: &Toolchain, debug: bool) -> Result<()> {
+    object(workspace, toolchain)?;
+    let mut cargo = workspace.cargo("build");
+    cargo.args(["--package", "balancer-agent", "--package", "balancer-lab"]);
+    if !debug {
+        cargo.arg("--release");
+    }
+    process::shown(&mut cargo)
+}
+
+/// Compiles the eBPF programs into the object that the agent embeds.
+pub fn object(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
+    process::shown(&mut bpf_cargo(workspace, toolchain, &toolchain.cargo, "build"))?;
+    let built = target_directory(workspace).join(TARGET).join("bpf").join(CRATE);
+    copy_if_changed(&built, &workspace.object())
+}
+
+/// The lints on the eBPF programs, where the BPF toolchain has clippy.
+pub fn clippy(workspace: &Workspace, toolchain: &Toolchain) -> Option<Command> {
+    let clippy = toolchain.cargo.with_file_name("cargo-clippy");
+    clippy.is_file().then(|| {
+        let mut command = bpf_cargo(workspace, toolchain, &clippy, "clippy");
+        command.env("CARGO", &toolchain.cargo).args(["--", "--deny", "warnings"]);
+        command
+    })
+}
+
+fn target_directory(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("ebpf")
+}
+
+fn bpf_cargo(workspace: &Workspace, toolchain: &Toolchain, program: &Path, verb: &str) -> Command {
+    // v3: v4 writes constants straight to a program's context, which kernels before 6.4 refuse;
+    // generic has no atomics that return the old value.
+    let flags = [
+        &format!("-Clinker={}", toolchain.linker.display()),
+        "-Clink-arg=--btf",
+        "-Cdebuginfo=2",
+        "-Ctarget-cpu=v3",
+    ];
+    let mut cargo = Command::new(program);
+    cargo
+        .arg(verb)
+        .args(["--package", CRATE, "--profile", "bpf", "--target", TARGET, "--target-dir"])
+        .arg(target_directory(workspace))
+        .current_dir(&workspace.root)
+        .env("RUSTC", &toolchain.rustc)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        // A wrapper meant for this machine's own crates has no place around this compiler.
+        .env_remove("RUSTC_WRAPPER")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER");
+    match toolchain.way {
+        Way::NightlyBuildStd => cargo.arg("-Zbuild-std=core"),
+        Way::StableBuildStd => cargo.arg("-Zbuild-std=core").env("RUSTC_BOOTSTRAP", "1"),
+        Way::CompiledCore => cargo.env("RUSTC_BOOTSTRAP", "1"),
+    };
+    cargo
+}
+
+/// An object that is the same keeps its time stamp, so that the agent is not rebuilt.
+fn copy_if_changed(built: &Path, copy: &Path) -> Result<()> {
+    let bytes = fs::read(built).with_context(|| format!("reading {}", built.display()))?;
+    if fs::read(copy).is_ok_and(|before| before == bytes) {
+        return Ok(());
+    }
+    fs::write(copy, bytes).with_context(|| format!("writing {}", copy.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unchanged_object_is_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let (built, copy) = (directory.path().join("built"), directory.path().join("copy"));
+        fs::write(&built, "one").unwrap();
+        copy_if_changed(&built, &copy).unwrap();
+        let written = fs::metadata(&copy).unwrap().modified().unwrap();
+        copy_if_changed(&built, &copy).unwrap();
+        assert_eq!(fs::metadata(&copy).unwrap().modified().unwrap(), written);
+        fs::write(&built, "two").unwrap();
+        copy_if_changed(&built, &copy).unwrap();
+        assert_eq!(fs::read_to_string(&copy).unwrap(), "two");
+    }
+}

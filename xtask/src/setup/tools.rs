@@ -1,0 +1,68 @@
+//! The tools beside the compiler: networking for the lab, formatter and lints for the checks.
+
+use anyhow::{Context, Result};
+
+use super::{
+    acquire, apt,
+    choice::{Toolchain, Way},
+};
+use crate::workspace::{self, Workspace, find_command};
+
+/// The lab's commands and Debian's packages that have them.
+const LAB: [(&str, &str); 4] =
+    [("ip", "iproute2"), ("iptables", "iptables"), ("nft", "nftables"), ("mount", "mount")];
+
+/// Makes sure of the commands with which the lab builds its networks and its rules.
+pub fn for_lab() -> Result<()> {
+    let missing = missing_packages(|command| find_command(command).is_some());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    apt::install(&missing).context("the lab needs these tools")
+}
+
+fn missing_packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    LAB.iter().filter(|(command, _)| !is_there(command)).map(|&(_, package)| package).collect()
+}
+
+/// Makes sure of rustfmt and clippy for the compiler of this machine's crates, and of clippy for
+/// the eBPF programs where it takes one more package.
+pub fn for_lints(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
+    let beside_cargo = |name: &str| workspace.cargo.with_file_name(name).is_file();
+    let missing: Vec<_> = [("rustfmt", "cargo-fmt"), ("clippy", "cargo-clippy")]
+        .into_iter()
+        .filter(|(_, command)| !beside_cargo(command))
+        .map(|(component, _)| component)
+        .collect();
+    if !missing.is_empty() {
+        if beside_cargo("rustdoc") && workspace.cargo.starts_with("/usr") {
+            let packages: Vec<_> = missing.iter().map(|component| debian(component)).collect();
+            apt::install(&packages).context("the checks need rustfmt and clippy")?;
+        } else {
+            let label = format!("adding {} to Rust", missing.join(" and "));
+            acquire::rustup(&label, &[&["component", "add"], &missing[..]].concat())?;
+        }
+    }
+    let lacks_clippy = !toolchain.cargo.with_file_name("cargo-clippy").is_file();
+    if toolchain.way == Way::CompiledCore && lacks_clippy && workspace::is_root() && apt::is_there()
+    {
+        apt::install(&[debian("clippy")]).context("the lints on the eBPF programs need clippy")?;
+    }
+    Ok(())
+}
+
+fn debian(component: &str) -> &'static str {
+    if component == "rustfmt" { "rustfmt-web" } else { "rust-web-clippy" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_installed() {
+        assert_eq!(missing_packages(|_| true), [""; 0]);
+        let without_nft = missing_packages(|command| command != "nft" && command != "ip");
+        assert_eq!(without_nft, ["iproute2", "nftables"]);
+    }
+}

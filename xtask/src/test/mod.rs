@@ -1,0 +1,71 @@
+//! Every check, each as a stage with its time, and a table at the end.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+
+mod report;
+mod stages;
+
+use report::{Outcome, Report};
+
+use crate::{
+    cli::{Preference, TestOptions},
+    compile, process,
+    setup::{self, Needs},
+    workspace::{Workspace, is_root},
+};
+
+/// Runs the checks; the exit code tells whether all went well.
+pub fn run(
+    workspace: &Workspace,
+    preference: Preference,
+    options: &TestOptions,
+) -> Result<ExitCode> {
+    if !options.quick && !is_root() {
+        bail!(
+            "the tests on the real kernel need root: run `cargo xtask test` as root, for example \
+             in `sudo -s`, or leave them out with `cargo xtask test --quick`"
+        );
+    }
+    let needs = if options.quick { Needs::LINTS } else { Needs::ALL };
+    let toolchain = setup::run(workspace, preference, needs)?;
+    let checks = options.filter.is_none();
+    let mut report = Report::default();
+
+    if checks {
+        report.stage("format", || check(&mut stages::format(workspace)));
+    }
+    let built = report.stage("build", || {
+        compile::all(workspace, &toolchain, false)?;
+        Ok(Outcome::default())
+    });
+    // Nothing compiles without the object, and the lab needs the programs.
+    if built {
+        if checks {
+            report.stage("clippy", || check(&mut stages::clippy(workspace)));
+            match compile::clippy(workspace, &toolchain) {
+                Some(mut clippy) => {
+                    report.stage("clippy, eBPF", || check(&mut clippy));
+                }
+                None => report.left_out("clippy, eBPF", "the BPF toolchain has no clippy"),
+            }
+        }
+        report.stage("host tests", || stages::host_tests(workspace, options.filter.as_deref()));
+        if options.quick {
+            report.left_out("lab tests", "--quick");
+        } else {
+            report.stage("lab tests", || stages::lab_tests(workspace, options.filter.as_deref()));
+            if checks {
+                report.stage("documentation", || check(&mut stages::documentation(workspace)));
+            }
+        }
+    }
+    report.print();
+    Ok(if report.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn check(command: &mut Command) -> Result<Outcome> {
+    process::shown(command)?;
+    Ok(Outcome::default())
+}

@@ -1,0 +1,135 @@
+//! The commands behind the stages.
+//!
+//! All stages select the same packages in the same profile, so that cargo unifies features in one
+//! way and compiles each dependency once.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use super::report::Outcome;
+use crate::{process, workspace::Workspace};
+
+/// The crates for this machine.
+const HOST: [&str; 4] = ["--workspace", "--exclude", "balancer-ebpf", "--release"];
+const LAB: &str = "balancer-lab";
+
+/// Formatting, of the eBPF programs too.
+pub fn format(workspace: &Workspace) -> Command {
+    let mut cargo = Command::new(&workspace.cargo);
+    cargo.args(["fmt", "--all", "--check"]).current_dir(&workspace.root);
+    cargo
+}
+
+/// Lints on everything for this machine.
+pub fn clippy(workspace: &Workspace) -> Command {
+    let mut cargo = workspace.cargo("clippy");
+    cargo.args(HOST).args(["--all-targets", "--", "--deny", "warnings"]);
+    cargo
+}
+
+/// The documentation, in which a broken link is an error.
+pub fn documentation(workspace: &Workspace) -> Command {
+    let mut cargo = workspace.cargo("doc");
+    cargo.args(HOST).arg("--no-deps").env("RUSTDOCFLAGS", "--deny warnings");
+    cargo
+}
+
+/// Unit tests, documentation tests, and the integration tests of all crates but the lab.
+pub fn host_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let mut targets = vec!["--lib".to_owned(), "--bins".to_owned()];
+    for package in packages(workspace)?.iter().filter(|name| *name != LAB) {
+        targets.extend(integration_tests(workspace, package));
+    }
+    run(workspace, &targets, filter, &mut outcome)?;
+    run(workspace, &["--doc".to_owned()], filter, &mut outcome)?;
+    Ok(outcome)
+}
+
+/// The integration tests of the lab, on the kernel that runs here.
+pub fn lab_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Outcome> {
+    let targets = integration_tests(workspace, LAB);
+    if targets.is_empty() {
+        bail!("there are no tests in {LAB}/tests");
+    }
+    let mut outcome = Outcome::default();
+    run(workspace, &targets, filter, &mut outcome)?;
+    Ok(outcome)
+}
+
+fn run(
+    workspace: &Workspace,
+    targets: &[String],
+    filter: Option<&str>,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let mut cargo = workspace.cargo("test");
+    workspace.tell_binaries(&mut cargo);
+    // Go on with the other crates after a failure: one run should tell all of them.
+    cargo.args(HOST).arg("--no-fail-fast").args(targets).args(filter);
+    let before = outcome.failed.len();
+    let status = process::teed(&mut cargo, |line| outcome.read(line))?;
+    if !status.success() && outcome.failed.len() == before {
+        // No test failed, and cargo did: something does not compile, or a test program died.
+        outcome.broken = Some(format!("cargo test ended with {status}"));
+    }
+    Ok(())
+}
+
+/// The directories at the root that are crates.
+fn packages(workspace: &Workspace) -> Result<Vec<String>> {
+    let root = &workspace.root;
+    let entries = fs::read_dir(root).with_context(|| format!("reading {}", root.display()))?;
+    let mut names: Vec<_> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().join("Cargo.toml").is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// `--test NAME` for each integration test of a package, in their order.
+fn integration_tests(workspace: &Workspace, package: &str) -> Vec<String> {
+    let directory = workspace.root.join(package).join("tests");
+    let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    let mut names: Vec<_> = entries
+        .filter_map(|entry| {
+            let path = entry.path();
+            let is_test =
+                path.extension().is_some_and(|end| end == "rs") || path.join("main.rs").is_file();
+            is_test.then(|| path.file_stem().map(|name| name.to_string_lossy().into_owned()))?
+        })
+        .collect();
+    names.sort();
+    names.into_iter().flat_map(|name| ["--test".to_owned(), name]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crates_and_their_tests_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        for file in ["a/Cargo.toml", "a/tests/two.rs", "a/tests/one.rs", "a/tests/three/main.rs"] {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        fs::create_dir_all(root.path().join("a/tests/data")).unwrap();
+        fs::create_dir(root.path().join("docs")).unwrap();
+        let workspace = Workspace {
+            root: root.path().to_owned(),
+            target: root.path().join("target"),
+            cargo: "cargo".into(),
+        };
+        assert_eq!(packages(&workspace).unwrap(), ["a"]);
+        assert_eq!(
+            integration_tests(&workspace, "a"),
+            ["--test", "one", "--test", "three", "--test", "two"]
+        );
+        assert_eq!(integration_tests(&workspace, "docs"), [""; 0]);
+    }
+}

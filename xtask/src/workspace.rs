@@ -1,0 +1,95 @@
+//! Where things are: the repository, its target directory, the programs it builds.
+
+use std::{
+    env,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+/// The paths of this repository.
+#[derive(Debug)]
+pub struct Workspace {
+    /// The root of the repository.
+    pub root: PathBuf,
+    /// Cargo's target directory.
+    pub target: PathBuf,
+    /// The cargo that runs this program.
+    pub cargo: PathBuf,
+}
+
+impl Workspace {
+    /// Finds the paths from what `cargo run` tells its child.
+    pub fn locate() -> Result<Self> {
+        let manifest = env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = manifest.parent().context("xtask stands at the root of a disk")?.to_owned();
+        // Not `$CARGO_TARGET_DIR`: a configuration file can set the target directory too, and
+        // this program always stands in it, at `<target>/debug/xtask`.
+        let program = env::current_exe().context("finding this program's own path")?;
+        let target = program
+            .parent()
+            .and_then(Path::parent)
+            .context("this program does not stand in a target directory: run `cargo xtask`")?
+            .to_owned();
+        let cargo = env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from);
+        Ok(Self { root, target, cargo })
+    }
+
+    /// The eBPF object that the agent embeds.
+    pub fn object(&self) -> PathBuf {
+        self.target.join("balancer.bpf.o")
+    }
+
+    /// A program built by `cargo xtask build`.
+    pub fn binary(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+
+    /// The linkers that `setup` built, by the version of their LLVM.
+    pub fn tools(&self) -> PathBuf {
+        self.target.join("tools")
+    }
+
+    /// Cargo for this machine's own crates.
+    pub fn cargo(&self, verb: &str) -> Command {
+        let mut cargo = Command::new(&self.cargo);
+        cargo.arg(verb).arg("--target-dir").arg(&self.target).current_dir(&self.root);
+        self.tell_object(&mut cargo);
+        cargo
+    }
+
+    /// Tells the agent's build script where the object is. Not when it is where the script looks
+    /// by itself: a variable that comes and goes would rebuild the agent each time.
+    fn tell_object(&self, cargo: &mut Command) {
+        if self.target == self.root.join("target") {
+            cargo.env_remove("BALANCER_EBPF_OBJECT");
+        } else {
+            cargo.env("BALANCER_EBPF_OBJECT", self.object());
+        }
+    }
+
+    /// Tells the lab and its tests where the built programs are.
+    pub fn tell_binaries(&self, command: &mut Command) {
+        command
+            .env("BALANCER_AGENT_BIN", self.binary("balancer-agent"))
+            .env("BALANCER_LAB_BIN", self.binary("balancer-lab"));
+    }
+}
+
+/// Whether this process may create namespaces and load programs.
+pub fn is_root() -> bool {
+    // The kernel gives a process's own entry to its effective user.
+    std::fs::metadata("/proc/self").is_ok_and(|entry| entry.uid() == 0)
+}
+
+/// Finds a command as a shell would, also where Debian hides the administrator's ones.
+pub fn find_command(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file())
+}
