@@ -1,0 +1,237 @@
+//! The agent in a lab.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::ErrorKind,
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        wait::{Id, WaitPidFlag, waitid},
+    },
+    unistd::Pid,
+};
+
+use crate::{
+    Lab, Place,
+    error::{Attempt, Error, Result, on},
+    host,
+};
+
+/// How long the agent may take until the first complete state is in the maps.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What the watcher of the process writes where the agent writes `READY=1`.
+const EXITED: &[u8] = b"EXITED=1";
+
+/// A running agent, attached to the lab's cgroup. Dropping it kills it (SIGKILL).
+#[derive(Debug)]
+pub struct Agent {
+    binary: PathBuf,
+    node: Place,
+    state_dir: PathBuf,
+    arguments: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Agent {
+    /// Starts the agent on a folder of manifests and returns once it is ready. `extra` arguments
+    /// come last, so they win.
+    pub fn start(lab: &Lab, manifests: &Path, extra: &[&str]) -> Result<Self> {
+        let display = |path: &Path| path.display().to_string();
+        let mut arguments: Vec<String> = [
+            ("--manifests", display(manifests)),
+            ("--node-name", "lab-node".into()),
+            ("--cgroup", display(lab.cgroup())),
+            ("--metrics-bind-address", "127.0.0.1:0".into()),
+            ("--healthz-bind-address", "127.0.0.1:0".into()),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect();
+        arguments.extend(extra.iter().map(|&argument| argument.to_owned()));
+        let mut agent = Self {
+            binary: host::binary("balancer-agent", "BALANCER_AGENT_BIN")?,
+            node: lab.node().clone(),
+            state_dir: lab.state_dir().to_owned(),
+            arguments,
+            child: None,
+        };
+        agent.resume()?;
+        Ok(agent)
+    }
+
+    /// Starts the agent again after [`Agent::kill`] or [`Agent::terminate`], and waits until ready.
+    pub fn resume(&mut self) -> Result<()> {
+        let notify_path = self.state_dir.join("notify.sock");
+        match fs::remove_file(&notify_path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).attempt(on("remove", &notify_path))?;
+            }
+            _ => {}
+        }
+        let notify = UnixDatagram::bind(&notify_path).attempt(on("bind", &notify_path))?;
+        let log_path = self.log_path();
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log_path)
+            .attempt(on("open", &log_path))?;
+        let mut command = self.node.command(&self.binary);
+        command
+            .arg("run")
+            .args(&self.arguments)
+            .args(self.where_flags())
+            .env("NOTIFY_SOCKET", &notify_path)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().attempt(on("share", &log_path))?)
+            .stderr(log);
+        let child = command.spawn().attempt(on("start", &self.binary))?;
+        let pid = pid_of(&child);
+        self.child = Some(child);
+        report_exit(pid, notify_path);
+        self.await_ready(&notify)
+    }
+
+    /// Waits for the agent's `READY=1`; its exit arrives on the same socket.
+    fn await_ready(&mut self, notify: &UnixDatagram) -> Result<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let mut buffer = [0; 4096];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let message = if left.is_zero() {
+                None
+            } else {
+                notify.set_read_timeout(Some(left)).attempt("wait for the agent")?;
+                match notify.recv(&mut buffer) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    result => Some(&buffer[..result.attempt("wait for the agent")?]),
+                }
+            };
+            let what = match message {
+                Some(EXITED) => "ended before it was ready",
+                None => "was not ready in time",
+                Some(text) if text.split(|&byte| byte == b'\n').any(|line| line == b"READY=1") => {
+                    return Ok(());
+                }
+                Some(_) => continue,
+            };
+            let status = self.end(Signal::SIGKILL)?;
+            return Err(Error::Command {
+                command: format!("balancer-agent run {}", self.arguments.join(" ")),
+                status: format!("it {what}; {status}"),
+                output: host::tail(&self.log()?, 20),
+            });
+        }
+    }
+
+    /// Runs the binary as command line tool and returns what it printed.
+    pub fn cli(&self, arguments: &[&str]) -> Result<String> {
+        let output = host::run(&mut self.cli_command(arguments), "")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs the binary as command line tool with `-o json`.
+    pub fn json(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let text = self.cli(&[arguments, &["-o", "json"]].concat())?;
+        serde_json::from_str(&text).map_err(|error| {
+            Error::Unmet(format!("{} printed no JSON ({error}): {text}", arguments.join(" ")))
+        })
+    }
+
+    /// The command line tool, pointed at this agent, to be run in any way the caller likes.
+    pub fn cli_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.node.command(&self.binary);
+        command.args(arguments).args(self.where_flags());
+        command
+    }
+
+    /// Where this agent is reached and keeps its maps: flags for the command line tool.
+    pub fn where_flags(&self) -> [String; 4] {
+        let flag = |name: &str| self.state_dir.join(name).display().to_string();
+        ["--socket".into(), flag("agent.sock"), "--bpffs".into(), flag("bpffs/balancer")]
+    }
+
+    /// The binary that runs.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The log's path.
+    pub fn log_path(&self) -> PathBuf {
+        self.state_dir.join("agent.log")
+    }
+
+    /// What the agent logged so far, over all its starts.
+    pub fn log(&self) -> Result<String> {
+        let path = self.log_path();
+        fs::read_to_string(&path).attempt(on("read", &path))
+    }
+
+    /// The process identifier, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Kills the agent the hard way (SIGKILL) and waits for its end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.end(Signal::SIGKILL).map(drop)
+    }
+
+    /// Asks the agent to end (SIGTERM), waits, and returns how it ended.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        self.end(Signal::SIGTERM)
+    }
+
+    /// Ends the agent with SIGTERM and starts it again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.terminate()?;
+        self.resume()
+    }
+
+    /// Lets the agent run on when the caller exits; for [`Lab::leave`].
+    pub fn detach(mut self) {
+        self.child = None;
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
+        let Some(mut child) = self.child.take() else {
+            return Err(Error::Unmet("the agent is not running".into()));
+        };
+        kill(pid_of(&child), signal).attempt(format!("send {signal} to the agent"))?;
+        child.wait().attempt("wait for the agent's end")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended already: there is nothing left to do about either result.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+/// Writes [`EXITED`] to the socket once the process has ended, without reaping it.
+fn report_exit(pid: Pid, notify: PathBuf) {
+    thread::spawn(move || {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        if waitid(Id::Pid(pid), flags).is_ok()
+            && let Ok(socket) = UnixDatagram::unbound()
+        {
+            // Nobody listens any more once the agent was ready.
+            let _ = socket.send_to(EXITED, notify);
+        }
+    });
+}

@@ -1,0 +1,86 @@
+//! `balancer-lab client`
+
+use std::{
+    io::{self, BufRead, Write},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use balancer_lab::http::{LoadOptions, Pools, Report, Until, load};
+use clap::ValueEnum;
+use hyper::Uri;
+
+/// Send requests through pooled connections and count who answered, as JSON
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  balancer-lab client http://10.96.100.10/ --threads 5\n  \
+                  balancer-lab client http://10.96.100.10/ --threads 20 --pools shared --seconds 2\n  \
+                  balancer-lab client http://10.96.100.10/ --pools none --requests 100")]
+pub(super) struct Arguments {
+    /// What to request
+    uri: Uri,
+    /// Threads, each with one request in flight
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// How threads and connection pools go together
+    #[arg(long, value_enum, default_value_t = PoolsArgument::PerThread)]
+    pools: PoolsArgument,
+    /// Requests of each thread
+    #[arg(long, default_value_t = 100, conflicts_with = "seconds")]
+    requests: u64,
+    /// Send for this many seconds instead
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Say "ready", start on a line of input, report, and keep the connections open until the input
+    /// ends
+    #[arg(long)]
+    in_steps: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PoolsArgument {
+    /// Every thread has a pool of its own
+    PerThread,
+    /// All threads use one pool
+    Shared,
+    /// Every request opens a connection and closes it
+    None,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let until = match arguments.seconds {
+        Some(seconds) => Until::Elapsed(
+            Duration::try_from_secs_f64(seconds).with_context(|| format!("--seconds {seconds}"))?,
+        ),
+        None => Until::Requests(arguments.requests),
+    };
+    let pools = match arguments.pools {
+        PoolsArgument::PerThread => Pools::PerThread,
+        PoolsArgument::Shared => Pools::Shared,
+        PoolsArgument::None => Pools::None,
+    };
+    let (uri, threads) = (arguments.uri.clone(), arguments.threads.max(1));
+    let options = LoadOptions { uri, threads, pools, until };
+    if arguments.in_steps {
+        let go = || {
+            say("ready").and_then(|()| io::stdin().lock().read_line(&mut String::new()).map(drop))
+        };
+        let hold = |report| {
+            print(&report)
+                .and_then(|()| io::copy(&mut io::stdin().lock(), &mut io::sink()).map(drop))
+        };
+        load(&options, go, hold)?;
+    } else {
+        load(&options, || Ok(()), |report| print(&report))?;
+    }
+    Ok(())
+}
+
+fn print(report: &Report) -> io::Result<()> {
+    say(&serde_json::to_string(report)?)
+}
+
+fn say(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()
+}

@@ -1,0 +1,58 @@
+//! The command line: one verb a file.
+
+mod client;
+mod exec;
+mod serve;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use balancer_lab::lab;
+use clap::{Parser, Subcommand};
+
+/// Fake nodes and pods on one machine, and what runs in them.
+///
+/// Labs are made of network namespaces and cgroups of their own; the machine's network is not
+/// touched. They need root.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Serve(serve::Arguments),
+    Client(client::Arguments),
+    Exec(exec::Arguments),
+    /// Remove what killed owners left behind (every new lab does so, too)
+    #[command(after_help = "Examples:\n  balancer-lab sweep\n  balancer-lab sweep --kept")]
+    Sweep {
+        /// Also remove the labs that `demo --keep` left up
+        #[arg(long)]
+        kept: bool,
+    },
+    /// Hold the lock given as standard input: the sign of life of a lab that was left up
+    #[command(hide = true)]
+    Hold,
+}
+
+pub(crate) fn run() -> Result<ExitCode> {
+    match Arguments::parse().verb {
+        Verb::Serve(arguments) => serve::run(arguments)?,
+        Verb::Client(arguments) => client::run(&arguments)?,
+        Verb::Exec(arguments) => exec::run(&arguments)?,
+        Verb::Sweep { kept } => {
+            let gone = if kept { lab::sweep_kept()? } else { lab::sweep()? };
+            match gone.as_slice() {
+                [] => println!("nothing to remove"),
+                ids => println!("removed {}", ids.join(", ")),
+            }
+        }
+        Verb::Hold => loop {
+            std::thread::park();
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}

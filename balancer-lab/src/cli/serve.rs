@@ -1,0 +1,32 @@
+//! `balancer-lab serve`
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result};
+use balancer_lab::http::{ServeOptions, serve};
+
+/// Answer HTTP requests with the name given and the number of the connection
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  balancer-lab serve --name web-0 --listen 10.244.0.10:8080\n  \
+                  balancer-lab serve --name slow --listen [::1]:8080 --work-us 2000"
+)]
+pub(super) struct Arguments {
+    /// The name to answer with
+    #[arg(long)]
+    name: String,
+    /// Address and port to listen on; may be repeated
+    #[arg(long, required = true)]
+    listen: Vec<SocketAddr>,
+    /// Microseconds a request occupies the backend, one request at a time
+    #[arg(long, default_value_t = 0)]
+    work_us: u64,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { name, listen, work_us } = arguments;
+    let where_to = format!("{listen:?}");
+    let options = ServeOptions { name, listen, work: Duration::from_micros(work_us) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(options)).with_context(|| format!("serve on {where_to}"))
+}

@@ -1,0 +1,221 @@
+//! The client: threads that send requests through connection pools.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    io,
+    sync::{Arc, Barrier},
+    thread,
+    time::{Duration, Instant},
+};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    Response, Uri,
+    body::{Bytes, Incoming},
+};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::{Answer, Count, Report, bounded::Bounded};
+
+/// How threads and connection pools go together.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pools {
+    /// Every thread has a pool of its own.
+    PerThread,
+    /// All threads use one pool.
+    Shared,
+    /// No pool: every request opens a connection and closes it.
+    None,
+}
+
+/// When a thread stops.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    /// After this time.
+    Elapsed(Duration),
+    /// After this many requests of its own.
+    Requests(u64),
+}
+
+/// What a client does.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// What to request.
+    pub uri: Uri,
+    /// Threads, each with one request in flight.
+    pub threads: usize,
+    /// Their pools.
+    pub pools: Pools,
+    /// When they stop.
+    pub until: Until,
+}
+
+type Pool = Client<Bounded, Empty<Bytes>>;
+
+/// What one thread saw.
+#[derive(Default)]
+struct Seen {
+    connections: BTreeSet<(String, u64)>,
+    requests: BTreeMap<String, u64>,
+    errors: Vec<String>,
+}
+
+/// Runs the client. `go` is called once when every thread is ready to send, and may block; `done`
+/// is called with the report while the pooled connections are still open.
+pub fn load(
+    options: &LoadOptions,
+    go: impl FnOnce() -> io::Result<()>,
+    done: impl FnOnce(Report) -> io::Result<()>,
+) -> io::Result<()> {
+    // One thread more drives the connections of a shared pool, as an asynchronous service would.
+    let shared = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let shared_pool = pool(options, options.threads);
+    let mut lanes = Vec::new();
+    for _ in 0..options.threads {
+        lanes.push(match options.pools {
+            Pools::Shared => Lane::shared(&shared, shared_pool.clone()),
+            Pools::PerThread | Pools::None => {
+                let runtime = Builder::new_current_thread().enable_all().build()?;
+                Lane { runtime: Owned::Own(runtime), pool: pool(options, 1) }
+            }
+        });
+    }
+    go()?;
+    let barrier = Arc::new(Barrier::new(options.threads));
+    let start = Instant::now();
+    let workers: Vec<_> = lanes
+        .into_iter()
+        .map(|lane| {
+            let (options, barrier) = (options.clone(), Arc::clone(&barrier));
+            thread::spawn(move || lane.run(&options, &barrier, start))
+        })
+        .collect();
+    // The lanes come back whole: dropping one would close its connections.
+    let mut lanes = Vec::new();
+    let mut all = Seen::default();
+    for worker in workers {
+        let (lane, seen) =
+            worker.join().map_err(|_| io::Error::other("a client thread panicked"))?;
+        lanes.push(lane);
+        all.add(seen);
+    }
+    done(all.report(start.elapsed()))
+}
+
+fn pool(options: &LoadOptions, connections: usize) -> Pool {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new());
+    if options.pools == Pools::None {
+        builder.pool_max_idle_per_host(0);
+    }
+    builder.build(Bounded::new(connections))
+}
+
+enum Owned {
+    Own(Runtime),
+    Shared(Handle),
+}
+
+/// One thread's runtime and pool.
+struct Lane {
+    runtime: Owned,
+    pool: Pool,
+}
+
+impl Lane {
+    fn shared(runtime: &Runtime, pool: Pool) -> Self {
+        Self { runtime: Owned::Shared(runtime.handle().clone()), pool }
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match &self.runtime {
+            Owned::Own(runtime) => runtime.block_on(future),
+            Owned::Shared(handle) => handle.block_on(future),
+        }
+    }
+
+    fn run(self, options: &LoadOptions, barrier: &Barrier, start: Instant) -> (Self, Seen) {
+        let mut seen = Seen::default();
+        barrier.wait();
+        // Everybody holds the first answer unread, and with it a connection, until all have one: so
+        // the threads of a shared pool are in flight together at least once.
+        let first = self.block_on(self.request(&options.uri));
+        barrier.wait();
+        seen.note(match first {
+            Ok(response) => self.block_on(read(response)),
+            Err(error) => Err(error),
+        });
+        let more = |sent| match options.until {
+            Until::Elapsed(time) => start.elapsed() < time,
+            Until::Requests(count) => sent < count,
+        };
+        let mut sent = 1;
+        while more(sent) {
+            let answer = self.block_on(async { read(self.request(&options.uri).await?).await });
+            seen.note(answer);
+            sent += 1;
+        }
+        (self, seen)
+    }
+
+    async fn request(&self, uri: &Uri) -> Result<Response<Incoming>, String> {
+        self.pool.get(uri.clone()).await.map_err(|error| chain(&error))
+    }
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer, String> {
+    let body = response.into_body().collect().await.map_err(|error| chain(&error))?.to_bytes();
+    serde_json::from_slice(&body).map_err(|error| chain(&error))
+}
+
+/// An error with its causes, which hyper keeps out of its own words.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl Seen {
+    fn note(&mut self, answer: Result<Answer, String>) {
+        match answer {
+            Ok(Answer { backend, connection }) => {
+                *self.requests.entry(backend.clone()).or_default() += 1;
+                self.connections.insert((backend, connection));
+            }
+            Err(error) => self.errors.push(error),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.connections.extend(other.connections);
+        self.errors.extend(other.errors);
+        for (backend, requests) in other.requests {
+            *self.requests.entry(backend).or_default() += requests;
+        }
+    }
+
+    fn report(self, elapsed: Duration) -> Report {
+        let mut backends: BTreeMap<String, Count> = BTreeMap::new();
+        for (backend, requests) in self.requests {
+            backends.entry(backend).or_default().requests = requests;
+        }
+        for (backend, _) in self.connections {
+            backends.entry(backend).or_default().connections += 1;
+        }
+        Report {
+            backends,
+            errors: self.errors.len() as u64,
+            first_error: self.errors.into_iter().next(),
+            seconds: elapsed.as_secs_f64(),
+        }
+    }
+}

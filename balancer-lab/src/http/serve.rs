@@ -1,0 +1,99 @@
+//! The backend: HTTP/1.1 that answers with its name and the number of the connection.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http_body_util::Full;
+use hyper::{Response, body::Bytes, header, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, sync::Mutex, task::JoinSet};
+
+/// What a backend answers.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Answer {
+    /// The backend's name.
+    pub backend: String,
+    /// The number of the connection, counted from 1 as the backend accepted them.
+    pub connection: u64,
+}
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The name to answer with.
+    pub name: String,
+    /// The addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// How long a request occupies the backend. One at a time: so a backend has a capacity, as a pod
+    /// with a CPU limit has, and piling connections on it costs throughput.
+    pub work: Duration,
+}
+
+struct Backend {
+    name: String,
+    work: Duration,
+    accepted: AtomicU64,
+    busy: Mutex<()>,
+}
+
+/// Serves until the process ends. Prints `listening` once every address accepts.
+pub async fn serve(options: ServeOptions) -> io::Result<()> {
+    let backend = Arc::new(Backend {
+        name: options.name,
+        work: options.work,
+        accepted: AtomicU64::new(0),
+        busy: Mutex::new(()),
+    });
+    let mut listeners = JoinSet::new();
+    for address in options.listen {
+        let listener = TcpListener::bind(address).await?;
+        listeners.spawn(accept(listener, Arc::clone(&backend)));
+    }
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "listening")?;
+    stdout.flush()?;
+    drop(stdout);
+    while let Some(ended) = listeners.join_next().await {
+        ended.map_err(io::Error::other)??;
+    }
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, backend: Arc<Backend>) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let connection = backend.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        let backend = Arc::clone(&backend);
+        tokio::spawn(async move {
+            let service = service_fn(|_| answer(&backend, connection));
+            // Clients come and go, and are killed: how a connection ends is no news.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(
+    backend: &Backend,
+    connection: u64,
+) -> Result<Response<Full<Bytes>>, hyper::http::Error> {
+    if !backend.work.is_zero() {
+        let _turn = backend.busy.lock().await;
+        tokio::time::sleep(backend.work).await;
+    }
+    let answer = Answer { backend: backend.name.clone(), connection };
+    let body = serde_json::to_vec(&answer).expect("a name and a number are always JSON");
+    Response::builder()
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("x-backend", backend.name.as_str())
+        .header("x-connection", connection)
+        .body(Full::new(Bytes::from(body)))
+}

@@ -1,0 +1,75 @@
+//! A backend process in a pod.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use crate::{
+    Lab, Place,
+    error::{Attempt, Error, Result},
+};
+
+/// A running backend. Dropping it kills it.
+#[derive(Debug)]
+pub struct Server {
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts `balancer-lab serve` and returns once it listens.
+    pub fn start(place: &Place, name: &str, listen: &[SocketAddr]) -> Result<Self> {
+        Self::start_working(place, name, listen, Duration::ZERO)
+    }
+
+    /// The same for a backend that every request occupies for `work`, one at a time.
+    pub fn start_working(
+        place: &Place,
+        name: &str,
+        listen: &[SocketAddr],
+        work: Duration,
+    ) -> Result<Self> {
+        let mut command = Lab::self_command(place)?;
+        command.args(["serve", "--name", name]);
+        command.args(["--work-us", &work.as_micros().to_string()]);
+        for address in listen {
+            command.args(["--listen", &address.to_string()]);
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .attempt(format!("start backend {name}"))?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).attempt(format!("read from {name}"))?;
+        }
+        let server = Self { child: Some(child) };
+        if line.trim_end() == "listening" {
+            return Ok(server);
+        }
+        Err(Error::Unmet(format!("backend {name} did not start on {listen:?}; it says why above")))
+    }
+
+    /// Kills the backend (SIGKILL): its connections are reset.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    /// Lets the backend run on when the caller exits; for [`Lab::leave`].
+    pub fn detach(mut self) {
+        self.child = None;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended already: there is nothing left to do about either result.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

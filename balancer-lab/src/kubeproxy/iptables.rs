@@ -1,0 +1,150 @@
+//! kube-proxy's iptables mode: KUBE-SERVICES -> KUBE-SVC-X -> random -> KUBE-SEP-X -> DNAT.
+
+use std::{fmt::Write, process::Command};
+
+use super::{MASQUERADE_MARK, ServicePort, chain_hash};
+use crate::{Place, error::Result, host, lab::POD_CIDR};
+
+/// Which of the two implementations behind the name iptables.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Variant {
+    /// `iptables-nft`, what distributions install today.
+    Nft,
+    /// `iptables-legacy`, the kernel's original tables.
+    Legacy,
+}
+
+impl Variant {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Nft => "iptables-nft",
+            Self::Legacy => "iptables-legacy",
+        }
+    }
+
+    /// Whether the program is installed and the kernel can.
+    pub fn works(self, place: &Place) -> bool {
+        host::run(place.command(self.program()).args(["-t", "nat", "-S"]), "").is_ok()
+    }
+}
+
+/// Loads the rules for these services, replacing what was there.
+pub fn load(place: &Place, variant: Variant, services: &[ServicePort]) -> Result<()> {
+    let program = format!("{}-restore", variant.program());
+    host::run(&mut place.command(program), &rules(services)).map(drop)
+}
+
+/// Removes the rules again.
+pub fn unload(place: &Place, variant: Variant) -> Result<()> {
+    for table in ["nat", "filter"] {
+        for action in ["-F", "-X"] {
+            let mut command: Command = place.command(variant.program());
+            host::run(command.args(["-t", table, action]), "")?;
+        }
+    }
+    Ok(())
+}
+
+/// The input for iptables-restore.
+fn rules(services: &[ServicePort]) -> String {
+    let (mut chains, mut dispatch) = (String::new(), String::new());
+    let (mut choose, mut translate, mut refuse) = (String::new(), String::new(), String::new());
+    for service in services {
+        let ServicePort { name, address, port, backends } = service;
+        let to = format!("-d {address}/32 -p tcp -m tcp --dport {port}");
+        if backends.is_empty() {
+            let _ = writeln!(
+                refuse,
+                "-A KUBE-SERVICES {to} -m comment --comment \"{name} has no endpoints\" -j REJECT"
+            );
+            continue;
+        }
+        let chain = format!("KUBE-SVC-{}", chain_hash(&[name, "tcp"]));
+        let _ = writeln!(chains, ":{chain} - [0:0]");
+        let _ = writeln!(
+            dispatch,
+            "-A KUBE-SERVICES {to} -m comment --comment \"{name} cluster IP\" -j {chain}"
+        );
+        let _ = writeln!(choose, "-A {chain} ! -s {POD_CIDR} {to} -j KUBE-MARK-MASQ");
+        for (index, backend) in backends.iter().enumerate() {
+            let endpoint = format!("KUBE-SEP-{}", chain_hash(&[name, "tcp", &backend.to_string()]));
+            let left = backends.len() - index;
+            // The last one takes what is left.
+            let odds = if left == 1 {
+                String::new()
+            } else {
+                format!("-m statistic --mode random --probability {:.11} ", 1.0 / left as f64)
+            };
+            let _ = writeln!(chains, ":{endpoint} - [0:0]");
+            let _ = writeln!(
+                choose,
+                "-A {chain} -m comment --comment \"{name} -> {backend}\" {odds}-j {endpoint}"
+            );
+            let _ = writeln!(
+                translate,
+                "-A {endpoint} -s {}/32 -j KUBE-MARK-MASQ\n\
+                 -A {endpoint} -p tcp -m tcp -j DNAT --to-destination {backend}",
+                backend.ip()
+            );
+        }
+    }
+    format!(
+        "*filter\n\
+         :KUBE-SERVICES - [0:0]\n\
+         :KUBE-FORWARD - [0:0]\n\
+         -A FORWARD -m conntrack --ctstate NEW -j KUBE-SERVICES\n\
+         -A OUTPUT -m conntrack --ctstate NEW -j KUBE-SERVICES\n\
+         -A FORWARD -j KUBE-FORWARD\n\
+         -A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP\n\
+         {refuse}\
+         COMMIT\n\
+         *nat\n\
+         :KUBE-SERVICES - [0:0]\n\
+         :KUBE-POSTROUTING - [0:0]\n\
+         :KUBE-MARK-MASQ - [0:0]\n\
+         {chains}\
+         -A PREROUTING -j KUBE-SERVICES\n\
+         -A OUTPUT -j KUBE-SERVICES\n\
+         -A POSTROUTING -j KUBE-POSTROUTING\n\
+         -A KUBE-MARK-MASQ -j MARK --or-mark {MASQUERADE_MARK}\n\
+         -A KUBE-POSTROUTING -m mark ! --mark {MASQUERADE_MARK}/{MASQUERADE_MARK} -j RETURN\n\
+         -A KUBE-POSTROUTING -j MARK --xor-mark {MASQUERADE_MARK}\n\
+         -A KUBE-POSTROUTING -j MASQUERADE --random-fully\n\
+         {dispatch}{choose}{translate}\
+         COMMIT\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_endpoint_gets_an_equal_share() {
+        let service = ServicePort {
+            name: "demo/web:http".into(),
+            address: [10, 96, 0, 10].into(),
+            port: 80,
+            backends: vec!["10.244.0.1:8080".parse().expect("address"); 3],
+        };
+        let rules = rules(&[service]);
+        let odds: Vec<&str> = rules
+            .split("--probability ")
+            .skip(1)
+            .filter_map(|rest| rest.split(' ').next())
+            .collect();
+        assert_eq!(odds, ["0.33333333333", "0.50000000000"], "{rules}");
+    }
+
+    #[test]
+    fn a_service_without_endpoints_is_refused() {
+        let service = ServicePort {
+            name: "demo/web:http".into(),
+            address: [10, 96, 0, 10].into(),
+            port: 80,
+            backends: Vec::new(),
+        };
+        let rules = rules(&[service]);
+        assert!(rules.contains("-j REJECT") && !rules.contains("KUBE-SVC-"), "{rules}");
+    }
+}

@@ -1,0 +1,35 @@
+//! Fake nodes and pods on one machine, for the tests, the demo and the benches.
+//!
+//! A [`Lab`] is one Kubernetes node: a network namespace that routes between its pods, a cgroup that
+//! holds every process of the node, and a bpffs of its own. A [`Pod`] is a network namespace behind
+//! a veth pair and a cgroup below the node's. Nothing of it touches the root network namespace or
+//! the root cgroup, so labs may run next to each other and next to whatever the machine does.
+//!
+//! - [`lab`]: create, use and remove labs; leftovers of killed owners are swept by the next run.
+//! - [`agent`]: the agent in a lab, started, awaited until ready, killed, restarted, asked.
+//! - [`manifests`]: the Service and EndpointSlice files an agent watches.
+//! - [`kubeproxy`]: the rules kube-proxy would load, for comparison.
+//! - [`http`]: backends that say who answered, and clients with connection pools.
+//!
+//! ```no_run
+//! use balancer_lab::{Lab, http::Server};
+//! let lab = Lab::create("example")?;
+//! let web = lab.pod("web-0", [10, 244, 0, 10].into())?;
+//! let client = lab.pod("client", [10, 244, 0, 20].into())?;
+//! let _server = Server::start(web.place(), "web-0", &[web.socket(8080)])?;
+//! let answer = client.command("curl").arg("http://10.244.0.10:8080/").output();
+//! # Ok::<(), balancer_lab::Error>(())
+//! ```
+#![deny(unsafe_code)]
+
+pub mod agent;
+pub mod error;
+pub mod host;
+pub mod http;
+pub mod kubeproxy;
+pub mod lab;
+pub mod manifests;
+
+pub use agent::Agent;
+pub use error::{Error, Result};
+pub use lab::{Lab, Place, Pod};

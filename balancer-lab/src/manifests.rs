@@ -1,0 +1,227 @@
+//! The folder of Kubernetes YAML that an agent watches.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use crate::error::{Attempt, Error, Result, on};
+
+/// A Service with its endpoints, as far as tests vary them. Start from [`Service::new`].
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Namespace of the Service and its EndpointSlice.
+    pub namespace: String,
+    /// Name of the Service; the slice and the file are named after it.
+    pub name: String,
+    /// The ClusterIP.
+    pub cluster_ip: String,
+    /// Name, port and target port of every port.
+    pub ports: Vec<(String, u16, u16)>,
+    /// The endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// Annotations of the Service.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// One endpoint; unset conditions are left out of the YAML.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    /// The address.
+    pub address: String,
+    /// Condition `ready`.
+    pub ready: Option<bool>,
+    /// Condition `serving`.
+    pub serving: Option<bool>,
+    /// Condition `terminating`.
+    pub terminating: Option<bool>,
+    /// The node it runs on.
+    pub node: Option<String>,
+    /// The zone of that node.
+    pub zone: Option<String>,
+}
+
+impl Endpoint {
+    /// A ready endpoint on the lab's node.
+    pub fn ready(address: impl Into<IpAddr>) -> Self {
+        Self {
+            address: address.into().to_string(),
+            ready: Some(true),
+            node: Some("lab-node".into()),
+            ..Self::default()
+        }
+    }
+}
+
+impl Service {
+    /// A TCP Service in namespace `default` with one port and ready endpoints on `target_port`.
+    pub fn new<A: Into<IpAddr>>(
+        name: &str,
+        cluster_ip: impl Into<IpAddr>,
+        port: u16,
+        target_port: u16,
+        endpoints: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self {
+            namespace: "default".into(),
+            name: name.into(),
+            cluster_ip: cluster_ip.into().to_string(),
+            ports: vec![("http".into(), port, target_port)],
+            endpoints: endpoints.into_iter().map(Endpoint::ready).collect(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// The same with an annotation.
+    #[must_use]
+    pub fn annotated(mut self, key: &str, value: &str) -> Self {
+        self.annotations.insert(key.into(), value.into());
+        self
+    }
+
+    /// The Service object.
+    pub fn service(&self) -> Value {
+        let ports: Vec<Value> = self
+            .ports
+            .iter()
+            .map(|(name, port, target)| {
+                json!({"name": name, "port": port, "targetPort": target, "protocol": "TCP"})
+            })
+            .collect();
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": self.name, "namespace": self.namespace, "annotations": self.annotations,
+            },
+            "spec": {
+                "type": "ClusterIP",
+                "clusterIP": self.cluster_ip,
+                "clusterIPs": [self.cluster_ip],
+                "ports": ports,
+                "selector": {"app": self.name},
+            },
+        })
+    }
+
+    /// The EndpointSlice object.
+    pub fn endpoint_slice(&self) -> Value {
+        let ports: Vec<Value> = self
+            .ports
+            .iter()
+            .map(|(name, _, target)| json!({"name": name, "port": target, "protocol": "TCP"}))
+            .collect();
+        let family = if self.cluster_ip.contains(':') { "IPv6" } else { "IPv4" };
+        json!({
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": format!("{}-lab", self.name),
+                "namespace": self.namespace,
+                "labels": {"kubernetes.io/service-name": self.name},
+            },
+            "addressType": family,
+            "endpoints": self.endpoints.iter().map(Endpoint::value).collect::<Vec<_>>(),
+            "ports": ports,
+        })
+    }
+}
+
+impl Endpoint {
+    fn value(&self) -> Value {
+        let set = |pairs: [(&str, Value); 3]| -> Value {
+            pairs
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        };
+        let mut endpoint = set([
+            ("nodeName", json!(self.node)),
+            ("zone", json!(self.zone)),
+            ("addresses", json!([self.address])),
+        ]);
+        endpoint["conditions"] = set([
+            ("ready", json!(self.ready)),
+            ("serving", json!(self.serving)),
+            ("terminating", json!(self.terminating)),
+        ]);
+        endpoint
+    }
+}
+
+/// A folder of manifests. Files change atomically: written aside, then renamed.
+#[derive(Clone, Debug)]
+pub struct Manifests {
+    dir: PathBuf,
+}
+
+impl Manifests {
+    /// Makes the folder if it is not there.
+    pub fn create(dir: impl Into<PathBuf>) -> Result<Self> {
+        let dir = dir.into();
+        fs::create_dir_all(&dir).attempt(on("create", &dir))?;
+        Ok(Self { dir })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes a Service and its EndpointSlice as `<namespace>-<name>.yaml`.
+    pub fn write(&self, service: &Service) -> Result<PathBuf> {
+        let yaml = [service.service(), service.endpoint_slice()]
+            .iter()
+            .map(serde_norway::to_string)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Error::Unmet(format!("{}: {error}", service.name)))?
+            .join("---\n");
+        self.write_text(&file_name(service), &yaml)
+    }
+
+    /// Writes a file as it is: broken YAML, or what `kubectl` printed.
+    pub fn write_text(&self, file: &str, text: &str) -> Result<PathBuf> {
+        let path = self.dir.join(file);
+        // The dot hides the unfinished file from whoever reads the folder.
+        let unfinished = self.dir.join(format!(".{file}.tmp"));
+        fs::write(&unfinished, text).attempt(on("write", &unfinished))?;
+        fs::rename(&unfinished, &path).attempt(on("write", &path))?;
+        Ok(path)
+    }
+
+    /// Deletes a Service's file.
+    pub fn remove(&self, service: &Service) -> Result<()> {
+        let path = self.dir.join(file_name(service));
+        fs::remove_file(&path).attempt(on("remove", &path))
+    }
+}
+
+fn file_name(service: &Service) -> String {
+    format!("{}-{}.yaml", service.namespace, service.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_written_as_two_documents_and_leaves_nothing_aside() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let manifests = Manifests::create(dir.path()).expect("folder");
+        let service =
+            Service::new("web", [10, 96, 0, 10], 80, 8080, [[10, 244, 0, 1], [10, 244, 0, 2]]);
+        let path = manifests.write(&service.annotated("a/b", "c")).expect("written");
+        let text = fs::read_to_string(path).expect("readable");
+        let kinds: Vec<&str> = text.lines().filter(|line| line.starts_with("kind:")).collect();
+        assert_eq!(kinds, ["kind: Service", "kind: EndpointSlice"]);
+        assert!(text.contains("kubernetes.io/service-name: web"), "{text}");
+        assert!(text.contains("ready: true") && !text.contains("terminating"), "{text}");
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
+}
