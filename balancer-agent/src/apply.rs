@@ -1,0 +1,77 @@
+//! Carries plans out: the only writer of the maps.
+
+use balancer_common::layout::{ROW_STEP, Row, Slot};
+use rand::Rng as _;
+
+use crate::{
+    maps::{MapsError, WriteMaps},
+    model::Problem,
+    plan::{Plan, Write, convert},
+};
+
+/// What became of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Writes that were carried out.
+    pub writes: usize,
+    /// Objects that could not be written, and why. They are tried again with the next plan.
+    pub problems: Vec<Problem>,
+}
+
+/// Carries a plan out, step by step. A step that fails is left at the failing write, which is safe
+/// by the order of its writes; the other steps go on.
+pub fn apply(maps: &mut impl WriteMaps, plan: &Plan) -> Applied {
+    let mut applied = Applied::default();
+    for step in &plan.steps {
+        for write in &step.writes {
+            if let Err(error) = carry_out(maps, write) {
+                applied.problems.push(Problem {
+                    object: step.object.clone(),
+                    field: String::new(),
+                    message: format!("{error}; it is left as it was and tried again"),
+                });
+                break;
+            }
+            applied.writes += 1;
+        }
+    }
+    applied
+}
+
+fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> {
+    match write {
+        Write::PutBackend { id, backend } => {
+            let (addr, port, protocol) = convert::backend(*backend);
+            maps.put_backend(*id, addr, port, protocol);
+        }
+        Write::RemoveBackend { id } => maps.remove_backend(*id),
+        Write::PutSlots { row, backends } => put_slots(maps, *row, backends),
+        Write::PutName { service, port, number } => {
+            maps.put_name(*service, &convert::name(port, *number))?;
+        }
+        Write::SetRow { service, row } => maps.set_row(*service, *row),
+        Write::PutFrontend { frontend, service } => {
+            if let Some((key, value)) = convert::frontend(*frontend, *service) {
+                maps.put_frontend(key, value)?;
+            }
+        }
+        Write::RemoveFrontend { frontend } => {
+            if let Some((key, _)) = convert::frontend(*frontend, 0) {
+                maps.remove_frontend(key)?;
+            }
+        }
+        Write::RemoveName { service } => maps.remove_name(*service)?,
+        Write::Grace => maps.grace(),
+    }
+    Ok(())
+}
+
+/// Writes a row with fresh salts, and pads it.
+fn put_slots(maps: &mut impl WriteMaps, row: Row, backends: &[u32]) {
+    let mut rng = rand::rng();
+    let slots = backends.iter().map(|backend| Slot { backend: *backend, salt: rng.random() });
+    let padding = std::iter::repeat_n(Slot::PAD, ROW_STEP as usize);
+    for (index, slot) in (row.base..row.base + Row::width(row.len)).zip(slots.chain(padding)) {
+        maps.set_slot(index, slot);
+    }
+}

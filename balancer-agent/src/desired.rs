@@ -1,0 +1,160 @@
+//! What this node should balance, from what the source knows. Pure.
+//!
+//! Services and EndpointSlices in, frontends and backends out: one [`DesiredPort`] for every
+//! Service port that can be balanced here. What can't be is left out, for kube-proxy, and stands in
+//! [`Desired::problems`] where somebody should mend it.
+
+pub mod endpoints;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+use balancer_common::layout::FrontendKind;
+
+use crate::model::{ObjectRef, Problem, Protocol, Service, ServicePort, State};
+use endpoints::Backends;
+
+/// What a Service port is known by, over renumbering of its port and restarts of the agent, as in
+/// kube-proxy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId {
+    /// The Service.
+    pub service: ObjectRef,
+    /// Name of the port, empty where it has none.
+    pub port: String,
+    /// Protocol of the port.
+    pub protocol: Protocol,
+}
+
+impl fmt::Display for PortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.port.is_empty() {
+            write!(f, "{} ({})", self.service, self.protocol)
+        } else {
+            write!(f, "{}:{} ({})", self.service, self.port, self.protocol)
+        }
+    }
+}
+
+/// An address that clients dial. The order is the order of display.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrontendAddr {
+    /// Why it is captured.
+    pub kind: FrontendKind,
+    /// What is dialled.
+    pub addr: SocketAddr,
+    /// Protocol it is dialled with.
+    pub protocol: Protocol,
+}
+
+/// A backend: one (address, port, protocol), whichever Services select it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendAddr {
+    /// Address and port of the endpoint.
+    pub addr: SocketAddr,
+    /// Its protocol.
+    pub protocol: Protocol,
+}
+
+/// One Service port as this node should balance it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredPort {
+    /// `spec.ports[].port`.
+    pub number: u16,
+    /// Addresses to capture.
+    pub frontends: Vec<FrontendAddr>,
+    /// Where connections may go, and what is known of each endpoint.
+    pub backends: Backends,
+}
+
+/// Everything that this node should balance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// By Service port.
+    pub ports: BTreeMap<PortId, DesiredPort>,
+    /// What is not balanced, and why.
+    pub problems: Vec<Problem>,
+}
+
+/// Computes what should be balanced.
+///
+/// Where two Services claim one address, the Service that comes first by namespace and name keeps
+/// it, on every node alike, and the other one's claim is a problem.
+pub fn desired(state: &State) -> Desired {
+    let slices = endpoints::by_service(state);
+    let mut out = Desired { ports: BTreeMap::new(), problems: state.problems.clone() };
+    let mut owners: BTreeMap<(SocketAddr, Protocol), PortId> = BTreeMap::new();
+    for service in state.services.values() {
+        let slices = slices.get(&service.id).map(Vec::as_slice).unwrap_or_default();
+        for port in service.ports.iter().filter(|port| balanced(port.protocol)) {
+            let id = PortId {
+                service: service.id.clone(),
+                port: port.name.clone(),
+                protocol: port.protocol,
+            };
+            let mut frontends = frontends(service, port);
+            frontends.retain(|frontend| claim(&mut owners, &mut out.problems, &id, frontend));
+            if frontends.is_empty() {
+                continue;
+            }
+            let backends = endpoints::select(slices, port);
+            out.ports.insert(id, DesiredPort { number: port.port, frontends, backends });
+        }
+    }
+    out
+}
+
+/// Protocols that the programs handle; the others are left to kube-proxy.
+const fn balanced(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Tcp)
+}
+
+/// Families that the programs handle.
+pub(crate) const fn balanced_address(addr: IpAddr) -> bool {
+    addr.is_ipv4()
+}
+
+fn frontends(service: &Service, port: &ServicePort) -> Vec<FrontendAddr> {
+    let mut frontends: Vec<_> = service
+        .cluster_ips
+        .iter()
+        .filter(|ip| balanced_address(**ip))
+        .map(|ip| FrontendAddr {
+            kind: FrontendKind::ClusterIp,
+            addr: SocketAddr::new(*ip, port.port),
+            protocol: port.protocol,
+        })
+        .collect();
+    frontends.sort_unstable();
+    frontends.dedup();
+    frontends
+}
+
+/// Takes an address for a Service port, unless another one has it.
+fn claim(
+    owners: &mut BTreeMap<(SocketAddr, Protocol), PortId>,
+    problems: &mut Vec<Problem>,
+    id: &PortId,
+    frontend: &FrontendAddr,
+) -> bool {
+    let owner = owners.entry((frontend.addr, frontend.protocol)).or_insert_with(|| id.clone());
+    if owner == id {
+        return true;
+    }
+    problems.push(Problem {
+        object: format!("Service {}", id.service),
+        field: String::new(),
+        message: format!(
+            "{} over {} belongs to Service {} already, which keeps it; give this one an address \
+             of its own",
+            frontend.addr, frontend.protocol, owner.service
+        ),
+    });
+    false
+}
+
+#[cfg(test)]
+mod tests;

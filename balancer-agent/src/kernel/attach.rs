@@ -1,0 +1,107 @@
+//! One program, attached through a pinned link.
+
+use std::{fs::File, io, os::unix::fs::MetadataExt as _, path::Path};
+
+use aya::{
+    Ebpf,
+    programs::{CgroupAttachMode, Program, ProgramError, ProgramFd, links::FdLink},
+};
+
+use super::{KernelError, bpf, link, pins, pins::Pins};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The cgroup to attach to.
+pub struct Target<'a> {
+    path: &'a Path,
+    directory: File,
+    id: u64,
+}
+
+impl<'a> Target<'a> {
+    /// Opens the directory of a cgroup.
+    pub fn open(path: &'a Path) -> Result<Self, KernelError> {
+        let open = || {
+            let directory = File::open(path)?;
+            let id = directory.metadata()?.ino();
+            Ok((directory, id))
+        };
+        let opened: io::Result<_> = open();
+        let (directory, id) =
+            opened.map_err(|source| KernelError::Cgroup { path: path.into(), source })?;
+        Ok(Self { path, directory, id })
+    }
+
+    fn failed(&self, program: &'static str, source: impl Into<BoxError>) -> KernelError {
+        KernelError::Attach { program, cgroup: self.path.into(), source: source.into() }
+    }
+}
+
+/// Loads a program: the verifier's moment.
+pub fn verify(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
+    let loaded = match program(ebpf, name) {
+        Some(Program::CgroupSockAddr(program)) => program.load(),
+        Some(Program::CgroupSock(program)) => program.load(),
+        Some(Program::SockOps(program)) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    };
+    loaded.map_err(|source| KernelError::Program { program: name, source: Box::new(source) })
+}
+
+/// Attaches a loaded program. Where its link is pinned and leads to the cgroup, the program behind
+/// it is replaced in one step; a link to another cgroup, or to one that was removed, is taken away
+/// first: two copies at once would end each other's charges.
+pub fn attach(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    pins: &Pins,
+    target: &Target<'_>,
+) -> Result<(), KernelError> {
+    let pin = pins.link(name);
+    let held = link::read_pin(&pin).map_err(|error| target.failed(name, error))?;
+    if held.is_some_and(|held| held.cgroup == target.id) {
+        let fd = fd(ebpf, name).map_err(|error| target.failed(name, error))?;
+        let replace = || bpf::update_link(bpf::open(&pin)?, fd);
+        return replace().map_err(|error| target.failed(name, error));
+    }
+    pins::remove(pin.clone())?;
+    let link = link_to(ebpf, name, target).map_err(|error| target.failed(name, error))?;
+    link.pin(&pin).map_err(|error| target.failed(name, error))?;
+    Ok(())
+}
+
+/// Links are always made for several programs a hook, so that those of others go on; the kernel
+/// refuses to say so explicitly where a link is used.
+const MODE: CgroupAttachMode = CgroupAttachMode::Single;
+
+fn link_to(ebpf: &mut Ebpf, name: &str, target: &Target<'_>) -> Result<FdLink, BoxError> {
+    let cgroup = &target.directory;
+    Ok(match program(ebpf, name) {
+        Some(Program::CgroupSockAddr(program)) => {
+            let id = program.attach(cgroup, MODE)?;
+            program.take_link(id)?.try_into()?
+        }
+        Some(Program::CgroupSock(program)) => {
+            let id = program.attach(cgroup, MODE)?;
+            program.take_link(id)?.try_into()?
+        }
+        Some(Program::SockOps(program)) => {
+            let id = program.attach(cgroup, MODE)?;
+            program.take_link(id)?.try_into()?
+        }
+        _ => return Err(ProgramError::UnexpectedProgramType.into()),
+    })
+}
+
+fn fd<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a ProgramFd, ProgramError> {
+    match program(ebpf, name) {
+        Some(Program::CgroupSockAddr(program)) => program.fd(),
+        Some(Program::CgroupSock(program)) => program.fd(),
+        Some(Program::SockOps(program)) => program.fd(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Option<&'a mut Program> {
+    ebpf.program_mut(&format!("balancer_{name}"))
+}

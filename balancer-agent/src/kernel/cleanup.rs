@@ -1,0 +1,78 @@
+//! Removes what the agent put into the kernel.
+
+use std::{fs, io, path::Path};
+
+use super::{KernelError, pins};
+
+/// What [`cleanup`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Links: programs that were attached.
+    pub links: usize,
+    /// Maps.
+    pub maps: usize,
+}
+
+/// Detaches every program and removes every map that is pinned under `bpffs`, of any layout
+/// version. Open connections go on; they are no longer counted. Programs that choose backends go
+/// before those that count, so that no connection is balanced half-way.
+pub fn cleanup(bpffs: &Path) -> Result<Removed, KernelError> {
+    let mut removed = Removed::default();
+    for version in folders(bpffs)? {
+        let links = bpffs.join(&version).join("links");
+        let mut names = files(&links)?;
+        names.sort_by_key(|name| !name.starts_with("connect"));
+        for name in names {
+            removed.links += usize::from(pins::remove(links.join(name))?);
+        }
+        let maps = bpffs.join(&version).join("maps");
+        for name in files(&maps)? {
+            removed.maps += usize::from(pins::remove(maps.join(name))?);
+        }
+        for folder in [links, maps, bpffs.join(&version)] {
+            remove_folder(&folder)?;
+        }
+    }
+    remove_folder(bpffs)?;
+    Ok(removed)
+}
+
+/// Folders of layout versions: `v1`, `v2`, ...
+fn folders(bpffs: &Path) -> Result<Vec<String>, KernelError> {
+    let versions = files(bpffs)?
+        .into_iter()
+        .filter(|name| name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok()));
+    Ok(versions.collect())
+}
+
+fn files(folder: &Path) -> Result<Vec<String>, KernelError> {
+    let failed = |source| KernelError::Pin { path: folder.into(), source };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+/// Removes an empty folder; one that is gone, holds something else or is a mount point stays.
+fn remove_folder(folder: &Path) -> Result<(), KernelError> {
+    match fs::remove_dir(folder) {
+        Ok(()) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::DirectoryNotEmpty
+                    | io::ErrorKind::ResourceBusy
+            ) =>
+        {
+            Ok(())
+        }
+        Err(source) => Err(KernelError::Pin { path: folder.into(), source }),
+    }
+}

@@ -1,0 +1,45 @@
+//! Pinned links: what is attached, and where.
+
+use std::{fmt::Write as _, io, path::Path};
+
+use super::{bpf, pins::Pins};
+
+/// Programs by the name of their link, in the order they are attached in: what ends charges
+/// before what makes them, so that none is made that nobody would end.
+pub const PROGRAMS: [&str; 4] = ["release", "tcp", "getpeer4", "connect4"];
+
+/// A pinned link as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Identifier of the attached program.
+    pub program: u32,
+    /// Identifier of the cgroup, which is the inode of its directory; 0 once it is removed.
+    pub cgroup: u64,
+}
+
+/// The link of a program; `None` if it is not pinned.
+pub fn read(pins: &Pins, program: &str) -> io::Result<Option<Attached>> {
+    read_pin(&pins.link(program))
+}
+
+pub(super) fn read_pin(path: &Path) -> io::Result<Option<Attached>> {
+    let link = match bpf::open(path) {
+        Ok(link) => link,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let info = bpf::link_info(&link)?;
+    // SAFETY: every link of ours is of type cgroup, whose member of the union this is; as integers,
+    // the bytes are valid in any case.
+    let cgroup = unsafe { info.__bindgen_anon_1.cgroup.cgroup_id };
+    Ok(Some(Attached { program: info.prog_id, cgroup }))
+}
+
+/// The kernel's hash of a program's instructions, in hexadecimal as bpftool shows it.
+pub fn tag(program: u32) -> io::Result<String> {
+    let mut text = String::new();
+    for byte in bpf::program_tag(program)? {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
+}

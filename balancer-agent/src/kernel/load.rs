@@ -1,0 +1,70 @@
+//! Loads the object: makes or adopts the maps, verifies and attaches the programs.
+
+use std::path::Path;
+
+use aya::{EbpfLoader, util::KernelVersion};
+use balancer_common::layout::{PAD_ACTIVE, PAD_BACKEND};
+
+use super::{
+    KernelError,
+    attach::{self, Target},
+    link::PROGRAMS,
+    pins::{MAPS, Pins},
+};
+use crate::maps::pinned::PinnedMaps;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BALANCER_EBPF_OBJECT"));
+
+/// The first kernel with `bpf_set_retval`.
+const SET_RETVAL: KernelVersion = KernelVersion::new(5, 18, 0);
+
+/// How many entries new maps get. Adopted maps keep the size they were made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacities {
+    /// `--max-services`
+    pub services: u32,
+    /// `--max-backends`
+    pub backends: u32,
+    /// `--max-slots`
+    pub slots: u32,
+}
+
+/// What [`load`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Programs {
+    /// True if balancing was already in place and goes on.
+    pub adopted: bool,
+}
+
+/// Puts the programs in place, attached to `cgroup`, and opens the maps.
+pub fn load(
+    bpffs: &Path,
+    cgroup: &Path,
+    capacities: Capacities,
+) -> Result<(PinnedMaps, Programs), KernelError> {
+    let pins = Pins::new(bpffs);
+    let target = Target::open(cgroup)?;
+    pins.create()?;
+    let adopted = pins.link("connect4").exists();
+
+    let set_retval = u8::from(KernelVersion::current().is_ok_and(|kernel| kernel >= SET_RETVAL));
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("SET_RETVAL", &set_retval, true)
+        .map_max_entries("BACKENDS", capacities.backends)
+        .map_max_entries("SERVICES", capacities.services)
+        .map_max_entries("NAMES", capacities.services);
+    for name in MAPS {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    let mut ebpf = loader.load(OBJECT)?;
+    let maps = PinnedMaps::open(&pins, capacities)?;
+    maps.set_active(PAD_BACKEND, PAD_ACTIVE);
+    for program in PROGRAMS {
+        attach::verify(&mut ebpf, program)?;
+    }
+    for program in PROGRAMS {
+        attach::attach(&mut ebpf, program, &pins, &target)?;
+    }
+    Ok((maps, Programs { adopted }))
+}

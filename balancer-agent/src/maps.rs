@@ -1,0 +1,96 @@
+//! The maps, behind one trait: in the kernel ([`pinned`]), and in memory for tests ([`memory`]).
+
+pub mod memory;
+pub mod pinned;
+
+use std::io;
+
+use balancer_common::{
+    layout::{Backend, Frontend, FrontendKey4, Row, ServiceName, Slot},
+    verdict::Verdict,
+};
+
+/// A map operation that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MapsError {
+    /// A system call on a map.
+    #[error("map {map}: {operation}: {source}")]
+    Call {
+        /// Name of the map.
+        map: &'static str,
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A map is missing, of another type, or of another size than this version expects.
+    #[error("map {map}: {problem}; run `balancer-agent cleanup` and start the agent again")]
+    Foreign {
+        /// Name of the map.
+        map: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// How much the maps hold at most. Identifiers and slots are below these numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Service ports.
+    pub services: u32,
+    /// Frontends.
+    pub frontends: u32,
+    /// Backends, the padding's identifier 0 included.
+    pub backends: u32,
+    /// Slots, padding included.
+    pub slots: u32,
+}
+
+/// Read access to the maps.
+pub trait ReadMaps {
+    /// How much fits.
+    fn limits(&self) -> Limits;
+    /// Every frontend, in no order.
+    fn frontends(&self) -> Result<Vec<(FrontendKey4, Frontend)>, MapsError>;
+    /// Every Service port that has a name, in no order.
+    fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError>;
+    /// The row of a Service port.
+    fn row(&self, service: u32) -> Row;
+    /// A slot.
+    fn slot(&self, index: u32) -> Slot;
+    /// A backend, with its totals.
+    fn backend(&self, backend: u32) -> Backend;
+    /// Open connections of a backend.
+    fn active(&self, backend: u32) -> u32;
+    /// Words of the table of charges.
+    fn charges(&self) -> u32;
+    /// A word of the table of charges.
+    fn charge(&self, index: u32) -> u64;
+    /// The Service port in a record; valid while the charge of the same index stands.
+    fn record_service(&self, index: u32) -> u32;
+    /// How often a verdict was given.
+    fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError>;
+}
+
+/// Write access to the maps, for [`crate::apply`] alone.
+pub trait WriteMaps: ReadMaps {
+    /// Adds or replaces a frontend.
+    fn put_frontend(&mut self, key: FrontendKey4, value: Frontend) -> Result<(), MapsError>;
+    /// Removes a frontend; one that isn't there is no error.
+    fn remove_frontend(&mut self, key: FrontendKey4) -> Result<(), MapsError>;
+    /// Adds or replaces the name of a Service port.
+    fn put_name(&mut self, service: u32, name: &ServiceName) -> Result<(), MapsError>;
+    /// Removes the name of a Service port; one that isn't there is no error.
+    fn remove_name(&mut self, service: u32) -> Result<(), MapsError>;
+    /// Replaces the row of a Service port, in one store.
+    fn set_row(&mut self, service: u32, row: Row);
+    /// Writes a slot.
+    fn set_slot(&mut self, index: u32, slot: Slot);
+    /// Makes a backend: counter and totals start at 0.
+    fn put_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8);
+    /// Marks a backend as unused.
+    fn remove_backend(&mut self, backend: u32);
+    /// Waits until no program runs that began before the call, so that what was unlinked may be
+    /// used again.
+    fn grace(&mut self);
+}

@@ -1,0 +1,169 @@
+//! The maps in memory: what the plan and its executor are tested against. Can be told to fail.
+
+use std::{collections::BTreeMap, io};
+
+use balancer_common::{
+    layout::{Backend, Frontend, FrontendKey4, PAD_ACTIVE, PAD_BACKEND, Row, ServiceName, Slot},
+    verdict::Verdict,
+};
+
+use super::{Limits, MapsError, ReadMaps, WriteMaps};
+
+/// Maps in memory.
+#[derive(Debug)]
+pub struct Memory {
+    limits: Limits,
+    frontends: BTreeMap<(u32, u16, u8), Frontend>,
+    names: BTreeMap<u32, ServiceName>,
+    rows: Vec<Row>,
+    slots: Vec<Slot>,
+    backends: Vec<Backend>,
+    active: Vec<u32>,
+    /// Every write, as text, in order.
+    pub log: Vec<String>,
+    /// Writes of frontends and names from now on fail while this is true.
+    pub broken: bool,
+}
+
+impl Memory {
+    /// Empty maps.
+    pub fn new(limits: Limits) -> Self {
+        let mut active = vec![0; limits.backends as usize];
+        active[PAD_BACKEND as usize] = PAD_ACTIVE;
+        Self {
+            limits,
+            frontends: BTreeMap::new(),
+            names: BTreeMap::new(),
+            rows: vec![Row::default(); limits.services as usize],
+            slots: vec![Slot::PAD; limits.slots as usize],
+            backends: vec![Backend::default(); limits.backends as usize],
+            active,
+            log: Vec::new(),
+            broken: false,
+        }
+    }
+
+    /// Sets the number of open connections of a backend.
+    pub fn set_active(&mut self, backend: u32, active: u32) {
+        self.active[backend as usize] = active;
+    }
+
+    fn check(&self, map: &'static str, full: bool) -> Result<(), MapsError> {
+        if self.broken || full {
+            let source = io::Error::from_raw_os_error(libc::E2BIG);
+            return Err(MapsError::Call { map, operation: "update", source });
+        }
+        Ok(())
+    }
+}
+
+const fn key(key: FrontendKey4) -> (u32, u16, u8) {
+    (key.addr, key.port, key.protocol)
+}
+
+impl ReadMaps for Memory {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn frontends(&self) -> Result<Vec<(FrontendKey4, Frontend)>, MapsError> {
+        let entry = |(&(addr, port, protocol), &frontend): (&(u32, u16, u8), &Frontend)| {
+            (FrontendKey4 { addr, port, protocol, zero: 0 }, frontend)
+        };
+        Ok(self.frontends.iter().map(entry).collect())
+    }
+
+    fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError> {
+        Ok(self.names.iter().map(|(id, name)| (*id, *name)).collect())
+    }
+
+    fn row(&self, service: u32) -> Row {
+        self.rows[service as usize]
+    }
+
+    fn slot(&self, index: u32) -> Slot {
+        self.slots[index as usize]
+    }
+
+    fn backend(&self, backend: u32) -> Backend {
+        self.backends[backend as usize]
+    }
+
+    fn active(&self, backend: u32) -> u32 {
+        self.active[backend as usize]
+    }
+
+    fn charges(&self) -> u32 {
+        0
+    }
+
+    fn charge(&self, _index: u32) -> u64 {
+        0
+    }
+
+    fn record_service(&self, _index: u32) -> u32 {
+        0
+    }
+
+    fn verdict(&self, _verdict: Verdict) -> Result<u64, MapsError> {
+        Ok(0)
+    }
+}
+
+impl WriteMaps for Memory {
+    fn put_frontend(&mut self, k: FrontendKey4, value: Frontend) -> Result<(), MapsError> {
+        let full = self.frontends.len() >= self.limits.frontends as usize
+            && !self.frontends.contains_key(&key(k));
+        self.check("FRONTENDS4", full)?;
+        self.log.push(format!("frontend of service {}", value.service));
+        self.frontends.insert(key(k), value);
+        Ok(())
+    }
+
+    fn remove_frontend(&mut self, k: FrontendKey4) -> Result<(), MapsError> {
+        self.check("FRONTENDS4", false)?;
+        if let Some(old) = self.frontends.remove(&key(k)) {
+            self.log.push(format!("no frontend of service {}", old.service));
+        }
+        Ok(())
+    }
+
+    fn put_name(&mut self, service: u32, name: &ServiceName) -> Result<(), MapsError> {
+        self.check("NAMES", false)?;
+        self.log.push(format!("name of service {service}"));
+        self.names.insert(service, *name);
+        Ok(())
+    }
+
+    fn remove_name(&mut self, service: u32) -> Result<(), MapsError> {
+        self.check("NAMES", false)?;
+        self.log.push(format!("no name of service {service}"));
+        self.names.remove(&service);
+        Ok(())
+    }
+
+    fn set_row(&mut self, service: u32, row: Row) {
+        self.log.push(format!("row of service {service}"));
+        self.rows[service as usize] = row;
+    }
+
+    fn set_slot(&mut self, index: u32, slot: Slot) {
+        self.slots[index as usize] = slot;
+    }
+
+    fn put_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8) {
+        self.log.push(format!("backend {backend}"));
+        self.active[backend as usize] = 0;
+        self.backends[backend as usize] =
+            Backend { addr, port, protocol, in_use: 1, ..Backend::default() };
+    }
+
+    fn remove_backend(&mut self, backend: u32) {
+        self.log.push(format!("no backend {backend}"));
+        self.backends[backend as usize].in_use = 0;
+    }
+
+    fn grace(&mut self) {
+        self.log.push("grace".into());
+    }
+}

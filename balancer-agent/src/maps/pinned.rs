@@ -1,0 +1,248 @@
+//! The maps in the kernel, reached through their pins.
+//!
+//! Arrays are mapped into memory: reading a counter is a load, replacing a row is one store, and
+//! neither disturbs the programs. Hash maps go through bpf(2).
+
+use std::{io, mem::offset_of, os::fd::AsFd as _, path::Path};
+
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
+use balancer_common::{
+    charge::WORDS,
+    layout::{
+        Backend, Frontend, FrontendKey4, MAX_BACKENDS, MAX_SLOTS, Record, Row, SLOT_WORDS, Service,
+        ServiceName, Slot,
+    },
+    verdict::Verdict,
+};
+use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
+
+use super::{Limits, MapsError, ReadMaps, WriteMaps};
+use crate::kernel::{Capacities, pins::Pins, slab::Slab};
+
+type Key4 = [u8; size_of::<FrontendKey4>()];
+type Value4 = [u8; size_of::<Frontend>()];
+type Name = [u8; size_of::<ServiceName>()];
+
+/// The maps in the kernel.
+pub struct PinnedMaps {
+    limits: Limits,
+    active: Slab,
+    backends: Slab,
+    charges: Slab,
+    records: Slab,
+    services: Slab,
+    slots: Slab,
+    frontends: HashMap<MapData, Key4, Value4>,
+    names: HashMap<MapData, u32, Name>,
+    verdicts: PerCpuArray<MapData, u64>,
+}
+
+impl PinnedMaps {
+    /// Opens the maps. Capacities beyond what the maps were made with have no effect.
+    pub fn open(pins: &Pins, capacities: Capacities) -> Result<Self, MapsError> {
+        let (backends, backends_max) = array(pins, "BACKENDS", size_of::<Backend>())?;
+        let (services, services_max) = array(pins, "SERVICES", size_of::<Service>())?;
+        let (frontends, frontends_max) = hash(pins, "FRONTENDS4")?;
+        let (names, names_max) = hash(pins, "NAMES")?;
+        Ok(Self {
+            limits: Limits {
+                services: capacities.services.min(services_max).min(names_max),
+                frontends: frontends_max,
+                backends: capacities.backends.min(backends_max).min(MAX_BACKENDS),
+                slots: capacities.slots.min(MAX_SLOTS),
+            },
+            active: array(pins, "ACTIVE", MAX_BACKENDS as usize * 4)?.0,
+            backends,
+            charges: array(pins, "CHARGES", WORDS as usize * 8)?.0,
+            records: array(pins, "RECORDS", size_of::<Record>())?.0,
+            services,
+            slots: array(pins, "SLOTS", SLOT_WORDS * 8)?.0,
+            frontends: typed("FRONTENDS4", HashMap::try_from(Map::HashMap(frontends)))?,
+            names: typed("NAMES", HashMap::try_from(Map::HashMap(names)))?,
+            verdicts: {
+                let data = data(pins, "VERDICTS")?;
+                typed("VERDICTS", PerCpuArray::try_from(Map::PerCpuArray(data)))?
+            },
+        })
+    }
+
+    /// Sets the number of open connections of a backend that no program counts on.
+    pub(crate) fn set_active(&self, backend: u32, active: u32) {
+        self.active.set32(backend as usize * 4, active);
+    }
+}
+
+fn data(pins: &Pins, map: &'static str) -> Result<MapData, MapsError> {
+    MapData::from_pin(pins.map(map)).map_err(failed(map, "open"))
+}
+
+/// A mapped array of values of `size` bytes, and its number of elements.
+fn array(pins: &Pins, map: &'static str, size: usize) -> Result<(Slab, u32), MapsError> {
+    let data = data(pins, map)?;
+    let info = data.info().map_err(failed(map, "info"))?;
+    if info.value_size() as usize != size {
+        let problem = format!("values have {} bytes, not {size}", info.value_size());
+        return Err(MapsError::Foreign { map, problem });
+    }
+    // The kernel rounds the distance of elements up to 8 bytes; every size here is a multiple.
+    let bytes = size * info.max_entries() as usize;
+    let slab = Slab::map(data.fd().as_fd(), bytes).map_err(|source| MapsError::Call {
+        map,
+        operation: "mmap",
+        source,
+    })?;
+    Ok((slab, info.max_entries()))
+}
+
+fn hash(pins: &Pins, map: &'static str) -> Result<(MapData, u32), MapsError> {
+    let data = data(pins, map)?;
+    let max = data.info().map_err(failed(map, "info"))?.max_entries();
+    Ok((data, max))
+}
+
+fn typed<T>(map: &'static str, result: Result<T, MapError>) -> Result<T, MapsError> {
+    result.map_err(|error| MapsError::Foreign { map, problem: error.to_string() })
+}
+
+fn failed(map: &'static str, operation: &'static str) -> impl Fn(MapError) -> MapsError {
+    move |error| {
+        let source = match error {
+            MapError::SyscallError(error) => error.io_error,
+            other => io::Error::other(other),
+        };
+        MapsError::Call { map, operation, source }
+    }
+}
+
+fn all<K: aya::Pod, V: aya::Pod, A: FromBytes, B: FromBytes>(
+    map: &HashMap<MapData, K, V>,
+    name: &'static str,
+    convert: impl Fn(K, V) -> (A, B),
+) -> Result<Vec<(A, B)>, MapsError> {
+    map.iter()
+        .map(|entry| entry.map(|(k, v)| convert(k, v)).map_err(failed(name, "read")))
+        .collect()
+}
+
+/// An entry that isn't there can't be removed, which is fine.
+fn absent_is_fine(result: Result<(), MapsError>) -> Result<(), MapsError> {
+    match result {
+        Err(MapsError::Call { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+impl ReadMaps for PinnedMaps {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn frontends(&self) -> Result<Vec<(FrontendKey4, Frontend)>, MapsError> {
+        all(&self.frontends, "FRONTENDS4", |key, value| (transmute!(key), transmute!(value)))
+    }
+
+    fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError> {
+        all(&self.names, "NAMES", |id, name| {
+            (id, ServiceName::read_from_bytes(&name).unwrap_or_else(|_| ServiceName::new_zeroed()))
+        })
+    }
+
+    fn row(&self, service: u32) -> Row {
+        let at = service as usize * size_of::<Service>() + offset_of!(Service, row);
+        Row::unpack(self.services.get64(at))
+    }
+
+    fn slot(&self, index: u32) -> Slot {
+        Slot::unpack(self.slots.get64(index as usize * 8))
+    }
+
+    fn backend(&self, backend: u32) -> Backend {
+        let at = backend as usize * size_of::<Backend>();
+        let words: [u64; size_of::<Backend>() / 8] =
+            std::array::from_fn(|word| self.backends.get64(at + word * 8));
+        transmute!(words)
+    }
+
+    fn active(&self, backend: u32) -> u32 {
+        self.active.get32(backend as usize * 4)
+    }
+
+    fn charges(&self) -> u32 {
+        WORDS
+    }
+
+    fn charge(&self, index: u32) -> u64 {
+        self.charges.get64(index as usize * 8)
+    }
+
+    fn record_service(&self, index: u32) -> u32 {
+        let at = index as usize * size_of::<Record>() + offset_of!(Record, service);
+        self.records.get32(at)
+    }
+
+    fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError> {
+        let values =
+            self.verdicts.get(&verdict.counter(), 0).map_err(failed("VERDICTS", "read"))?;
+        Ok(values.iter().sum())
+    }
+}
+
+impl WriteMaps for PinnedMaps {
+    fn put_frontend(&mut self, key: FrontendKey4, value: Frontend) -> Result<(), MapsError> {
+        let (key, value): (Key4, Value4) = (transmute!(key), transmute!(value));
+        self.frontends.insert(key, value, 0).map_err(failed("FRONTENDS4", "update"))
+    }
+
+    fn remove_frontend(&mut self, key: FrontendKey4) -> Result<(), MapsError> {
+        let key: Key4 = transmute!(key);
+        absent_is_fine(self.frontends.remove(&key).map_err(failed("FRONTENDS4", "delete")))
+    }
+
+    fn put_name(&mut self, service: u32, name: &ServiceName) -> Result<(), MapsError> {
+        let mut bytes: Name = [0; size_of::<ServiceName>()];
+        bytes.copy_from_slice(name.as_bytes());
+        self.names.insert(service, bytes, 0).map_err(failed("NAMES", "update"))
+    }
+
+    fn remove_name(&mut self, service: u32) -> Result<(), MapsError> {
+        absent_is_fine(self.names.remove(&service).map_err(failed("NAMES", "delete")))
+    }
+
+    fn set_row(&mut self, service: u32, row: Row) {
+        let at = service as usize * size_of::<Service>() + offset_of!(Service, row);
+        self.services.set64(at, row.pack());
+    }
+
+    fn set_slot(&mut self, index: u32, slot: Slot) {
+        self.slots.set64(index as usize * 8, slot.pack());
+    }
+
+    fn put_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8) {
+        let entry = Backend { addr, port, protocol, in_use: 1, ..Backend::default() };
+        let words: [u64; size_of::<Backend>() / 8] = transmute!(entry);
+        self.set_active(backend, 0);
+        let at = backend as usize * size_of::<Backend>();
+        for (word, value) in words.into_iter().enumerate() {
+            self.backends.set64(at + word * 8, value);
+        }
+    }
+
+    fn remove_backend(&mut self, backend: u32) {
+        let at = backend as usize * size_of::<Backend>();
+        for word in 0..size_of::<Backend>() / 8 {
+            self.backends.set64(at + word * 8, 0);
+        }
+    }
+
+    fn grace(&mut self) {
+        crate::kernel::grace();
+    }
+}
+
+/// Opens the maps for reading, without an agent.
+pub fn open_for_reading(bpffs: &Path) -> Result<impl ReadMaps, MapsError> {
+    let everything = Capacities { services: u32::MAX, backends: u32::MAX, slots: u32::MAX };
+    PinnedMaps::open(&Pins::new(bpffs), everything)
+}

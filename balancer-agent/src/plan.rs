@@ -1,0 +1,271 @@
+//! The writes that turn what the maps hold into what is desired. Pure.
+//!
+//! A plan is plain data: steps, one per object, each a list of writes in an order that is safe to
+//! stop after any of them. Backends before the row that names them, the row before the frontends
+//! that lead to it, frontends away before what they led to. Nothing that a running program may
+//! still read is used again within one plan: rows that are replaced and identifiers that are given
+//! up become free in the *next* plan, and [`Write::Grace`] at the end waits for the programs.
+
+pub mod convert;
+pub mod held;
+mod pools;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use balancer_common::layout::Row;
+
+use crate::{
+    desired::{BackendAddr, Desired, DesiredPort, FrontendAddr, PortId},
+    maps::Limits,
+    model::Problem,
+};
+use held::{Held, HeldPort};
+use pools::{Full, Pools};
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Give an identifier to a backend; its counters start at 0.
+    PutBackend {
+        /// The identifier.
+        id: u32,
+        /// The backend.
+        backend: BackendAddr,
+    },
+    /// Forget a backend that no row names and no connection is charged to.
+    RemoveBackend {
+        /// The identifier.
+        id: u32,
+    },
+    /// Write the slots of a row that is not in use yet.
+    PutSlots {
+        /// The row.
+        row: Row,
+        /// Identifiers of its backends.
+        backends: Vec<u32>,
+    },
+    /// Give an identifier to a Service port.
+    PutName {
+        /// The identifier.
+        service: u32,
+        /// The Service port.
+        port: PortId,
+        /// Its number.
+        number: u16,
+    },
+    /// Point a Service port at a row.
+    SetRow {
+        /// The Service port.
+        service: u32,
+        /// The row.
+        row: Row,
+    },
+    /// Capture an address.
+    PutFrontend {
+        /// The address.
+        frontend: FrontendAddr,
+        /// The Service port it leads to.
+        service: u32,
+    },
+    /// Stop capturing an address.
+    RemoveFrontend {
+        /// The address.
+        frontend: FrontendAddr,
+    },
+    /// Give up the identifier of a Service port.
+    RemoveName {
+        /// The identifier.
+        service: u32,
+    },
+    /// Wait for the programs that may still use what was given up.
+    Grace,
+}
+
+/// The writes for one object. If one fails, the rest of the step is left out; other steps are not
+/// affected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The object, as messages name it.
+    pub object: String,
+    /// The writes, in order.
+    pub writes: Vec<Write>,
+}
+
+/// What has to be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In order.
+    pub steps: Vec<Step>,
+    /// What does not fit.
+    pub problems: Vec<Problem>,
+}
+
+/// Plans the writes. An empty plan means that the maps hold what is desired.
+pub fn plan(held: &Held, desired: &Desired, limits: Limits) -> Plan {
+    let mut planner = Planner::new(held, desired, limits);
+    let mut kept = BTreeMap::new();
+    for (id, port) in &desired.ports {
+        match planner.port(id, port) {
+            Ok((service, writes)) => {
+                kept.insert(id, (port, service, writes));
+            }
+            Err(full) => planner.plan.problems.push(full.problem(id)),
+        }
+    }
+    planner.unlink(&kept);
+    for (id, (port, service, writes)) in &mut kept {
+        planner.link(id, port, *service, std::mem::take(writes));
+    }
+    planner.give_up(&kept);
+    planner.finish()
+}
+
+/// Service ports that are balanced: their identifier, and the writes before their frontends.
+type Kept<'a> = BTreeMap<&'a PortId, (&'a DesiredPort, u32, Vec<Write>)>;
+
+struct Planner<'a> {
+    held: &'a Held,
+    pools: Pools,
+    /// Identifiers of backends, with those that this plan gives.
+    backends: BTreeMap<BackendAddr, u32>,
+    plan: Plan,
+    /// Something that programs may still use is given up.
+    gave_up: bool,
+}
+
+impl<'a> Planner<'a> {
+    /// Starts with what can be used again at once: backends that no row names and no connection is
+    /// charged to. The grace at the end of the plan that took their last row away has passed.
+    fn new(held: &'a Held, desired: &Desired, limits: Limits) -> Self {
+        let wanted: BTreeSet<_> = desired.ports.values().flat_map(usable).collect();
+        let mut plan = Plan::default();
+        let mut backends = held.backends.clone();
+        for backend in held.idle.difference(&wanted) {
+            if let Some(id) = backends.remove(backend) {
+                plan.push(format!("backend {}", backend.addr), vec![Write::RemoveBackend { id }]);
+            }
+        }
+        let pools = Pools::new(held, backends.values().copied().collect(), limits);
+        Self { held, pools, backends, plan, gave_up: false }
+    }
+
+    /// Backends, name, slots and row of one Service port.
+    fn port(&mut self, id: &PortId, port: &DesiredPort) -> Result<(u32, Vec<Write>), Full> {
+        let held = self.held.ports.get(id);
+        let mark = self.pools.mark();
+        let mut writes = Vec::new();
+        let placed = self.place(held, port, &mut writes);
+        let (service, row, backends) = placed.inspect_err(|_| {
+            self.pools.reset(mark);
+            for write in &writes {
+                if let Write::PutBackend { backend, .. } = write {
+                    self.backends.remove(backend);
+                }
+            }
+        })?;
+        if held.is_none_or(|held| held.number != port.number) {
+            writes.push(Write::PutName { service, port: id.clone(), number: port.number });
+        }
+        if held.is_none_or(|held| held.row != row) {
+            if row.len > 0 {
+                writes.push(Write::PutSlots { row, backends });
+            }
+            writes.push(Write::SetRow { service, row });
+            self.gave_up |= held.is_some_and(|held| held.row.len > 0);
+        }
+        Ok((service, writes))
+    }
+
+    /// Identifiers and a row for one Service port; those that it holds where they still fit.
+    fn place(
+        &mut self,
+        held: Option<&HeldPort>,
+        port: &DesiredPort,
+        writes: &mut Vec<Write>,
+    ) -> Result<(u32, Row, Vec<u32>), Full> {
+        let mut backends = Vec::new();
+        for backend in usable(port) {
+            let id = match self.backends.get(&backend) {
+                Some(id) => *id,
+                None => {
+                    let id = self.pools.backend()?;
+                    self.backends.insert(backend, id);
+                    writes.push(Write::PutBackend { id, backend });
+                    id
+                }
+            };
+            backends.push(id);
+        }
+        backends.sort_unstable();
+        let service = held.map_or_else(|| self.pools.service(), |held| Ok(held.id))?;
+        let row = match held {
+            Some(held) if held.backends == backends => held.row,
+            _ => self.pools.row(backends.len() as u32)?,
+        };
+        Ok((service, row, backends))
+    }
+
+    /// Frontends that lead nowhere any more. An address that moves to another Service is not among
+    /// them: it is replaced later, and never missing.
+    fn unlink(&mut self, kept: &Kept<'_>) {
+        let wanted: BTreeSet<_> = kept
+            .values()
+            .flat_map(|(port, ..)| &port.frontends)
+            .map(|frontend| (frontend.addr, frontend.protocol))
+            .collect();
+        for frontend in self.held.frontends.keys() {
+            if !wanted.contains(&(frontend.addr, frontend.protocol)) {
+                let object = format!("frontend {} over {}", frontend.addr, frontend.protocol);
+                self.plan.push(object, vec![Write::RemoveFrontend { frontend: *frontend }]);
+                self.gave_up = true;
+            }
+        }
+    }
+
+    /// Service ports that are not balanced any more, after [`Planner::link`] has moved the frontends
+    /// that other Services took over.
+    fn give_up(&mut self, kept: &Kept<'_>) {
+        for (id, held) in self.held.ports.iter().filter(|(id, _)| !kept.contains_key(id)) {
+            self.plan.push(
+                format!("Service {id}"),
+                vec![
+                    Write::SetRow { service: held.id, row: Row::default() },
+                    Write::RemoveName { service: held.id },
+                ],
+            );
+            self.gave_up = true;
+        }
+    }
+
+    /// The step of one Service port: what [`Planner::port`] found, then its frontends.
+    fn link(&mut self, id: &PortId, port: &DesiredPort, service: u32, mut writes: Vec<Write>) {
+        for frontend in &port.frontends {
+            if self.held.frontends.get(frontend) != Some(&service) {
+                writes.push(Write::PutFrontend { frontend: *frontend, service });
+            }
+        }
+        self.plan.push(format!("Service {id}"), writes);
+    }
+
+    fn finish(mut self) -> Plan {
+        if self.gave_up {
+            self.plan.push("running programs".to_owned(), vec![Write::Grace]);
+        }
+        self.plan
+    }
+}
+
+impl Plan {
+    fn push(&mut self, object: String, writes: Vec<Write>) {
+        if !writes.is_empty() {
+            self.steps.push(Step { object, writes });
+        }
+    }
+}
+
+fn usable(port: &DesiredPort) -> impl Iterator<Item = BackendAddr> {
+    port.backends.iter().filter(|(_, details)| details.usable).map(|(backend, _)| *backend)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! What the maps hold, read back into plain types.
+//!
+//! Everything that the agent needs to go on after a restart is here; it keeps no other state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use balancer_common::layout::{Backend, Row};
+
+use super::convert;
+use crate::{
+    desired::{BackendAddr, FrontendAddr, PortId},
+    maps::{MapsError, ReadMaps},
+};
+
+/// One Service port in the maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldPort {
+    /// Its identifier.
+    pub id: u32,
+    /// Its number.
+    pub number: u16,
+    /// Its row.
+    pub row: Row,
+    /// Identifiers of the backends of the row, sorted.
+    pub backends: Vec<u32>,
+}
+
+/// What the maps hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Service ports.
+    pub ports: BTreeMap<PortId, HeldPort>,
+    /// Captured addresses and the identifiers of the Service ports they lead to.
+    pub frontends: BTreeMap<FrontendAddr, u32>,
+    /// Backends, also those that no row names any more, and their identifiers.
+    pub backends: BTreeMap<BackendAddr, u32>,
+    /// Backends that no row names and no connection is charged to.
+    pub idle: BTreeSet<BackendAddr>,
+}
+
+impl Held {
+    /// Reads the maps.
+    pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
+        let mut held = Self::default();
+        let mut named = BTreeSet::new();
+        for (id, name) in maps.names()? {
+            let Some(port) = convert::port_id(&name) else { continue };
+            let row = maps.row(id);
+            let mut backends: Vec<_> =
+                (row.base..row.base + row.len).map(|index| maps.slot(index).backend).collect();
+            backends.sort_unstable();
+            named.extend(backends.iter().copied());
+            held.ports.insert(port, HeldPort { id, number: name.port, row, backends });
+        }
+        for (key, value) in maps.frontends()? {
+            if let Some(frontend) = convert::frontend_addr(key, value) {
+                held.frontends.insert(frontend, value.service);
+            }
+        }
+        for (id, entry) in backends(maps) {
+            let Some(backend) = convert::backend_addr(&entry) else { continue };
+            held.backends.insert(backend, id);
+            if !named.contains(&id) && maps.active(id) == 0 {
+                held.idle.insert(backend);
+            }
+        }
+        Ok(held)
+    }
+}
+
+/// Every backend that is in use, with its identifier.
+pub fn backends(maps: &impl ReadMaps) -> impl Iterator<Item = (u32, Backend)> {
+    (1..maps.limits().backends)
+        .map(|id| (id, maps.backend(id)))
+        .filter(|(_, entry)| entry.in_use != 0)
+}

@@ -1,0 +1,205 @@
+use std::net::SocketAddr;
+
+use balancer_common::layout::FrontendKind;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use super::*;
+use crate::{
+    apply::apply,
+    desired::endpoints::{Backends, Details},
+    maps::{ReadMaps as _, memory::Memory},
+    model::{ObjectRef, Protocol},
+};
+
+const LIMITS: Limits = Limits { services: 16, frontends: 64, backends: 64, slots: 256 };
+
+fn port_id(name: &str) -> PortId {
+    let service = ObjectRef { namespace: "shop".into(), name: name.into() };
+    PortId { service, port: String::new(), protocol: Protocol::Tcp }
+}
+
+fn frontend(last: u8) -> FrontendAddr {
+    FrontendAddr {
+        kind: FrontendKind::ClusterIp,
+        addr: SocketAddr::from(([10, 96, 0, last], 80)),
+        protocol: Protocol::Tcp,
+    }
+}
+
+fn backend(last: u8) -> BackendAddr {
+    BackendAddr { addr: SocketAddr::from(([10, 0, 0, last], 80)), protocol: Protocol::Tcp }
+}
+
+fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
+    let details = Details { node: None, zone: None, terminating: false, usable: true };
+    DesiredPort {
+        number: 80,
+        frontends: vips.iter().map(|last| frontend(*last)).collect(),
+        backends: backends
+            .iter()
+            .map(|last| (backend(*last), details.clone()))
+            .collect::<Backends>(),
+    }
+}
+
+fn desired(ports: &[(&str, &[u8], &[u8])]) -> Desired {
+    let ports = ports.iter().map(|(name, vips, backends)| (port_id(name), port(vips, backends)));
+    Desired { ports: ports.collect(), problems: Vec::new() }
+}
+
+/// Plans, applies, and checks that nothing is left to do.
+fn settle(maps: &mut Memory, desired: &Desired) -> Plan {
+    let plan = plan(&Held::read(maps).unwrap(), desired, LIMITS);
+    assert_eq!(apply(maps, &plan).problems, []);
+    plan
+}
+
+fn assert_holds(maps: &Memory, desired: &Desired) {
+    let held = Held::read(maps).unwrap();
+    let frontends: BTreeMap<_, _> = desired
+        .ports
+        .iter()
+        .flat_map(|(id, port)| port.frontends.iter().map(|f| (*f, held.ports[id].id)))
+        .collect();
+    assert_eq!(held.frontends, frontends);
+    assert_eq!(held.ports.len(), desired.ports.len());
+    for (id, port) in &desired.ports {
+        let mut wanted: Vec<_> = usable(port).map(|backend| held.backends[&backend]).collect();
+        wanted.sort_unstable();
+        assert_eq!(held.ports[id].backends, wanted, "{id}");
+    }
+}
+
+#[test]
+fn a_new_service_is_written_backends_first_and_frontend_last() {
+    let mut maps = Memory::new(LIMITS);
+    settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
+    let expected = [
+        "backend 1",
+        "backend 2",
+        "name of service 0",
+        "row of service 0",
+        "frontend of service 0",
+    ];
+    assert_eq!(maps.log, expected);
+}
+
+#[test]
+fn the_same_again_writes_nothing() {
+    let mut maps = Memory::new(LIMITS);
+    let wanted = desired(&[("web", &[1], &[1, 2]), ("api", &[2], &[2, 3])]);
+    settle(&mut maps, &wanted);
+    assert_eq!(settle(&mut maps, &wanted), Plan::default());
+}
+
+#[test]
+fn a_change_touches_only_its_service() {
+    let mut maps = Memory::new(LIMITS);
+    settle(&mut maps, &desired(&[("api", &[2], &[2, 3]), ("web", &[1], &[1, 2])]));
+    maps.log.clear();
+    settle(&mut maps, &desired(&[("api", &[2], &[2, 3]), ("web", &[1], &[1, 2, 4])]));
+    assert_eq!(maps.log, ["backend 4", "row of service 1", "grace"]);
+}
+
+#[test]
+fn a_backend_of_two_services_has_one_identifier() {
+    let mut maps = Memory::new(LIMITS);
+    settle(&mut maps, &desired(&[("api", &[2], &[7]), ("web", &[1], &[7])]));
+    let held = Held::read(&maps).unwrap();
+    assert_eq!(held.ports[&port_id("api")].backends, held.ports[&port_id("web")].backends);
+}
+
+#[test]
+fn a_removed_backend_keeps_its_identifier_until_its_last_connection_ends() {
+    let mut maps = Memory::new(LIMITS);
+    settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
+    let id = Held::read(&maps).unwrap().backends[&backend(2)];
+    maps.set_active(id, 3);
+    let without = desired(&[("web", &[1], &[1])]);
+    settle(&mut maps, &without);
+    assert_eq!(settle(&mut maps, &without), Plan::default());
+    assert_eq!(Held::read(&maps).unwrap().backends.get(&backend(2)), Some(&id));
+    // It comes back with its connections counted...
+    settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
+    assert_eq!(maps.active(id), 3);
+    // ... and is forgotten once it is gone and the last of them has ended.
+    settle(&mut maps, &without);
+    maps.set_active(id, 0);
+    settle(&mut maps, &without);
+    assert_eq!(Held::read(&maps).unwrap().backends.get(&backend(2)), None);
+}
+
+#[test]
+fn an_address_that_moves_is_never_missing() {
+    let mut maps = Memory::new(LIMITS);
+    settle(&mut maps, &desired(&[("old", &[1], &[1])]));
+    maps.log.clear();
+    settle(&mut maps, &desired(&[("new", &[1], &[2])]));
+    assert!(!maps.log.iter().any(|line| line.starts_with("no frontend")), "{:?}", maps.log);
+    assert_holds(&maps, &desired(&[("new", &[1], &[2])]));
+}
+
+#[test]
+fn a_replaced_row_is_not_written_over_in_the_same_plan() {
+    let mut maps = Memory::new(LIMITS);
+    settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
+    let before = Held::read(&maps).unwrap().ports[&port_id("web")].row;
+    settle(&mut maps, &desired(&[("web", &[1], &[1, 3])]));
+    let after = Held::read(&maps).unwrap().ports[&port_id("web")].row;
+    assert_ne!(before.base, after.base);
+}
+
+#[test]
+fn what_does_not_fit_is_named_and_nothing_else_is_touched() {
+    let mut maps = Memory::new(LIMITS);
+    let big: Vec<u8> = (10..100).collect();
+    settle(&mut maps, &desired(&[("api", &[2], &[2]), ("web", &[1], &[1])]));
+    maps.log.clear();
+    let wanted = desired(&[("api", &[2], &[2]), ("big", &[3], &big), ("web", &[1], &[1])]);
+    let plan = settle(&mut maps, &wanted);
+    assert_eq!(maps.log, [] as [&str; 0]);
+    assert_eq!(plan.problems.len(), 1);
+    let told = plan.problems[0].to_string();
+    assert!(told.contains("shop/big") && told.contains("--max-backends"), "{told}");
+}
+
+#[test]
+fn a_failing_map_leaves_the_rest_and_is_tried_again() {
+    let mut maps = Memory::new(LIMITS);
+    let wanted = desired(&[("web", &[1], &[1])]);
+    maps.broken = true;
+    let first = plan(&Held::read(&maps).unwrap(), &wanted, LIMITS);
+    assert_eq!(apply(&mut maps, &first).problems.len(), 1);
+    maps.broken = false;
+    settle(&mut maps, &wanted);
+    assert_holds(&maps, &wanted);
+}
+
+#[test]
+fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut maps = Memory::new(LIMITS);
+    for round in 0..500 {
+        let names = ["a", "b", "c", "d"];
+        let mut ports = BTreeMap::new();
+        for (index, name) in names.iter().enumerate() {
+            if rng.random_bool(0.7) {
+                let backends: Vec<u8> = (0..12).filter(|_| rng.random_bool(0.4)).collect();
+                ports.insert(port_id(name), port(&[index as u8 + 1], &backends));
+            }
+        }
+        let wanted = Desired { ports, problems: Vec::new() };
+        let mut next = plan(&Held::read(&maps).unwrap(), &wanted, LIMITS);
+        if round % 3 == 0 {
+            // The agent dies somewhere in the middle; the next one plans anew.
+            next.steps.truncate(rng.random_range(0..=next.steps.len()));
+            apply(&mut maps, &next);
+            let id = Held::read(&maps).unwrap();
+            for service in id.frontends.values() {
+                assert!(id.ports.values().any(|port| port.id == *service), "frontend to nowhere");
+            }
+        }
+        settle(&mut maps, &wanted);
+        assert_holds(&maps, &wanted);
+    }
+}
