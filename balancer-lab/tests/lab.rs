@@ -250,11 +250,10 @@ fn nothing_is_left_after_drop() {
 fn owner() {
     let lab = lab("owner");
     let pod = lab.pod("a", address(1)).expect("pod");
-    let _child = pod.command("sleep").arg("1000").spawn().expect("sleep");
+    let mut child = pod.command("sleep").arg("1000").spawn().expect("sleep");
     println!("\nlab={}\n", lab.id());
-    loop {
-        std::thread::park();
-    }
+    let status = child.wait().expect("waited");
+    panic!("the owner was to be killed first, but its child ended: {status}");
 }
 
 #[test]
