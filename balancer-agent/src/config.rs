@@ -59,13 +59,19 @@ pub struct Capacities {
     pub slots: u32,
 }
 
+impl Capacities {
+    /// The most that the layout of the maps allows.
+    pub const MAX: Self = Self {
+        services: layout::MAX_SERVICES,
+        backends: layout::MAX_BACKENDS,
+        slots: layout::MAX_SLOTS,
+    };
+}
+
 impl Default for Capacities {
+    /// Enough for a large cluster, in some 35 MiB of kernel memory.
     fn default() -> Self {
-        Self {
-            services: layout::MAX_SERVICES,
-            backends: layout::MAX_BACKENDS,
-            slots: layout::MAX_SLOTS,
-        }
+        Self { services: 1 << 15, backends: 1 << 17, slots: layout::MAX_SLOTS }
     }
 }
 
@@ -208,7 +214,6 @@ impl Settings {
             Some(cgroup) => cgroup,
             None => return Err(node::cgroup::CgroupError::NotMounted.into()),
         };
-        let defaults = Capacities::default();
         Ok(RunConfig {
             manifests: path("--manifests", &manifests)?,
             node_name: node_name(self.node_name.unwrap_or(around.node_name))?,
@@ -226,9 +231,9 @@ impl Settings {
                 DEFAULT_HEALTHZ,
             )?,
             capacities: Capacities {
-                services: capacity("--max-services", self.max_services, defaults.services)?,
-                backends: capacity("--max-backends", self.max_backends, defaults.backends)?,
-                slots: capacity("--max-slots", self.max_slots, defaults.slots)?,
+                services: capacity("--max-services", self.max_services, |c| c.services)?,
+                backends: capacity("--max-backends", self.max_backends, |c| c.backends)?,
+                slots: capacity("--max-slots", self.max_slots, |c| c.slots)?,
             },
             log_format: self.log_format.unwrap_or_default(),
         })
@@ -256,9 +261,14 @@ fn address(
     value.parse().map_err(|source| ConfigError::Address { flag, value, example: default, source })
 }
 
-fn capacity(flag: &'static str, given: Option<u32>, max: u32) -> Result<u32, ConfigError> {
+fn capacity(
+    flag: &'static str,
+    given: Option<u32>,
+    which: fn(Capacities) -> u32,
+) -> Result<u32, ConfigError> {
+    let max = which(Capacities::MAX);
     match given {
-        None => Ok(max),
+        None => Ok(which(Capacities::default())),
         Some(value) if (1..=max).contains(&value) => Ok(value),
         Some(value) => Err(ConfigError::Capacity { flag, value, max }),
     }

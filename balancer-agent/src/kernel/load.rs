@@ -11,23 +11,12 @@ use super::{
     link::PROGRAMS,
     pins::{MAPS, Pins},
 };
-use crate::maps::pinned::PinnedMaps;
+use crate::{config::Capacities, maps::pinned::PinnedMaps};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BALANCER_EBPF_OBJECT"));
 
 /// The first kernel with `bpf_set_retval`.
 const SET_RETVAL: KernelVersion = KernelVersion::new(5, 18, 0);
-
-/// How many entries new maps get. Adopted maps keep the size they were made with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacities {
-    /// `--max-services`
-    pub services: u32,
-    /// `--max-backends`
-    pub backends: u32,
-    /// `--max-slots`
-    pub slots: u32,
-}
 
 /// What [`load`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +25,8 @@ pub struct Programs {
     pub adopted: bool,
 }
 
-/// Puts the programs in place, attached to `cgroup`, and opens the maps.
+/// Puts the programs in place, attached to `cgroup`, and opens the maps. New maps get the given
+/// capacities; adopted ones keep the size they were made with.
 pub fn load(
     bpffs: &Path,
     cgroup: &Path,

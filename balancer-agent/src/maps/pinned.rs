@@ -3,7 +3,7 @@
 //! Arrays are mapped into memory: reading a counter is a load, replacing a row is one store, and
 //! neither disturbs the programs. Hash maps go through bpf(2).
 
-use std::{io, mem::offset_of, os::fd::AsFd as _, path::Path};
+use std::{io, mem::offset_of, os::fd::AsFd as _};
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
 use balancer_common::{
@@ -17,7 +17,10 @@ use balancer_common::{
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 
 use super::{Limits, MapsError, ReadMaps, WriteMaps};
-use crate::kernel::{Capacities, pins::Pins, slab::Slab};
+use crate::{
+    config::Capacities,
+    kernel::{pins::Pins, slab::Slab},
+};
 
 type Key4 = [u8; size_of::<FrontendKey4>()];
 type Value4 = [u8; size_of::<Frontend>()];
@@ -239,10 +242,4 @@ impl WriteMaps for PinnedMaps {
     fn grace(&mut self) {
         crate::kernel::grace();
     }
-}
-
-/// Opens the maps for reading, without an agent.
-pub fn open_for_reading(bpffs: &Path) -> Result<impl ReadMaps, MapsError> {
-    let everything = Capacities { services: u32::MAX, backends: u32::MAX, slots: u32::MAX };
-    PinnedMaps::open(&Pins::new(bpffs), everything)
 }

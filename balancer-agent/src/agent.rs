@@ -1,0 +1,121 @@
+//! `balancer-agent run`: ties the stages together.
+
+mod provider;
+mod ready;
+mod reconcile;
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+
+use crate::{
+    api,
+    config::RunConfig,
+    doctor,
+    kernel::{self, KernelError},
+    maps::MapsError,
+    metrics,
+    source::{Manifests, SourceError},
+};
+use provider::Shared;
+use reconcile::Reconciler;
+
+/// Why the agent stopped or did not start.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The node lacks something.
+    #[error(transparent)]
+    Lacking(#[from] doctor::Lacking),
+    /// The socket is taken.
+    #[error(transparent)]
+    Socket(#[from] api::BindError),
+    /// An address is taken.
+    #[error(transparent)]
+    Address(#[from] metrics::BindError),
+    /// Programs and maps can't be put in place.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The maps can't be read.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// The source can't be read at all.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// No signal handler can be set.
+    #[error("signals can't be handled: {0}")]
+    Signal(#[from] std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT. What is in the kernel then stays there and goes on balancing.
+pub async fn run(config: RunConfig) -> Result<(), RunError> {
+    doctor::require(&config)?;
+    let mut signals = Signals::new()?;
+    // Before anything in the kernel is touched: only one agent gets past this line.
+    let socket = api::bind(&config.socket)?;
+    let endpoints =
+        metrics::Endpoints::bind(config.metrics_bind_address, config.healthz_bind_address).await?;
+    let mut source = Manifests::open(&config.manifests)?;
+    let (maps, programs) = kernel::load(&config.bpffs, &config.cgroup, config.capacities)?;
+    tracing::info!(
+        cgroup = %config.cgroup.display(),
+        bpffs = %config.bpffs.display(),
+        adopted = programs.adopted,
+        "programs attached"
+    );
+    let mut reconciler = Reconciler::new(maps);
+    let shared = Arc::new(Shared::new(&config)?);
+
+    let (stop, stopped) = watch::channel(false);
+    let mut servers = JoinSet::new();
+    servers.spawn(api::serve(socket, Arc::clone(&shared) as _, stopped.clone()));
+    servers.spawn(endpoints.serve(Arc::clone(&shared) as _, stopped));
+
+    let result = loop {
+        let state = tokio::select! {
+            name = signals.next() => {
+                tracing::info!(signal = name, "stopping; balancing stays in place");
+                break Ok(());
+            }
+            state = source.next() => match state {
+                Ok(state) => state,
+                Err(error) => break Err(error.into()),
+            },
+            () = reconciler.retry() => {
+                tokio::task::block_in_place(|| reconciler.again(&shared));
+                continue;
+            }
+        };
+        tokio::task::block_in_place(|| reconciler.reconcile(state, &shared));
+        ready::announce();
+    };
+    stop.send_replace(true);
+    while servers.join_next().await.is_some() {}
+    result
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! From a state of the source to the maps: desired, held, plan, apply.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use super::provider::Shared;
+use crate::{
+    apply::apply,
+    desired::{Desired, desired},
+    maps::{ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
+    model::{Problem, State},
+    plan::{held::Held, plan},
+};
+
+/// How long after a failed write it is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Owns the maps: everything that is written to them goes through here.
+pub struct Reconciler {
+    maps: PinnedMaps,
+    desired: Desired,
+    told: BTreeSet<Problem>,
+    retry_at: Option<Instant>,
+}
+
+impl Reconciler {
+    /// Takes over the maps. An earlier agent may have died between giving something up and the
+    /// grace after it.
+    pub fn new(mut maps: PinnedMaps) -> Self {
+        maps.grace();
+        Self { maps, desired: Desired::default(), told: BTreeSet::new(), retry_at: None }
+    }
+
+    /// Brings the maps to a new state.
+    pub fn reconcile(&mut self, state: State, shared: &Shared) {
+        self.desired = desired(&state);
+        self.again(shared);
+    }
+
+    /// Waits until something that failed should be tried again; for ever if nothing did.
+    pub async fn retry(&self) {
+        match self.retry_at {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Brings the maps to the state that was given last.
+    pub fn again(&mut self, shared: &Shared) {
+        let started = Instant::now();
+        let mut problems = self.desired.problems.clone();
+        let mut failed = Vec::new();
+        match Held::read(&self.maps) {
+            Ok(held) => {
+                let plan = plan(&held, &self.desired, self.maps.limits());
+                let applied = apply(&mut self.maps, &plan);
+                problems.extend(plan.problems);
+                failed = applied.problems;
+                tracing::info!(
+                    services = self.desired.ports.len(),
+                    steps = plan.steps.len(),
+                    writes = applied.writes,
+                    micros = started.elapsed().as_micros() as u64,
+                    "maps are up to date"
+                );
+            }
+            Err(error) => failed.push(Problem {
+                object: "maps".to_owned(),
+                field: String::new(),
+                message: format!("{error}; they stay as they are"),
+            }),
+        }
+        self.retry_at = (!failed.is_empty()).then(|| Instant::now() + RETRY);
+        problems.extend(failed);
+        self.tell(&problems);
+        shared.publish(self.desired.clone(), problems);
+    }
+
+    /// Logs what is new among the problems, and what is mended.
+    fn tell(&mut self, problems: &[Problem]) {
+        let now: BTreeSet<_> = problems.iter().cloned().collect();
+        for problem in now.difference(&self.told) {
+            tracing::warn!("{problem}");
+        }
+        for problem in self.told.difference(&now) {
+            tracing::info!(object = problem.object, field = problem.field, "mended");
+        }
+        self.told = now;
+    }
+}

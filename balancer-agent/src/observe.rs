@@ -1,0 +1,138 @@
+//! The only reader of the kernel: snapshots of counters for everything that shows something.
+
+pub mod offline;
+pub mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use balancer_common::{charge, layout::Row, verdict::Verdict};
+
+pub use self::offline::{ObserveError, Offline};
+use crate::{
+    desired::{BackendAddr, FrontendAddr, PortId},
+    maps::{MapsError, ReadMaps},
+    plan::{convert, held},
+    view::CapacityView,
+};
+
+/// What the maps hold at one moment. Counters change while they are read, so that numbers of
+/// different backends may be some microseconds apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Service ports.
+    pub ports: BTreeMap<PortId, PortSnapshot>,
+    /// Open connections over all backends.
+    pub connections: u64,
+    /// Use of the maps.
+    pub capacity: Vec<CapacityView>,
+    /// Verdicts and how often they were given.
+    pub verdicts: Vec<(Verdict, u64)>,
+}
+
+/// One Service port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSnapshot {
+    /// Its number.
+    pub number: u16,
+    /// Addresses that lead to it.
+    pub frontends: Vec<FrontendAddr>,
+    /// Backends of its row, and those that left it with connections still open.
+    pub backends: Vec<BackendSnapshot>,
+}
+
+/// One backend of a Service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BackendSnapshot {
+    /// The backend.
+    pub backend: BackendAddr,
+    /// True if new connections may go there.
+    pub in_row: bool,
+    /// Open connections.
+    pub active: u32,
+    /// Connections ever opened.
+    pub opened: u64,
+    /// Connections refused or timed out.
+    pub failed: u64,
+}
+
+impl Snapshot {
+    /// Reads the maps.
+    pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
+        let backends: BTreeMap<_, _> = held::backends(maps).collect();
+        let (charged, connections_used) = charged(maps);
+        let mut names = BTreeMap::new();
+        let mut slots = 0;
+        for (service, name) in maps.names()? {
+            if let Some(port) = convert::port_id(&name) {
+                let row = maps.row(service);
+                slots += u64::from(Row::width(row.len));
+                names.insert(service, (port, name.port, row));
+            }
+        }
+        let mut frontends: BTreeMap<u32, Vec<FrontendAddr>> = BTreeMap::new();
+        let all = maps.frontends()?;
+        let frontends_used = all.len() as u64;
+        for (key, value) in all {
+            if let Some(frontend) = convert::frontend_addr(key, value) {
+                frontends.entry(value.service).or_default().push(frontend);
+            }
+        }
+        let mut ports = BTreeMap::new();
+        let services_used = names.len() as u64;
+        for (service, (port, number, row)) in names {
+            let in_row: BTreeSet<_> =
+                (row.base..row.base + row.len).map(|index| maps.slot(index).backend).collect();
+            let left = charged.range((service, 0)..=(service, u32::MAX)).map(|(_, id)| *id);
+            let shown = in_row.iter().copied().chain(left.filter(|id| !in_row.contains(id)));
+            let mut backends: Vec<_> = shown
+                .filter_map(|id| {
+                    let entry = backends.get(&id)?;
+                    Some(BackendSnapshot {
+                        backend: convert::backend_addr(entry)?,
+                        in_row: in_row.contains(&id),
+                        active: maps.active(id),
+                        opened: entry.opened,
+                        failed: entry.failed,
+                    })
+                })
+                .collect();
+            backends.sort_unstable();
+            let mut frontends = frontends.remove(&service).unwrap_or_default();
+            frontends.sort_unstable();
+            ports.insert(port, PortSnapshot { number, frontends, backends });
+        }
+        let limits = maps.limits();
+        let capacity = [
+            ("services", services_used, limits.services),
+            ("frontends", frontends_used, limits.frontends),
+            ("backends", backends.len() as u64, limits.backends - 1),
+            ("slots", slots, limits.slots),
+            ("connections", connections_used, maps.charges()),
+        ];
+        let capacity = capacity.map(|(name, used, max)| CapacityView {
+            name: name.to_owned(),
+            used,
+            max: u64::from(max),
+        });
+        let mut verdicts = Vec::new();
+        for verdict in Verdict::ALL {
+            verdicts.push((verdict, maps.verdict(verdict)?));
+        }
+        let connections = backends.keys().map(|id| u64::from(maps.active(*id))).sum();
+        Ok(Self { ports, connections, capacity: capacity.into(), verdicts })
+    }
+}
+
+/// Pairs of Service port and backend that have an open connection, and the number of charges.
+fn charged(maps: &impl ReadMaps) -> (BTreeSet<(u32, u32)>, u64) {
+    let mut pairs = BTreeSet::new();
+    let mut used = 0;
+    for index in 0..maps.charges() {
+        let word = maps.charge(index);
+        if word != 0 {
+            used += 1;
+            pairs.insert((maps.record_service(index), charge::backend_of(word)));
+        }
+    }
+    (pairs, used)
+}

@@ -1,0 +1,75 @@
+//! Snapshots as the wire types of [`crate::view`]. Pure.
+
+use balancer_common::layout::FrontendKind;
+
+use super::{BackendSnapshot, PortSnapshot, Snapshot};
+use crate::{
+    desired::{Desired, DesiredPort, FrontendAddr, PortId},
+    view::{BackendState, BackendView, FrontendView, PortView, ServiceView, VerdictView},
+};
+
+/// The one policy of this version.
+const POLICY: &str = "least-connections";
+
+/// Every Service port. `desired` adds what the maps don't hold: nodes, zones, conditions.
+pub fn services(snapshot: &Snapshot, desired: Option<&Desired>) -> Vec<ServiceView> {
+    let view = |(id, port): (&PortId, &PortSnapshot)| {
+        let known = desired.and_then(|desired| desired.ports.get(id));
+        service(id, port, known)
+    };
+    snapshot.ports.iter().map(view).collect()
+}
+
+/// Every verdict.
+pub fn verdicts(snapshot: &Snapshot) -> Vec<VerdictView> {
+    let view = |(verdict, total): &(balancer_common::verdict::Verdict, u64)| VerdictView {
+        name: verdict.name().to_owned(),
+        total: *total,
+    };
+    snapshot.verdicts.iter().map(view).collect()
+}
+
+fn service(id: &PortId, port: &PortSnapshot, known: Option<&DesiredPort>) -> ServiceView {
+    ServiceView {
+        namespace: id.service.namespace.clone(),
+        name: id.service.name.clone(),
+        port: PortView { name: id.port.clone(), number: port.number, protocol: id.protocol },
+        policy: POLICY.to_owned(),
+        frontends: port.frontends.iter().map(frontend).collect(),
+        backends: port.backends.iter().map(|found| backend(found, known)).collect(),
+    }
+}
+
+fn frontend(frontend: &FrontendAddr) -> FrontendView {
+    let kind = match frontend.kind {
+        FrontendKind::ClusterIp => "ClusterIP",
+        FrontendKind::NodePort => "NodePort",
+        FrontendKind::ExternalIp => "ExternalIP",
+        FrontendKind::LoadBalancer => "LoadBalancer",
+    };
+    FrontendView {
+        r#type: kind.to_owned(),
+        address: frontend.addr.ip(),
+        port: frontend.addr.port(),
+        protocol: frontend.protocol,
+    }
+}
+
+fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView {
+    let details = known.and_then(|port| port.backends.get(&found.backend));
+    let state = match details {
+        _ if !found.in_row => BackendState::Draining,
+        Some(details) if details.terminating => BackendState::Terminating,
+        _ => BackendState::Ready,
+    };
+    BackendView {
+        address: found.backend.addr.ip(),
+        port: found.backend.addr.port(),
+        node: details.and_then(|details| details.node.clone()),
+        zone: details.and_then(|details| details.zone.clone()),
+        state,
+        active: found.active,
+        opened_total: found.opened,
+        failed_total: found.failed,
+    }
+}
