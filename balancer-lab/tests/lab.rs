@@ -44,12 +44,12 @@ fn web(lab: &Lab) -> (Vec<Server>, ServicePort, Pod) {
 
 /// 60 connections, one request each: missing one of three backends has odds of 3 * (2/3)^60.
 fn fresh() -> LoadOptions {
-    LoadOptions {
-        uri: format!("http://{VIP}/").parse().expect("uri"),
-        threads: 2,
-        pools: Pools::None,
-        until: Until::Requests(30),
-    }
+    LoadOptions::new(
+        format!("http://{VIP}/").parse().expect("uri"),
+        2,
+        Pools::None,
+        Until::Requests(30),
+    )
 }
 
 fn assert_all_answer(client: &Pod, rules: &str) {
@@ -197,7 +197,7 @@ fn pools_hold_exactly_the_connections_their_threads_need() {
         [(Pools::PerThread, 5, 5), (Pools::Shared, 20, 20), (Pools::None, 2, 100)]
     {
         let uri = format!("http://{}/", pod.socket(8080)).parse().expect("uri");
-        let options = LoadOptions { uri, threads, pools, until: Until::Requests(50) };
+        let options = LoadOptions::new(uri, threads, pools, Until::Requests(50));
         let report = Client::run(client.place(), &options).expect("client");
         assert_eq!(report.spread(), [connections], "{pools:?}: {report:?}");
         assert_eq!((report.errors, report.requests()), (0, threads as u64 * 50), "{report:?}");

@@ -30,6 +30,12 @@ pub(super) struct Arguments {
     /// Send for this many seconds instead
     #[arg(long)]
     seconds: Option<f64>,
+    /// Send until killed
+    #[arg(long, conflicts_with_all = ["seconds", "requests"])]
+    forever: bool,
+    /// Milliseconds between an answer and the thread's next request
+    #[arg(long, default_value_t = 0)]
+    pace_ms: u64,
     /// Say "ready", start on a line of input, report, and keep the connections open until the input
     /// ends
     #[arg(long)]
@@ -51,6 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         Some(seconds) => Until::Elapsed(
             Duration::try_from_secs_f64(seconds).with_context(|| format!("--seconds {seconds}"))?,
         ),
+        None if arguments.forever => Until::Forever,
         None => Until::Requests(arguments.requests),
     };
     let pools = match arguments.pools {
@@ -59,7 +66,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         PoolsArgument::None => Pools::None,
     };
     let (uri, threads) = (arguments.uri.clone(), arguments.threads.max(1));
-    let options = LoadOptions { uri, threads, pools, until };
+    let options =
+        LoadOptions { uri, threads, pools, until, pace: Duration::from_millis(arguments.pace_ms) };
     if arguments.in_steps {
         let go = || {
             say("ready").and_then(|()| io::stdin().lock().read_line(&mut String::new()).map(drop))

@@ -1,8 +1,10 @@
 //! The command line: one verb a file.
 
 mod client;
+mod demo;
 mod exec;
 mod serve;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    Demo(demo::Arguments),
     Serve(serve::Arguments),
     Client(client::Arguments),
     Exec(exec::Arguments),
@@ -40,6 +43,7 @@ enum Verb {
 
 pub(crate) fn run() -> Result<ExitCode> {
     match Arguments::parse().verb {
+        Verb::Demo(arguments) => demo::run(&arguments)?,
         Verb::Serve(arguments) => serve::run(arguments)?,
         Verb::Client(arguments) => client::run(&arguments)?,
         Verb::Exec(arguments) => exec::run(&arguments)?,

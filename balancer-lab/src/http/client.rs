@@ -31,9 +31,11 @@ impl Client {
         };
         command.args(["client", "--in-steps", "--pools", pools]);
         command.args(["--threads", &options.threads.to_string()]);
+        command.args(["--pace-ms", &options.pace.as_millis().to_string()]);
         match options.until {
             Until::Elapsed(time) => command.args(["--seconds", &time.as_secs_f64().to_string()]),
             Until::Requests(count) => command.args(["--requests", &count.to_string()]),
+            Until::Forever => command.arg("--forever"),
         };
         let mut child = command
             .arg(options.uri.to_string())

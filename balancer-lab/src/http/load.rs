@@ -40,6 +40,8 @@ pub enum Until {
     Elapsed(Duration),
     /// After this many requests of its own.
     Requests(u64),
+    /// When the process is killed.
+    Forever,
 }
 
 /// What a client does.
@@ -53,6 +55,15 @@ pub struct LoadOptions {
     pub pools: Pools,
     /// When they stop.
     pub until: Until,
+    /// How long a thread waits between an answer and its next request.
+    pub pace: Duration,
+}
+
+impl LoadOptions {
+    /// Requests without a pause.
+    pub fn new(uri: Uri, threads: usize, pools: Pools, until: Until) -> Self {
+        Self { uri, threads, pools, until, pace: Duration::ZERO }
+    }
 }
 
 type Pool = Client<Bounded, Empty<Bytes>>;
@@ -153,9 +164,14 @@ impl Lane {
         let more = |sent| match options.until {
             Until::Elapsed(time) => start.elapsed() < time,
             Until::Requests(count) => sent < count,
+            Until::Forever => true,
         };
         let mut sent = 1;
         while more(sent) {
+            if !options.pace.is_zero() {
+                // Inside the runtime: it must see its connections being closed meanwhile.
+                self.block_on(async { tokio::time::sleep(options.pace).await });
+            }
             let answer = self.block_on(async { read(self.request(&options.uri).await?).await });
             seen.note(answer);
             sent += 1;
