@@ -3,8 +3,8 @@
 //! One table of 64-bit words, one word a charged socket:
 //!
 //! ```text
-//! 63                 20 19            0
-//! [ socket cookie      ][ backend      ]      0 = free
+//!   63   62              18 17           0
+//! [ used ][ socket cookie  ][ backend     ]      0 = free
 //! ```
 //!
 //! The table is set-associative: the cookie selects two buckets of [`BUCKET`] words, a cache line
@@ -23,8 +23,11 @@ const BUCKET_BITS: u32 = 16;
 /// Words of the table, and entries of the map of records beside it.
 pub const WORDS: u32 = BUCKET << BUCKET_BITS;
 
-const BACKEND_BITS: u32 = 20;
+const BACKEND_BITS: u32 = 18;
 const BACKEND_MASK: u64 = (1 << BACKEND_BITS) - 1;
+/// Set in every word that is not free, so that used words are counted by adding their top bits: a
+/// comparison would be a branch, and eight branches in a row are 256 ways for the verifier.
+const USED: u64 = 1 << 63;
 const _: () = assert!(crate::layout::MAX_BACKENDS <= 1 << BACKEND_BITS);
 
 /// The words, as the logic sees them.
@@ -52,11 +55,11 @@ impl Charge {
     }
 }
 
-/// The word for a socket and a backend. A cookie has 44 bits here: 17 million million sockets
-/// since boot, a million a second for half a year.
+/// The word for a socket and a backend. A cookie has 45 bits here: 35 million million sockets
+/// since boot, a million a second for a year.
 #[inline(always)]
 pub const fn word(cookie: u64, backend: u32) -> u64 {
-    cookie << BACKEND_BITS | (backend as u64 & BACKEND_MASK)
+    USED | cookie << BACKEND_BITS | (backend as u64 & BACKEND_MASK)
 }
 
 /// The backend in a word.
@@ -68,7 +71,7 @@ pub const fn backend_of(word: u64) -> u32 {
 /// The socket cookie in a word.
 #[inline(always)]
 pub const fn cookie_of(word: u64) -> u64 {
-    word >> BACKEND_BITS
+    (word & !USED) >> BACKEND_BITS
 }
 
 /// First words of the two buckets of a cookie.
@@ -84,14 +87,14 @@ const fn buckets(cookie: u64) -> [u32; 2] {
 /// The charge of a socket, if it has one.
 #[inline(always)]
 pub fn find<W: Words>(words: &W, cookie: u64) -> Option<Charge> {
-    let tag = cookie << BACKEND_BITS >> BACKEND_BITS;
+    let tag = word(cookie, 0) >> BACKEND_BITS;
     let mut which = 0;
     while which < 2 {
         let base = buckets(cookie)[which];
         let mut offset = 0;
         while offset < BUCKET {
             let word = words.load(base + offset);
-            if cookie_of(word) == tag && word != 0 {
+            if word >> BACKEND_BITS == tag {
                 return Some(Charge { index: base + offset, word });
             }
             offset += 1;
@@ -109,7 +112,7 @@ pub fn insert<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> 
     let word = word(cookie, backend);
     let [first, second] = buckets(cookie);
     let (near, far) =
-        if free(words, second) > free(words, first) { (second, first) } else { (first, second) };
+        if used(words, second) < used(words, first) { (second, first) } else { (first, second) };
     let mut round = 0;
     while round < 2 {
         let base = if round == 0 { near } else { far };
@@ -132,16 +135,16 @@ pub fn end<W: Words>(words: &W, charge: Charge) -> bool {
     words.swap(charge.index, charge.word, 0)
 }
 
-/// Free words of a bucket.
+/// Used words of a bucket.
 #[inline(always)]
-fn free<W: Words>(words: &W, base: u32) -> u32 {
-    let mut free = 0;
+fn used<W: Words>(words: &W, base: u32) -> u64 {
+    let mut used = 0;
     let mut offset = 0;
     while offset < BUCKET {
-        free += u32::from(words.load(base + offset) == 0);
+        used += words.load(base + offset) >> 63;
         offset += 1;
     }
-    free
+    used
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub const LAYOUT_VERSION: u32 = 1;
 /// Elements of the counter slab, and the bound of a backend identifier. A power of two: the
 /// programs mask with it, which is what lets the verifier accept the access.
 pub const MAX_BACKENDS: u32 = 1 << 18;
-/// Words of the slot slab that rows may start in.
+/// Words of the slot slab that rows may start in. A power of two, for the same reason.
 pub const MAX_SLOTS: u32 = 1 << 19;
 /// Longest row that is scanned whole. Longer rows are sampled.
 pub const MAX_SCAN: u32 = 1024;
@@ -230,7 +230,7 @@ const _: () = {
     assert!(size_of::<Backend>() == 64);
     assert!(size_of::<Record>() == 24);
     assert!(size_of::<ServiceName>() == 196);
-    assert!(MAX_BACKENDS.is_power_of_two());
+    assert!(MAX_BACKENDS.is_power_of_two() && MAX_SLOTS.is_power_of_two());
     assert!(MAX_SCAN.is_multiple_of(ROW_STEP));
 };
 
