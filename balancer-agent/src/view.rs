@@ -68,6 +68,34 @@ pub struct BackendView {
     pub failed_total: u64,
 }
 
+/// A backend with the Service port it belongs to: an element of `backends -o json`. `port` is that
+/// of the backend, as in [`ServiceView::backends`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceBackendView {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub service: String,
+    /// The Service port.
+    pub service_port: PortView,
+    /// The backend.
+    #[serde(flatten)]
+    pub backend: BackendView,
+}
+
+impl ServiceBackendView {
+    /// The backends of a Service port.
+    pub fn of(service: ServiceView) -> impl Iterator<Item = Self> {
+        let ServiceView { namespace, name, port, backends, .. } = service;
+        backends.into_iter().map(move |backend| Self {
+            namespace: namespace.clone(),
+            service: name.clone(),
+            service_port: port.clone(),
+            backend,
+        })
+    }
+}
+
 /// State of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

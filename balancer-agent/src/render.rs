@@ -1,0 +1,56 @@
+//! Turns views into text. Nothing here asks or prints anything.
+
+mod backends;
+mod doctor;
+mod human;
+mod services;
+mod status;
+mod table;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use thiserror::Error;
+
+pub use self::{backends::backends, doctor::doctor, services::services, status::status};
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// More columns.
+    Wide,
+    /// For programs.
+    Json,
+    /// For programs and people.
+    Yaml,
+}
+
+/// A view that cannot be written down; none of ours has such a value.
+#[derive(Debug, Error)]
+pub enum RenderError {
+    /// As JSON.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// As YAML.
+    #[error("cannot write YAML: {0}")]
+    Yaml(#[from] serde_norway::Error),
+}
+
+/// The text of `view`; `table` draws it for people, with more columns where it is given true.
+pub fn text<T: Serialize + ?Sized>(
+    output: Output,
+    view: &T,
+    table: impl FnOnce(&T, bool) -> String,
+) -> Result<String, RenderError> {
+    Ok(match output {
+        Output::Table => table(view, false),
+        Output::Wide => table(view, true),
+        Output::Json => serde_json::to_string_pretty(view)? + "\n",
+        Output::Yaml => serde_norway::to_string(view)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

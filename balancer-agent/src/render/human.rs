@@ -1,0 +1,71 @@
+//! Numbers as people read them.
+
+/// Seconds as kubectl shows ages: the two largest units.
+pub(super) fn age(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..600 => format!("{minutes}m{}s", seconds % 60),
+        600..10_800 => format!("{minutes}m"),
+        10_800..172_800 => format!("{hours}h{}m", minutes % 60),
+        _ => format!("{days}d{}h", hours % 24),
+    }
+}
+
+/// A bar of at most `width` columns, in eighths of a column; something is never drawn as nothing.
+pub(super) fn bar(value: u64, max: u64, width: u64) -> String {
+    const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+    if value == 0 || max == 0 {
+        return String::new();
+    }
+    let length = (u128::from(value) * u128::from(width) * 8 / u128::from(max)).max(1);
+    let mut bar = "█".repeat((length / 8) as usize);
+    if let Some(rest) = ((length % 8) as usize).checked_sub(1) {
+        bar.push(EIGHTHS[rest]);
+    }
+    bar
+}
+
+/// Part of a whole in per cent, or `-` of nothing.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    match (u128::from(part) * 100).checked_div(u128::from(whole)) {
+        None => "-".to_owned(),
+        Some(0) if part > 0 => "<1%".to_owned(),
+        Some(percent) => format!("{percent}%"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_show_two_units() {
+        for (seconds, want) in [
+            (0, "0s"),
+            (119, "119s"),
+            (125, "2m5s"),
+            (3_599, "59m"),
+            (10_860, "3h1m"),
+            (200_000, "2d7h"),
+        ] {
+            assert_eq!(age(seconds), want, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn bars_grow_in_eighths_and_never_hide_something() {
+        for (value, max, want) in
+            [(0, 9, ""), (9, 9, "████"), (1, u64::MAX, "▏"), (5, 8, "██▌"), (3, 0, "")]
+        {
+            assert_eq!(bar(value, max, 4), want, "{value} of {max}");
+        }
+    }
+
+    #[test]
+    fn little_is_not_nothing() {
+        for (part, whole, want) in [(0, 9, "0%"), (1, 9_999, "<1%"), (9, 9, "100%"), (0, 0, "-")] {
+            assert_eq!(percent(part, whole), want, "{part} of {whole}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The table of `services`.
+
+use super::table::{cell, optional, table};
+use crate::view::{BackendState, FrontendView, ServiceView};
+
+/// Draws Service ports, in the order given.
+pub fn services(services: &[ServiceView], wide: bool) -> String {
+    let mut header =
+        vec!["NAMESPACE", "NAME", "PORT", "POLICY", "ADDRESS", "BACKENDS", "CONNECTIONS"];
+    if wide {
+        header.extend(["PORT-NAME", "OPENED", "FAILED", "ADDRESSES"]);
+    }
+    let rows = services.iter().map(|service| {
+        let sum = |count: fn(&crate::view::BackendView) -> u64| {
+            service.backends.iter().map(count).sum::<u64>()
+        };
+        let ready = service.backends.iter().filter(|b| b.state == BackendState::Ready).count();
+        let mut row = vec![
+            cell(&service.namespace),
+            cell(&service.name),
+            cell(format!("{}/{}", service.port.number, service.port.protocol)),
+            cell(&service.policy),
+            optional(service.frontends.first().map(|frontend| frontend.address)),
+            cell(format!("{ready}/{}", service.backends.len())),
+            cell(sum(|b| b.active.into())),
+        ];
+        if wide {
+            let name = &service.port.name;
+            let addresses: Vec<_> = service.frontends.iter().map(address).collect();
+            row.extend([
+                optional((!name.is_empty()).then_some(name)),
+                cell(sum(|b| b.opened_total)),
+                cell(sum(|b| b.failed_total)),
+                optional((!addresses.is_empty()).then(|| addresses.join(","))),
+            ]);
+        }
+        row
+    });
+    table(&header, rows)
+}
+
+fn address(frontend: &FrontendView) -> String {
+    let dialled = std::net::SocketAddr::from((frontend.address, frontend.port));
+    format!("{}={dialled}", frontend.r#type)
+}

@@ -1,0 +1,95 @@
+//! The page of `status`.
+
+use std::fmt::Write;
+
+use comfy_table::Color;
+
+use super::{
+    human::{age, percent},
+    table::{cell, optional, table},
+};
+use crate::view::StatusView;
+
+/// Draws the state of the agent and of what it left in the kernel.
+pub fn status(status: &StatusView, wide: bool) -> String {
+    let mut text = summary(status);
+    text.push_str(&programs(status, wide));
+    if !status.capacity.is_empty() {
+        let _infallible = write!(text, "\n{}", capacity(status));
+    }
+    if !status.verdicts.is_empty() {
+        let rows = status.verdicts.iter().map(|v| vec![cell(&v.name), cell(v.total)]);
+        let _infallible = write!(text, "\n{}", table(&["VERDICT", "TOTAL"], rows));
+    }
+    if !status.problems.is_empty() {
+        let rows = status.problems.iter().map(|problem| {
+            let field = (!problem.field.is_empty()).then_some(&problem.field);
+            vec![cell(&problem.object).fg(Color::Red), optional(field), cell(&problem.message)]
+        });
+        let _infallible = write!(text, "\n{}", table(&["PROBLEM", "FIELD", "MESSAGE"], rows));
+    }
+    text
+}
+
+fn summary(status: &StatusView) -> String {
+    let agent = match &status.agent {
+        None => "not reachable".to_owned(),
+        Some(agent) => format!(
+            "{}, version {}, pid {}, up {}",
+            if agent.ready { "ready" } else { "starting" },
+            agent.version,
+            agent.pid,
+            age(agent.uptime_s)
+        ),
+    };
+    let unknown = || "unknown".to_owned();
+    let agent_says = |what: fn(&crate::view::AgentView) -> &String| {
+        status.agent.as_ref().map_or_else(unknown, |agent| what(agent).clone())
+    };
+    let rows = [
+        ("Agent", agent),
+        ("Node", agent_says(|agent| &agent.node)),
+        ("Source", agent_says(|agent| &agent.source)),
+        ("Cgroup", status.cgroup.clone().unwrap_or_else(|| "nothing is attached".to_owned())),
+        ("Pins", status.bpffs.clone()),
+        ("Connections", status.connections.to_string()),
+        ("Problems", status.problems.len().to_string()),
+    ];
+    let mut text = String::new();
+    for (name, value) in rows {
+        let _infallible = writeln!(text, "{:13}{value}", format!("{name}:"));
+    }
+    text
+}
+
+fn programs(status: &StatusView, wide: bool) -> String {
+    if status.programs.is_empty() {
+        return String::new();
+    }
+    let mut header = vec!["PROGRAM", "ATTACHED"];
+    if wide {
+        header.extend(["ID", "TAG"]);
+    }
+    let rows = status.programs.iter().map(|program| {
+        let attached = match program.id {
+            Some(_) => cell("yes").fg(Color::Green),
+            None => cell("no").fg(Color::Red),
+        };
+        let mut row = vec![cell(&program.name), attached];
+        if wide {
+            row.extend([optional(program.id), optional(program.tag.as_ref())]);
+        }
+        row
+    });
+    format!("\n{}", table(&header, rows))
+}
+
+fn capacity(status: &StatusView) -> String {
+    let rows = status.capacity.iter().map(|map| {
+        let percent = percent(map.used, map.max);
+        let nearly_full = map.used.saturating_mul(10) >= map.max.saturating_mul(9);
+        let part = if nearly_full { cell(percent).fg(Color::Yellow) } else { cell(percent) };
+        vec![cell(&map.name), cell(map.used), cell(map.max), part]
+    });
+    table(&["MAP", "USED", "MAX", "USE"], rows)
+}

@@ -1,0 +1,45 @@
+//! Tables as kubectl draws them: upper-case headers, three blanks between columns, no lines.
+//!
+//! Colours are always drawn; the stream they are printed to drops them where it is no terminal.
+
+use comfy_table::{Attribute, Cell, Color, Table, presets};
+
+use crate::view::BackendState;
+
+const GAP: u16 = 3;
+
+/// A table with a header and rows.
+pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).enforce_styling();
+    table.style_text_only();
+    table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, GAP));
+    }
+    let mut text = table.trim_fmt();
+    text.push('\n');
+    text
+}
+
+/// A cell of plain text. Control characters, which could move the cursor, are shown as blanks.
+#[expect(clippy::needless_pass_by_value, reason = "callers have temporaries as well as references")]
+pub(super) fn cell<T: ToString>(text: T) -> Cell {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    Cell::new_owned(text.to_string().chars().map(clean).collect())
+}
+
+/// A cell that is `-` where there is nothing to show.
+pub(super) fn optional(text: Option<impl ToString>) -> Cell {
+    text.map_or_else(|| cell("-"), cell)
+}
+
+/// How a state of a backend looks.
+pub(super) fn state(state: BackendState) -> Cell {
+    match state {
+        BackendState::Ready => cell("ready").fg(Color::Green),
+        BackendState::Terminating => cell("terminating").fg(Color::Yellow),
+        BackendState::Draining => cell("draining").fg(Color::Yellow),
+    }
+}
