@@ -210,10 +210,7 @@ impl Settings {
     /// Checks everything and fills the gaps.
     pub fn resolve(self, around: Surroundings) -> Result<RunConfig, ConfigError> {
         let manifests = self.manifests.ok_or(ConfigError::NoSource)?;
-        let cgroup = match self.cgroup.or(around.cgroup) {
-            Some(cgroup) => cgroup,
-            None => return Err(node::cgroup::CgroupError::NotMounted.into()),
-        };
+        let cgroup = self.cgroup.or(around.cgroup).ok_or(node::cgroup::CgroupError::NotMounted)?;
         Ok(RunConfig {
             manifests: path("--manifests", &manifests)?,
             node_name: node_name(self.node_name.unwrap_or(around.node_name))?,

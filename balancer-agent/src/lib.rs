@@ -13,5 +13,23 @@
 //! - [`doctor`]: what this node can and can't do, and why.
 //! - [`agent`]: the loop of `balancer-agent run` that ties them together.
 
+pub mod agent;
+pub mod api;
+pub mod apply;
+pub mod cli;
+pub mod config;
+pub mod desired;
+pub mod doctor;
+pub mod kernel;
+pub mod maps;
+pub mod metrics;
 pub mod model;
+pub mod node;
+pub mod observe;
+pub mod plan;
+pub mod render;
+pub mod source;
 pub mod view;
+
+#[cfg(test)]
+mod testing;

@@ -75,7 +75,9 @@ impl Client {
 
     async fn get<T: DeserializeOwned>(&self, path: &'static str) -> Result<T, ClientError> {
         match timeout(PATIENCE, self.exchange(path)).await {
-            Ok(Ok(body)) => serde_json::from_slice(&body).map_err(|error| self.answer(path, error)),
+            Ok(Ok(body)) => {
+                serde_json::from_slice(&body).map_err(|error| self.answer(path, &error))
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ClientError::Slow { socket: self.socket.clone() }),
         }
@@ -87,23 +89,23 @@ impl Client {
             .map_err(|source| ClientError::Unreachable { socket: self.socket.clone(), source })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| self.answer(path, error))?;
+            .map_err(|error| self.answer(path, &error))?;
         // Ends with the answer: the agent closes after one.
         tokio::spawn(connection);
         let request = Request::get(path)
             .header(HOST, "agent")
             .body(Empty::<Bytes>::new())
-            .map_err(|error| self.answer(path, error))?;
+            .map_err(|error| self.answer(path, &error))?;
         let response =
-            sender.send_request(request).await.map_err(|error| self.answer(path, error))?;
+            sender.send_request(request).await.map_err(|error| self.answer(path, &error))?;
         if response.status() != StatusCode::OK {
-            return Err(self.answer(path, response.status()));
+            return Err(self.answer(path, &response.status()));
         }
         let body = Limited::new(response.into_body(), LARGEST).collect().await;
-        Ok(body.map_err(|error| self.answer(path, error))?.to_bytes())
+        Ok(body.map_err(|error| self.answer(path, &error))?.to_bytes())
     }
 
-    fn answer(&self, path: &'static str, why: impl ToString) -> ClientError {
+    fn answer(&self, path: &'static str, why: &impl ToString) -> ClientError {
         ClientError::Answer { socket: self.socket.clone(), path, why: why.to_string() }
     }
 }

@@ -1,0 +1,69 @@
+//! The command line. Arguments are parsed raw, then validated into what the rest trusts; one verb
+//! a file, rendering apart.
+
+mod backends;
+mod cleanup;
+mod completions;
+mod doctor;
+mod exit;
+mod inspect;
+mod log;
+mod print;
+mod run;
+mod service;
+mod services;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  balancer-agent doctor                             what this node can and can't do
+  balancer-agent run --manifests deploy/demo        balance what a folder of YAML describes
+  balancer-agent services                           what is balanced
+  balancer-agent backends shop/cart                 connections per backend of one Service
+  balancer-agent cleanup                            take everything out of the kernel
+
+Exit codes: 0 fine, 1 failed, 2 usage, 3 agent not reachable, 4 the node lacks something";
+
+/// Least-connections balancing of Kubernetes Services, inside connect()
+#[derive(Debug, Parser)]
+#[command(name = "balancer-agent", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Args),
+    Status(status::Args),
+    Services(services::Args),
+    Backends(backends::Args),
+    Doctor(doctor::Args),
+    Cleanup(cleanup::Args),
+    Completions(completions::Args),
+}
+
+/// Does what the arguments of this process say.
+pub fn main() -> ExitCode {
+    // Ends the process on a usage error (2), and after --help and --version (0).
+    let done = match Cli::parse().verb {
+        Verb::Run(args) => run::run(args),
+        Verb::Status(args) => status::run(&args),
+        Verb::Services(args) => services::run(&args),
+        Verb::Backends(args) => backends::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Cleanup(args) => cleanup::run(&args),
+        Verb::Completions(args) => completions::run(&args),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            print::error(&failure);
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What the inspecting verbs share: where to ask, whom, and how to show it.
+
+use std::path::PathBuf;
+
+use super::{
+    exit::{Exit, Failure},
+    print,
+};
+use crate::{
+    api::{Client, ClientError},
+    config::{DEFAULT_BPFFS, DEFAULT_SOCKET},
+    observe::{ObserveError, Offline},
+    render::Output,
+};
+
+/// Flags of every inspecting verb.
+#[derive(Debug, clap::Args)]
+pub(super) struct Where {
+    /// Form of the output
+    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    pub(super) output: Output,
+
+    /// Socket of the agent
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+
+    /// Folder of the pins, read when the agent does not answer
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_BPFFS)]
+    bpffs: PathBuf,
+}
+
+impl Where {
+    /// Asks the agent; if it does not answer, reads what its maps hold, and says so.
+    pub(super) fn ask<T>(
+        &self,
+        agent: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
+        maps: impl FnOnce(&Offline) -> Result<T, ObserveError>,
+    ) -> Result<T, Failure> {
+        let client = Client::new(&self.socket);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let away = match runtime.block_on(agent(&client)) {
+            Ok(view) => return Ok(view),
+            Err(error @ ClientError::Answer { .. }) => return Err(error.into()),
+            Err(error) => error,
+        };
+        let held = Offline::open(&self.bpffs).and_then(|offline| maps(&offline));
+        let view = held
+            .map_err(|error| Failure::new(Exit::Unreachable, anyhow::anyhow!("{away}; {error}")))?;
+        print::note(&format!(
+            "{away}: showing what the maps hold; node, zone, source and problems are unknown"
+        ));
+        Ok(view)
+    }
+}

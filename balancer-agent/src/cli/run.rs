@@ -1,0 +1,125 @@
+//! `balancer-agent run`.
+
+use std::path::PathBuf;
+
+use super::{
+    exit::{Exit, Failure},
+    log,
+};
+use crate::{
+    agent::{self, RunError},
+    config::{
+        ConfigError, DEFAULT_BPFFS, DEFAULT_HEALTHZ, DEFAULT_METRICS, DEFAULT_SOCKET, LogFormat,
+        Settings, Surroundings,
+    },
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  balancer-agent run --manifests /etc/balancer/manifests
+  balancer-agent run --config /etc/balancer/agent.yaml --log-format json
+  kubectl get services,endpointslices -A -o yaml > manifests/all.yaml
+  balancer-agent run --manifests manifests --node-name \"$(hostname)\"
+
+The file of --config is YAML with the names of the flags in camelCase:
+  manifests: /etc/balancer/manifests
+  metricsBindAddress: 127.0.0.1:10349
+  maxBackends: 10000
+
+SIGTERM and SIGINT end the agent and leave balancing in place; `balancer-agent cleanup` removes it.";
+
+/// Run the agent: keep the kernel balancing what Kubernetes describes
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Folder of Kubernetes YAML (Service, EndpointSlice), read and watched
+    #[arg(long, value_name = "DIR")]
+    manifests: Option<PathBuf>,
+
+    /// Name of this node [default: $NODE_NAME, then the hostname]
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<String>,
+
+    /// Cgroup to balance: its processes and those below [default: the root of the cgroup2 mount]
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
+
+    /// Folder of the pins, on a BPF file system
+    #[arg(long, value_name = "PATH", help = with_default("Folder of the pins, on a BPF file system", DEFAULT_BPFFS))]
+    bpffs: Option<PathBuf>,
+
+    /// Socket of the API, made for this user only
+    #[arg(long, value_name = "PATH", help = with_default("Socket of the API, made for this user only", DEFAULT_SOCKET))]
+    socket: Option<PathBuf>,
+
+    /// Where to serve /metrics; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", help = with_default("Where to serve /metrics; port 0 takes a free one", DEFAULT_METRICS))]
+    metrics_bind_address: Option<String>,
+
+    /// Where to serve /healthz, /livez and /readyz
+    #[arg(long, value_name = "ADDRESS:PORT", help = with_default("Where to serve /healthz, /livez and /readyz", DEFAULT_HEALTHZ))]
+    healthz_bind_address: Option<String>,
+
+    /// YAML file with the same settings in camelCase; flags win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Most Service ports to balance
+    #[arg(long, value_name = "N")]
+    max_services: Option<u32>,
+
+    /// Most distinct backends
+    #[arg(long, value_name = "N")]
+    max_backends: Option<u32>,
+
+    /// Most backends over all Service ports, each counted once a port
+    #[arg(long, value_name = "N")]
+    max_slots: Option<u32>,
+
+    /// Form of the log lines [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+/// The flags have no default for clap, which could not tell it from a choice of the user.
+fn with_default(help: &str, default: &str) -> String {
+    format!("{help} [default: {default}]")
+}
+
+pub(super) fn run(args: Args) -> Result<Exit, Failure> {
+    let config = settings(args)
+        .and_then(|settings| settings.resolve(Surroundings::look()))
+        .map_err(|error| Failure::new(exit_of(&error), error))?;
+    log::start(config.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match runtime.block_on(agent::run(config)) {
+        Ok(()) => Ok(Exit::Fine),
+        Err(error @ RunError::Lacking(_)) => Err(Failure::new(Exit::Lacking, error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn settings(args: Args) -> Result<Settings, ConfigError> {
+    let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+    let flags = Settings {
+        manifests: args.manifests,
+        node_name: args.node_name,
+        cgroup: args.cgroup,
+        bpffs: args.bpffs,
+        socket: args.socket,
+        metrics_bind_address: args.metrics_bind_address,
+        healthz_bind_address: args.healthz_bind_address,
+        max_services: args.max_services,
+        max_backends: args.max_backends,
+        max_slots: args.max_slots,
+        log_format: args.log_format,
+    };
+    Ok(flags.or(file))
+}
+
+fn exit_of(error: &ConfigError) -> Exit {
+    match error {
+        ConfigError::NoCgroup(_) => Exit::Lacking,
+        _ => Exit::Usage,
+    }
+}

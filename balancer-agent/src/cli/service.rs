@@ -1,0 +1,129 @@
+//! The argument that names a Service.
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use anyhow::anyhow;
+
+use super::{
+    exit::{Exit, Failure},
+    inspect::Where,
+};
+use crate::{api::Client, model::ObjectRef, observe::Offline, view::ServiceView};
+
+/// `NAMESPACE/NAME`, or `NAME` in the namespace default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServiceArg(ObjectRef);
+
+impl FromStr for ServiceArg {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
+        if namespace.is_empty() || name.is_empty() || name.contains('/') {
+            return Err("give NAMESPACE/NAME, or NAME for one in the namespace default");
+        }
+        Ok(Self(ObjectRef { namespace: namespace.into(), name: name.into() }))
+    }
+}
+
+/// The ports of the Service, or of all Services, sorted.
+pub(super) fn chosen(
+    place: &Where,
+    service: Option<&ServiceArg>,
+) -> Result<Vec<ServiceView>, Failure> {
+    let mut all = place.ask(Client::services, Offline::services)?;
+    sort(&mut all);
+    match service {
+        None => Ok(all),
+        Some(ServiceArg(wanted)) => {
+            pick(all, wanted).map_err(|why| Failure::new(Exit::Failed, anyhow!(why)))
+        }
+    }
+}
+
+fn sort(services: &mut [ServiceView]) {
+    let key =
+        |s: &ServiceView| (s.namespace.clone(), s.name.clone(), s.port.number, s.port.protocol);
+    services.sort_by_cached_key(key);
+    for service in services {
+        service.frontends.sort();
+        service.backends.sort_by_key(|backend| (backend.address, backend.port));
+    }
+}
+
+fn pick(all: Vec<ServiceView>, wanted: &ObjectRef) -> Result<Vec<ServiceView>, String> {
+    let (found, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|s| s.namespace == wanted.namespace && s.name == wanted.name);
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let close = close(&others, wanted);
+    let hint = match close.is_empty() {
+        true => "`balancer-agent services` lists those that are".to_owned(),
+        false => format!("did you mean {}?", close.join(" or ")),
+    };
+    Err(format!("Service {wanted} is not balanced on this node; {hint}"))
+}
+
+/// At most three names that could have been meant: a slip of some letters, or another namespace.
+fn close(others: &[ServiceView], wanted: &ObjectRef) -> Vec<String> {
+    let names: BTreeSet<_> = others.iter().map(|s| (&s.namespace, &s.name)).collect();
+    let mut slips: Vec<_> = names
+        .into_iter()
+        .map(|(namespace, name)| {
+            let letters = strsim::damerau_levenshtein(name, &wanted.name);
+            (letters, *namespace != wanted.namespace, format!("{namespace}/{name}"))
+        })
+        .filter(|(letters, ..)| *letters <= 1 + wanted.name.len() / 4)
+        .collect();
+    slips.sort();
+    slips.into_iter().take(3).map(|(.., name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn wanted(text: &str) -> ObjectRef {
+        text.parse::<ServiceArg>().expect(text).0
+    }
+
+    #[test]
+    fn the_namespace_defaults_to_default() {
+        assert_eq!(wanted("cart").to_string(), "default/cart");
+        assert_eq!(wanted("shop/cart").to_string(), "shop/cart");
+        for bad in ["", "/", "shop/", "/cart", "a/b/c"] {
+            assert!(bad.parse::<ServiceArg>().is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn every_port_of_the_service_is_picked() {
+        let picked = pick(testing::services(), &wanted("shop/cart")).expect("a Service");
+        let ports: Vec<_> = picked.iter().map(|service| service.port.number).collect();
+        assert_eq!(ports, [80, 9000]);
+    }
+
+    #[test]
+    fn an_unknown_name_gets_close_ones() {
+        for (name, want) in [
+            ("cart", "did you mean shop/cart?"),
+            ("shop/crat", "did you mean shop/cart?"),
+            ("serch", "did you mean default/search?"),
+            ("zzz/qqq", "`balancer-agent services` lists those that are"),
+        ] {
+            let error = pick(testing::services(), &wanted(name)).expect_err(name);
+            assert!(error.ends_with(want), "{error:?} does not end with {want:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_does_not_depend_on_the_agent() {
+        let mut services = testing::services();
+        services.reverse();
+        sort(&mut services);
+        let names: Vec<_> = services.iter().map(|s| (s.name.as_str(), s.port.number)).collect();
+        assert_eq!(names, [("search", 443), ("cart", 80), ("cart", 9000)]);
+    }
+}
