@@ -67,7 +67,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         adopted = programs.adopted,
         "programs attached"
     );
-    let mut reconciler = Reconciler::new(maps);
+    let mut reconciler = Reconciler::new(maps)?;
     let shared = Arc::new(Shared::new(&config)?);
 
     let (stop, stopped) = watch::channel(false);
@@ -90,7 +90,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
                 continue;
             }
         };
-        tokio::task::block_in_place(|| reconciler.reconcile(state, &shared));
+        tokio::task::block_in_place(|| reconciler.reconcile(&state, &shared));
         ready::announce();
     };
     stop.send_replace(true);

@@ -24,7 +24,7 @@ use std::{io, path::PathBuf};
 
 pub use cleanup::{Removed, cleanup};
 pub(crate) use grace::grace;
-pub use load::{Capacities, Programs, load};
+pub use load::{Programs, load};
 
 /// Why the kernel could not be set up.
 #[derive(Debug, thiserror::Error)]

@@ -138,6 +138,9 @@ pub struct State {
     pub slices: BTreeMap<ObjectRef, EndpointSlice>,
     /// What could not be used, and why. Nothing else is affected by an entry here.
     pub problems: Vec<Problem>,
+    /// True while some input could never be read since the source was opened, so that objects may
+    /// be missing here which an earlier agent knew.
+    pub missing: bool,
 }
 
 /// Input that could not be used.

@@ -101,10 +101,12 @@ pub struct Plan {
 }
 
 /// Plans the writes. An empty plan means that the maps hold what is desired.
-pub fn plan(held: &Held, desired: &Desired, limits: Limits) -> Plan {
-    let mut planner = Planner::new(held, desired, limits);
+///
+/// Service ports of `unsure` stay as the maps hold them, whatever is desired.
+pub fn plan(held: &Held, desired: &Desired, limits: Limits, unsure: &BTreeSet<PortId>) -> Plan {
+    let mut planner = Planner::new(held, desired, limits, unsure);
     let mut kept = BTreeMap::new();
-    for (id, port) in &desired.ports {
+    for (id, port) in desired.ports.iter().filter(|(id, _)| !unsure.contains(id)) {
         match planner.port(id, port) {
             Ok((service, writes)) => {
                 kept.insert(id, (port, service, writes));
@@ -125,6 +127,7 @@ type Kept<'a> = BTreeMap<&'a PortId, (&'a DesiredPort, u32, Vec<Write>)>;
 
 struct Planner<'a> {
     held: &'a Held,
+    unsure: &'a BTreeSet<PortId>,
     pools: Pools,
     /// Identifiers of backends, with those that this plan gives.
     backends: BTreeMap<BackendAddr, u32>,
@@ -136,7 +139,12 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     /// Starts with what can be used again at once: backends that no row names and no connection is
     /// charged to. The grace at the end of the plan that took their last row away has passed.
-    fn new(held: &'a Held, desired: &Desired, limits: Limits) -> Self {
+    fn new(
+        held: &'a Held,
+        desired: &Desired,
+        limits: Limits,
+        unsure: &'a BTreeSet<PortId>,
+    ) -> Self {
         let wanted: BTreeSet<_> = desired.ports.values().flat_map(usable).collect();
         let mut plan = Plan::default();
         let mut backends = held.backends.clone();
@@ -146,7 +154,7 @@ impl<'a> Planner<'a> {
             }
         }
         let pools = Pools::new(held, backends.values().copied().collect(), limits);
-        Self { held, pools, backends, plan, gave_up: false }
+        Self { held, unsure, pools, backends, plan, gave_up: false }
     }
 
     /// Backends, name, slots and row of one Service port.
@@ -213,7 +221,12 @@ impl<'a> Planner<'a> {
             .flat_map(|(port, ..)| &port.frontends)
             .map(|frontend| (frontend.addr, frontend.protocol))
             .collect();
-        for frontend in self.held.frontends.keys() {
+        let unsure: BTreeSet<_> =
+            self.unsure.iter().filter_map(|id| self.held.ports.get(id)).map(|p| p.id).collect();
+        for (frontend, service) in &self.held.frontends {
+            if unsure.contains(service) {
+                continue;
+            }
             if !wanted.contains(&(frontend.addr, frontend.protocol)) {
                 let object = format!("frontend {} over {}", frontend.addr, frontend.protocol);
                 self.plan.push(object, vec![Write::RemoveFrontend { frontend: *frontend }]);
@@ -225,7 +238,8 @@ impl<'a> Planner<'a> {
     /// Service ports that are not balanced any more, after [`Planner::link`] has moved the frontends
     /// that other Services took over.
     fn give_up(&mut self, kept: &Kept<'_>) {
-        for (id, held) in self.held.ports.iter().filter(|(id, _)| !kept.contains_key(id)) {
+        let gone = |id: &PortId| !kept.contains_key(id) && !self.unsure.contains(id);
+        for (id, held) in self.held.ports.iter().filter(|(id, _)| gone(id)) {
             self.plan.push(
                 format!("Service {id}"),
                 vec![

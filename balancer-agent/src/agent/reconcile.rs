@@ -8,8 +8,8 @@ use std::{
 use super::provider::Shared;
 use crate::{
     apply::apply,
-    desired::{Desired, desired},
-    maps::{ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
+    desired::{Desired, PortId, desired},
+    maps::{MapsError, ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
     model::{Problem, State},
     plan::{held::Held, plan},
 };
@@ -21,6 +21,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Reconciler {
     maps: PinnedMaps,
     desired: Desired,
+    /// Service ports that an earlier agent left in the maps and that no state has shown yet.
+    unsure: BTreeSet<PortId>,
     told: BTreeSet<Problem>,
     retry_at: Option<Instant>,
 }
@@ -28,14 +30,27 @@ pub struct Reconciler {
 impl Reconciler {
     /// Takes over the maps. An earlier agent may have died between giving something up and the
     /// grace after it.
-    pub fn new(mut maps: PinnedMaps) -> Self {
+    pub fn new(mut maps: PinnedMaps) -> Result<Self, MapsError> {
         maps.grace();
-        Self { maps, desired: Desired::default(), told: BTreeSet::new(), retry_at: None }
+        Ok(Self {
+            unsure: Held::read(&maps)?.ports.into_keys().collect(),
+            maps,
+            desired: Desired::default(),
+            told: BTreeSet::new(),
+            retry_at: None,
+        })
     }
 
     /// Brings the maps to a new state.
-    pub fn reconcile(&mut self, state: State, shared: &Shared) {
-        self.desired = desired(&state);
+    ///
+    /// While the source may lack objects that an earlier agent knew, what that agent left stays,
+    /// until it is seen: a broken file at the start must not end what works.
+    pub fn reconcile(&mut self, state: &State, shared: &Shared) {
+        self.desired = desired(state);
+        let seen = |id: &PortId| {
+            self.desired.ports.get(id).is_some_and(|p| p.backends.values().any(|b| b.usable))
+        };
+        self.unsure.retain(|id| state.missing && !seen(id));
         self.again(shared);
     }
 
@@ -54,7 +69,7 @@ impl Reconciler {
         let mut failed = Vec::new();
         match Held::read(&self.maps) {
             Ok(held) => {
-                let plan = plan(&held, &self.desired, self.maps.limits());
+                let plan = plan(&held, &self.desired, self.maps.limits(), &self.unsure);
                 let applied = apply(&mut self.maps, &plan);
                 problems.extend(plan.problems);
                 failed = applied.problems;

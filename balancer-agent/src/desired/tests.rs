@@ -38,7 +38,7 @@ fn state(services: Vec<Service>, slices: Vec<EndpointSlice>) -> State {
     State {
         services: services.into_iter().map(|s| (s.id.clone(), s)).collect(),
         slices: slices.into_iter().map(|s| (s.id.clone(), s)).collect(),
-        problems: Vec::new(),
+        ..State::default()
     }
 }
 

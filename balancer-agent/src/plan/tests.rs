@@ -49,7 +49,7 @@ fn desired(ports: &[(&str, &[u8], &[u8])]) -> Desired {
 
 /// Plans, applies, and checks that nothing is left to do.
 fn settle(maps: &mut Memory, desired: &Desired) -> Plan {
-    let plan = plan(&Held::read(maps).unwrap(), desired, LIMITS);
+    let plan = plan(&Held::read(maps).unwrap(), desired, LIMITS, &BTreeSet::new());
     assert_eq!(apply(maps, &plan).problems, []);
     plan
 }
@@ -130,6 +130,22 @@ fn a_removed_backend_keeps_its_identifier_until_its_last_connection_ends() {
 }
 
 #[test]
+fn what_is_unsure_stays_as_it_is() {
+    let mut maps = Memory::new(LIMITS);
+    let before = desired(&[("gone", &[1], &[1]), ("empty", &[2], &[2]), ("web", &[3], &[3])]);
+    settle(&mut maps, &before);
+    let held = Held::read(&maps).unwrap();
+    let unsure = BTreeSet::from([port_id("gone"), port_id("empty")]);
+    let after = desired(&[("empty", &[2], &[]), ("web", &[3], &[3, 4])]);
+    let plan = plan(&held, &after, LIMITS, &unsure);
+    assert_eq!(apply(&mut maps, &plan).problems, []);
+    assert_holds(
+        &maps,
+        &desired(&[("gone", &[1], &[1]), ("empty", &[2], &[2]), ("web", &[3], &[3, 4])]),
+    );
+}
+
+#[test]
 fn an_address_that_moves_is_never_missing() {
     let mut maps = Memory::new(LIMITS);
     settle(&mut maps, &desired(&[("old", &[1], &[1])]));
@@ -168,7 +184,7 @@ fn a_failing_map_leaves_the_rest_and_is_tried_again() {
     let mut maps = Memory::new(LIMITS);
     let wanted = desired(&[("web", &[1], &[1])]);
     maps.broken = true;
-    let first = plan(&Held::read(&maps).unwrap(), &wanted, LIMITS);
+    let first = plan(&Held::read(&maps).unwrap(), &wanted, LIMITS, &BTreeSet::new());
     assert_eq!(apply(&mut maps, &first).problems.len(), 1);
     maps.broken = false;
     settle(&mut maps, &wanted);
@@ -189,7 +205,7 @@ fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
             }
         }
         let wanted = Desired { ports, problems: Vec::new() };
-        let mut next = plan(&Held::read(&maps).unwrap(), &wanted, LIMITS);
+        let mut next = plan(&Held::read(&maps).unwrap(), &wanted, LIMITS, &BTreeSet::new());
         if round % 3 == 0 {
             // The agent dies somewhere in the middle; the next one plans anew.
             next.steps.truncate(rng.random_range(0..=next.steps.len()));
