@@ -154,7 +154,12 @@ impl Agent {
 
     /// Where this agent is reached and keeps its maps: flags for the command line tool.
     pub fn where_flags(&self) -> [String; 4] {
-        let flag = |name: &str| self.state_dir.join(name).display().to_string();
+        Self::where_flags_in(&self.state_dir)
+    }
+
+    /// The same for the agent of a lab with this state directory.
+    pub fn where_flags_in(state_dir: &Path) -> [String; 4] {
+        let flag = |name: &str| state_dir.join(name).display().to_string();
         ["--socket".into(), flag("agent.sock"), "--bpffs".into(), flag("bpffs/balancer")]
     }
 

@@ -1,5 +1,6 @@
 //! The command line: one verb a file.
 
+mod agent;
 mod client;
 mod demo;
 mod exec;
@@ -29,6 +30,7 @@ enum Verb {
     Serve(serve::Arguments),
     Client(client::Arguments),
     Exec(exec::Arguments),
+    Agent(agent::Arguments),
     /// Remove what killed owners left behind (every new lab does so, too)
     #[command(after_help = "Examples:\n  balancer-lab sweep\n  balancer-lab sweep --kept")]
     Sweep {
@@ -47,6 +49,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Verb::Serve(arguments) => serve::run(arguments)?,
         Verb::Client(arguments) => client::run(&arguments)?,
         Verb::Exec(arguments) => exec::run(&arguments)?,
+        Verb::Agent(arguments) => agent::run(&arguments)?,
         Verb::Sweep { kept } => {
             let gone = if kept { lab::sweep_kept()? } else { lab::sweep()? };
             match gone.as_slice() {

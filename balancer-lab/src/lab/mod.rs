@@ -188,6 +188,11 @@ impl Lab {
         Ok(Place::new(state::netns_name(&id, pod), cgroup, Bond::None))
     }
 
+    /// The state directory of a lab that is up.
+    pub fn find_state(id: Option<&str>) -> Result<PathBuf> {
+        Ok(Path::new(state::RUN_DIR).join(state::find(id)?))
+    }
+
     /// A command that runs the `balancer-lab` binary in a place.
     pub(crate) fn self_command(place: &Place) -> Result<Command> {
         Ok(place.command(host::binary("balancer-lab", "BALANCER_LAB_BIN")?))

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use balancer_lab::{Agent, Lab};
+use balancer_lab::Lab;
 
 use super::manifest::Web;
 
@@ -19,22 +19,21 @@ pub(super) fn gone() -> String {
 }
 
 /// After a demo that left the balancer's lab up.
-pub(super) fn kept(agent: &Agent, lab: &Lab, web: &Web) -> Result<String> {
-    let tool = agent.binary().display();
-    let own = std::env::current_exe()?.display().to_string();
-    let flags = agent.where_flags().join(" ");
-    let (uri, id, service) = (web.uri()?, lab.id(), &web.name);
-    let state = lab.state_dir().display();
-    let mut text = String::from("The lab is up, with 21 connections from 7 pods:\n\n");
-    for command in [
-        format!("{tool} top {flags}"),
-        format!("{tool} backends {service} -o wide {flags}"),
-        format!("{own} exec --lab {id} --pod client-1 -- curl -s {uri}"),
-        format!("ls {state}/manifests        # edit the YAML; the agent applies it at once"),
-        format!("tail -f {state}/agent.log"),
-        format!("{own} sweep --kept        # removes the lab"),
+pub(super) fn kept(lab: &Lab, web: &Web) -> Result<String> {
+    let own = std::env::current_exe()?;
+    let here = std::env::current_dir()?;
+    let own = own.strip_prefix(here).unwrap_or(&own).display();
+    let (uri, id, state) = (web.uri()?, lab.id(), lab.state_dir().display());
+    let mut text = String::from("The lab is up; its 7 client pods keep 21 connections busy:\n\n");
+    for (command, what) in [
+        (format!("{own} agent --lab {id} backends"), "connections per backend"),
+        (format!("{own} agent --lab {id} status"), "agent, programs, maps"),
+        (format!("{own} exec --lab {id} --pod client-1 -- curl -s {uri}"), "one more client"),
+        (format!("ls {state}/manifests"), "edit the YAML: it applies at once"),
+        (format!("tail -f {state}/agent.log"), "what the agent does about it"),
+        (format!("{own} sweep --kept"), "remove the lab"),
     ] {
-        let _ = writeln!(text, "  {command}");
+        let _ = writeln!(text, "  {command}\n      {what}");
     }
     Ok(text)
 }

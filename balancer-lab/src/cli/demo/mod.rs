@@ -9,12 +9,15 @@ mod scenario;
 mod stage;
 mod text;
 
-use std::{fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
 
 use manifest::Web;
 use outcome::{Balancer, Outcome, Pair};
@@ -87,31 +90,40 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
                 output: seen,
             });
         }
-        pairs.push(Pair {
+        let pair = Pair {
             iptables: Outcome::new(name.clone(), Balancer::Iptables, &backends, &random)?,
             least: Outcome::new(name.clone(), Balancer::LeastConnections, &backends, &even)?,
             description: scenario.description(),
             name,
-        });
+        };
+        if arguments.output == Output::Text {
+            progress.suspend(|| anstream::print!("{}", text::scenario(&pair)));
+        }
+        pairs.push(pair);
     }
     progress.finish_and_clear();
     drop(iptables);
-    let report = &arguments.report;
-    if let Some(dir) = report.parent() {
-        fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-    }
-    fs::write(report, html::page(&pairs, view.as_ref()))
-        .with_context(|| format!("write {}", report.display()))?;
+    write_report(&arguments.report, &html::page(&pairs, view.as_ref()))?;
     let further = if arguments.keep { least.leave(&web)? } else { explore::gone() };
-    if arguments.output == Output::Json {
-        let outcomes: Vec<&Outcome> =
-            pairs.iter().flat_map(|pair| [&pair.iptables, &pair.least]).collect();
-        println!("{}", serde_json::to_string_pretty(&json!({"scenarios": outcomes}))?);
-    } else {
-        anstream::print!("{}", text::page(&pairs, view.as_ref()));
-        println!("The same with charts: {}\n\n{further}", report.display());
+    if arguments.output == Output::Text {
+        anstream::print!("{}", text::summary(&pairs, view.as_ref()));
+        println!("The same with charts: {}\n\n{further}", arguments.report.display());
+        return Ok(());
+    }
+    let outcomes: Vec<&Outcome> =
+        pairs.iter().flat_map(|pair| [&pair.iptables, &pair.least]).collect();
+    println!("{}", serde_json::to_string_pretty(&BTreeMap::from([("scenarios", outcomes)]))?);
+    if arguments.keep {
+        eprint!("{further}");
     }
     Ok(())
+}
+
+fn write_report(path: &Path, page: &str) -> Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    }
+    fs::write(path, page).with_context(|| format!("write {}", path.display()))
 }
 
 /// A bar on standard error, drawn only on a terminal.

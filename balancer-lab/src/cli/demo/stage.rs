@@ -12,8 +12,8 @@ use balancer_lab::{
 
 use super::{manifest::Web, outcome::Balancer, scenario::Scenario};
 
-/// How long a request occupies a backend: 500 requests a second are what a pod can do, so a pod
-/// left idle is throughput lost, as in a cluster.
+/// How long a request occupies a backend, at least: a pod can do so many requests a second and no
+/// more, so a pod left idle is throughput lost, as in a cluster.
 const WORK: Duration = Duration::from_millis(2);
 /// The client pods: as many as the largest scenario needs.
 const CLIENTS: u8 = 7;
@@ -96,7 +96,7 @@ impl Stage {
                 .spawn()
                 .with_context(|| format!("start a client in {}", pod.name()))?;
         }
-        let text = super::explore::kept(&agent, &lab, web)?;
+        let text = super::explore::kept(&lab, web)?;
         servers.into_iter().for_each(Server::detach);
         agent.detach();
         lab.leave()?;

@@ -30,24 +30,9 @@ pub(super) struct View {
     pub(super) output: String,
 }
 
-pub(super) fn page(pairs: &[Pair], view: Option<&View>) -> String {
+/// One scenario, both sides.
+pub(super) fn scenario(pair: &Pair) -> String {
     let mut page = String::new();
-    for pair in pairs {
-        scenario(&mut page, pair);
-    }
-    summary(&mut page, pairs);
-    if let Some(View { scenario, command, output }) = view {
-        let _ = write!(
-            page,
-            "{BOLD}What balancer-agent saw while the connections of {scenario} were open{BOLD:#}\n\
-             {DIM}$ balancer-agent {command}{DIM:#}\n{}\n\n",
-            output.trim_end()
-        );
-    }
-    page
-}
-
-fn scenario(page: &mut String, pair: &Pair) {
     let _ = writeln!(page, "{BOLD}{}{BOLD:#}  {}\n", pair.name, pair.description);
     let heads = ["kube-proxy (iptables)", "balancer (least connections)"];
     let _ = writeln!(page, "  {:11}{:SIDE$}  {}", "", heads[0], heads[1]);
@@ -67,12 +52,13 @@ fn scenario(page: &mut String, pair: &Pair) {
         let _ = writeln!(page, "  {DIM}{name:11}{DIM:#}{left:SIDE$}  {right}");
     };
     let idle = |side: &Outcome| format!("{} of {}", side.idle_backends, side.connections.len());
-    line(page, "idle", idle(&pair.iptables), idle(&pair.least));
+    line(&mut page, "idle", idle(&pair.iptables), idle(&pair.least));
     let uneven = |side: &Outcome| format!("{:.2}", side.max_over_mean);
-    line(page, "max/mean", uneven(&pair.iptables), uneven(&pair.least));
+    line(&mut page, "max/mean", uneven(&pair.iptables), uneven(&pair.least));
     let rate = |side: &Outcome| thousands(side.requests_per_second as u64);
-    line(page, "requests/s", rate(&pair.iptables), rate(&pair.least));
+    line(&mut page, "requests/s", rate(&pair.iptables), rate(&pair.least));
     page.push('\n');
+    page
 }
 
 struct Scale {
@@ -89,18 +75,18 @@ fn most(pair: &Pair, counts: fn(&Outcome) -> &std::collections::BTreeMap<String,
 fn side(outcome: &Outcome, backend: &str, scale: &Scale, style: Style) -> String {
     let connections = outcome.connections.get(backend).copied().unwrap_or(0);
     let requests = outcome.requests.get(backend).copied().unwrap_or(0);
-    let (first, count) = if connections == 0 {
-        (format!("{RED}{:BAR$}{RED:#}", "idle"), String::new())
-    } else {
-        let bar = chart::bar(connections, scale.connections, BAR);
-        (format!("{style}{bar}{style:#}"), thousands(connections))
-    };
+    if connections == 0 {
+        return format!("{RED}idle{RED:#}{:1$}", "", SIDE - "idle".len());
+    }
+    let first = chart::bar(connections, scale.connections, BAR);
     let second = chart::bar(requests, scale.requests, BAR);
-    let requests = if requests == 0 { String::new() } else { thousands(requests) };
-    format!("{first}{count:>4} {style}{second}{style:#} {requests:<12}")
+    let (connections, requests) = (thousands(connections), thousands(requests));
+    format!("{style}{first}{style:#}{connections:>4} {style}{second}{style:#} {requests:<12}")
 }
 
-fn summary(page: &mut String, pairs: &[Pair]) {
+/// The scenarios in one table, and the agent's own view.
+pub(super) fn summary(pairs: &[Pair], view: Option<&View>) -> String {
+    let mut page = String::new();
     let _ = writeln!(
         page,
         "{BOLD}{:13}{:^24}{:^24}{:^30}{BOLD:#}",
@@ -122,5 +108,18 @@ fn summary(page: &mut String, pairs: &[Pair]) {
             gain,
         );
     }
-    page.push('\n');
+    let _ = writeln!(
+        page,
+        "\n{DIM}kube-proxy's side is chance and differs from run to run; balancer's does not. 1.00 is even; \
+         where\nthere are fewer connections than backends, some are idle whatever chooses.{DIM:#}\n"
+    );
+    if let Some(View { scenario, command, output }) = view {
+        let _ = write!(
+            page,
+            "{BOLD}What balancer-agent saw while the connections of {scenario} were open{BOLD:#}\n\
+             {DIM}$ balancer-agent {command}{DIM:#}\n{}\n\n",
+            output.trim_end()
+        );
+    }
+    page
 }

@@ -1,0 +1,60 @@
+//! The agent in a lab: started, asked, killed, resumed. Needs root and the agent's binary.
+
+use std::net::Ipv4Addr;
+
+use balancer_lab::{
+    Agent, Lab,
+    http::{Client, LoadOptions, Pools, Server, Until},
+    manifests::{Manifests, Service},
+};
+
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+
+#[test]
+fn balancing_goes_on_while_the_agent_is_killed_and_resumed() {
+    let lab = Lab::create("agent").expect("a lab; the tests need root");
+    let wanted = (1..=3_u8).map(|n| (format!("web-{n}"), Ipv4Addr::new(10, 244, 0, n)));
+    let pods = lab.pods(wanted).expect("pods");
+    let client = lab.pod("client", [10, 244, 0, 9].into()).expect("pod");
+    let _servers: Vec<Server> = pods
+        .iter()
+        .map(|pod| Server::start(pod.place(), pod.name(), &[pod.socket(8080)]).expect("server"))
+        .collect();
+    let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("folder");
+    manifests
+        .write(&Service::new("web", VIP, 80, 8080, pods.iter().map(balancer_lab::Pod::ip)))
+        .expect("written");
+    let mut agent = Agent::start(&lab, manifests.dir(), &[]).expect("ready");
+    let options = LoadOptions::new(
+        format!("http://{VIP}/").parse().expect("uri"),
+        6,
+        Pools::PerThread,
+        Until::Requests(3),
+    );
+    let spread = |moment: &str| {
+        let report = Client::run(client.place(), &options).expect("client");
+        assert_eq!((report.errors, report.spread()), (0, vec![2, 2, 2]), "{moment}: {report:?}");
+    };
+    let count = |agent: &Agent| agent.json(&["services"]).expect("json").as_array().map(Vec::len);
+    spread("running");
+    assert_eq!(count(&agent), Some(1));
+    agent.kill().expect("killed");
+    assert_eq!(agent.pid(), None);
+    spread("killed");
+    agent.resume().expect("ready again");
+    spread("resumed");
+    agent.restart().expect("ready again");
+    spread("restarted");
+    assert_eq!(count(&agent), Some(1));
+}
+
+#[test]
+fn an_agent_that_cannot_start_says_why() {
+    let lab = Lab::create("agent-fails").expect("a lab; the tests need root");
+    let error = Agent::start(&lab, lab.state_dir(), &["--no-such-flag"]).expect_err("no such flag");
+    let text = error.to_string();
+    assert!(
+        text.contains("ended before it was ready") && text.contains("--no-such-flag"),
+        "{text}"
+    );
+}
