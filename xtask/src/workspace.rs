@@ -23,8 +23,8 @@ pub struct Workspace {
 impl Workspace {
     /// Finds the paths from what `cargo run` tells its child.
     pub fn locate() -> Result<Self> {
-        let manifest = env::var_os("CARGO_MANIFEST_DIR")
-            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let told = |name| env::var_os(name).map(PathBuf::from).context("run this by `cargo xtask`");
+        let (cargo, manifest) = (told("CARGO")?, told("CARGO_MANIFEST_DIR")?);
         let root = manifest.parent().context("xtask stands at the root of a disk")?.to_owned();
         // Not `$CARGO_TARGET_DIR`: a configuration file can set the target directory too, and
         // this program always stands in it, at `<target>/debug/xtask`.
@@ -32,9 +32,8 @@ impl Workspace {
         let target = program
             .parent()
             .and_then(Path::parent)
-            .context("this program does not stand in a target directory: run `cargo xtask`")?
+            .context("this program does not stand in a target directory")?
             .to_owned();
-        let cargo = env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from);
         Ok(Self { root, target, cargo })
     }
 

@@ -35,7 +35,7 @@ pub fn for_lints(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
         .map(|(component, _)| component)
         .collect();
     if !missing.is_empty() {
-        if beside_cargo("rustdoc") && workspace.cargo.starts_with("/usr") {
+        if workspace.cargo.starts_with("/usr") {
             let packages: Vec<_> = missing.iter().map(|component| debian(component)).collect();
             apt::install(&packages).context("the checks need rustfmt and clippy")?;
         } else {
