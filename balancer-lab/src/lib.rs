@@ -9,6 +9,7 @@
 //! - [`agent`]: the agent in a lab, started, awaited until ready, killed, restarted, asked.
 //! - [`manifests`]: the Service and EndpointSlice files an agent watches.
 //! - [`kubeproxy`]: the rules kube-proxy would load, for comparison.
+//! - [`churn`]: connections opened and closed at random, and [`sockets`], to count them.
 //! - [`http`]: backends that say who answered, and clients with connection pools.
 //!
 //! ```no_run
@@ -23,12 +24,14 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
+pub mod churn;
 pub mod error;
 pub mod host;
 pub mod http;
 pub mod kubeproxy;
 pub mod lab;
 pub mod manifests;
+pub mod sockets;
 
 pub use agent::Agent;
 pub use error::{Error, Result};

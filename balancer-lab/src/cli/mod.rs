@@ -1,6 +1,7 @@
 //! The command line: one verb a file.
 
 mod agent;
+mod churn;
 mod client;
 mod demo;
 mod exec;
@@ -29,6 +30,7 @@ enum Verb {
     Demo(demo::Arguments),
     Serve(serve::Arguments),
     Client(client::Arguments),
+    Churn(churn::Arguments),
     Exec(exec::Arguments),
     Agent(agent::Arguments),
     /// Remove what killed owners left behind (every new lab does so, too)
@@ -48,6 +50,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Verb::Demo(arguments) => demo::run(&arguments)?,
         Verb::Serve(arguments) => serve::run(arguments)?,
         Verb::Client(arguments) => client::run(&arguments)?,
+        Verb::Churn(arguments) => churn::run(&arguments)?,
         Verb::Exec(arguments) => exec::run(&arguments)?,
         Verb::Agent(arguments) => agent::run(&arguments)?,
         Verb::Sweep { kept } => {
