@@ -21,32 +21,20 @@ pub enum FileError {
         source: io::Error,
     },
     /// It says something that has no meaning.
-    #[error("configuration file {}: {}{source}", path.display(), place(key))]
+    #[error("configuration file {}: {source}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// The key at fault, `.` where it is the whole file.
-        key: String,
-        /// What the parser says, with line and column.
+        /// What the parser says, with the key, line and column.
         source: serde_norway::Error,
     },
-}
-
-fn place(key: &str) -> String {
-    if key == "." { String::new() } else { format!("{key}: ") }
 }
 
 pub(super) fn read(path: &Path) -> Result<Settings, FileError> {
     let text = fs::read_to_string(path)
         .map_err(|source| FileError::Read { path: path.to_owned(), source })?;
     // A file of nothing but comments sets nothing; YAML calls it null.
-    let settings: Option<Settings> = serde_path_to_error::deserialize(
-        serde_norway::Deserializer::from_str(&text),
-    )
-    .map_err(|error| FileError::Parse {
-        path: path.to_owned(),
-        key: error.path().to_string(),
-        source: error.into_inner(),
-    })?;
+    let settings: Option<Settings> = serde_norway::from_str(&text)
+        .map_err(|source| FileError::Parse { path: path.to_owned(), source })?;
     Ok(settings.unwrap_or_default())
 }
