@@ -57,13 +57,15 @@ fn refuse_beside_an_agent(args: &Args) -> Result<(), Failure> {
         return Ok(());
     };
     match status.agent {
-        Some(agent) if Path::new(&status.bpffs) == args.bpffs => Err(Failure::new(
-            Exit::Failed,
-            anyhow!(
-                "the agent is running (pid {}): stop it first, or it would go on without its maps",
-                agent.pid
-            ),
-        )),
+        Some(agent) if Path::new(&status.bpffs) == std::path::absolute(&args.bpffs)? => {
+            Err(Failure::new(
+                Exit::Failed,
+                anyhow!(
+                    "the agent is running (pid {}): stop it first, or it would go on without its maps",
+                    agent.pid
+                ),
+            ))
+        }
         _ => Ok(()),
     }
 }

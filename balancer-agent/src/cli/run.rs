@@ -1,6 +1,6 @@
 //! `balancer-agent run`.
 
-use std::path::PathBuf;
+use std::{fmt::Display, path::PathBuf};
 
 use super::{
     exit::{Exit, Failure},
@@ -9,8 +9,8 @@ use super::{
 use crate::{
     agent::{self, RunError},
     config::{
-        ConfigError, DEFAULT_BPFFS, DEFAULT_HEALTHZ, DEFAULT_METRICS, DEFAULT_SOCKET, LogFormat,
-        Settings, Surroundings,
+        Capacities, ConfigError, DEFAULT_BPFFS, DEFAULT_HEALTHZ, DEFAULT_METRICS, DEFAULT_SOCKET,
+        LogFormat, Settings, Surroundings,
     },
 };
 
@@ -44,36 +44,60 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH")]
     cgroup: Option<PathBuf>,
 
-    /// Folder of the pins, on a BPF file system
-    #[arg(long, value_name = "PATH", help = with_default("Folder of the pins, on a BPF file system", DEFAULT_BPFFS))]
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = with_default("Folder of the pins, on a BPF file system", DEFAULT_BPFFS)
+    )]
     bpffs: Option<PathBuf>,
 
-    /// Socket of the API, made for this user only
-    #[arg(long, value_name = "PATH", help = with_default("Socket of the API, made for this user only", DEFAULT_SOCKET))]
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = with_default("Socket of the API, made for this user only", DEFAULT_SOCKET)
+    )]
     socket: Option<PathBuf>,
 
-    /// Where to serve /metrics; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", help = with_default("Where to serve /metrics; port 0 takes a free one", DEFAULT_METRICS))]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        help = with_default("Where to serve /metrics; port 0 takes a free one", DEFAULT_METRICS)
+    )]
     metrics_bind_address: Option<String>,
 
-    /// Where to serve /healthz, /livez and /readyz
-    #[arg(long, value_name = "ADDRESS:PORT", help = with_default("Where to serve /healthz, /livez and /readyz", DEFAULT_HEALTHZ))]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        help = with_default("Where to serve /healthz, /livez and /readyz", DEFAULT_HEALTHZ)
+    )]
     healthz_bind_address: Option<String>,
 
     /// YAML file with the same settings in camelCase; flags win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Most Service ports to balance
-    #[arg(long, value_name = "N")]
+    #[arg(
+        long,
+        value_name = "N",
+        help = with_default("Most Service ports to balance", Capacities::default().services)
+    )]
     max_services: Option<u32>,
 
-    /// Most distinct backends
-    #[arg(long, value_name = "N")]
+    #[arg(
+        long,
+        value_name = "N",
+        help = with_default("Most distinct backends", Capacities::default().backends)
+    )]
     max_backends: Option<u32>,
 
-    /// Most backends over all Service ports, each counted once a port
-    #[arg(long, value_name = "N")]
+    #[arg(
+        long,
+        value_name = "N",
+        help = with_default(
+            "Most backends over all Service ports, each counted once a port",
+            Capacities::default().slots
+        )
+    )]
     max_slots: Option<u32>,
 
     /// Form of the log lines [default: text]
@@ -82,7 +106,7 @@ pub(super) struct Args {
 }
 
 /// The flags have no default for clap, which could not tell it from a choice of the user.
-fn with_default(help: &str, default: &str) -> String {
+fn with_default(help: &str, default: impl Display) -> String {
     format!("{help} [default: {default}]")
 }
 

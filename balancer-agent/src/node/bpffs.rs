@@ -2,12 +2,11 @@
 
 use std::{
     fs,
-    os::fd::AsFd,
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
 };
 
-use aya::maps::MapInfo;
+use aya::maps::MapData;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 /// True if `path`, or the nearest folder above it that exists, is on a BPF file system.
@@ -56,8 +55,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// The kernel tells the memory of a map only in the fdinfo of a descriptor.
 fn memory(pin: &Path) -> Option<u64> {
-    let descriptor = MapInfo::from_pin(pin).ok()?.fd().ok()?;
-    let number = descriptor.as_fd().as_raw_fd();
+    let map = MapData::from_pin(pin).ok()?;
+    let number = map.fd().as_fd().as_raw_fd();
     memlock(&fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?)
 }
 
