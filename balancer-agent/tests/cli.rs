@@ -1,0 +1,252 @@
+//! Drives the real binary: exit codes, help, messages and the forms of output.
+
+mod double;
+
+use std::{
+    fs::{self, Permissions},
+    io::Write,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use double::Double;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const VERBS: [&str; 7] =
+    ["run", "status", "services", "backends", "doctor", "cleanup", "completions"];
+
+/// How the binary ended.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    #[track_caller]
+    fn with(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    fn saying(self, what: &str) -> Self {
+        assert!(self.err.contains(what), "{what:?} is not in {self:?}");
+        self
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+fn finish(command: &mut Command) -> Ended {
+    let output = command.env_remove("RUST_LOG").output().expect("a binary that starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    let code = output.status.code().expect("an exit code");
+    Ended { code, out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn agent(args: &[&str]) -> Ended {
+    finish(Command::new(env!("CARGO_BIN_EXE_balancer-agent")).args(args))
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn path(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).display().to_string()
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    for args in [
+        &[][..],
+        &["dance"],
+        &["run", "--no-such-flag"],
+        &["run", "--max-slots", "many"],
+        &["run", "--log-format", "xml"],
+        &["services", "-o", "xml"],
+        &["services", "a/b/c"],
+        &["completions"],
+    ] {
+        let ended = agent(args).with(2);
+        assert!(ended.out.is_empty(), "{ended:?}");
+        assert!(ended.err.contains("Usage:") || ended.err.contains("error:"), "{ended:?}");
+    }
+}
+
+#[test]
+fn every_help_has_examples() {
+    for verb in VERBS {
+        for flag in ["-h", "--help"] {
+            let ended = agent(&[verb, flag]).with(0);
+            assert!(ended.out.contains("Examples:\n"), "{ended:?}");
+            assert!(ended.out.contains(&format!("balancer-agent {verb}")), "{ended:?}");
+        }
+    }
+    let ended = agent(&["--help"]).with(0);
+    for word in VERBS.iter().chain(&["Examples:", "Exit codes:"]) {
+        assert!(ended.out.contains(word), "{word} is not in {ended:?}");
+    }
+}
+
+#[test]
+fn shells_complete_every_verb() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = agent(&["completions", shell]).with(0).out;
+        for verb in VERBS {
+            assert!(script.contains(verb), "{shell} does not complete {verb}");
+        }
+    }
+    let script = agent(&["completions", "bash"]).with(0).out;
+    let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().expect("bash");
+    let mut stdin = bash.stdin.take().expect("a pipe");
+    stdin.write_all(script.as_bytes()).expect("a written script");
+    drop(stdin);
+    assert!(bash.wait().expect("bash").success(), "bash refuses the script");
+}
+
+#[test]
+fn run_needs_manifests_for_now() {
+    let ended = agent(&["run"]).with(2).saying("--manifests is required for now");
+    assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+}
+
+#[test]
+fn faults_of_the_configuration_name_key_and_file() {
+    let folder = folder();
+    let file = path(&folder, "agent.yaml");
+    for (text, what) in [
+        ("manifests: /m\nmax-slots: 3\n", "unknown field `max-slots`"),
+        ("maxSlots: lots\n", "maxSlots: invalid type"),
+        ("- a\n- b\n", "invalid type: sequence"),
+        ("manifests: \"\n", "line 2"),
+    ] {
+        fs::write(&file, text).expect("a written file");
+        agent(&["run", "--config", &file]).with(2).saying(what).saying(&file);
+    }
+    let missing = path(&folder, "missing.yaml");
+    agent(&["run", "--config", &missing]).with(2).saying(&missing).saying("No such file");
+    fs::write(&file, "manifests: /m\nhealthzBindAddress: here\n").expect("a written file");
+    agent(&["run", "--config", &file]).with(2).saying("--healthz-bind-address \"here\"");
+}
+
+#[test]
+fn without_agent_and_maps_inspection_exits_with_3() {
+    let folder = folder();
+    let (socket, bpffs) = (path(&folder, "agent.sock"), path(&folder, "bpf"));
+    for verb in ["status", "services", "backends"] {
+        let ended = agent(&[verb, "--socket", &socket, "--bpffs", &bpffs]).with(3);
+        let ended = ended.saying("agent not reachable at").saying(&socket).saying(&bpffs);
+        assert!(ended.out.is_empty(), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_user_without_privileges_is_told_so() {
+    const NOBODY: u32 = 65534;
+    let folder = folder();
+    // The target folder may be out of reach for others.
+    let binary = folder.path().join("balancer-agent");
+    fs::copy(env!("CARGO_BIN_EXE_balancer-agent"), &binary).expect("a copy of the binary");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("permissions");
+    let as_nobody = |args: &[&str]| {
+        let mut command = Command::new(&binary);
+        command.args(args).current_dir("/");
+        if nix::unistd::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        finish(&mut command)
+    };
+    let ended = as_nobody(&["run", "--manifests", "/tmp"]).with(4);
+    let ended = ended.saying("this process lacks CAP_BPF").saying("run it as root");
+    assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+    as_nobody(&["cleanup"]).with(4).saying("run it as root");
+    let findings = as_nobody(&["doctor", "-o", "json"]).with(4).json();
+    let privileges =
+        findings.as_array().and_then(|all| all.iter().find(|f| f["check"] == "privileges"));
+    assert_eq!(privileges.map(|found| &found["result"]), Some(&"fail".into()), "{findings}");
+}
+
+#[test]
+fn a_node_that_lacks_something_is_told_in_one_sentence() {
+    let folder = folder();
+    let plain = folder.path().display().to_string();
+    let root = nix::unistd::geteuid().is_root();
+    for (flag, what) in
+        [("--cgroup", "is not a folder of cgroup2"), ("--bpffs", "is not on a BPF file system")]
+    {
+        let ended = agent(&["run", "--manifests", &plain, flag, &plain]).with(4);
+        let ended = if root { ended.saying(what).saying(&plain) } else { ended.saying("lacks") };
+        assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+    }
+}
+
+#[test]
+fn the_doctor_writes_json() {
+    let ended = agent(&["doctor", "-o", "json"]);
+    let findings = ended.json();
+    let findings = findings.as_array().expect("an array");
+    for finding in findings {
+        let fields: Vec<_> = finding.as_object().expect("an object").keys().collect();
+        assert_eq!(fields, ["check", "detail", "remedy", "result"], "{finding}");
+        let result = finding["result"].as_str().expect("a result");
+        assert!(["ok", "warn", "fail"].contains(&result), "{finding}");
+        assert_eq!(finding["remedy"].is_null(), result == "ok", "{finding}");
+    }
+    let has = |check: &str| findings.iter().any(|finding| finding["check"] == check);
+    for check in ["kernel", "privileges", "cgroup", "bpffs", "btf", "other-programs", "conntrack"] {
+        assert!(has(check), "{check} is missing: {ended:?}");
+    }
+    let failed = findings.iter().any(|finding| finding["result"] == "fail");
+    assert_eq!(ended.code, if failed { 4 } else { 0 }, "{ended:?}");
+}
+
+#[test]
+fn views_of_a_running_agent_are_shown() {
+    let double = Double::start();
+    let ask = |args: &[&str]| agent(&[args, &["--socket", double.socket()]].concat());
+
+    let services = ask(&["services", "-o", "json"]).with(0).json();
+    let names: Vec<_> = services.as_array().expect("an array").iter().map(|s| &s["name"]).collect();
+    assert_eq!(names, ["api", "cart"], "sorted by namespace");
+    assert_eq!(services[1]["backends"][0]["active"], 3);
+    let backends = ask(&["backends", "shop/cart", "-o", "json"]).with(0).json();
+    assert_eq!(backends[0]["address"], "10.0.0.1");
+    assert_eq!(backends[0]["service_port"]["number"], 80);
+    assert_eq!(ask(&["status", "-o", "json"]).with(0).json()["agent"]["node"], "worker-1");
+
+    let yaml = ask(&["backends", "api", "-o", "yaml"]).with(0);
+    assert!(yaml.out.starts_with("- namespace: default\n  service: api\n"), "{yaml:?}");
+    let table = ask(&["backends"]).with(0);
+    assert!(table.out.starts_with("NAMESPACE   SERVICE   PORT"), "{table:?}");
+    assert!(!table.out.contains('\u{1b}'), "colours without a terminal: {table:?}");
+    ask(&["services", "shop/crat"]).with(1).saying("did you mean shop/cart?");
+}
+
+#[test]
+fn a_reader_that_stops_early_is_no_error() {
+    let double = Double::start();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_balancer-agent"));
+    command.args(["services", "--socket", double.socket()]).stderr(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("a binary that starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("an ended process");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn cleanup_refuses_beside_a_running_agent() {
+    let double = Double::start();
+    let ended = agent(&["cleanup", "--socket", double.socket(), "--bpffs", double::BPFFS]);
+    let code = if nix::unistd::geteuid().is_root() { 1 } else { 4 };
+    ended.with(code).saying(if code == 1 { "the agent is running (pid 4321)" } else { "CAP_BPF" });
+    assert!(Path::new(double.socket()).exists());
+}

@@ -1,0 +1,79 @@
+//! An agent that shows fixed views.
+
+use std::sync::Arc;
+
+use balancer_agent::{
+    api::{self, Provider},
+    view::{ServiceView, StatusView},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::watch};
+
+/// Where its pins would be.
+pub const BPFFS: &str = "/sys/fs/bpf/balancer-double";
+
+/// Serves until it is dropped.
+pub struct Double {
+    socket: String,
+    _stop: watch::Sender<bool>,
+    _runtime: Runtime,
+    _folder: TempDir,
+}
+
+impl Double {
+    /// Returns once clients can connect.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("agent.sock");
+        let runtime = Runtime::new().expect("a runtime");
+        let (stop, stopped) = watch::channel(false);
+        let socket = {
+            let _inside = runtime.enter();
+            api::bind(&path).expect("a socket")
+        };
+        runtime.spawn(api::serve(socket, Arc::new(Views), stopped));
+        let socket = path.display().to_string();
+        Self { socket, _stop: stop, _runtime: runtime, _folder: folder }
+    }
+
+    /// Where to ask.
+    pub fn socket(&self) -> &str {
+        &self.socket
+    }
+}
+
+struct Views;
+
+impl Provider for Views {
+    fn status(&self) -> StatusView {
+        let status = json!({
+            "agent": {
+                "version": "0.1.0", "pid": 4321, "node": "worker-1", "uptime_s": 5,
+                "source": "folder /m", "ready": true,
+            },
+            "cgroup": "/sys/fs/cgroup", "bpffs": BPFFS, "programs": [], "capacity": [],
+            "connections": 3, "verdicts": [], "problems": [],
+        });
+        serde_json::from_value(status).expect("a status")
+    }
+
+    fn services(&self) -> Vec<ServiceView> {
+        let services = json!([service("shop", "cart", 3), service("default", "api", 0)]);
+        serde_json::from_value(services).expect("services")
+    }
+}
+
+fn service(namespace: &str, name: &str, active: u32) -> Value {
+    json!({
+        "namespace": namespace, "name": name, "policy": "least-connections",
+        "port": {"name": "", "number": 80, "protocol": "TCP"},
+        "frontends": [
+            {"type": "ClusterIP", "address": "10.96.0.10", "port": 80, "protocol": "TCP"},
+        ],
+        "backends": [{
+            "address": "10.0.0.1", "port": 8080, "node": "worker-1", "zone": null,
+            "state": "ready", "active": active, "opened_total": 9, "failed_total": 0,
+        }],
+    })
+}
