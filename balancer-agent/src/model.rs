@@ -119,7 +119,7 @@ pub struct Endpoint {
     pub address: IpAddr,
     /// `conditions.ready`; unset means true.
     pub ready: bool,
-    /// `conditions.serving`; unset means the value of `ready`.
+    /// `conditions.serving`; unset means true.
     pub serving: bool,
     /// `conditions.terminating`; unset means false.
     pub terminating: bool,

@@ -1,0 +1,92 @@
+//! A folder of Kubernetes YAML, converted once, at the edge. The stages in their order:
+//!
+//! - `watch`, `disk`: what changed in the folder, and the bytes of it; all the I/O there is.
+//! - `folder`, `tracked`: which file to read when, so that no half-written file is believed.
+//! - `document`, `parse`: bytes to YAML documents, Lists to items (pure).
+//! - `decode`, `service`, `slice`: values to the types of [`crate::model`] (pure).
+//! - `content`: what a file defines now, given what it defined before (pure).
+//! - `merge`: all files to one [`State`](crate::model::State) (pure).
+//! - `worker`, [`Manifests`]: the loop around it, on its own thread, and its receiving end.
+//!
+//! What is read and what happens to bad input is in `docs/manifests.md`.
+
+mod content;
+mod decode;
+mod disk;
+mod document;
+mod folder;
+mod manifests;
+mod merge;
+mod object;
+mod parse;
+mod service;
+mod slice;
+mod tracked;
+mod watch;
+mod worker;
+
+use std::{io, path::PathBuf};
+
+pub use manifests::Manifests;
+
+/// Why a folder of manifests can't be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// There is no such folder.
+    #[error(
+        "manifests folder {} does not exist: create it, or name the folder that holds the YAML",
+        .dir.display()
+    )]
+    Missing {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// There is something of that name, but no folder.
+    #[error(
+        "{} is not a folder: name the folder that holds the YAML, not a file of it",
+        .dir.display()
+    )]
+    NotAFolder {
+        /// What was named.
+        dir: PathBuf,
+    },
+    /// The folder can't be listed.
+    #[error("manifests folder {} can't be read: allow this user to list it", .dir.display())]
+    Unreadable {
+        /// The folder.
+        dir: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// inotify is not available.
+    #[error(
+        "manifests folder {} can't be watched: raise fs.inotify.max_user_instances with sysctl",
+        .dir.display()
+    )]
+    Watch {
+        /// The folder.
+        dir: PathBuf,
+        /// What the kernel said.
+        source: notify::Error,
+    },
+    /// The thread that reads could not start.
+    #[error(
+        "no thread to read manifests folder {}: raise the limit of processes (ulimit -u)",
+        .dir.display()
+    )]
+    Thread {
+        /// The folder.
+        dir: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The thread that reads the folder has ended, which only a defect can cause.
+    #[error(
+        "manifests folder {} is no longer read: restart the agent; balancing goes on meanwhile",
+        .dir.display()
+    )]
+    Stopped {
+        /// The folder.
+        dir: PathBuf,
+    },
+}

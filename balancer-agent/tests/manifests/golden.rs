@@ -1,0 +1,66 @@
+//! Each folder of `cases` gives what its `want.txt` says.
+
+use std::{env, fmt::Write, fs, path::Path};
+
+use balancer_agent::{model::State, source::Manifests};
+
+#[test]
+fn every_case_gives_what_it_says() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/cases");
+    let mut seen = 0;
+    for case in fs::read_dir(&cases).unwrap() {
+        let dir = case.unwrap().path();
+        let state = Manifests::read_once(&dir).unwrap();
+        let got = render(&state);
+        let want = dir.join("want.txt");
+        if env::var_os("BLESS").is_some() {
+            fs::write(&want, &got).unwrap();
+        }
+        let want = fs::read_to_string(&want).unwrap_or_default();
+        assert!(got == want, "{}:\n--- want\n{want}\n--- got\n{got}", dir.display());
+        seen += 1;
+    }
+    assert!(seen >= 10, "only {seen} cases in {}", cases.display());
+}
+
+fn render(state: &State) -> String {
+    let mut text = String::new();
+    for service in state.services.values() {
+        write!(text, "service {}:", service.id).unwrap();
+        for ip in &service.cluster_ips {
+            write!(text, " {ip}").unwrap();
+        }
+        for port in &service.ports {
+            write!(text, " {:?}={}/{}", port.name, port.port, port.protocol).unwrap();
+        }
+        text.push('\n');
+    }
+    for slice in state.slices.values() {
+        write!(text, "slice {} of {}:", slice.id, slice.service).unwrap();
+        for port in &slice.ports {
+            write!(text, " {:?}={}/{}", port.name, port.port, port.protocol).unwrap();
+        }
+        text.push('\n');
+        for endpoint in &slice.endpoints {
+            write!(text, "  {}", endpoint.address).unwrap();
+            let conditions = [
+                ("ready", endpoint.ready),
+                ("serving", endpoint.serving),
+                ("terminating", endpoint.terminating),
+            ];
+            for (name, _) in conditions.iter().filter(|(_, set)| *set) {
+                write!(text, " {name}").unwrap();
+            }
+            for (name, value) in [("node", &endpoint.node), ("zone", &endpoint.zone)] {
+                if let Some(value) = value {
+                    write!(text, " {name}={value}").unwrap();
+                }
+            }
+            text.push('\n');
+        }
+    }
+    for problem in &state.problems {
+        writeln!(text, "{problem}").unwrap();
+    }
+    text
+}
