@@ -34,7 +34,8 @@ pub fn load(place: &Place, variant: Variant, services: &[ServicePort]) -> Result
     host::run(&mut place.command(program), &rules(services)).map(drop)
 }
 
-/// Removes the rules again.
+/// Removes the rules again. The tables stay, and with them connection tracking: for figures without
+/// it take another lab.
 pub fn unload(place: &Place, variant: Variant) -> Result<()> {
     for table in ["nat", "filter"] {
         for action in ["-F", "-X"] {

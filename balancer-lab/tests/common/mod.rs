@@ -1,0 +1,76 @@
+//! What the tests with an agent share.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use balancer_lab::{
+    Agent, Lab, Pod,
+    http::Server,
+    manifests::{Manifests, Service},
+};
+use serde_json::Value;
+
+/// The ClusterIP of [`Web`].
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+
+/// A lab with a Service `default/web` on [`VIP`], port 80, its backends, a client pod, and an agent.
+pub struct Web {
+    // Dropped in this order: the agent and the servers before the lab they run in.
+    pub agent: Agent,
+    pub servers: Vec<Server>,
+    pub backends: Vec<Pod>,
+    pub client: Pod,
+    pub manifests: Manifests,
+    pub service: Service,
+    pub lab: Lab,
+}
+
+/// The address of a pod by its number.
+pub fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 244, 0, number)
+}
+
+impl Web {
+    /// `backends` servers, numbered from 1, and a client.
+    pub fn start(name: &str, backends: u8) -> Self {
+        let lab = Lab::create(name).expect("a lab; the tests need root, iproute2, and cgroup2");
+        let client = lab.pod("client", address(200)).expect("client");
+        let pods = lab.pods((1..=backends).map(|n| (format!("web-{n}"), address(n))));
+        let backends = pods.expect("backends");
+        let servers = backends.iter().map(serve).collect();
+        let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("manifests");
+        let service = Service::new("web", VIP, 80, 8080, backends.iter().map(Pod::ip));
+        manifests.write(&service).expect("written");
+        let agent = Agent::start(&lab, manifests.dir(), &[]).expect("agent");
+        Self { agent, servers, backends, client, manifests, service, lab }
+    }
+
+    /// `services -o json` for one Service.
+    pub fn shown(&self, service: &str) -> Value {
+        let all = self.agent.json(&["services", service, "-o", "json"]).expect("services");
+        all[0].clone()
+    }
+
+    /// Open connections per backend, as the agent counts them.
+    pub fn active(&self) -> Vec<(SocketAddr, u64)> {
+        active(&self.shown("default/web"))
+    }
+}
+
+/// Starts the HTTP server of a backend.
+pub fn serve(pod: &Pod) -> Server {
+    Server::start(pod.place(), pod.name(), &[pod.socket(8080)]).expect("server")
+}
+
+/// Address and `active` of every backend of a Service.
+pub fn active(service: &Value) -> Vec<(SocketAddr, u64)> {
+    let backends = service["backends"].as_array().expect("backends");
+    backends
+        .iter()
+        .map(|backend| {
+            let ip: Ipv4Addr = backend["address"].as_str().expect("address").parse().expect("IPv4");
+            let port = backend["port"].as_u64().expect("port") as u16;
+            (SocketAddrV4::new(ip, port).into(), backend["active"].as_u64().expect("active"))
+        })
+        .collect()
+}
