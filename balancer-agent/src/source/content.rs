@@ -23,6 +23,8 @@ pub struct Definition {
 pub struct Content {
     pub definitions: BTreeMap<Key, Definition>,
     pub problems: Vec<Problem>,
+    /// True once all of the file was understood; before, it may define what nobody knows.
+    pub was_whole: bool,
 }
 
 /// A file as it reads now, before its past is considered.
@@ -91,6 +93,8 @@ impl Reading {
     /// What the file defines from now on.
     pub fn after(self, previous: Content) -> Content {
         let mut content = self.content;
+        let decoded = content.definitions.values().all(|new| new.found != Found::Undecodable);
+        content.was_whole = previous.was_whole || (self.complete && decoded);
         for (key, old) in previous.definitions {
             match content.definitions.entry(key) {
                 Entry::Occupied(mut entry) => {

@@ -16,6 +16,7 @@ pub fn merge<'a>(files: impl Iterator<Item = (&'a str, &'a Content)>) -> State {
     let mut losers = Vec::new();
     for (file, content) in files {
         state.problems.extend_from_slice(&content.problems);
+        state.missing |= !content.was_whole;
         let claims = content.definitions.iter().filter(|(_, d)| d.found != Found::Undecodable);
         for (key, definition) in claims {
             match winners.entry(key) {

@@ -83,7 +83,7 @@ impl Tracked {
                 Outcome::JustGone
             }
             Bytes::Gone => Outcome::Gone,
-            Bytes::Whole(bytes) if !patient && self.would_be_emptied(&bytes) => {
+            Bytes::Whole(bytes) if !patient && self.may_be_emptied(&bytes) => {
                 self.wait(Due::patiently(now + EMPTY))
             }
             Bytes::Whole(bytes) => {
@@ -106,7 +106,8 @@ impl Tracked {
             field: String::new(),
             message: "is a link to nothing and defines nothing: mend or remove it".to_owned(),
         };
-        self.become_known(Content::default().unreadable(problem), None);
+        let nothing = Content { was_whole: self.content.was_whole, ..Content::default() };
+        self.become_known(nothing.unreadable(problem), None);
     }
 
     fn become_known(&mut self, content: Content, stamp: Option<Stamp>) -> Outcome {
@@ -119,7 +120,8 @@ impl Tracked {
         Outcome::Waiting
     }
 
-    fn would_be_emptied(&self, bytes: &[u8]) -> bool {
-        !self.content.definitions.is_empty() && bytes.iter().all(u8::is_ascii_whitespace)
+    fn may_be_emptied(&self, bytes: &[u8]) -> bool {
+        let may_define = !self.known || !self.content.definitions.is_empty();
+        may_define && bytes.iter().all(u8::is_ascii_whitespace)
     }
 }

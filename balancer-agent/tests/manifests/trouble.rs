@@ -44,6 +44,26 @@ fn a_file_that_breaks_keeps_what_it_gave_until_it_is_mended() {
 }
 
 #[test]
+fn what_could_never_be_read_is_missing() {
+    run(async {
+        let good = service("a", "10.96.0.1");
+        let undecodable = good.replace("port: 80}", "port: eighty}");
+        for broken in [BROKEN, &undecodable] {
+            let folder = Folder::new(&[("a.yaml", broken), ("b.yaml", &service("b", "10.96.0.2"))]);
+            let mut manifests = Manifests::open(&folder.dir()).unwrap();
+            let state = next(&mut manifests).await;
+            assert!(state.missing, "{state:?}");
+            folder.write("a.yaml", &good);
+            let state = next(&mut manifests).await;
+            assert!(!state.missing, "{state:?}");
+            folder.write("a.yaml", broken);
+            let state = next(&mut manifests).await;
+            assert!(!state.missing, "what it gave before stays: {state:?}");
+        }
+    });
+}
+
+#[test]
 fn an_object_that_can_not_be_decoded_stays_as_it_was() {
     run(async {
         let folder = Folder::new(&[("a.yaml", &service("a", "10.96.0.1"))]);
