@@ -1,0 +1,62 @@
+//! What can be wrong with the settings.
+
+use std::net::AddrParseError;
+
+use thiserror::Error;
+
+use super::FileError;
+use crate::node;
+
+/// Settings that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The configuration file is at fault.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Nowhere to read Services from.
+    #[error(
+        "--manifests is required for now: give a folder of Kubernetes YAML, reading from the API \
+         server comes in a later version"
+    )]
+    NoSource,
+    /// A path was given as an empty string.
+    #[error("{flag} is empty: give a path, or leave the flag out for the default")]
+    EmptyPath {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// A node name that Kubernetes would refuse.
+    #[error(
+        "--node-name {name:?} is no node name: use at most 253 lower-case letters, digits, '-' \
+         and '.', as `kubectl get nodes` shows it"
+    )]
+    NodeName {
+        /// What was given.
+        name: String,
+    },
+    /// An address that cannot be parsed.
+    #[error("{flag} {value:?} is not ADDRESS:PORT, such as {example}")]
+    Address {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        example: &'static str,
+        /// What the parser says.
+        source: AddrParseError,
+    },
+    /// A capacity that the maps cannot have.
+    #[error("{flag} {value} is out of range: use 1 to {max}")]
+    Capacity {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: u32,
+        /// The most that is possible.
+        max: u32,
+    },
+    /// No cgroup was given and none was found. This is the node's fault, not the user's.
+    #[error(transparent)]
+    NoCgroup(#[from] node::cgroup::CgroupError),
+}
