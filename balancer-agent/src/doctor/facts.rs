@@ -49,6 +49,8 @@ pub struct Essential {
     pub bpffs: PathBuf,
     /// True if that is on a BPF file system.
     pub bpffs_mounted: bool,
+    /// Programs that keep others from being attached.
+    pub blockers: Vec<Attached>,
 }
 
 impl Facts {
@@ -61,6 +63,8 @@ impl Facts {
             cgroup_kind: cgroup.map_or(Kind::Foreign, cgroup::kind),
             bpffs: bpffs.to_owned(),
             bpffs_mounted: bpffs::mounted_at(bpffs),
+            // Where the hooks cannot be read, another check says why.
+            blockers: cgroup.and_then(|path| hooks::blockers(path).ok()).unwrap_or_default(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
+    fs::{self, File},
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     path::Path,
@@ -59,8 +59,6 @@ pub struct Attached {
     pub id: u32,
     /// Its name; empty where this process may not ask.
     pub name: String,
-    /// True if it was attached so that nothing else can be attached to the same cgroup.
-    pub exclusive: bool,
 }
 
 /// Every program that a socket of the cgroup meets, those attached above it included.
@@ -68,29 +66,57 @@ pub fn attached(cgroup: &Path) -> io::Result<Vec<Attached>> {
     let folder = File::open(cgroup)?;
     let mut found = Vec::new();
     for hook in Hook::ALL {
-        let own = query(folder.as_fd(), hook, 0)?;
-        for id in query(folder.as_fd(), hook, BPF_F_QUERY_EFFECTIVE)?.ids {
-            let exclusive = own.attach_flags == 0 && own.ids.contains(&id);
-            found.push(Attached { hook, id, name: String::new(), exclusive });
-        }
+        let ids = query(folder.as_fd(), hook, BPF_F_QUERY_EFFECTIVE)?.ids;
+        found.extend(ids.into_iter().map(|id| (hook, id)));
     }
-    if !found.is_empty() {
-        let names = names();
-        for program in &mut found {
-            program.name = names.get(&program.id).cloned().unwrap_or_default();
-        }
-    }
-    Ok(found)
+    Ok(named(&found))
 }
 
-/// Needs CAP_SYS_ADMIN; without it, programs stay nameless.
-fn names() -> HashMap<u32, String> {
-    let known = loaded_programs().map_while(Result::ok);
-    known.filter_map(|program| Some((program.id(), program.name_as_str()?.to_owned()))).collect()
+/// Programs that were attached so that no link can be made beside them (on the cgroup itself) or
+/// below them (above it).
+pub fn blockers(cgroup: &Path) -> io::Result<Vec<Attached>> {
+    let cgroup = fs::canonicalize(cgroup)?;
+    let mut found = Vec::new();
+    for hook in Hook::ALL {
+        for (level, path) in cgroup.ancestors().enumerate() {
+            let folder = File::open(path)?;
+            let own = match query(folder.as_fd(), hook, 0) {
+                Ok(own) => own,
+                // Above the root of cgroup2.
+                Err(_) if level > 0 => break,
+                Err(error) => return Err(error),
+            };
+            // The kernel looks no further up than the first cgroup that has a say.
+            let shared = own.attach_flags & BPF_F_ALLOW_MULTI != 0;
+            let overridden = level > 0 && own.attach_flags & BPF_F_ALLOW_OVERRIDE != 0;
+            if !shared && !overridden {
+                found.extend(own.ids.iter().map(|id| (hook, *id)));
+            }
+            if shared || !own.ids.is_empty() {
+                break;
+            }
+        }
+    }
+    Ok(named(&found))
+}
+
+/// Names need CAP_SYS_ADMIN; without it, programs stay nameless.
+fn named(found: &[(Hook, u32)]) -> Vec<Attached> {
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let names: HashMap<u32, String> = loaded_programs()
+        .map_while(Result::ok)
+        .filter_map(|program| Some((program.id(), program.name_as_str()?.to_owned())))
+        .collect();
+    let name = |id: &u32| names.get(id).cloned().unwrap_or_default();
+    found.iter().map(|&(hook, id)| Attached { hook, id, name: name(&id) }).collect()
 }
 
 const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_F_QUERY_EFFECTIVE: u32 = 1;
+const BPF_F_ALLOW_OVERRIDE: u32 = 1;
+const BPF_F_ALLOW_MULTI: u32 = 2;
 /// The kernel keeps at most 64 programs on a hook of one cgroup (BPF_CGROUP_MAX_PROGS); there may
 /// be some on each level above it.
 const MOST: usize = 1024;

@@ -2,7 +2,10 @@ use super::*;
 use crate::node::{
     bpffs::PinnedMaps,
     caps::Caps,
+    cgroup::Kind,
+    conntrack::Conntrack,
     hooks::{Attached, Hook},
+    kubeproxy::KubeProxy,
 };
 
 fn good() -> Facts {
@@ -20,6 +23,7 @@ fn good() -> Facts {
             cgroup_kind: Kind::Root,
             bpffs: "/sys/fs/bpf/balancer".into(),
             bpffs_mounted: true,
+            blockers: Vec::new(),
         },
         btf: true,
         jit: Some(1),
@@ -31,8 +35,8 @@ fn good() -> Facts {
     }
 }
 
-fn program(exclusive: bool) -> Attached {
-    Attached { hook: Hook::Connect4, id: 7, name: "cil_sock4_connect".into(), exclusive }
+fn program() -> Attached {
+    Attached { hook: Hook::Connect4, id: 7, name: "cil_sock4_connect".into() }
 }
 
 /// A node that differs from a good one in one thing, and what must be said of it.
@@ -58,17 +62,22 @@ const CASES: &[Case] = &[
     (|f| f.essential.cgroup_kind = Kind::Foreign, "cgroup", Outcome::Fail, "/sys/fs/cgroup"),
     (|f| f.essential.cgroup_kind = Kind::Child, "cgroup", Outcome::Warn, "not the root"),
     (|f| f.essential.bpffs_mounted = false, "bpffs", Outcome::Fail, "/sys/fs/bpf/balancer"),
-    (|f| f.btf = false, "btf", Outcome::Fail, "vmlinux"),
+    (|f| f.btf = false, "btf", Outcome::Warn, "vmlinux"),
     (|f| f.jit = Some(0), "jit", Outcome::Warn, "interpreted"),
     (|f| f.jit = None, "jit", Outcome::Ok, "cannot be seen"),
     (|f| f.unprivileged_bpf_disabled = Some(0), "unprivileged-bpf", Outcome::Warn, "every user"),
     (
-        |f| f.others = Ok(vec![program(false)]),
+        |f| f.others = Ok(vec![program()]),
         "other-programs",
         Outcome::Warn,
         "cil_sock4_connect (id 7, cgroup_inet4_connect)",
     ),
-    (|f| f.others = Ok(vec![program(true)]), "other-programs", Outcome::Fail, "exclusively"),
+    (
+        |f| f.essential.blockers = vec![program()],
+        "attach",
+        Outcome::Fail,
+        "beside cil_sock4_connect",
+    ),
     (|f| f.others = Err("no".into()), "other-programs", Outcome::Warn, "listed: no"),
     (|f| f.conntrack = Conntrack::Tracking(12), "conntrack", Outcome::Warn, "12 flows"),
     (|f| f.conntrack = Conntrack::Absent, "conntrack", Outcome::Ok, "not loaded"),

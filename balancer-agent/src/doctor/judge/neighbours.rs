@@ -1,0 +1,72 @@
+//! What else is on the node.
+
+use super::{names, ok, warn};
+use crate::{
+    doctor::{Finding, facts::Facts},
+    node::{conntrack::Conntrack, hooks::Attached, kubeproxy::KubeProxy},
+};
+
+pub(super) fn others(found: &Result<Vec<Attached>, String>) -> Finding {
+    let check = "other-programs";
+    match found {
+        Err(why) => warn(
+            check,
+            format!("the programs on the cgroup cannot be listed: {why}"),
+            "run doctor as root, with the cgroup that the agent uses",
+        ),
+        Ok(found) if found.is_empty() => ok(check, "no other program is on the hooks"),
+        Ok(found) => warn(
+            check,
+            format!("other programs are on the same hooks: {}", names(found)),
+            "a Service address that one of them replaces first is not balanced: turn its \
+             socket-level load balancing off (cilium: socketLB.enabled=false)",
+        ),
+    }
+}
+
+pub(super) fn conntrack(seen: Conntrack) -> Finding {
+    let check = "conntrack";
+    match seen {
+        Conntrack::Absent => ok(check, "connection tracking is not loaded: connects cost nothing"),
+        Conntrack::Idle => ok(
+            check,
+            "off in this network namespace: a datagram over loopback was not tracked, so no rule \
+             needs it",
+        ),
+        Conntrack::Tracking(flows) => warn(
+            check,
+            format!("on in this network namespace: {flows} flows are tracked"),
+            "balanced connections do not need it, but pay for it as long as rules (of kube-proxy, \
+             the network plugin or a firewall) do",
+        ),
+    }
+}
+
+pub(super) fn kube_proxy(seen: &KubeProxy) -> Finding {
+    let check = "kube-proxy";
+    match seen {
+        KubeProxy::Mode(mode) => {
+            ok(check, format!("runs in mode {mode}; it serves what balancer leaves untouched"))
+        }
+        KubeProxy::IpvsLeftovers => warn(
+            check,
+            "the device kube-ipvs0 is there, but nothing answers on 127.0.0.1:10249",
+            "if kube-proxy was removed, clean up after it with `kube-proxy --cleanup`",
+        ),
+        KubeProxy::NotSeen => ok(
+            check,
+            "not seen on 127.0.0.1:10249; what balancer leaves untouched needs another proxy",
+        ),
+    }
+}
+
+pub(super) fn maps(facts: &Facts) -> Finding {
+    let folder = facts.essential.bpffs.display();
+    match facts.maps.maps {
+        0 => ok("maps", format!("none is pinned below {folder}: the agent has not run")),
+        count => {
+            let mebibytes = facts.maps.bytes as f64 / f64::from(1 << 20);
+            ok("maps", format!("{count} pinned below {folder}, {mebibytes:.1} MiB"))
+        }
+    }
+}
