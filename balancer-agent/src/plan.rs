@@ -153,7 +153,7 @@ impl<'a> Planner<'a> {
                 plan.push(format!("backend {}", backend.addr), vec![Write::RemoveBackend { id }]);
             }
         }
-        let pools = Pools::new(held, backends.values().copied().collect(), limits);
+        let pools = Pools::new(held, &backends.values().copied().collect(), limits);
         Self { held, unsure, pools, backends, plan, gave_up: false }
     }
 

@@ -56,7 +56,7 @@ pub struct Pools {
 
 impl Pools {
     /// What is left beside the Service ports and rows that are held, and the given backends.
-    pub fn new(held: &Held, backends: BTreeSet<u32>, limits: Limits) -> Self {
+    pub fn new(held: &Held, backends: &BTreeSet<u32>, limits: Limits) -> Self {
         let services: BTreeSet<_> = held.ports.values().map(|port| port.id).collect();
         Self {
             limits,
