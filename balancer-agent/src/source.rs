@@ -2,7 +2,7 @@
 //!
 //! - `watch`, `disk`: what changed in the folder, and the bytes of it; all the I/O there is.
 //! - `folder`, `tracked`: which file to read when, so that no half-written file is believed.
-//! - `document`, `parse`: bytes to YAML documents, Lists to items (pure).
+//! - `reading`, `document`, `parse`: text to documents, documents and Lists to values (pure).
 //! - `decode`, `service`, `slice`: values to the types of [`crate::model`] (pure).
 //! - `content`: what a file defines now, given what it defined before (pure).
 //! - `merge`: all files to one [`State`](crate::model::State) (pure).
@@ -19,6 +19,7 @@ mod manifests;
 mod merge;
 mod object;
 mod parse;
+mod reading;
 mod service;
 mod slice;
 mod tracked;

@@ -11,7 +11,7 @@ use super::{
 use crate::model::ObjectRef;
 
 /// What a value is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// An object that is read, and what is wrong with parts of it.
     Defined(Key, Found, Vec<Fault>),

@@ -9,11 +9,11 @@ use std::{
 
 use super::{
     disk::{self, Listing, Stamp},
-    merge::merge,
+    merge::{Merged, merge},
     tracked::{Due, Fresh, GONE, Outcome, Tracked, WRITING},
     watch::Signal,
 };
-use crate::model::{Problem, State};
+use crate::model::Problem;
 
 /// A folder that came back, or was swapped for another, is complete after this long.
 const RETURNED: Duration = Duration::from_secs(1);
@@ -154,10 +154,8 @@ impl Folder {
     }
 
     /// What the folder defines.
-    pub fn state(&self) -> State {
+    pub fn merged(&self) -> Merged {
         let files = self.files.iter().map(|(name, file)| (name.as_str(), &file.content));
-        let mut state = merge(files);
-        state.problems.splice(0..0, self.away.clone());
-        state
+        merge(files, self.away.clone())
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch::{Receiver, channel};
 
 use super::{
     SourceError, disk,
+    merge::Merged,
     watch::{Signal, Watch},
     worker,
 };
@@ -20,8 +21,8 @@ use crate::model::State;
 #[derive(Debug)]
 pub struct Manifests {
     dir: PathBuf,
-    states: Receiver<Arc<State>>,
-    given: Option<Arc<State>>,
+    states: Receiver<Arc<Merged>>,
+    given: Option<Arc<Merged>>,
     signals: mpsc::Sender<Signal>,
 }
 
@@ -60,8 +61,8 @@ impl Manifests {
             self.states.changed().await.map_err(stopped)?;
             let state = self.states.borrow_and_update().clone();
             if self.given.as_ref() != Some(&state) {
-                self.given = Some(state.clone());
-                return Ok((*state).clone());
+                let given = self.given.insert(state);
+                return Ok(given.state());
             }
         }
     }

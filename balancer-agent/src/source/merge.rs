@@ -1,22 +1,38 @@
-//! All files of a folder to one state.
+//! All files of a folder to one view of it.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use super::{
     content::{Content, Definition, duplicate},
     object::{Found, Key},
 };
-use crate::model::{ObjectRef, Problem, State};
+use crate::model::{EndpointSlice, Problem, Service, State};
 
-/// The state that the files give, by name of file. Where two define one object, the definition
-/// that was there first is in force; the first name where both came at once.
-pub fn merge<'a>(files: impl Iterator<Item = (&'a str, &'a Content)>) -> State {
-    let mut state = State::default();
+/// A [`State`] that shares its objects with the files they stand in: cheap to make for every
+/// change, and to compare.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    services: Vec<Arc<Service>>,
+    slices: Vec<Arc<EndpointSlice>>,
+    problems: Vec<Problem>,
+    missing: bool,
+}
+
+/// The files by name. Where two define one object, the definition that was there first is in
+/// force; that of the first name where both came at once.
+pub fn merge<'a>(
+    files: impl Iterator<Item = (&'a str, &'a Content)>,
+    folder: Option<Problem>,
+) -> Merged {
+    let mut merged = Merged { problems: folder.into_iter().collect(), ..Merged::default() };
     let mut winners: BTreeMap<&Key, (&str, &Definition)> = BTreeMap::new();
     let mut losers = Vec::new();
     for (file, content) in files {
-        state.problems.extend_from_slice(&content.problems);
-        state.missing |= !content.was_whole;
+        merged.problems.extend_from_slice(&content.problems);
+        merged.missing |= !content.was_whole;
         let claims = content.definitions.iter().filter(|(_, d)| d.found != Found::Undecodable);
         for (key, definition) in claims {
             match winners.entry(key) {
@@ -34,21 +50,17 @@ pub fn merge<'a>(files: impl Iterator<Item = (&'a str, &'a Content)>) -> State {
     for (key, (file, definition)) in losers {
         let object = format!("{}: {key}", definition.place.in_file(file));
         let (file, first) = winners[key];
-        state.problems.push(duplicate(object, &first.place.in_file(file)));
+        merged.problems.push(duplicate(object, &first.place.in_file(file)));
     }
-    state.problems.extend(unserved(&winners));
-    for (key, (_, definition)) in winners {
+    merged.problems.extend(unserved(&winners));
+    for (_, definition) in winners.values() {
         match &definition.found {
-            Found::Service(service) => {
-                state.services.insert(key.id.clone(), service.clone());
-            }
-            Found::Slice(slice) => {
-                state.slices.insert(key.id.clone(), slice.clone());
-            }
+            Found::Service(service) => merged.services.push(Arc::clone(service)),
+            Found::Slice(slice) => merged.slices.push(Arc::clone(slice)),
             Found::Skipped | Found::Undecodable => {}
         }
     }
-    state
+    merged
 }
 
 /// Says which Services no slice gives an endpoint: more often a wrong label than an intention.
@@ -64,10 +76,10 @@ fn unserved(winners: &BTreeMap<&Key, (&str, &Definition)>) -> Vec<Problem> {
         .collect();
     let mut problems = Vec::new();
     for (key, (file, definition)) in winners {
-        let ObjectRef { namespace, name } = &key.id;
-        let is_balanced = matches!(&definition.found, Found::Service(service)
-            if !service.cluster_ips.is_empty() && !service.ports.is_empty());
-        if is_balanced && !served.contains(&(namespace.as_str(), name.as_str())) {
+        let Found::Service(service) = &definition.found else { continue };
+        let (namespace, name) = (key.id.namespace.as_str(), key.id.name.as_str());
+        let can_be_dialled = !service.cluster_ips.is_empty() && !service.ports.is_empty();
+        if can_be_dialled && !served.contains(&(namespace, name)) {
             problems.push(Problem {
                 object: format!("{}: {key}", definition.place.in_file(file)),
                 field: String::new(),
@@ -80,4 +92,16 @@ fn unserved(winners: &BTreeMap<&Key, (&str, &Definition)>) -> Vec<Problem> {
         }
     }
     problems
+}
+
+impl Merged {
+    /// A copy that shares nothing.
+    pub fn state(&self) -> State {
+        State {
+            services: self.services.iter().map(|s| (s.id.clone(), Service::clone(s))).collect(),
+            slices: self.slices.iter().map(|s| (s.id.clone(), EndpointSlice::clone(s))).collect(),
+            problems: self.problems.clone(),
+            missing: self.missing,
+        }
+    }
 }

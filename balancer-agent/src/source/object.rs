@@ -1,6 +1,6 @@
 //! What the stages hand on: where something stands, what it is called, what became of it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::model::{EndpointSlice, ObjectRef, Problem, Service};
 
@@ -54,9 +54,9 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A Service to balance.
-    Service(Service),
+    Service(Arc<Service>),
     /// Endpoints of a Service.
-    Slice(EndpointSlice),
+    Slice(Arc<EndpointSlice>),
     /// Valid, and by the rules not for this balancer: headless, another proxy's, FQDN, ...
     Skipped,
     /// Can't be decoded; what the file defined before stays.

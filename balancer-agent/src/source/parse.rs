@@ -1,40 +1,18 @@
-//! Text of a file to values: one for each document, or for each item of a List.
+//! A document to values: one, or one for each item of a List.
 
 use serde_norway::{Mapping, Value};
 
 use super::{
-    document::{Document, split},
-    object::{Fault, Place, STAYS},
+    document::Document,
+    object::{Fault, STAYS},
 };
 
-/// A value and where it stands, or why there is none.
-pub type Piece = (Place, Result<Value, Fault>);
+/// Number of the item where a document is a List, and the value or why there is none.
+pub type Piece = (Option<usize>, Result<Value, Fault>);
 
-/// Documents of one file whose errors are told one by one; a flood helps nobody.
-const MAX_TOLD: usize = 16;
-
-/// The values of a YAML file.
-pub fn yaml(text: &str) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    let mut broken = 0;
-    for document in split(text) {
-        let place = Place { document: document.number, item: None };
-        match parse(document.text) {
-            Ok(value) => expand(place, value, &mut pieces),
-            Err(error) => {
-                broken += 1;
-                if broken <= MAX_TOLD {
-                    pieces.push((place, Err(unparsable(&explain(&document, &error)))));
-                }
-            }
-        }
-    }
-    if broken > MAX_TOLD {
-        let more = broken - MAX_TOLD;
-        let place = Place { document: pieces.len(), item: None };
-        pieces.push((place, Err(unparsable(&format!("{more} further documents are no YAML")))));
-    }
-    pieces
+/// The values of a YAML document.
+pub fn yaml(document: &str) -> Result<Vec<Piece>, serde_norway::Error> {
+    parse(document).map(expand)
 }
 
 fn parse(document: &str) -> Result<Value, serde_norway::Error> {
@@ -47,55 +25,51 @@ fn parse(document: &str) -> Result<Value, serde_norway::Error> {
 
 /// The parser's words, with lines counted from the start of the file: it is asked again, with as
 /// many empty lines before the document as the file has.
-fn explain(document: &Document<'_>, error: &serde_norway::Error) -> String {
+pub fn explain(document: &Document<'_>, error: &serde_norway::Error) -> Fault {
     let text = document.text.trim_start_matches('\u{feff}');
     let padded = format!("{}{text}", "\n".repeat(document.lines_before));
     let first_line = document.lines_before + 1;
-    match parse(&padded) {
+    unparsable(&match parse(&padded) {
         Err(error) if error.location().is_some() => format!("not YAML: {error}"),
         _ => format!("not YAML, in the document that starts at line {first_line}: {error}"),
-    }
+    })
+}
+
+/// What is said of broken documents that are not told one by one.
+pub fn flood(documents: usize) -> Fault {
+    unparsable(&format!("{documents} documents from here on are no YAML either"))
 }
 
 /// The values of a JSON file: one, or several one after another.
-pub fn json(text: &str) -> Vec<Piece> {
-    let mut pieces = Vec::new();
+pub fn json(text: &str) -> Vec<Result<Vec<Piece>, Fault>> {
     let text = text.trim_start_matches('\u{feff}');
-    let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    for (index, value) in values.enumerate() {
-        let place = Place { document: index + 1, item: None };
-        match value {
-            Ok(value) => expand(place, value, &mut pieces),
-            Err(error) => pieces.push((place, Err(unparsable(&format!("not JSON: {error}"))))),
-        }
-    }
-    pieces
+    serde_json::Deserializer::from_str(text)
+        .into_iter::<Value>()
+        .map(|value| value.map(expand).map_err(|error| unparsable(&format!("not JSON: {error}"))))
+        .collect()
 }
 
 fn unparsable(reason: &str) -> Fault {
     Fault::new("", format!("{reason}; {STAYS}"))
 }
 
-fn expand(place: Place, mut value: Value, pieces: &mut Vec<Piece>) {
-    let Some(list) = list_kind(&value) else {
-        pieces.push((place, Ok(value)));
-        return;
-    };
+fn expand(mut value: Value) -> Vec<Piece> {
+    let Some(list) = list_kind(&value) else { return vec![(None, Ok(value))] };
     let api_version = value.get("apiVersion").cloned();
     match value.as_mapping_mut().and_then(|mapping| mapping.remove("items")) {
-        None | Some(Value::Null) => {}
-        Some(Value::Sequence(items)) => {
-            for (index, mut item) in items.into_iter().enumerate() {
-                if let (Some(kind), Value::Mapping(item)) = (list.strip_suffix("List"), &mut item) {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Sequence(mut items)) => {
+            for item in &mut items {
+                if let (Some(kind), Value::Mapping(item)) = (list.strip_suffix("List"), item) {
                     inherit(item, kind, api_version.as_ref());
                 }
-                pieces.push((Place { item: Some(index + 1), ..place }, Ok(item)));
             }
+            items.into_iter().enumerate().map(|(index, item)| (Some(index + 1), Ok(item))).collect()
         }
-        Some(_) => pieces.push((
-            place,
-            Err(Fault::new("items", format!("the items of a {list} must be a list; {STAYS}"))),
-        )),
+        Some(_) => {
+            let message = format!("the items of a {list} must be a list; {STAYS}");
+            vec![(None, Err(Fault::new("items", message)))]
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     }
     let cluster_ips = cluster_ips(&spec, &mut faults);
     let ports = ports(spec.ports.unwrap_or_default(), &mut faults);
-    (Found::Service(Service { id: id.clone(), cluster_ips, ports }), faults)
+    (Found::Service(Service { id: id.clone(), cluster_ips, ports }.into()), faults)
 }
 
 /// True where the labels say that another proxy, or none, serves the object.

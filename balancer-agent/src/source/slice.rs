@@ -42,7 +42,7 @@ pub fn convert(object: discovery::EndpointSlice, id: &ObjectRef) -> (Found, Vec<
         ports: ports(object.ports.unwrap_or_default(), &mut faults),
         endpoints: endpoints(object.endpoints, ipv4, &mut faults),
     };
-    (Found::Slice(slice), faults)
+    (Found::Slice(slice.into()), faults)
 }
 
 fn ports(entries: Vec<discovery::EndpointPort>, faults: &mut Vec<Fault>) -> Vec<EndpointPort> {

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    content::{Content, read},
+    content::Content,
     disk::{Bytes, Stamp},
 };
 use crate::model::Problem;
@@ -88,7 +88,7 @@ impl Tracked {
             }
             Bytes::Whole(bytes) => {
                 let previous = std::mem::take(&mut self.content);
-                let content = read(&fresh.name, &bytes, generation).after(previous);
+                let content = previous.reread(&fresh.name, &bytes, generation);
                 self.become_known(content, fresh.stamp)
             }
             Bytes::Refused(message) => {
@@ -106,8 +106,8 @@ impl Tracked {
             field: String::new(),
             message: "is a link to nothing and defines nothing: mend or remove it".to_owned(),
         };
-        let nothing = Content { was_whole: self.content.was_whole, ..Content::default() };
-        self.become_known(nothing.unreadable(problem), None);
+        let content = self.content.emptied().unreadable(problem);
+        self.become_known(content, None);
     }
 
     fn become_known(&mut self, content: Content, stamp: Option<Stamp>) -> Outcome {

@@ -12,6 +12,7 @@ use tokio::sync::watch::Sender;
 use super::{
     disk::list,
     folder::Folder,
+    merge::Merged,
     watch::{Signal, Watch},
 };
 use crate::model::State;
@@ -25,9 +26,9 @@ const RETRY: Duration = Duration::from_millis(100);
 const RACE: Duration = Duration::from_millis(1);
 
 /// Publishes each new state of the folder until nobody listens.
-pub fn run(dir: &Path, mut watch: Watch, states: &Sender<Arc<State>>) {
+pub fn run(dir: &Path, mut watch: Watch, states: &Sender<Arc<Merged>>) {
     let mut folder = Folder::new(dir.to_owned());
-    let mut published: Option<Arc<State>> = None;
+    let mut published: Option<Arc<Merged>> = None;
     let mut signals = Vec::new();
     while !signals.contains(&Signal::Stop) {
         let now = Instant::now();
@@ -48,7 +49,7 @@ pub fn run(dir: &Path, mut watch: Watch, states: &Sender<Arc<State>>) {
             changed |= folder.settle(fresh, Instant::now());
         }
         if folder.is_complete() && (changed || published.is_none()) {
-            let state = Arc::new(folder.state());
+            let state = Arc::new(folder.merged());
             if published.as_ref() != Some(&state) {
                 states.send_replace(state.clone());
                 published = Some(state);
@@ -78,5 +79,5 @@ pub fn read_once(dir: &Path) -> std::io::Result<State> {
         let fresh = folder.read_due(due);
         folder.settle(fresh, due);
     }
-    Ok(folder.state())
+    Ok(folder.merged().state())
 }
