@@ -1,6 +1,7 @@
 //! The command line: one verb a file.
 
 mod agent;
+mod bench;
 mod churn;
 mod client;
 mod demo;
@@ -28,6 +29,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
+    #[command(hide = true)]
+    BenchWorker(bench::WorkerArguments),
     Serve(serve::Arguments),
     Client(client::Arguments),
     Churn(churn::Arguments),
@@ -48,6 +52,8 @@ enum Verb {
 pub(crate) fn run() -> Result<ExitCode> {
     match Arguments::parse().verb {
         Verb::Demo(arguments) => demo::run(&arguments)?,
+        Verb::Bench(arguments) => bench::run(&arguments)?,
+        Verb::BenchWorker(arguments) => bench::work(arguments)?,
         Verb::Serve(arguments) => serve::run(arguments)?,
         Verb::Client(arguments) => client::run(&arguments)?,
         Verb::Churn(arguments) => churn::run(&arguments)?,

@@ -1,0 +1,114 @@
+//! `connect`: what a fresh connection costs.
+
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+
+use super::{
+    Effort,
+    report::{Cell, Column, Report, Table},
+    rounds::Rounds,
+    stage::{self, BACKENDS, Stage},
+    stats::{micros, quantile},
+    variant::Variant,
+};
+use crate::error::Result;
+
+/// The metrics of a round, by index.
+const P50: usize = 0;
+const P99: usize = 1;
+const RATE: usize = 2;
+/// The most that balancer's p50 may be of direct's.
+const TARGET: f64 = 1.06;
+
+pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
+    let (mut stages, missing) = stage::build_all(&effort.services, progress)?;
+    let rounds = Rounds::run(&mut stages, effort.rounds, progress, |stage| {
+        let connects = stage.worker.connect(&stage.targets, effort.connects, false)?;
+        stage.worker.accept(effort.connects)?;
+        let sorted = micros(&connects.nanos);
+        let rate = f64::from(effort.connects) / connects.seconds;
+        Ok([quantile(&sorted, 0.5), quantile(&sorted, 0.99), rate])
+    })?;
+    stage::check_tracking(&stages)?;
+    let mut notes = vec![verdict(&stages, &rounds), rounds.noise(&stages, P50, "p50")];
+    notes.extend(missing);
+    Ok(Report {
+        name: "connect",
+        what: format!(
+            "a client pod connects to {BACKENDS} backend pods on its node, {} rounds of {} connections \
+             for each variant in an order shuffled anew. p50 and p99 are of connect() alone, \
+             the rate is that of socket(), connect() and close() together; each is the median \
+             of the rounds. Ratios are to direct in the same round, with the middle half of \
+             the rounds in brackets. The measured Service stands in the middle of the others.",
+            effort.rounds, effort.connects
+        ),
+        tables: vec![table(&stages, &rounds)],
+        notes,
+        raw: raw(&stages, &rounds),
+    })
+}
+
+fn table(stages: &[Stage], rounds: &Rounds<3>) -> Table {
+    let row = |(index, stage): (usize, &Stage)| {
+        let number = |metric, digits| Cell::Number(rounds.metric(index, metric).median, digits);
+        let ratio = |metric| match stage.variant {
+            Variant::Direct => Cell::Number(1.0, 2),
+            _ => Cell::Ratio(rounds.ratio(index, metric)),
+        };
+        vec![
+            stage.variant.name().into(),
+            if stage.variant.is_balanced() {
+                Cell::Count(stage.services.into())
+            } else {
+                Cell::Absent
+            },
+            number(P50, 2),
+            number(P99, 2),
+            number(RATE, 0),
+            ratio(P50),
+            ratio(P99),
+            ratio(RATE),
+        ]
+    };
+    let column = |key, head| Column { key, head };
+    Table {
+        caption: "Fresh connections".into(),
+        columns: vec![
+            column("variant", "variant"),
+            column("services", "Services"),
+            column("p50_us", "p50 (µs)"),
+            column("p99_us", "p99 (µs)"),
+            column("connects_per_second", "connects/s"),
+            column("p50_ratio", "p50 / direct"),
+            column("p99_ratio", "p99 / direct"),
+            column("rate_ratio", "rate / direct"),
+        ],
+        rows: stages.iter().enumerate().map(row).collect(),
+    }
+}
+
+/// The target and what it came to, in the smallest set of Services.
+fn verdict(stages: &[Stage], rounds: &Rounds<3>) -> String {
+    let Some(index) = stages.iter().position(|stage| stage.variant == Variant::Balancer) else {
+        return "balancer was not measured.".into();
+    };
+    let reached = rounds.ratio(index, P50).median;
+    let word = if reached <= TARGET { "reached" } else { "missed" };
+    format!(
+        "Target: balancer's p50 at most {TARGET} of direct, without connection tracking: \
+         {reached:.3}, {word}."
+    )
+}
+
+fn raw(stages: &[Stage], rounds: &Rounds<3>) -> Value {
+    let of_stage = |(index, stage): (usize, &Stage)| {
+        json!({
+            "variant": stage.variant,
+            "services": stage.services,
+            "p50_us": rounds.raw(index, P50),
+            "p99_us": rounds.raw(index, P99),
+            "connects_per_second": rounds.raw(index, RATE),
+        })
+    };
+    stages.iter().enumerate().map(of_stage).collect()
+}

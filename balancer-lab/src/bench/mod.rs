@@ -1,0 +1,87 @@
+//! Measurements on the real kernel: each compares variants within one run, by ratios.
+//!
+//! - [`run`]: one of the benches, as a [`report::Report`]; [`render`] writes it for people.
+//! - [`worker`]: the process that measures, inside a lab; [`job`]: what it is asked.
+
+mod balance;
+mod connect;
+mod environment;
+pub mod job;
+mod remote;
+pub mod render;
+pub mod report;
+mod rounds;
+mod stage;
+mod stats;
+mod traffic;
+mod variant;
+pub mod worker;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use clap::ValueEnum;
+use indicatif::ProgressBar;
+
+use crate::error::Result;
+
+pub use environment::Environment;
+pub use report::Report;
+pub use variant::Variant;
+
+/// The measured Service.
+const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
+/// Where every backend listens.
+const BACKEND_PORT: u16 = 8080;
+
+/// A bench.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Bench {
+    /// Latency and rate of connect(), for balancer and for kube-proxy's rules
+    Connect,
+    /// Exchanges and throughput over established connections
+    Traffic,
+    /// How evenly connections opened together come to the backends
+    Balance,
+}
+
+/// How long to measure.
+#[derive(Clone, Debug)]
+pub struct Effort {
+    /// Rounds in which every variant has its turn.
+    pub rounds: u32,
+    /// Connections of a variant in a round.
+    pub connects: u32,
+    /// Trials of each case of `balance`.
+    pub trials: u32,
+    /// Numbers of Services to measure with.
+    pub services: Vec<u32>,
+}
+
+impl Effort {
+    /// For figures to be published: some minutes.
+    pub fn full() -> Self {
+        Self { rounds: 100, connects: 500, trials: 200, services: vec![1, 1000, 10_000] }
+    }
+
+    /// For a first impression: less than a minute.
+    pub fn quick() -> Self {
+        Self { rounds: 25, connects: 500, trials: 40, services: vec![1, 1000] }
+    }
+}
+
+/// Measures.
+pub fn run(bench: Bench, effort: &Effort, progress: &ProgressBar) -> Result<Report> {
+    match bench {
+        Bench::Connect => connect::run(effort, progress),
+        Bench::Traffic => traffic::run(effort, progress),
+        Bench::Balance => balance::run(effort, progress),
+    }
+}
+
+/// A note on a variant that this machine can't show.
+fn cannot(variant: Variant) -> String {
+    format!(
+        "{} is missing: the program is not installed, or the kernel has no support for it.",
+        variant.name()
+    )
+}

@@ -1,0 +1,112 @@
+//! `balancer-lab bench`: measurements, and the process that measures.
+
+use anyhow::{Context, Result};
+use balancer_lab::bench::{
+    self, Bench, Effort, Environment,
+    render::{self, Form},
+    worker::{self, WorkerOptions},
+};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::signals;
+
+/// Measure balancer beside direct connections and kube-proxy's rules, on this machine
+///
+/// Every variant has network namespaces and cgroups of its own; nothing outside of them is touched,
+/// and all of it is removed at the end. A quiet machine gives better figures; each report says how
+/// much noise there was.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  balancer-lab bench --quick\n  \
+                        balancer-lab bench connect\n  \
+                        balancer-lab bench connect choice --output json > bench.json\n  \
+                        balancer-lab bench balance --trials 1000\n  \
+                        balancer-lab bench --output markdown        # the tables of docs/benchmarks.md")]
+pub(super) struct Arguments {
+    /// What to measure; everything if nothing is named
+    #[arg(value_enum, value_name = "NAME")]
+    names: Vec<Bench>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Fewer rounds, fewer Services: a first impression in a minute
+    #[arg(long)]
+    quick: bool,
+    /// Rounds in which every variant has its turn
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Trials of each case of `balance`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    trials: Option<u32>,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+    Markdown,
+}
+
+/// Measure inside a lab: jobs come from standard input, answers go to standard output
+#[derive(clap::Args)]
+pub(super) struct WorkerArguments {
+    /// The lab it runs in
+    #[arg(long)]
+    lab: String,
+    /// A pod to listen in; may be repeated
+    #[arg(long = "backend", required = true)]
+    backends: Vec<String>,
+    /// Stay on one processor
+    #[arg(long)]
+    pinned: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    signals::watch().context("watch for signals")?;
+    let mut effort = if arguments.quick { Effort::quick() } else { Effort::full() };
+    effort.rounds = arguments.rounds.unwrap_or(effort.rounds);
+    effort.trials = arguments.trials.unwrap_or(effort.trials);
+    let names = match arguments.names.as_slice() {
+        [] => Bench::value_variants(),
+        chosen => chosen,
+    };
+    let environment = Environment::read()?;
+    let form = match arguments.output {
+        Output::Table => Some(Form::Plain),
+        Output::Markdown => Some(Form::Markdown),
+        Output::Json => None,
+    };
+    if let Some(form) = form {
+        print!("{}", render::environment(&environment, form));
+    }
+    let mut reports = Vec::new();
+    for &name in names {
+        let progress = progress();
+        let report = bench::run(name, &effort, &progress)?;
+        progress.finish_and_clear();
+        match form {
+            Some(form) => print!("{}", render::report(&report, form)),
+            None => reports.push(report.json()),
+        }
+    }
+    if form.is_none() {
+        let all = json!({"environment": environment.json(), "benches": reports});
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    }
+    Ok(())
+}
+
+pub(super) fn work(arguments: WorkerArguments) -> Result<()> {
+    let WorkerArguments { lab, backends, pinned } = arguments;
+    Ok(worker::run(&WorkerOptions { lab, backends, pinned })?)
+}
+
+/// A bar on standard error, drawn only on a terminal.
+fn progress() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30.green} {pos}/{len} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
