@@ -2,19 +2,15 @@
 
 mod common;
 
-use std::{
-    collections::BTreeMap,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-};
+use std::collections::BTreeMap;
 
 use balancer_lab::{
     Pod,
-    churn::{Churn, ChurnOptions},
+    churn::{Churn, ChurnOptions, Count},
     manifests::Service,
     sockets::open_by_peer,
 };
-use common::{VIP, Web, address};
+use common::{VIP, Web, await_shown};
 
 /// The agent's counts and the kernel's sockets, both without the zeroes.
 fn assert_equal(web: &Web, when: &str) -> u64 {
@@ -24,72 +20,56 @@ fn assert_equal(web: &Web, when: &str) -> u64 {
     sockets.values().sum()
 }
 
+/// Connections that a process made, refused ones included.
+fn made(count: Count) -> u64 {
+    count.opened + count.refused
+}
+
+/// Four processes of two threads; one of them is killed after every third pause.
 #[test]
 fn counts_equal_sockets_through_churn_kills_and_refusals() {
     let web = Web::start("count", 3);
     // Nothing listens on port 9 of the backends: every connection is refused by a reset.
     let dead = Service::new("dead", [10, 96, 0, 9], 80, 9, web.backends.iter().map(Pod::ip));
     web.manifests.write(&dead).expect("written");
-    let shown = || web.agent.json(&["services", "-o", "json"]).expect("services");
-    await_services(&web, 2);
+    await_shown(&web.agent, |services| services.len() == 2);
 
-    let start = |seed| {
-        let target = SocketAddr::from((VIP, 80));
-        let refusing = Some("10.96.0.9:80".parse().expect("address"));
-        let options = ChurnOptions { seed, threads: 2, target, refusing, held: 40 };
-        Churn::start(web.client.place(), &options).expect("churn")
+    let options = ChurnOptions {
+        seed: 0,
+        threads: 2,
+        target: (VIP, 80).into(),
+        refusing: Some(([10, 96, 0, 9], 80).into()),
+        held: 40,
     };
-    // Four processes of two threads; one of them is killed after every third pause.
-    let mut seeds = 0..;
-    let mut next = || start(seeds.next().expect("endless"));
-    let mut processes: Vec<_> = (0..4).map(|_| next()).collect();
-    let (mut opened, mut most) = (0, 0);
-    let mut per_process = [0; 4];
+    let mut seeds = 1..;
+    let mut next = || {
+        let seed = seeds.next().expect("endless");
+        Churn::start(web.client.place(), &ChurnOptions { seed, ..options }).expect("churn")
+    };
+    let mut processes: Vec<_> = (0..4).map(|_| (next(), 0)).collect();
+    let (mut total, mut most) = (0, 0);
     for round in 0..40 {
-        processes.iter_mut().for_each(|process| process.go(80).expect("told"));
-        for (process, before) in processes.iter_mut().zip(&mut per_process) {
-            let count = process.still().expect("still");
-            opened += count.opened + count.refused
-                - std::mem::replace(before, count.opened + count.refused);
+        processes.iter_mut().for_each(|(process, _)| process.go(80).expect("told"));
+        for (process, before) in &mut processes {
+            let now = made(process.still().expect("still"));
+            total += now - std::mem::replace(before, now);
         }
         most = most.max(assert_equal(&web, &format!("pause {round}")));
         if round % 3 == 2 {
-            let victim = round % 4;
+            let victim = &mut processes[round % 4];
             // Killed in the middle of its steps, with its sockets open.
-            processes[victim].go(1000).expect("told");
-            processes[victim] = next();
-            per_process[victim] = 0;
+            victim.0.go(1000).expect("told");
+            *victim = (next(), 0);
         }
     }
-    assert!(opened > 10_000, "only {opened} connections");
+    assert!(total > 10_000, "only {total} connections");
     assert!(most > 100, "at most {most} were open at once");
     drop(processes);
     assert_eq!(assert_equal(&web, "at the end"), 0);
-    let all = shown();
-    let refused =
-        &all.as_array().expect("array").iter().find(|s| s["name"] == "dead").expect("dead");
-    let failed: u64 = refused["backends"]
-        .as_array()
-        .expect("array")
-        .iter()
-        .map(|b| b["failed_total"].as_u64().expect("number"))
-        .sum();
-    assert!(failed > 300, "{failed} refused connections were counted as failed");
-}
 
-/// Waits until the agent shows so many Service ports.
-fn await_services(web: &Web, count: usize) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while web
-        .agent
-        .json(&["services", "-o", "json"])
-        .expect("services")
-        .as_array()
-        .expect("array")
-        .len()
-        != count
-    {
-        assert!(std::time::Instant::now() < deadline, "{}", web.agent.log().unwrap_or_default());
-        std::thread::yield_now();
-    }
+    let dead = web.shown("default/dead");
+    let backends = dead["backends"].as_array().expect("backends");
+    let sum = |field: &str| -> u64 { backends.iter().filter_map(|b| b[field].as_u64()).sum() };
+    assert!(sum("failed_total") > 300, "refused connections count as failed: {dead}");
+    assert_eq!((sum("active"), sum("opened_total")), (0, sum("failed_total")), "{dead}");
 }

@@ -1,7 +1,10 @@
 //! What the tests with an agent share.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::{Duration, Instant},
+};
 
 use balancer_lab::{
     Agent, Lab, Pod,
@@ -47,13 +50,27 @@ impl Web {
 
     /// `services -o json` for one Service.
     pub fn shown(&self, service: &str) -> Value {
-        let all = self.agent.json(&["services", service, "-o", "json"]).expect("services");
+        let all = self.agent.json(&["services", service]).expect("services");
         all[0].clone()
     }
 
     /// Open connections per backend, as the agent counts them.
     pub fn active(&self) -> Vec<(SocketAddr, u64)> {
         active(&self.shown("default/web"))
+    }
+}
+
+/// Asks the agent for its Services until they are as wanted.
+pub fn await_shown(agent: &Agent, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let shown = agent.json(&["services"]).expect("services");
+        let shown = shown.as_array().expect("an array");
+        if wanted(shown) {
+            return shown.clone();
+        }
+        let log = agent.log().unwrap_or_default();
+        assert!(Instant::now() < deadline, "still {shown:#?}\nlog of the agent:\n{log}");
     }
 }
 
