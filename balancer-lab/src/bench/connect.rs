@@ -4,7 +4,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::{
-    Effort,
+    Effort, WARM_UP,
     report::{Cell, Column, Report, Table},
     rounds::Rounds,
     stage::{self, BACKENDS, Stage},
@@ -23,7 +23,7 @@ const TARGET: f64 = 1.06;
 pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     let (mut stages, missing) = stage::build_all(&effort.services, progress)?;
     let rounds = Rounds::run(&mut stages, effort.rounds, progress, |stage| {
-        let connects = stage.worker.connect(&stage.targets, effort.connects, false)?;
+        let connects = stage.worker.connect(&stage.targets, effort.connects, WARM_UP, false)?;
         stage.worker.accept(effort.connects)?;
         let sorted = micros(&connects.nanos);
         let rate = f64::from(effort.connects) / connects.seconds;

@@ -15,6 +15,8 @@ pub enum Job {
         targets: Vec<SocketAddrV4>,
         /// How many.
         count: u32,
+        /// How many more to open first that are not measured.
+        warm_up: u32,
         /// Whether to ask each socket for its peer.
         ask_peer: bool,
     },

@@ -4,9 +4,12 @@
 //! - [`worker`]: the process that measures, inside a lab; [`job`]: what it is asked.
 
 mod balance;
+mod bpf;
+mod choice;
 mod connect;
 mod environment;
 pub mod job;
+mod programs;
 mod remote;
 pub mod render;
 pub mod report;
@@ -32,6 +35,9 @@ pub use variant::Variant;
 const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
 /// Where every backend listens.
 const BACKEND_PORT: u16 = 8080;
+/// Connections and exchanges that are made before a measured loop and not counted: the caches hold
+/// what another variant left there.
+const WARM_UP: u32 = 100;
 
 /// A bench.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -40,6 +46,8 @@ pub enum Bench {
     Connect,
     /// Exchanges and throughput over established connections
     Traffic,
+    /// Nanoseconds of each eBPF program, by number of backends
+    Choice,
     /// How evenly connections opened together come to the backends
     Balance,
 }
@@ -74,6 +82,7 @@ pub fn run(bench: Bench, effort: &Effort, progress: &ProgressBar) -> Result<Repo
     match bench {
         Bench::Connect => connect::run(effort, progress),
         Bench::Traffic => traffic::run(effort, progress),
+        Bench::Choice => choice::run(effort, progress),
         Bench::Balance => balance::run(effort, progress),
     }
 }

@@ -50,9 +50,10 @@ impl Remote {
         &mut self,
         targets: &[SocketAddrV4],
         count: u32,
+        warm_up: u32,
         ask_peer: bool,
     ) -> Result<Connects> {
-        self.ask(&Job::Connect { targets: targets.to_vec(), count, ask_peer })
+        self.ask(&Job::Connect { targets: targets.to_vec(), count, warm_up, ask_peer })
     }
 
     /// Closes the other ends; the number on each backend.

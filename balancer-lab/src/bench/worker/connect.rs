@@ -14,7 +14,7 @@ use nix::{
     },
 };
 
-use super::{WARM_UP, listeners::Listeners};
+use super::listeners::Listeners;
 use crate::{
     bench::job::Connects,
     error::{Attempt, Error, Result},
@@ -23,9 +23,10 @@ use crate::{
 /// A close resets the connection: neither end lingers in TIME_WAIT, so no run is short of ports.
 const RESET: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
 
+/// Opens and closes `warm_up` and then `count` connections; only those are measured.
 pub(super) fn run(
     targets: &[SocketAddrV4],
-    count: u32,
+    [warm_up, count]: [u32; 2],
     ask_peer: bool,
     listeners: &Listeners,
 ) -> Result<Connects> {
@@ -34,10 +35,10 @@ pub(super) fn run(
         return Err(Error::Unmet("no target to connect to".into()));
     }
     let mut turns = targets.iter().cycle();
-    for target in turns.by_ref().take(WARM_UP as usize) {
+    for target in turns.by_ref().take(warm_up as usize) {
         one(target, ask_peer)?;
     }
-    listeners.accept(WARM_UP)?;
+    listeners.accept(warm_up)?;
     let mut nanos = Vec::with_capacity(count as usize);
     let start = Instant::now();
     for target in turns.take(count as usize) {

@@ -21,10 +21,6 @@ use super::job::Job;
 use crate::error::{Attempt, Error, Result};
 use listeners::Listeners;
 
-/// Connections and exchanges that are made before each measured loop and not counted: the caches
-/// hold what another variant left there.
-const WARM_UP: u32 = 100;
-
 /// Where a measuring process finds its sockets.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
@@ -54,8 +50,8 @@ pub fn run(options: &WorkerOptions) -> Result<()> {
 
 fn perform(job: Job, listeners: &Listeners) -> Result<()> {
     match job {
-        Job::Connect { targets, count, ask_peer } => {
-            answer(connect::run(&targets, count, ask_peer, listeners))
+        Job::Connect { targets, count, warm_up, ask_peer } => {
+            answer(connect::run(&targets, [warm_up, count], ask_peer, listeners))
         }
         Job::Accept { count } => {
             answer(listeners.accept(count).map(|open| listeners::counts(&open)))

@@ -11,9 +11,9 @@ use nix::sys::socket::{
     sockopt::{RcvBuf, SndBuf},
 };
 
-use super::{WARM_UP, listeners::Listeners};
+use super::listeners::Listeners;
 use crate::{
-    bench::job::CHUNK,
+    bench::{WARM_UP, job::CHUNK},
     error::{Attempt, Result},
 };
 
