@@ -18,11 +18,16 @@ use crate::model::Problem;
 /// A folder that came back, or was swapped for another, is complete after this long.
 const RETURNED: Duration = Duration::from_secs(1);
 
+/// The first state waits this long for files that are being written.
+const START: Duration = Duration::from_secs(5);
+
 /// The folder as it was last understood.
 #[derive(Debug)]
 pub struct Folder {
     dir: PathBuf,
     itself: Option<Stamp>,
+    /// When the folder was listed for the first time.
+    opened: Option<Instant>,
     files: BTreeMap<String, Tracked>,
     /// Why the folder can't be listed, while it can't.
     away: Option<Problem>,
@@ -34,12 +39,14 @@ impl Folder {
     /// A folder of which nothing is known yet.
     pub fn new(dir: PathBuf) -> Self {
         let files = BTreeMap::new();
-        Self { dir, itself: None, files, away: None, generation: 0, last_gone: None }
+        Self { dir, itself: None, opened: None, files, away: None, generation: 0, last_gone: None }
     }
 
-    /// True once every file was read, or found to be unreadable.
-    pub fn is_complete(&self) -> bool {
-        self.itself.is_some() && self.files.values().all(|file| file.known)
+    /// True once every file was read, or found to be unreadable; a file that is written without
+    /// end is not waited for, and what it defines counts as missing.
+    pub fn is_complete(&self, now: Instant) -> bool {
+        let all = self.files.values().all(|file| file.known);
+        self.opened.is_some_and(|opened| all || opened + START < now)
     }
 
     /// True while the folder can't be listed.
@@ -83,6 +90,7 @@ impl Folder {
         let returned = self.away.take().is_some();
         let swapped = self.itself.is_some_and(|itself| !itself.same_file(&listing.folder));
         self.itself = Some(listing.folder);
+        self.opened.get_or_insert(now);
         for (name, listed) in &listing.files {
             let file = self.files.entry(name.clone()).or_default();
             if returned {

@@ -85,7 +85,7 @@ fn unserved(winners: &BTreeMap<&Key, (&str, &Definition)>) -> Vec<Problem> {
                 field: String::new(),
                 message: format!(
                     "no EndpointSlice of namespace {namespace} with the label \
-                     kubernetes.io/service-name: {name} has a usable endpoint: connections are \
+                     kubernetes.io/service-name: {name} has a usable endpoint; connections are \
                      refused until one has"
                 ),
             });

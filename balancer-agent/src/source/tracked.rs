@@ -125,3 +125,6 @@ impl Tracked {
         may_define && bytes.iter().all(u8::is_ascii_whitespace)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,3 +145,47 @@ fn translate(dir: &Path, event: Result<&Event, &notify::Error>) -> Vec<Signal> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, DataChange, Flag, MetadataKind, RemoveKind, RenameMode};
+
+    use super::*;
+
+    #[test]
+    fn events_become_signals() {
+        let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let opened = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        let created = EventKind::Create(CreateKind::File);
+        let removed = EventKind::Remove(RemoveKind::File);
+        let renamed = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        let attributes = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+        let ready = || vec![Signal::Ready("a.yaml".into())];
+        let cases = [
+            (data, "/m/a.yaml", vec![Signal::Writing("a.yaml".into())]),
+            (closed, "/m/a.yaml", ready()),
+            (opened, "/m/a.yaml", vec![]),
+            (created, "/m/a.yaml", ready()),
+            (removed, "/m/a.yaml", ready()),
+            (renamed, "/m/a.yaml", ready()),
+            (attributes, "/m/a.yaml", ready()),
+            (data, "/m/.a.yaml.swp", vec![]),
+            (closed, "/m/notes.txt", vec![]),
+            (renamed, "/m/..data", vec![Signal::Folder]),
+            (removed, "/m", vec![Signal::Folder]),
+            (created, "/m", vec![Signal::Folder]),
+            (opened, "/m", vec![]),
+            (created, "/other", vec![]),
+            (data, "/other/a.yaml", vec![]),
+        ];
+        for (kind, path, want) in cases {
+            let event = Event::new(kind).add_path(path.into());
+            assert_eq!(translate(Path::new("/m"), Ok(&event)), want, "{kind:?} of {path}");
+        }
+        let lost = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        assert_eq!(translate(Path::new("/m"), Ok(&lost)), [Signal::Folder]);
+        let failed = notify::Error::generic("x");
+        assert_eq!(translate(Path::new("/m"), Err(&failed)), [Signal::Folder]);
+    }
+}

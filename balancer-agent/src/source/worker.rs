@@ -48,7 +48,7 @@ pub fn run(dir: &Path, mut watch: Watch, states: &Sender<Arc<Merged>>) {
             }
             changed |= folder.settle(fresh, Instant::now());
         }
-        if folder.is_complete() && (changed || published.is_none()) {
+        if folder.is_complete(Instant::now()) && (changed || published.is_none()) {
             let state = Arc::new(folder.merged());
             if published.as_ref() != Some(&state) {
                 states.send_replace(state.clone());

@@ -1,6 +1,13 @@
 //! Bad input over time: it is told, and nothing else is touched.
 
-use std::{fs, fs::File, process::Command};
+use std::{
+    fs::{self, File},
+    io::Write,
+    process::Command,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use balancer_agent::source::{Manifests, SourceError};
 
@@ -164,5 +171,43 @@ fn what_is_no_file_or_too_large_is_told_and_not_read() {
         assert_eq!(services(&state), ["a=10.96.0.1"]);
         folder.write("a.yaml", &service("a", "10.96.0.2"));
         assert_eq!(services(&next(&mut manifests).await), ["a=10.96.0.2"]);
+    });
+}
+
+#[test]
+fn a_large_folder_that_is_deleted_file_by_file_keeps_all() {
+    run(async {
+        let folder = Folder::new(&[]);
+        for number in 0..300 {
+            let text = service(&format!("s{number}"), "10.96.0.1");
+            folder.write(&format!("{number}.yaml"), &text);
+        }
+        let mut manifests = Manifests::open(&folder.dir()).unwrap();
+        assert_eq!(next(&mut manifests).await.services.len(), 300);
+        fs::remove_dir_all(folder.dir()).unwrap();
+        let away = |state: &_| problems(state).contains("the manifests folder can't be read");
+        let kept = |state: &balancer_agent::model::State| state.services.len() == 300;
+        until(&mut manifests, kept, away).await;
+    });
+}
+
+#[test]
+fn a_file_that_is_written_without_end_does_not_hold_up_the_others() {
+    run(async {
+        let folder = Folder::new(&[("good.yaml", &service("a", "10.96.0.1"))]);
+        let path = folder.path("endless.yaml");
+        let (stop, stopped) = mpsc::channel::<()>();
+        let writer = thread::spawn(move || {
+            let mut file = File::create(path).unwrap();
+            let pause = Duration::from_millis(5);
+            while stopped.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
+                writeln!(file, "# more").unwrap();
+            }
+        });
+        let mut manifests = Manifests::open(&folder.dir()).unwrap();
+        let state = next(&mut manifests).await;
+        assert_eq!(services(&state), ["a=10.96.0.1"]);
+        drop(stop);
+        writer.join().unwrap();
     });
 }
