@@ -1,0 +1,51 @@
+//! `choice`: nanoseconds that each eBPF program takes, by the number of backends.
+
+mod outcome;
+mod scene;
+
+use indicatif::ProgressBar;
+use rand::seq::SliceRandom;
+
+use super::{Effort, report::Report};
+use crate::error::Result;
+use outcome::Case;
+use scene::Scene;
+
+/// Numbers of backends; 0 is an address that is no Service.
+const BACKENDS: [u32; 7] = [0, 1, 3, 16, 64, 256, 1024];
+
+pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
+    progress.set_message("build");
+    let mut scene = Scene::build()?;
+    let mut cases: Vec<Case> =
+        BACKENDS.iter().map(|&backends| Case { backends, samples: Vec::new() }).collect();
+    progress.set_length(u64::from(effort.rounds) * cases.len() as u64);
+    let mut order: Vec<usize> = (0..cases.len()).collect();
+    for round in 0..=effort.rounds {
+        order.shuffle(&mut rand::rng());
+        for &index in &order {
+            let case = &mut cases[index];
+            progress.set_message(format!("{} backends", case.backends));
+            let sample = scene.measure(case.backends, effort.connects)?;
+            // Round 0 warms up.
+            if round > 0 {
+                case.samples.push(sample);
+                progress.inc(1);
+            }
+        }
+    }
+    Ok(Report {
+        name: "choice",
+        what: format!(
+            "what the kernel's own statistics say one run of each program takes, on fresh sockets \
+             pinned to one processor; {} rounds of {} connections, shuffled; medians of the \
+             rounds. The kernel's clock is in every figure: an empty program, attached beside each and \
+             measured in the same connections, is the floor. `tcp` runs at several milestones of a \
+             connection, for both of its ends.",
+            effort.rounds, effort.connects
+        ),
+        tables: vec![outcome::table(&cases)],
+        notes: outcome::notes(&cases),
+        raw: outcome::raw(&cases),
+    })
+}

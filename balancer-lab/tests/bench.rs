@@ -1,0 +1,55 @@
+//! The benches, at their smallest. Needs root and the agent's binary.
+
+use balancer_lab::bench::{self, Bench, Effort};
+use indicatif::ProgressBar;
+use serde_json::Value;
+
+fn rows(bench: Bench) -> Vec<Value> {
+    let effort = Effort { rounds: 2, connects: 50, trials: 10, services: vec![1, 20] };
+    let report = bench::run(bench, &effort, &ProgressBar::hidden())
+        .unwrap_or_else(|error| panic!("{bench:?}: {error}; the benches need root"));
+    let json = report.json();
+    json["tables"][0]["rows"].as_array().expect("rows").clone()
+}
+
+fn of<'a>(rows: &'a [Value], variant: &str) -> Vec<&'a Value> {
+    let found: Vec<&Value> = rows.iter().filter(|row| row["variant"] == variant).collect();
+    assert!(!found.is_empty(), "no {variant} in {rows:?}");
+    found
+}
+
+#[test]
+fn connect_compares_every_number_of_services_with_direct() {
+    let rows = rows(Bench::Connect);
+    let services: Vec<&Value> =
+        of(&rows, "balancer").into_iter().map(|row| &row["services"]).collect();
+    assert_eq!(services, [1, 20]);
+    for row in &rows {
+        assert!(row["p50_us"].as_f64().is_some_and(|time| time > 1.0), "{row}");
+    }
+    for row in of(&rows, "kube-proxy, nftables") {
+        assert!(row["p50_ratio"]["median"].as_f64().is_some_and(|ratio| ratio > 0.0), "{row}");
+    }
+}
+
+#[test]
+fn traffic_is_carried_by_every_variant() {
+    for row in rows(Bench::Traffic) {
+        assert!(row["bulk_gigabytes_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{row}");
+    }
+}
+
+#[test]
+fn choice_takes_longer_than_nothing() {
+    let rows = rows(Bench::Choice);
+    assert_eq!(rows.len(), 8, "{rows:?}");
+    let above = |row: &Value| row["connect4_above_ns"].as_f64().expect("a number");
+    assert!(above(&rows[7]) > above(&rows[2]), "1,024 backends beside 1: {rows:?}");
+}
+
+#[test]
+fn balancer_is_as_even_as_can_be() {
+    for row in of(&rows(Bench::Balance), "balancer") {
+        assert_eq!(row["even_percent"], 100.0, "{row}");
+    }
+}
