@@ -6,7 +6,7 @@
 //! - [`setup`] finds or installs the BPF toolchain, its linker and the tools of the lab,
 //! - [`compile`] builds the eBPF object, then the programs that embed it,
 //! - [`lab`] hands over to `balancer-lab` (demo, bench),
-//! - [`test`] runs every check and reports on each.
+//! - [`test`](mod@test) runs every check and reports on each.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
