@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     process,
-    sync::{PoisonError, RwLock},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Instant,
 };
 
@@ -26,8 +26,16 @@ pub struct Shared {
     node: String,
     source: String,
     started: Instant,
-    /// `None` until the first complete state is in the maps.
-    published: RwLock<Option<(Desired, Vec<Problem>)>>,
+    published: RwLock<Published>,
+}
+
+/// What the loop has told.
+#[derive(Default)]
+struct Published {
+    desired: Option<Desired>,
+    problems: Vec<Problem>,
+    /// True once the first complete state is in the maps.
+    ready: bool,
 }
 
 impl Shared {
@@ -41,30 +49,39 @@ impl Shared {
             node: config.node_name.clone(),
             source: format!("folder {}", config.manifests.display()),
             started: Instant::now(),
-            published: RwLock::new(None),
+            published: RwLock::default(),
         })
     }
 
-    /// Shows a new state.
-    pub fn publish(&self, desired: Desired, problems: Vec<Problem>) {
-        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
-        *published = Some((desired, problems));
+    /// Takes what is about to be written to the maps: it adds to what they tell, so it must be
+    /// known before they tell it.
+    pub fn announce(&self, desired: Desired) {
+        self.write().desired = Some(desired);
     }
 
-    fn read<T>(&self, show: impl FnOnce(Option<&(Desired, Vec<Problem>)>) -> T) -> T {
-        show(self.published.read().unwrap_or_else(PoisonError::into_inner).as_ref())
+    /// Takes what remains wrong after the writes.
+    pub fn settle(&self, problems: Vec<Problem>) {
+        let mut published = self.write();
+        published.problems = problems;
+        published.ready = true;
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Published> {
+        self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Published> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Provider for Shared {
     fn status(&self) -> StatusView {
+        let (ready, mut problems) = {
+            let published = self.read();
+            (published.ready, published.problems.clone())
+        };
         let snapshot = Snapshot::read(&self.maps);
-        let (ready, mut problems) = self.read(|published| {
-            (
-                published.is_some(),
-                published.map(|(_, problems)| problems.clone()).unwrap_or_default(),
-            )
-        });
         let snapshot = snapshot.unwrap_or_else(|error| {
             problems.push(unreadable(&error));
             Snapshot::default()
@@ -85,9 +102,7 @@ impl Provider for Shared {
 
     fn services(&self) -> Vec<ServiceView> {
         match Snapshot::read(&self.maps) {
-            Ok(snapshot) => {
-                self.read(|published| views::services(&snapshot, published.map(|(d, _)| d)))
-            }
+            Ok(snapshot) => views::services(&snapshot, self.read().desired.as_ref()),
             Err(error) => {
                 tracing::error!("{error}");
                 Vec::new()

@@ -65,6 +65,7 @@ impl Reconciler {
     /// Brings the maps to the state that was given last.
     pub fn again(&mut self, shared: &Shared) {
         let started = Instant::now();
+        shared.announce(self.desired.clone());
         let mut problems = self.desired.problems.clone();
         let mut failed = Vec::new();
         match Held::read(&self.maps) {
@@ -90,7 +91,7 @@ impl Reconciler {
         self.retry_at = (!failed.is_empty()).then(|| Instant::now() + RETRY);
         problems.extend(failed);
         self.tell(&problems);
-        shared.publish(self.desired.clone(), problems);
+        shared.settle(problems);
     }
 
     /// Logs what is new among the problems, and what is mended.

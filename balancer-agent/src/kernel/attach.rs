@@ -7,7 +7,7 @@ use aya::{
     programs::{CgroupAttachMode, Program, ProgramError, ProgramFd, links::FdLink},
 };
 
-use super::{KernelError, bpf, link, pins, pins::Pins};
+use super::{KernelError, bpf, link, pins::Pins};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -64,7 +64,7 @@ pub fn attach(
         let replace = || bpf::update_link(bpf::open(&pin)?, fd);
         return replace().map_err(|error| target.failed(name, error));
     }
-    pins::remove(pin.clone())?;
+    link::remove(pin.clone())?;
     let link = link_to(ebpf, name, target).map_err(|error| target.failed(name, error))?;
     link.pin(&pin).map_err(|error| target.failed(name, error))?;
     Ok(())

@@ -30,6 +30,14 @@ pub fn update_link(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
     call(bpf_cmd::BPF_LINK_UPDATE, &mut attr).map(drop)
 }
 
+/// Detaches the program of a link at once. `BPF_LINK_DETACH`, Linux 5.9. Removing the last pin does
+/// it too, but some time later, from a kernel thread.
+pub fn detach_link(link: impl AsFd) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.link_detach.link_fd = link.as_fd().as_raw_fd() as u32;
+    call(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
 /// What the kernel knows of a link. `BPF_OBJ_GET_INFO_BY_FD`, Linux 5.8.
 pub fn link_info(link: impl AsFd) -> io::Result<bpf_link_info> {
     // SAFETY: a structure of integers, for which all zeroes are valid.

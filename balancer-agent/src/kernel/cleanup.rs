@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use super::{KernelError, pins};
+use super::{KernelError, link, pins};
 
 /// What [`cleanup`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub fn cleanup(bpffs: &Path) -> Result<Removed, KernelError> {
         let mut names = files(&links)?;
         names.sort_by_key(|name| !name.starts_with("connect"));
         for name in names {
-            removed.links += usize::from(pins::remove(links.join(name))?);
+            removed.links += usize::from(link::remove(links.join(name))?);
         }
         let maps = bpffs.join(&version).join("maps");
         for name in files(&maps)? {

@@ -1,8 +1,12 @@
 //! Pinned links: what is attached, and where.
 
-use std::{fmt::Write as _, io, path::Path};
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+};
 
-use super::{bpf, pins::Pins};
+use super::{KernelError, bpf, pins, pins::Pins};
 
 /// Programs by the name of their link, in the order they are attached in: what ends charges
 /// before what makes them, so that none is made that nobody would end.
@@ -33,6 +37,17 @@ pub(super) fn read_pin(path: &Path) -> io::Result<Option<Attached>> {
     // the bytes are valid in any case.
     let cgroup = unsafe { info.__bindgen_anon_1.cgroup.cgroup_id };
     Ok(Some(Attached { program: info.prog_id, cgroup }))
+}
+
+/// Detaches a pinned link and removes its pin; false if there was none.
+pub(super) fn remove(pin: PathBuf) -> Result<bool, KernelError> {
+    let detached = match bpf::open(&pin) {
+        Ok(link) => bpf::detach_link(&link),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => Err(error),
+    };
+    detached.map_err(|source| KernelError::Pin { path: pin.clone(), source })?;
+    pins::remove(pin)
 }
 
 /// The kernel's hash of a program's instructions, in hexadecimal as bpftool shows it.

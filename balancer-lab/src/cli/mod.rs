@@ -4,6 +4,7 @@ mod agent;
 mod bench;
 mod churn;
 mod client;
+mod connect;
 mod demo;
 mod exec;
 mod serve;
@@ -35,6 +36,7 @@ enum Verb {
     Serve(serve::Arguments),
     Client(client::Arguments),
     Churn(churn::Arguments),
+    Connect(connect::Arguments),
     Exec(exec::Arguments),
     Agent(agent::Arguments),
     /// Remove what killed owners left behind (every new lab does so, too)
@@ -57,6 +59,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Verb::Serve(arguments) => serve::run(arguments)?,
         Verb::Client(arguments) => client::run(&arguments)?,
         Verb::Churn(arguments) => churn::run(&arguments)?,
+        Verb::Connect(arguments) => connect::run(&arguments)?,
         Verb::Exec(arguments) => exec::run(&arguments)?,
         Verb::Agent(arguments) => agent::run(&arguments)?,
         Verb::Sweep { kept } => {

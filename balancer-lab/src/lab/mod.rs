@@ -194,7 +194,7 @@ impl Lab {
     }
 
     /// A command that runs the `balancer-lab` binary in a place.
-    pub(crate) fn self_command(place: &Place) -> Result<Command> {
+    pub fn self_command(place: &Place) -> Result<Command> {
         Ok(place.command(host::binary("balancer-lab", "BALANCER_LAB_BIN")?))
     }
 }
