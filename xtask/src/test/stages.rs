@@ -24,14 +24,14 @@ pub fn format(workspace: &Workspace) -> Command {
 /// Lints on everything for this machine.
 pub fn clippy(workspace: &Workspace) -> Command {
     let mut cargo = workspace.cargo("clippy");
-    cargo.args(HOST).args(["--all-targets", "--", "--deny", "warnings"]);
+    cargo.args(HOST).args(["--keep-going", "--all-targets", "--", "--deny", "warnings"]);
     cargo
 }
 
 /// The documentation, in which a broken link is an error.
 pub fn documentation(workspace: &Workspace) -> Command {
     let mut cargo = workspace.cargo("doc");
-    cargo.args(HOST).arg("--no-deps").env("RUSTDOCFLAGS", "--deny warnings");
+    cargo.args(HOST).args(["--keep-going", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
     cargo
 }
 
