@@ -41,7 +41,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     Ok(Report {
         name: "balance",
         what: format!(
-            "threads open one connection each to a Service with {BACKENDS} backends, all at the \
+            "Threads open one connection each to a Service with {BACKENDS} backends, all at the \
              same moment and from all processors; {} trials each. Counted while all are open.",
             effort.trials
         ),

@@ -35,7 +35,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     Ok(Report {
         name: "connect",
         what: format!(
-            "a client pod connects to {BACKENDS} backend pods on its node, {} rounds of {} connections \
+            "A client pod connects to {BACKENDS} backend pods on its node, {} rounds of {} connections \
              for each variant in an order shuffled anew. p50 and p99 are of connect() alone, \
              the rate is that of socket(), connect() and close() together; each is the median \
              of the rounds. Ratios are to direct in the same round, with the middle half of \

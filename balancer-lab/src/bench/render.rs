@@ -17,12 +17,12 @@ pub enum Form {
     Markdown,
 }
 
+/// Columns of running text.
+const WIDTH: usize = 100;
+
 /// The machine's facts.
 pub fn environment(environment: &Environment, form: Form) -> String {
-    let mut text = match form {
-        Form::Plain => String::new(),
-        Form::Markdown => "Measured on:\n\n".to_owned(),
-    };
+    let mut text = String::new();
     for (name, value) in &environment.facts {
         let _ = match form {
             Form::Plain => writeln!(text, "{name:16} {value}"),
@@ -34,9 +34,13 @@ pub fn environment(environment: &Environment, form: Form) -> String {
 
 /// A report.
 pub fn report(report: &Report, form: Form) -> String {
+    let (name, what) = (report.name, &report.what);
     let mut text = match form {
-        Form::Plain => format!("{}: {}\n\n", report.name, report.what),
-        Form::Markdown => format!("{}\n\n", report.what),
+        Form::Plain => format!("{}\n", wrapped(&format!("{name}: {what}"), "", "")),
+        Form::Markdown => {
+            let what = wrapped(what, "", "");
+            format!("### {name}\n\n`cargo xtask bench {name}`\n\n{what}\n")
+        }
     };
     for table in &report.tables {
         let caption = &table.caption;
@@ -46,12 +50,22 @@ pub fn report(report: &Report, form: Form) -> String {
         };
     }
     for note in &report.notes {
-        let _ = match form {
-            Form::Plain => writeln!(text, "  {note}"),
-            Form::Markdown => writeln!(text, "- {note}"),
-        };
+        text += &wrapped(note, "- ", "  ");
     }
-    text + "\n"
+    if report.notes.is_empty() { text } else { text + "\n" }
+}
+
+/// Lines of at most [`WIDTH`] columns; `first` begins the first of them, `rest` the others.
+fn wrapped(text: &str, first: &str, rest: &str) -> String {
+    let (mut lines, mut line) = (String::new(), first.to_owned());
+    for word in text.split(' ') {
+        if line.chars().count() + word.chars().count() >= WIDTH {
+            let _ = writeln!(lines, "{}", line.trim_end());
+            line = rest.to_owned();
+        }
+        let _ = write!(line, "{word} ");
+    }
+    lines + line.trim_end() + "\n"
 }
 
 /// Words to the left, numbers to the right.
@@ -148,6 +162,15 @@ mod tests {
                         | direct  |   12,345.7 |\n\
                         | x       |            |\n";
         assert_eq!(aligned(&table(), Form::Markdown), expected);
+    }
+
+    #[test]
+    fn long_text_is_wrapped_between_words() {
+        let text = wrapped(&"word ".repeat(30), "- ", "  ");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].starts_with("- word") && lines[1].starts_with("  word"), "{text}");
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{text}");
     }
 
     #[test]

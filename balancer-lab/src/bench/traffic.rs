@@ -39,7 +39,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     Ok(Report {
         name: "traffic",
         what: format!(
-            "100 bytes there and 100 bytes back, and {} MiB one way, over a connection that is \
+            "100 bytes there and 100 bytes back, then {} MiB one way, over a connection that is \
              already open; one thread does both ends, so that nothing waits for a scheduler. \
              {} rounds of {EXCHANGES} exchanges for each variant, shuffled; medians of the rounds, \
              ratios to direct in the same round with the middle half of the rounds in brackets.",

@@ -37,7 +37,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     Ok(Report {
         name: "choice",
         what: format!(
-            "what the kernel's own statistics say one run of each program takes, on fresh sockets \
+            "What the kernel's own statistics say one run of each program takes, on fresh sockets \
              pinned to one processor; {} rounds of {} connections, shuffled; medians of the \
              rounds. The kernel's clock is in every figure: an empty program, attached beside each and \
              measured in the same connections, is the floor. `tcp` runs at several milestones of a \
