@@ -165,7 +165,13 @@ fn cleanup_removes_everything_and_connections_go_on() {
 #[test]
 fn two_services_that_select_the_same_pods_share_their_counts() {
     let web = Web::start("shared", 2);
-    let twin = Service::new("twin", [10, 96, 0, 11], 80, 8080, web.backends.iter().map(|p| p.ip()));
+    let twin = Service::new(
+        "twin",
+        [10, 96, 0, 11],
+        80,
+        8080,
+        web.backends.iter().map(balancer_lab::Pod::ip),
+    );
     web.manifests.write(&twin).expect("written");
     await_shown(&web.agent, |services| services.len() == 2);
     let place = web.client.place();
