@@ -22,7 +22,10 @@ const WIDTH: usize = 100;
 
 /// The machine's facts.
 pub fn environment(environment: &Environment, form: Form) -> String {
-    let mut text = String::new();
+    let mut text = match form {
+        Form::Plain => String::new(),
+        Form::Markdown => "### The machine\n\n".to_owned(),
+    };
     for (name, value) in &environment.facts {
         let _ = match form {
             Form::Plain => writeln!(text, "{name:16} {value}"),
