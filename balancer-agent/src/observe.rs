@@ -107,7 +107,7 @@ impl Snapshot {
             ("frontends", frontends_used, limits.frontends),
             ("backends", backends.len() as u64, limits.backends - 1),
             ("slots", slots, limits.slots),
-            ("connections", connections_used, maps.charges()),
+            ("connections", connections_used, charge::MAX_CHARGES),
         ];
         let capacity = capacity.map(|(name, used, max)| CapacityView {
             name: name.to_owned(),
@@ -129,7 +129,7 @@ fn charged(maps: &impl ReadMaps) -> (BTreeSet<(u32, u32)>, u64) {
     let mut used = 0;
     for index in 0..maps.charges() {
         let word = maps.charge(index);
-        if word != 0 {
+        if charge::is_charge(word) {
             used += 1;
             pairs.insert((maps.record_service(index), charge::backend_of(word)));
         }

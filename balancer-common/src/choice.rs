@@ -14,7 +14,7 @@
 //! [ open sockets ][ salt * a + b   ][ index ^ m ]
 //! ```
 //!
-//! `a`, `b` and `m` are drawn per connection, the salt was drawn when the row was written. The
+//! `a`, `b` and `m` come from a random word per connection, the salt was drawn when the row was written. The
 //! obvious `index ^ m` alone is *not* uniform: of three tied slots 0, 1, 2 under a two-bit mask,
 //! slot 2 wins half of the draws. With independent 32-bit salts, `(a * d1, a * d2, ...)` spreads
 //! evenly for the differences `d` of any set of tied slots, and the uniform shift `b` makes each
@@ -52,12 +52,14 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// From two uniformly random words.
+    /// From a uniformly random word.
     #[inline(always)]
-    pub const fn new(first: u32, second: u32) -> Self {
-        // An odd factor permutes; the shift takes all of the second word. The mask only has to be
-        // unknown to the verifier, so it may share bits with the factor.
-        Self { a: first | 1, b: second, mask: first >> (32 - INDEX_BITS) }
+    pub const fn new(random: u32) -> Self {
+        // An odd factor permutes. The shift is the word mixed (a step of MurmurHash3): it has to be
+        // uniform for each factor's differences, not independent of the factor; a second random
+        // number would cost a call. The mask only has to be unknown to the verifier.
+        let b = (random ^ random >> 16).wrapping_mul(0x85eb_ca6b);
+        Self { a: random | 1, b: b ^ b >> 13, mask: random >> (32 - INDEX_BITS) }
     }
 
     #[inline(always)]
@@ -169,7 +171,7 @@ mod tests {
     }
 
     fn draw(rng: &mut StdRng) -> Draw {
-        Draw::new(rng.random(), rng.random())
+        Draw::new(rng.random())
     }
 
     #[test]

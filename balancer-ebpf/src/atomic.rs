@@ -31,9 +31,9 @@ pub unsafe fn increment<T: Copy + From<u8>>(word: *mut T) {
 /// # Safety
 /// `word` points into a map value, aligned.
 #[inline(always)]
-pub unsafe fn decrement(word: *mut u32) {
+pub unsafe fn decrement<T: Copy + From<u8>>(word: *mut T) {
     // SAFETY: the caller's contract.
-    unsafe { atomic_xsub::<u32, u32, { SeqCst }>(word, 1) };
+    unsafe { atomic_xsub::<T, T, { SeqCst }>(word, T::from(1)) };
 }
 
 /// Replaces `old` by `new`; false if the word was no longer `old`.

@@ -18,6 +18,18 @@ impl Words for Slab {
         // SAFETY: the mask keeps the index inside the slab.
         unsafe { atomic::swap(self.0.add((index & (WORDS - 1)) as usize), old, new) }
     }
+
+    #[inline(always)]
+    fn increment(&self, index: u32) {
+        // SAFETY: the mask keeps the index inside the slab.
+        unsafe { atomic::increment(self.0.add((index & (WORDS - 1)) as usize)) };
+    }
+
+    #[inline(always)]
+    fn decrement(&self, index: u32) {
+        // SAFETY: the mask keeps the index inside the slab.
+        unsafe { atomic::decrement(self.0.add((index & (WORDS - 1)) as usize)) };
+    }
 }
 
 #[inline(always)]
