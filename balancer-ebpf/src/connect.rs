@@ -32,7 +32,7 @@ pub fn connect4(ctx: &SockAddrContext) -> i32 {
         zero: 0,
     };
     // SAFETY: only the agent writes the map; a value replaced meanwhile is read old or new.
-    let frontend = unsafe { maps::FRONTENDS4.get(&key) };
+    let frontend = unsafe { maps::FRONTENDS4.get(key) };
     // Whatever the answer is, a connection that this socket had before is over.
     charges::end(cookie);
     let Some(frontend) = frontend else { return PROCEED };

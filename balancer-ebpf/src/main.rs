@@ -6,6 +6,10 @@
 #![no_std]
 #![no_main]
 #![allow(missing_docs, reason = "the attribute macros of aya drop the docs of entry points")]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "aya calls entry points with the context by value"
+)]
 #![allow(internal_features, reason = "fetching atomics have no stable form on this target")]
 #![feature(core_intrinsics)]
 

@@ -11,7 +11,7 @@
 //! - [`kubeproxy`]: the rules kube-proxy would load, for comparison.
 //! - [`churn`]: connections opened and closed at random, and [`sockets`], to count them.
 //! - [`http`]: backends that say who answered, and clients with connection pools.
-//! - [`bench`]: measurements beside direct connections and kube-proxy's rules.
+//! - [`mod@bench`]: measurements beside direct connections and kube-proxy's rules.
 //!
 //! ```no_run
 //! use balancer_lab::{Lab, http::Server};

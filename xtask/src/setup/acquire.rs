@@ -30,7 +30,7 @@ pub fn sources(preference: Preference, rustup: bool, apt: bool) -> Vec<Source> {
         Preference::Nightly => vec![Source::Nightly],
         Preference::Debian => vec![Source::Debian],
         Preference::Stable => vec![Source::Stable],
-        Preference::Auto => [Source::Nightly, Source::Debian, Source::Stable]
+        Preference::Auto => [Source::Debian, Source::Nightly, Source::Stable]
             .into_iter()
             .filter(|source| if *source == Source::Debian { apt } else { rustup })
             .collect(),
@@ -95,7 +95,7 @@ mod tests {
     fn sources_follow_the_preference_and_what_the_system_has() {
         use Source::{Debian, Nightly, Stable};
         let auto = |rustup, apt| sources(Preference::Auto, rustup, apt);
-        assert_eq!(auto(true, true), [Nightly, Debian, Stable]);
+        assert_eq!(auto(true, true), [Debian, Nightly, Stable]);
         assert_eq!(auto(true, false), [Nightly, Stable]);
         assert_eq!(auto(false, true), [Debian]);
         assert_eq!(auto(false, false), []);

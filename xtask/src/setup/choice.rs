@@ -125,7 +125,8 @@ pub fn choose<'a>(
     linkers: &'a [Linker],
 ) -> Option<Chosen<'a>> {
     let ways: &[Way] = match preference {
-        Preference::Auto => &[Way::NightlyBuildStd, Way::CompiledCore, Way::StableBuildStd],
+        // A core that its packager compiled needs no other download and changes with no day.
+        Preference::Auto => &[Way::CompiledCore, Way::NightlyBuildStd, Way::StableBuildStd],
         Preference::Nightly => &[Way::NightlyBuildStd],
         Preference::Debian => &[Way::CompiledCore],
         Preference::Stable => &[Way::StableBuildStd],

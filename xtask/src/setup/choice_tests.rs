@@ -45,11 +45,11 @@ fn nothing_found_is_nothing_chosen() {
 }
 
 #[test]
-fn nightly_goes_first_when_all_are_complete() {
+fn a_compiled_core_goes_first_when_all_are_complete() {
     let compilers = [stable(96, 22), debian(96, 22), nightly(97, 22)];
     let linkers = [linker(22)];
     for (preference, way) in [
-        (Preference::Auto, Way::NightlyBuildStd),
+        (Preference::Auto, Way::CompiledCore),
         (Preference::Nightly, Way::NightlyBuildStd),
         (Preference::Debian, Way::CompiledCore),
         (Preference::Stable, Way::StableBuildStd),
@@ -60,14 +60,14 @@ fn nightly_goes_first_when_all_are_complete() {
 
 #[test]
 fn what_is_complete_goes_before_what_needs_a_linker() {
-    let compilers = [nightly(101, 23), debian(96, 22)];
+    let compilers = [nightly(97, 22), debian(110, 23)];
     assert_eq!(
         choice(Preference::Auto, &compilers, &[linker(22)]),
-        Some((Way::CompiledCore, 22, Some(22)))
+        Some((Way::NightlyBuildStd, 22, Some(22)))
     );
     assert_eq!(
-        choice(Preference::Nightly, &compilers, &[linker(22)]),
-        Some((Way::NightlyBuildStd, 23, None))
+        choice(Preference::Debian, &compilers, &[linker(22)]),
+        Some((Way::CompiledCore, 23, None))
     );
 }
 
@@ -84,13 +84,13 @@ fn a_linker_reads_its_own_bitcode_and_older() {
 
 #[test]
 fn an_llvm_that_no_linker_is_built_for_is_passed_over() {
-    let compilers = [nightly(110, 24), debian(96, 22)];
+    let compilers = [nightly(97, 22), debian(110, 24)];
     assert_eq!(
         choice(Preference::Auto, &compilers, &[]),
-        Some((Way::CompiledCore, 22, None)),
+        Some((Way::NightlyBuildStd, 22, None)),
         "LLVM 24 is outside {LINKABLE_LLVM:?}"
     );
-    assert_eq!(choice(Preference::Nightly, &compilers, &[]), None);
+    assert_eq!(choice(Preference::Debian, &compilers, &[]), None);
 }
 
 #[test]
