@@ -5,6 +5,8 @@
 //! [`Desired::problems`] where somebody should mend it.
 
 pub mod endpoints;
+mod frontends;
+mod topology;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +16,7 @@ use std::{
 
 use balancer_common::layout::FrontendKind;
 
-use crate::model::{ObjectRef, Problem, Protocol, Service, ServicePort, State};
+use crate::model::{ObjectRef, Problem, Protocol, State};
 use endpoints::Backends;
 
 /// What a Service port is known by, over renumbering of its port and restarts of the agent, as in
@@ -79,28 +81,24 @@ pub struct Desired {
     pub problems: Vec<Problem>,
 }
 
-/// Computes what should be balanced.
-///
-/// Where two Services claim one address, the Service that comes first by namespace and name keeps
-/// it, on every node alike, and the other one's claim is a problem.
+/// Computes what should be balanced. Which rules apply is in `docs/endpoints.md`.
 pub fn desired(state: &State) -> Desired {
     let slices = endpoints::by_service(state);
+    let claims = frontends::claims(state);
     let mut out = Desired { ports: BTreeMap::new(), problems: state.problems.clone() };
-    let mut owners: BTreeMap<(SocketAddr, Protocol), PortId> = BTreeMap::new();
+    out.problems.extend(claims.problems);
     for service in state.services.values() {
         let slices = slices.get(&service.id).map(Vec::as_slice).unwrap_or_default();
-        for port in service.ports.iter().filter(|port| balanced(port.protocol)) {
+        for port in &service.ports {
             let id = PortId {
                 service: service.id.clone(),
                 port: port.name.clone(),
                 protocol: port.protocol,
             };
-            let mut frontends = frontends(service, port);
-            frontends.retain(|frontend| claim(&mut owners, &mut out.problems, &id, frontend));
-            if frontends.is_empty() {
-                continue;
-            }
-            let backends = endpoints::select(slices, port);
+            let Some(frontends) = claims.won.get(&id) else { continue };
+            let policy = service.internal_traffic_policy;
+            let backends = endpoints::select(slices, port, policy, state.node.as_ref());
+            let frontends = frontends.clone();
             out.ports.insert(id, DesiredPort { number: port.port, frontends, backends });
         }
     }
@@ -115,45 +113,6 @@ const fn balanced(protocol: Protocol) -> bool {
 /// Families that the programs handle.
 pub(crate) const fn balanced_address(addr: IpAddr) -> bool {
     addr.is_ipv4()
-}
-
-fn frontends(service: &Service, port: &ServicePort) -> Vec<FrontendAddr> {
-    let mut frontends: Vec<_> = service
-        .cluster_ips
-        .iter()
-        .filter(|ip| balanced_address(**ip))
-        .map(|ip| FrontendAddr {
-            kind: FrontendKind::ClusterIp,
-            addr: SocketAddr::new(*ip, port.port),
-            protocol: port.protocol,
-        })
-        .collect();
-    frontends.sort_unstable();
-    frontends.dedup();
-    frontends
-}
-
-/// Takes an address for a Service port, unless another one has it.
-fn claim(
-    owners: &mut BTreeMap<(SocketAddr, Protocol), PortId>,
-    problems: &mut Vec<Problem>,
-    id: &PortId,
-    frontend: &FrontendAddr,
-) -> bool {
-    let owner = owners.entry((frontend.addr, frontend.protocol)).or_insert_with(|| id.clone());
-    if owner == id {
-        return true;
-    }
-    problems.push(Problem {
-        object: format!("Service {}", id.service),
-        field: String::new(),
-        message: format!(
-            "{} over {} belongs to Service {} already, which keeps it; give this one an address \
-             of its own",
-            frontend.addr, frontend.protocol, owner.service
-        ),
-    });
-    false
 }
 
 #[cfg(test)]

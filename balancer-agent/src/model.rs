@@ -73,8 +73,24 @@ pub struct Service {
     pub id: ObjectRef,
     /// `spec.clusterIPs`, none of them "None".
     pub cluster_ips: Vec<IpAddr>,
+    /// `spec.externalIPs`.
+    pub external_ips: Vec<IpAddr>,
+    /// `status.loadBalancer.ingress[].ip` where `ipMode` is VIP or unset.
+    pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.internalTrafficPolicy`.
+    pub internal_traffic_policy: TrafficPolicy,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
+}
+
+/// Which endpoints a traffic policy allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrafficPolicy {
+    /// Those of all nodes.
+    #[default]
+    Cluster,
+    /// Those of this node.
+    Local,
 }
 
 /// An entry of `spec.ports` of a Service.
@@ -84,6 +100,8 @@ pub struct ServicePort {
     pub name: String,
     /// `port`.
     pub port: u16,
+    /// `nodePort`, where there is one.
+    pub node_port: Option<u16>,
     /// `protocol`.
     pub protocol: Protocol,
 }
@@ -127,6 +145,21 @@ pub struct Endpoint {
     pub node: Option<String>,
     /// `zone`.
     pub zone: Option<String>,
+    /// `hints.forNodes`.
+    pub for_nodes: Vec<String>,
+    /// `hints.forZones`.
+    pub for_zones: Vec<String>,
+}
+
+/// The Node the agent runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// `metadata.name`.
+    pub name: String,
+    /// The label `topology.kubernetes.io/zone`.
+    pub zone: Option<String>,
+    /// `status.addresses` of type InternalIP and ExternalIP.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Everything a source knows at one moment.
@@ -136,6 +169,9 @@ pub struct State {
     pub services: BTreeMap<ObjectRef, Service>,
     /// EndpointSlices by namespace and name.
     pub slices: BTreeMap<ObjectRef, EndpointSlice>,
+    /// The Node of this agent, with its name alone where the source has no such Node; none where
+    /// the source was not told its name.
+    pub node: Option<Node>,
     /// What could not be used, and why. Nothing else is affected by an entry here.
     pub problems: Vec<Problem>,
     /// True while some input could never be read since the source was opened, so that objects may

@@ -3,13 +3,14 @@
 //! - `watch`, `disk`: what changed in the folder, and the bytes of it; all the I/O there is.
 //! - `folder`, `tracked`: which file to read when, so that no half-written file is believed.
 //! - `reading`, `document`, `parse`: text to documents, documents and Lists to values (pure).
-//! - `decode`, `service`, `slice`: values to the types of [`crate::model`] (pure).
+//! - `decode`, `service`, `slice`, `node`, `address`: values to the types of [`crate::model`] (pure).
 //! - `content`: what a file defines now, given what it defined before (pure).
 //! - `merge`: all files to one [`State`](crate::model::State) (pure).
 //! - `worker`, [`Manifests`]: the loop around it, on its own thread, and its receiving end.
 //!
 //! What is read and what happens to bad input is in `docs/manifests.md`.
 
+mod address;
 mod content;
 mod decode;
 mod disk;
@@ -17,6 +18,7 @@ mod document;
 mod folder;
 mod manifests;
 mod merge;
+mod node;
 mod object;
 mod parse;
 mod reading;

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use super::{BackendAddr, balanced_address};
-use crate::model::{Endpoint, EndpointSlice, ObjectRef, ServicePort, State};
+use super::{BackendAddr, balanced_address, topology::Reach};
+use crate::model::{Endpoint, EndpointSlice, Node, ObjectRef, ServicePort, State, TrafficPolicy};
 
 /// What is known of an endpoint beyond its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +32,50 @@ pub fn by_service(state: &State) -> BTreeMap<ObjectRef, Vec<&EndpointSlice>> {
     slices
 }
 
-/// The endpoints of a Service port.
+/// The endpoints of a Service port, and which of them connections from this node may go to.
 ///
-/// Usable are the ready endpoints; if there are none, those that are terminating but still serve
-/// (KEP-1669). Endpoints that stand in several slices, as they do while the controller moves them,
-/// count once: the better of the conditions is taken.
-pub fn select(slices: &[&EndpointSlice], port: &ServicePort) -> Backends {
+/// Line by line the rules of `docs/endpoints.md`; `CategorizeEndpoints` of kube-proxy.
+pub fn select(
+    slices: &[&EndpointSlice],
+    port: &ServicePort,
+    policy: TrafficPolicy,
+    node: Option<&Node>,
+) -> Backends {
+    let found = merged(slices, port, node);
+    let allowed = |endpoint: &Endpoint| match policy {
+        TrafficPolicy::Cluster => true,
+        TrafficPolicy::Local => is_local(endpoint, node),
+    };
+    let ready: Vec<_> = found.values().copied().filter(|e| allowed(e) && is_ready(e)).collect();
+    let reach = match policy {
+        TrafficPolicy::Cluster => Reach::of(&ready, node),
+        TrafficPolicy::Local => Reach::All,
+    };
+    let usable = |endpoint: &Endpoint| {
+        allowed(endpoint)
+            && if ready.is_empty() {
+                is_serving_terminating(endpoint)
+            } else {
+                is_ready(endpoint) && reach.allows(endpoint)
+            }
+    };
+    let details = |endpoint: &Endpoint| Details {
+        node: endpoint.node.clone(),
+        zone: endpoint.zone.clone(),
+        terminating: endpoint.terminating,
+        usable: usable(endpoint),
+    };
+    found.iter().map(|(addr, endpoint)| (*addr, details(endpoint))).collect()
+}
+
+/// The endpoints of a Service port, each once. Endpoints stand in several slices while the
+/// controller moves them: the local one counts, then the one in the better condition.
+fn merged<'a>(
+    slices: &[&'a EndpointSlice],
+    port: &ServicePort,
+    node: Option<&Node>,
+) -> BTreeMap<BackendAddr, &'a Endpoint> {
+    let rank = |e: &Endpoint| (is_local(e, node), is_ready(e), is_serving_terminating(e));
     let mut found: BTreeMap<BackendAddr, &Endpoint> = BTreeMap::new();
     for slice in slices {
         let numbers = slice
@@ -58,35 +96,20 @@ pub fn select(slices: &[&EndpointSlice], port: &ServicePort) -> Backends {
             }
         }
     }
-    let best = found.values().map(|endpoint| rank(endpoint)).max().unwrap_or(Rank::Unusable);
     found
-        .into_iter()
-        .map(|(addr, endpoint)| {
-            let rank = rank(endpoint);
-            let details = Details {
-                node: endpoint.node.clone(),
-                zone: endpoint.zone.clone(),
-                terminating: endpoint.terminating,
-                usable: rank == best && rank != Rank::Unusable,
-            };
-            (addr, details)
-        })
-        .collect()
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Unusable,
-    ServingTerminating,
-    Ready,
+fn is_local(endpoint: &Endpoint, node: Option<&Node>) -> bool {
+    node.is_some_and(|node| endpoint.node.as_deref() == Some(node.name.as_str()))
 }
 
-const fn rank(endpoint: &Endpoint) -> Rank {
-    if endpoint.ready {
-        Rank::Ready
-    } else if endpoint.serving && endpoint.terminating {
-        Rank::ServingTerminating
-    } else {
-        Rank::Unusable
-    }
+const fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.ready
 }
+
+const fn is_serving_terminating(endpoint: &Endpoint) -> bool {
+    endpoint.serving && endpoint.terminating
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::{Endpoint, EndpointPort, EndpointSlice};
+use crate::model::{
+    Endpoint, EndpointPort, EndpointSlice, Node, Service, ServicePort, TrafficPolicy,
+};
 
 fn reference(name: &str) -> ObjectRef {
     ObjectRef { namespace: "shop".into(), name: name.into() }
@@ -9,8 +11,15 @@ fn service(name: &str, ip: &str) -> Service {
     Service {
         id: reference(name),
         cluster_ips: vec![ip.parse().unwrap()],
-        ports: vec![ServicePort { name: String::new(), port: 80, protocol: Protocol::Tcp }],
+        external_ips: Vec::new(),
+        load_balancer_ips: Vec::new(),
+        internal_traffic_policy: TrafficPolicy::Cluster,
+        ports: vec![port("", 80, Protocol::Tcp)],
     }
+}
+
+fn port(name: &str, port: u16, protocol: Protocol) -> ServicePort {
+    ServicePort { name: name.into(), port, node_port: None, protocol }
 }
 
 /// Conditions as a word: r(eady), s(erving), t(erminating).
@@ -22,6 +31,8 @@ fn endpoint(address: &str, conditions: &str) -> Endpoint {
         terminating: conditions.contains('t'),
         node: None,
         zone: None,
+        for_nodes: Vec::new(),
+        for_zones: Vec::new(),
     }
 }
 
@@ -46,25 +57,6 @@ fn usable(desired: &Desired) -> Vec<String> {
     let port = desired.ports.values().next().expect("one port");
     let usable = port.backends.iter().filter(|(_, details)| details.usable);
     usable.map(|(backend, _)| backend.addr.to_string()).collect()
-}
-
-#[test]
-fn ready_first_else_serving_and_terminating() {
-    // conditions of two endpoints -> which of them are usable
-    let table: [(&str, &str, &[&str]); 6] = [
-        ("rs", "rs", &["10.0.0.1:8080", "10.0.0.2:8080"]),
-        ("rs", "", &["10.0.0.1:8080"]),
-        ("rs", "st", &["10.0.0.1:8080"]),
-        ("st", "t", &["10.0.0.1:8080"]),
-        ("s", "t", &[]),
-        ("", "", &[]),
-    ];
-    for (first, second, expected) in table {
-        let endpoints = vec![endpoint("10.0.0.1", first), endpoint("10.0.0.2", second)];
-        let desired =
-            desired(&state(vec![service("web", "10.96.0.1")], vec![slice("a", "web", endpoints)]));
-        assert_eq!(usable(&desired), expected, "{first:?} and {second:?}");
-    }
 }
 
 #[test]
@@ -114,7 +106,7 @@ fn the_first_by_name_keeps_a_shared_address() {
 fn other_families_and_protocols_are_left_alone() {
     let mut dual = service("dual", "10.96.0.1");
     dual.cluster_ips.push("fd00::1".parse().unwrap());
-    dual.ports.push(ServicePort { name: "dns".into(), port: 53, protocol: Protocol::Udp });
+    dual.ports.push(port("dns", 53, Protocol::Udp));
     let only6 = service("only6", "fd00::2");
     let slice = slice("a", "dual", vec![endpoint("10.0.0.1", "rs"), endpoint("fd00::9", "rs")]);
     let desired = desired(&state(vec![dual, only6], vec![slice]));
@@ -122,4 +114,109 @@ fn other_families_and_protocols_are_left_alone() {
     assert_eq!(desired.ports.values().next().unwrap().frontends.len(), 1);
     assert_eq!(usable(&desired), ["10.0.0.1:8080"]);
     assert_eq!(desired.problems, []);
+}
+
+/// The frontends of every Service port, `KIND ADDRESS`.
+fn shown(desired: &Desired) -> Vec<String> {
+    let frontend =
+        |id: &PortId, f: &FrontendAddr| format!("{} {:?} {}", id.service.name, f.kind, f.addr);
+    let ports = desired.ports.iter();
+    ports.flat_map(|(id, port)| port.frontends.iter().map(move |f| frontend(id, f))).collect()
+}
+
+fn on_node(services: Vec<Service>) -> State {
+    let addresses = vec!["192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap()];
+    let node = Node { name: "here".into(), zone: None, addresses };
+    State { node: Some(node), ..state(services, vec![]) }
+}
+
+/// A Service with an address of every kind.
+fn reachable(name: &str, ip: &str) -> Service {
+    let mut service = service(name, ip);
+    service.external_ips.push("203.0.113.1".parse().unwrap());
+    service.load_balancer_ips.push("203.0.113.2".parse().unwrap());
+    service.ports[0].node_port = Some(30080);
+    service
+}
+
+#[test]
+fn every_address_of_a_service_is_captured() {
+    let desired = desired(&on_node(vec![reachable("web", "10.96.0.1")]));
+    let expected = [
+        "web ClusterIp 10.96.0.1:80",
+        "web NodePort 192.0.2.1:30080",
+        "web NodePort 198.51.100.1:30080",
+        "web ExternalIp 203.0.113.1:80",
+        "web LoadBalancer 203.0.113.2:80",
+    ];
+    assert_eq!(shown(&desired), expected);
+    assert_eq!(desired.problems, []);
+}
+
+#[test]
+fn an_address_that_is_captured_for_two_reasons_is_captured_once() {
+    let mut web = reachable("web", "10.96.0.1");
+    web.load_balancer_ips = web.external_ips.clone();
+    web.external_ips.push("10.96.0.1".parse().unwrap());
+    web.ports[0].node_port = None;
+    let desired = desired(&on_node(vec![web]));
+    assert_eq!(shown(&desired), ["web ClusterIp 10.96.0.1:80", "web ExternalIp 203.0.113.1:80"]);
+    assert_eq!(desired.problems, []);
+}
+
+#[test]
+fn a_local_internal_policy_leaves_external_addresses_to_kube_proxy() {
+    let mut web = reachable("web", "10.96.0.1");
+    web.internal_traffic_policy = TrafficPolicy::Local;
+    let mut state = on_node(vec![web]);
+    assert_eq!(shown(&desired(&state)), ["web ClusterIp 10.96.0.1:80"]);
+    state.node = None;
+    assert_eq!(shown(&desired(&state)), [""; 0], "which endpoints are local can't be told");
+}
+
+#[test]
+fn the_loser_of_a_clash_is_told_and_nothing_else_changes() {
+    // what the second Service has beside its ClusterIP -> what is told of it
+    let node_port = |service: &mut Service| service.ports[0].node_port = Some(30080);
+    let external = |service: &mut Service| {
+        service.external_ips = vec!["203.0.113.1".parse().unwrap()];
+    };
+    let balancer = |service: &mut Service| {
+        service.load_balancer_ips = vec!["203.0.113.1".parse().unwrap()];
+    };
+    let cluster_ip = |service: &mut Service| {
+        service.external_ips = vec!["10.96.0.1".parse().unwrap()];
+    };
+    let on_the_node = |service: &mut Service| {
+        service.external_ips = vec!["192.0.2.1".parse().unwrap()];
+        service.ports[0].port = 30080;
+    };
+    type Change<'a> = &'a dyn Fn(&mut Service);
+    let table: [(Change<'_>, &str); 5] = [
+        (&node_port, "192.0.2.1:30080 over TCP belongs to Service shop/web already"),
+        (&external, "203.0.113.1:80 over TCP belongs to Service shop/web already"),
+        (&balancer, "203.0.113.1:80 over TCP belongs to Service shop/web already"),
+        (&cluster_ip, "10.96.0.1:80 over TCP belongs to Service shop/web already"),
+        (&on_the_node, "192.0.2.1:30080 over TCP belongs to Service shop/web already"),
+    ];
+    let alone = shown(&desired(&on_node(vec![reachable("web", "10.96.0.1")])));
+    for (change, told) in table {
+        let mut second = service("xen", "10.96.0.2");
+        change(&mut second);
+        let desired = desired(&on_node(vec![reachable("web", "10.96.0.1"), second]));
+        let of_first: Vec<_> =
+            shown(&desired).into_iter().filter(|f| f.starts_with("web")).collect();
+        assert_eq!(of_first, alone, "{told}");
+        let problem = desired.problems[0].to_string();
+        assert!(problem.starts_with(&format!("Service shop/xen: {told}")), "{problem}");
+    }
+}
+
+#[test]
+fn allocated_addresses_win_over_written_ones() {
+    let mut thief = service("a", "10.96.0.2");
+    thief.external_ips = vec!["10.96.0.1".parse().unwrap()];
+    let desired = desired(&on_node(vec![thief, service("web", "10.96.0.1")]));
+    assert_eq!(shown(&desired), ["a ClusterIp 10.96.0.2:80", "web ClusterIp 10.96.0.1:80"]);
+    assert_eq!(desired.problems.len(), 1, "{:?}", desired.problems);
 }

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_norway::Value;
 
 use super::{
+    node,
     object::{Fault, Found, Key, Kind, STAYS},
     service, slice,
 };
@@ -46,11 +47,17 @@ pub fn decode(value: Value) -> Decoded {
                 Ok(slice::convert(typed::<discovery::EndpointSlice>(value)?, id))
             })
         }
-        ("Service", "") => named(value, Kind::Service, |_, _| Err(unversioned("v1", ""))),
+        ("Node", "v1") => named(value, Kind::Node, |value, id| {
+            Ok(node::convert(typed::<core::Node>(value)?, &id.name))
+        }),
+        ("Service" | "Node", "") => {
+            let kind = if kind == "Node" { Kind::Node } else { Kind::Service };
+            named(value, kind, |_, _| Err(unversioned("v1", "")))
+        }
         ("EndpointSlice", old) if old.is_empty() || old.starts_with("discovery.k8s.io/") => {
             named(value, Kind::EndpointSlice, |_, _| Err(unversioned("discovery.k8s.io/v1", old)))
         }
-        ("Node" | "Pod" | "Namespace", "v1") => Decoded::Ignored,
+        ("Pod" | "Namespace", "v1") => Decoded::Ignored,
         _ => Decoded::Foreign(foreign(&kind, &version)),
     }
 }
@@ -75,7 +82,10 @@ fn foreign(kind: &str, version: &str) -> Fault {
     let remedy = match kind {
         "Endpoints" => "give its EndpointSlices instead",
         "List" => "write the items of a List inside a List directly",
-        _ => "only Service (v1) and EndpointSlice (discovery.k8s.io/v1) are; move it elsewhere",
+        _ => {
+            "only Service (v1), EndpointSlice (discovery.k8s.io/v1) and Node (v1) are; move it \
+             elsewhere"
+        }
     };
     let of = if version.is_empty() { String::new() } else { format!(" of {version}") };
     Fault::new("kind", format!("{kind}{of} is not read and is ignored: {remedy}"))
@@ -88,6 +98,7 @@ fn named(
     convert: impl FnOnce(Value, &ObjectRef) -> Result<(Found, Vec<Fault>), Fault>,
 ) -> Decoded {
     let id = match identify(&value) {
+        Ok(id) if kind == Kind::Node => ObjectRef { namespace: String::new(), ..id },
         Ok(id) => id,
         Err(fault) => return Decoded::Nameless(fault),
     };

@@ -23,6 +23,7 @@ pub struct Manifests {
     dir: PathBuf,
     states: Receiver<Arc<Merged>>,
     given: Option<Arc<Merged>>,
+    node: Option<String>,
     signals: mpsc::Sender<Signal>,
 }
 
@@ -45,7 +46,14 @@ impl Manifests {
             .name("manifests".to_owned())
             .spawn(move || worker::run(&folder, watch, &states))
             .map_err(|source| SourceError::Thread { dir: dir.clone(), source })?;
-        Ok(Self { dir, states: received, given: None, signals: sender })
+        Ok(Self { dir, states: received, given: None, node: None, signals: sender })
+    }
+
+    /// Says which Node is this agent's own; none is otherwise.
+    #[must_use]
+    pub fn of_node(mut self, name: &str) -> Self {
+        self.node = Some(name.to_owned());
+        self
     }
 
     /// The first complete state, then each state that differs from the one before.
@@ -62,18 +70,18 @@ impl Manifests {
             let state = self.states.borrow_and_update().clone();
             if self.given.as_ref() != Some(&state) {
                 let given = self.given.insert(state);
-                return Ok(given.state());
+                return Ok(given.state(self.node.as_deref()));
             }
         }
     }
 
-    /// The state of a folder as it is now, without watching it.
+    /// The state of a folder as it is now for the node of that name, without watching it.
     ///
     /// # Errors
     ///
     /// Where the folder is missing, is no folder, or can't be listed.
-    pub fn read_once(dir: &Path) -> Result<State, SourceError> {
-        worker::read_once(dir).map_err(|error| refuse(dir, error))
+    pub fn read_once(dir: &Path, node: Option<&str>) -> Result<State, SourceError> {
+        worker::read_once(dir, node).map_err(|error| refuse(dir, error))
     }
 }
 

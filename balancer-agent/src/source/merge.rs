@@ -9,7 +9,7 @@ use super::{
     content::{Content, Definition, duplicate},
     object::{Found, Key},
 };
-use crate::model::{EndpointSlice, Problem, Service, State};
+use crate::model::{EndpointSlice, Node, Problem, Service, State};
 
 /// A [`State`] that shares its objects with the files they stand in: cheap to make for every
 /// change, and to compare.
@@ -17,6 +17,7 @@ use crate::model::{EndpointSlice, Problem, Service, State};
 pub struct Merged {
     services: Vec<Arc<Service>>,
     slices: Vec<Arc<EndpointSlice>>,
+    nodes: Vec<Arc<Node>>,
     problems: Vec<Problem>,
     missing: bool,
 }
@@ -57,6 +58,7 @@ pub fn merge<'a>(
         match &definition.found {
             Found::Service(service) => merged.services.push(Arc::clone(service)),
             Found::Slice(slice) => merged.slices.push(Arc::clone(slice)),
+            Found::Node(node) => merged.nodes.push(Arc::clone(node)),
             Found::Skipped | Found::Undecodable => {}
         }
     }
@@ -78,7 +80,10 @@ fn unserved(winners: &BTreeMap<&Key, (&str, &Definition)>) -> Vec<Problem> {
     for (key, (file, definition)) in winners {
         let Found::Service(service) = &definition.found else { continue };
         let (namespace, name) = (key.id.namespace.as_str(), key.id.name.as_str());
-        let can_be_dialled = !service.cluster_ips.is_empty() && !service.ports.is_empty();
+        let has_address = [&service.cluster_ips, &service.external_ips, &service.load_balancer_ips]
+            .into_iter()
+            .any(|ips| !ips.is_empty());
+        let can_be_dialled = has_address && !service.ports.is_empty();
         if can_be_dialled && !served.contains(&(namespace, name)) {
             problems.push(Problem {
                 object: format!("{}: {key}", definition.place.in_file(file)),
@@ -95,11 +100,14 @@ fn unserved(winners: &BTreeMap<&Key, (&str, &Definition)>) -> Vec<Problem> {
 }
 
 impl Merged {
-    /// A copy that shares nothing.
-    pub fn state(&self) -> State {
+    /// A copy that shares nothing, as the node of that name needs it.
+    pub fn state(&self, node: Option<&str>) -> State {
+        let own = |name: &str| self.nodes.iter().find(|node| node.name == name);
+        let unseen = |name: &str| Node { name: name.to_owned(), ..Node::default() };
         State {
             services: self.services.iter().map(|s| (s.id.clone(), Service::clone(s))).collect(),
             slices: self.slices.iter().map(|s| (s.id.clone(), EndpointSlice::clone(s))).collect(),
+            node: node.map(|name| own(name).map_or_else(|| unseen(name), |n| Node::clone(n))),
             problems: self.problems.clone(),
             missing: self.missing,
         }

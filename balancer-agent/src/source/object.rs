@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::model::{EndpointSlice, ObjectRef, Problem, Service};
+use crate::model::{EndpointSlice, Node, ObjectRef, Problem, Service};
 
 /// What becomes of a file of which a part can't be understood.
 pub const STAYS: &str = "what this file defined before stays in force until it is mended";
@@ -12,22 +12,24 @@ pub const STAYS: &str = "what this file defined before stays in force until it i
 pub enum Kind {
     Service,
     EndpointSlice,
+    Node,
 }
 
 /// What makes an object one: two definitions with one key collide.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub kind: Kind,
+    /// The namespace of a Node is empty.
     pub id: ObjectRef,
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Service => "Service",
-            Kind::EndpointSlice => "EndpointSlice",
-        };
-        write!(f, "{kind} {}", self.id)
+        match self.kind {
+            Kind::Service => write!(f, "Service {}", self.id),
+            Kind::EndpointSlice => write!(f, "EndpointSlice {}", self.id),
+            Kind::Node => write!(f, "Node {}", self.id.name),
+        }
     }
 }
 
@@ -57,6 +59,8 @@ pub enum Found {
     Service(Arc<Service>),
     /// Endpoints of a Service.
     Slice(Arc<EndpointSlice>),
+    /// A node.
+    Node(Arc<Node>),
     /// Valid, and by the rules not for this balancer: headless, another proxy's, FQDN, ...
     Skipped,
     /// Can't be decoded; what the file defined before stays.

@@ -7,8 +7,11 @@ use std::{
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::object::{Fault, Found};
-use crate::model::{ObjectRef, Protocol, Service, ServicePort};
+use super::{
+    address::addresses,
+    object::{Fault, Found},
+};
+use crate::model::{ObjectRef, Protocol, Service, ServicePort, TrafficPolicy};
 
 /// Labels that hand an object to another proxy or to nobody, whatever their value.
 const OTHER_PROXY: [&str; 2] =
@@ -25,9 +28,16 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     if headless || external_name || is_for_another_proxy(object.metadata.labels.as_ref()) {
         return (Found::Skipped, faults);
     }
-    let cluster_ips = cluster_ips(&spec, &mut faults);
-    let ports = ports(spec.ports.unwrap_or_default(), &mut faults);
-    (Found::Service(Service { id: id.clone(), cluster_ips, ports }.into()), faults)
+    let ingress = object.status.and_then(|status| status.load_balancer).and_then(|lb| lb.ingress);
+    let service = Service {
+        id: id.clone(),
+        cluster_ips: cluster_ips(&spec, &mut faults),
+        external_ips: external_ips(spec.external_ips.as_deref().unwrap_or_default(), &mut faults),
+        load_balancer_ips: load_balancer_ips(ingress.as_deref().unwrap_or_default(), &mut faults),
+        internal_traffic_policy: internal_traffic_policy(&spec, &mut faults),
+        ports: ports(spec.ports.unwrap_or_default(), &mut faults),
+    };
+    (Found::Service(service.into()), faults)
 }
 
 /// True where the labels say that another proxy, or none, serves the object.
@@ -56,27 +66,47 @@ fn cluster_ips(spec: &core::ServiceSpec, faults: &mut Vec<Fault>) -> Vec<IpAddr>
         )),
         _ => {}
     }
-    let mut ips = Vec::with_capacity(found.len());
-    for (field, text) in found {
-        match address(text) {
-            Some(ip) if ips.contains(&ip) => faults.push(Fault::new(
-                field,
-                format!("{text} is there twice and counts once: remove this one"),
-            )),
-            Some(ip) => ips.push(ip),
-            None => faults.push(Fault::new(
-                field,
-                format!("{text:?} is no IP address: it is left out, the rest stands; mend it"),
+    addresses(found.into_iter(), faults)
+}
+
+fn external_ips(listed: &[String], faults: &mut Vec<Fault>) -> Vec<IpAddr> {
+    let field = |index| format!("spec.externalIPs[{index}]");
+    addresses(listed.iter().enumerate().map(|(index, ip)| (field(index), ip.as_str())), faults)
+}
+
+/// The addresses that keep their meaning inside the cluster. An ingress of ipMode Proxy must be
+/// reached (KEP-1860), and one with a hostname is resolved by the client.
+fn load_balancer_ips(
+    ingress: &[core::LoadBalancerIngress],
+    faults: &mut Vec<Fault>,
+) -> Vec<IpAddr> {
+    let mut found = Vec::with_capacity(ingress.len());
+    for (index, entry) in ingress.iter().enumerate() {
+        let field = format!("status.loadBalancer.ingress[{index}]");
+        let Some(ip) = entry.ip.as_deref().filter(|ip| !ip.is_empty()) else { continue };
+        match entry.ip_mode.as_deref() {
+            None | Some("" | "VIP") => found.push((format!("{field}.ip"), ip)),
+            Some("Proxy") => {}
+            Some(other) => faults.push(Fault::new(
+                format!("{field}.ipMode"),
+                format!("{other:?} is no mode: this entry is left out; write VIP or Proxy"),
             )),
         }
     }
-    ips
+    addresses(found.into_iter(), faults)
 }
 
-/// A unicast address; an IPv4 address in IPv6 clothes is an IPv4 address.
-pub fn address(text: &str) -> Option<IpAddr> {
-    let ip = text.parse::<IpAddr>().ok()?.to_canonical();
-    (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip)
+fn internal_traffic_policy(spec: &core::ServiceSpec, faults: &mut Vec<Fault>) -> TrafficPolicy {
+    match spec.internal_traffic_policy.as_deref() {
+        None | Some("" | "Cluster") => TrafficPolicy::Cluster,
+        Some("Local") => TrafficPolicy::Local,
+        Some(other) => {
+            let message =
+                format!("{other:?} is no policy: Cluster is used; write Cluster or Local");
+            faults.push(Fault::new("spec.internalTrafficPolicy", message));
+            TrafficPolicy::Cluster
+        }
+    }
 }
 
 fn ports(entries: Vec<core::ServicePort>, faults: &mut Vec<Fault>) -> Vec<ServicePort> {
@@ -112,15 +142,36 @@ fn ports(entries: Vec<core::ServicePort>, faults: &mut Vec<Fault>) -> Vec<Servic
             ));
         } else {
             names.insert(name.clone());
-            ports.push(ServicePort { name, port, protocol });
+            let node_port = entry.node_port.map(|port| node_port(&field, port)).transpose();
+            let node_port = node_port.unwrap_or_else(|fault| {
+                faults.push(fault);
+                None
+            });
+            ports.push(ServicePort { name, port, node_port, protocol });
         }
     }
     ports
 }
 
+fn node_port(field: &str, port: i32) -> Result<u16, Fault> {
+    usable(port).ok_or_else(|| {
+        Fault::new(
+            format!("{field}.nodePort"),
+            format!(
+                "{port} is no port: there is no node port, the rest stands; write 1 to 65535, or \
+                 leave the field out"
+            ),
+        )
+    })
+}
+
+fn usable(port: i32) -> Option<u16> {
+    u16::try_from(port).ok().filter(|port| *port != 0)
+}
+
 /// A usable port number.
 pub fn number(field: &str, port: i32) -> Result<u16, Fault> {
-    u16::try_from(port).ok().filter(|port| *port != 0).ok_or_else(|| {
+    usable(port).ok_or_else(|| {
         Fault::new(
             format!("{field}.port"),
             format!("{port} is no port: this entry is left out, the rest stands; write 1 to 65535"),

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::discovery::v1 as discovery;
 
 use super::{
+    address::address,
     object::{Fault, Found},
-    service::{address, is_for_another_proxy, number, protocol},
+    service::{is_for_another_proxy, number, protocol},
 };
 use crate::model::{Endpoint, EndpointPort, EndpointSlice, ObjectRef};
 
@@ -89,6 +90,9 @@ fn endpoints(
         match address(text) {
             Some(address) if address.is_ipv4() == ipv4 => {
                 let conditions = entry.conditions.unwrap_or_default();
+                let hints = entry.hints.unwrap_or_default();
+                let for_nodes = hints.for_nodes.into_iter().flatten().map(|hint| hint.name);
+                let for_zones = hints.for_zones.into_iter().flatten().map(|hint| hint.name);
                 endpoints.push(Endpoint {
                     address,
                     ready: conditions.ready.unwrap_or(true),
@@ -96,6 +100,8 @@ fn endpoints(
                     terminating: conditions.terminating.unwrap_or(false),
                     node: entry.node_name,
                     zone: entry.zone,
+                    for_nodes: for_nodes.collect(),
+                    for_zones: for_zones.collect(),
                 });
             }
             _ => faults.push(Fault::new(

@@ -70,7 +70,7 @@ fn look(dir: &Path, folder: &mut Folder, watch: &mut Watch, now: Instant) -> boo
 }
 
 /// The state of the folder as it is now.
-pub fn read_once(dir: &Path) -> std::io::Result<State> {
+pub fn read_once(dir: &Path, node: Option<&str>) -> std::io::Result<State> {
     let now = Instant::now();
     let mut folder = Folder::new(dir.to_owned());
     folder.compare(&Ok(list(dir)?), now);
@@ -79,5 +79,5 @@ pub fn read_once(dir: &Path) -> std::io::Result<State> {
         let fresh = folder.read_due(due);
         folder.settle(fresh, due);
     }
-    Ok(folder.merged().state())
+    Ok(folder.merged().state(node))
 }

@@ -2,7 +2,10 @@
 
 use std::{env, fmt::Write, fs, path::Path};
 
-use balancer_agent::{model::State, source::Manifests};
+use balancer_agent::{
+    model::{State, TrafficPolicy},
+    source::Manifests,
+};
 
 #[test]
 fn every_case_gives_what_it_says() {
@@ -10,7 +13,7 @@ fn every_case_gives_what_it_says() {
     let mut seen = 0;
     for case in fs::read_dir(&cases).unwrap() {
         let dir = case.unwrap().path();
-        let state = Manifests::read_once(&dir).unwrap();
+        let state = Manifests::read_once(&dir, Some("n")).unwrap();
         let got = render(&state);
         let want = dir.join("want.txt");
         if env::var_os("BLESS").is_some() {
@@ -30,8 +33,21 @@ fn render(state: &State) -> String {
         for ip in &service.cluster_ips {
             write!(text, " {ip}").unwrap();
         }
+        for (kind, ips) in
+            [("external", &service.external_ips), ("balancer", &service.load_balancer_ips)]
+        {
+            for ip in ips {
+                write!(text, " {kind}={ip}").unwrap();
+            }
+        }
+        if service.internal_traffic_policy == TrafficPolicy::Local {
+            text.push_str(" local");
+        }
         for port in &service.ports {
             write!(text, " {:?}={}/{}", port.name, port.port, port.protocol).unwrap();
+            if let Some(number) = port.node_port {
+                write!(text, " node-port={number}").unwrap();
+            }
         }
         text.push('\n');
     }
@@ -56,8 +72,19 @@ fn render(state: &State) -> String {
                     write!(text, " {name}={value}").unwrap();
                 }
             }
+            for (name, hints) in
+                [("for-node", &endpoint.for_nodes), ("for-zone", &endpoint.for_zones)]
+            {
+                for hint in hints {
+                    write!(text, " {name}={hint}").unwrap();
+                }
+            }
             text.push('\n');
         }
+    }
+    if let Some(node) = state.node.as_ref().filter(|node| !node.addresses.is_empty()) {
+        let zone = node.zone.as_deref().unwrap_or("none");
+        writeln!(text, "node {} in zone {zone}: {:?}", node.name, node.addresses).unwrap();
     }
     for problem in &state.problems {
         writeln!(text, "{problem}").unwrap();

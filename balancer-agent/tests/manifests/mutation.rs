@@ -22,7 +22,7 @@ fn damage_stays_in_the_file_it_is_in() {
             damage(&mut bytes, &mut random);
         }
         fs::write(folder.path("1.yaml"), &bytes).unwrap();
-        let state: State = Manifests::read_once(&folder.dir()).unwrap();
+        let state: State = Manifests::read_once(&folder.dir(), None).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         assert!(
             services(&state).contains(&"good=10.96.0.1".to_owned()),

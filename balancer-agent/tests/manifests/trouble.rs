@@ -142,7 +142,9 @@ fn a_folder_that_can_not_be_opened_is_an_error_with_its_remedy() {
     let missing = folder.outer().join("nowhere");
     let cases = [(missing, "create it"), (folder.path("a.yaml"), "name the folder")];
     for (dir, remedy) in cases {
-        for error in [Manifests::open(&dir).unwrap_err(), Manifests::read_once(&dir).unwrap_err()] {
+        let errors =
+            [Manifests::open(&dir).unwrap_err(), Manifests::read_once(&dir, None).unwrap_err()];
+        for error in errors {
             let told = error.to_string();
             assert!(told.contains(remedy), "{told}");
             assert!(told.contains(&dir.display().to_string()), "{told}");

@@ -1,0 +1,154 @@
+//! The rules of `docs/endpoints.md`, a row each, seen from node `n1` in zone `z1`.
+
+use super::*;
+use crate::model::{EndpointPort, Protocol};
+
+/// An endpoint in words: its conditions (r, s, t), then any of `node=`, `for-node=`, `for-zone=`.
+fn endpoint(index: usize, text: &str) -> Endpoint {
+    let mut words = text.split(' ');
+    let conditions = words.next().unwrap();
+    let mut endpoint = Endpoint {
+        address: [10, 0, 0, index as u8 + 1].into(),
+        ready: conditions.contains('r'),
+        serving: conditions.contains('s'),
+        terminating: conditions.contains('t'),
+        node: None,
+        zone: None,
+        for_nodes: Vec::new(),
+        for_zones: Vec::new(),
+    };
+    for word in words {
+        match word.split_once('=').unwrap() {
+            ("node", name) => endpoint.node = Some(name.to_owned()),
+            ("for-node", name) => endpoint.for_nodes.push(name.to_owned()),
+            ("for-zone", name) => endpoint.for_zones.push(name.to_owned()),
+            (other, _) => panic!("{other} in {text:?}"),
+        }
+    }
+    endpoint
+}
+
+fn slice(endpoints: Vec<Endpoint>) -> EndpointSlice {
+    let id = ObjectRef { namespace: "shop".into(), name: "web-1".into() };
+    let ports = vec![EndpointPort { name: String::new(), port: 8080, protocol: Protocol::Tcp }];
+    EndpointSlice { id, service: "web".into(), ports, endpoints }
+}
+
+fn n1(zone: Option<&str>) -> Node {
+    Node { name: "n1".into(), zone: zone.map(str::to_owned), addresses: Vec::new() }
+}
+
+/// Which endpoints may be used, by their number from 1.
+fn usable(slices: &[EndpointSlice], policy: TrafficPolicy, node: Option<&Node>) -> Vec<u8> {
+    let port =
+        ServicePort { name: String::new(), port: 80, node_port: None, protocol: Protocol::Tcp };
+    let backends = select(&slices.iter().collect::<Vec<_>>(), &port, policy, node);
+    let usable = backends.iter().filter(|(_, details)| details.usable);
+    let number = |addr: &BackendAddr| match addr.addr {
+        SocketAddr::V4(addr) => addr.ip().octets()[3],
+        SocketAddr::V6(addr) => panic!("{addr} has no number"),
+    };
+    usable.map(|(addr, _)| number(addr)).collect()
+}
+
+fn check(policy: TrafficPolicy, table: &[(&[&str], &[u8])]) {
+    for (endpoints, expected) in table {
+        let found = endpoints.iter().enumerate().map(|(index, text)| endpoint(index, text));
+        let slices = [slice(found.collect())];
+        assert_eq!(usable(&slices, policy, Some(&n1(Some("z1")))), *expected, "{endpoints:?}");
+    }
+}
+
+#[test]
+fn conditions() {
+    check(
+        TrafficPolicy::Cluster,
+        &[
+            (&[], &[]),
+            // Ready ones first,
+            (&["rs", "rs"], &[1, 2]),
+            (&["rs", ""], &[1]),
+            (&["rs", "st"], &[1]),
+            // a ready one counts even while it terminates (publishNotReadyAddresses),
+            (&["rst", "st"], &[1]),
+            // else serving and terminating ones,
+            (&["st", "t"], &[1]),
+            (&["st", "st"], &[1, 2]),
+            // else none.
+            (&["s", "t"], &[]),
+            (&["", ""], &[]),
+        ],
+    );
+}
+
+#[test]
+fn hints() {
+    check(
+        TrafficPolicy::Cluster,
+        &[
+            // Every ready endpoint has node hints and one names this node: those.
+            (&["rs for-node=n1", "rs for-node=n2"], &[1]),
+            (&["rs for-node=n1", "rs for-node=n2 for-node=n1"], &[1, 2]),
+            // Node hints before zone hints,
+            (&["rs for-node=n1 for-zone=z1", "rs for-node=n2 for-zone=z1"], &[1]),
+            // but not if one has none, or none names this node.
+            (&["rs for-node=n1 for-zone=z1", "rs for-zone=z1"], &[1, 2]),
+            (&["rs for-node=n3 for-zone=z1", "rs for-node=n2 for-zone=z2"], &[1]),
+            // Zone hints likewise,
+            (&["rs for-zone=z1", "rs for-zone=z2"], &[1]),
+            (&["rs for-zone=z1", "rs for-zone=z2 for-zone=z1"], &[1, 2]),
+            // else all.
+            (&["rs for-zone=z1", "rs"], &[1, 2]),
+            (&["rs for-zone=z2", "rs for-zone=z3"], &[1, 2]),
+            // Only ready endpoints are asked for hints,
+            (&["rs for-zone=z1", "rs for-zone=z2", "st", "s"], &[1]),
+            (&["s for-zone=z1", "rs for-zone=z2"], &[2]),
+            // and hints do not count where there are none that are ready.
+            (&["st for-zone=z1", "st for-zone=z2"], &[1, 2]),
+        ],
+    );
+}
+
+#[test]
+fn the_local_policy() {
+    check(
+        TrafficPolicy::Local,
+        &[
+            // Endpoints of this node alone,
+            (&["rs node=n1", "rs node=n2", "rs"], &[1]),
+            // also if there is none,
+            (&["rs node=n2"], &[]),
+            // ready ones first, as if there were no other nodes,
+            (&["rs node=n1", "st node=n1"], &[1]),
+            (&["st node=n1", "rs node=n2"], &[1]),
+            (&["s node=n1", "rs node=n2"], &[]),
+            // and whatever the hints say.
+            (&["rs node=n1 for-zone=z2", "rs node=n2 for-zone=z1"], &[1]),
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_known_of_the_node_is_no_reason_to_choose() {
+    let slices = |texts: [&str; 2]| [slice(vec![endpoint(0, texts[0]), endpoint(1, texts[1])])];
+    let zones = slices(["rs for-zone=z1", "rs for-zone=z2"]);
+    assert_eq!(usable(&zones, TrafficPolicy::Cluster, Some(&n1(None))), [1, 2]);
+    assert_eq!(usable(&zones, TrafficPolicy::Cluster, None), [1, 2]);
+    let local = slices(["rs node=n1", "rs"]);
+    assert_eq!(usable(&local, TrafficPolicy::Local, None), [0; 0]);
+}
+
+#[test]
+fn of_two_slices_the_local_endpoint_counts_then_the_better_condition() {
+    let both = |first: &str, second: &str, policy| {
+        let slices = [slice(vec![endpoint(0, first)]), slice(vec![endpoint(0, second)])];
+        let node = n1(None);
+        let there = usable(&slices, policy, Some(&node));
+        let back: Vec<_> = slices.into_iter().rev().collect();
+        assert_eq!(usable(&back, policy, Some(&node)), there, "the order of slices is no matter");
+        there
+    };
+    assert_eq!(both("", "rs", TrafficPolicy::Cluster), [1]);
+    assert_eq!(both("rs node=n2", "rs node=n1", TrafficPolicy::Local), [1]);
+    assert_eq!(both("rs node=n2", "s node=n1", TrafficPolicy::Cluster), [0; 0]);
+}

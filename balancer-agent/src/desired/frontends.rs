@@ -1,0 +1,104 @@
+//! Which addresses lead to which Service port. Pure.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    net::{IpAddr, SocketAddr},
+};
+
+use balancer_common::layout::FrontendKind;
+
+use super::{FrontendAddr, PortId, balanced, balanced_address};
+use crate::model::{Node, Problem, Protocol, Service, ServicePort, State, TrafficPolicy};
+
+/// The addresses of all Services, each given to one of them.
+pub struct Claims {
+    /// What each Service port has, in the order of display; ports that have nothing are not there.
+    pub won: BTreeMap<PortId, Vec<FrontendAddr>>,
+    /// What a Service claims and another one has.
+    pub problems: Vec<Problem>,
+}
+
+/// Gives every address to the first that claims it, on every node alike.
+///
+/// First by kind, since ClusterIPs and node ports are allocated, while anybody may write any address
+/// in `externalIPs`; then by namespace and name of the Service.
+pub fn claims(state: &State) -> Claims {
+    let mut all: Vec<_> = state.services.values().flat_map(|s| of_service(s, state)).collect();
+    all.sort_by(|(id, a), (other, b)| (a.kind, id, a).cmp(&(b.kind, other, b)));
+    let mut owners: BTreeMap<(SocketAddr, Protocol), PortId> = BTreeMap::new();
+    let mut claims = Claims { won: BTreeMap::new(), problems: Vec::new() };
+    for (id, frontend) in all {
+        match owners.entry((frontend.addr, frontend.protocol)) {
+            Entry::Vacant(entry) => {
+                entry.insert(id.clone());
+                claims.won.entry(id).or_default().push(frontend);
+            }
+            // Once is enough, for whichever of two reasons: an external IP may be a load balancer's.
+            Entry::Occupied(owner) if *owner.get() == id => {}
+            Entry::Occupied(owner) => claims.problems.push(taken(&id, &frontend, owner.get())),
+        }
+    }
+    claims
+}
+
+fn of_service(service: &Service, state: &State) -> Vec<(PortId, FrontendAddr)> {
+    let node = state.node.as_ref();
+    let mut claimed = Vec::new();
+    for port in service.ports.iter().filter(|port| balanced(port.protocol)) {
+        for (kind, ip, number) in dialled(service, port, node) {
+            if balanced_address(ip) {
+                let addr = SocketAddr::new(ip, number);
+                let id = PortId {
+                    service: service.id.clone(),
+                    port: port.name.clone(),
+                    protocol: port.protocol,
+                };
+                claimed.push((id, FrontendAddr { kind, addr, protocol: port.protocol }));
+            }
+        }
+    }
+    claimed
+}
+
+/// What clients of this node may dial for a Service port.
+///
+/// With internalTrafficPolicy Local the ClusterIP has other endpoints than the external addresses,
+/// and a Service port has one set of them: the external addresses are left to kube-proxy. So is the
+/// ClusterIP where this node has no name, since nothing then tells which endpoints are local.
+fn dialled(
+    service: &Service,
+    port: &ServicePort,
+    node: Option<&Node>,
+) -> Vec<(FrontendKind, IpAddr, u16)> {
+    let local = service.internal_traffic_policy == TrafficPolicy::Local;
+    let node_addresses = node.map(|node| node.addresses.as_slice()).unwrap_or_default();
+    let node_port = port.node_port;
+    let at = |kind, ips: &[IpAddr], number: Option<u16>| -> Vec<_> {
+        number.into_iter().flat_map(|n| ips.iter().map(move |ip| (kind, *ip, n))).collect()
+    };
+    let internal = at(FrontendKind::ClusterIp, &service.cluster_ips, Some(port.port));
+    if local {
+        return if node.is_some() { internal } else { Vec::new() };
+    }
+    [
+        internal,
+        at(FrontendKind::NodePort, node_addresses, node_port),
+        at(FrontendKind::ExternalIp, &service.external_ips, Some(port.port)),
+        at(FrontendKind::LoadBalancer, &service.load_balancer_ips, Some(port.port)),
+    ]
+    .concat()
+}
+
+fn taken(id: &PortId, frontend: &FrontendAddr, owner: &PortId) -> Problem {
+    Problem {
+        object: format!("Service {}", id.service),
+        field: String::new(),
+        message: format!(
+            "{} over {} belongs to Service {} already, which keeps it; give this one {} of its own",
+            frontend.addr,
+            frontend.protocol,
+            owner.service,
+            if frontend.kind == FrontendKind::NodePort { "a node port" } else { "an address" },
+        ),
+    }
+}
