@@ -6,7 +6,7 @@ use std::{
     io,
     os::unix::{ffi::OsStrExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -73,7 +73,8 @@ impl Place {
         let leash = (self.bond == Bond::Tied).then(getpid);
         let mut command = Command::new(program);
         if self.bond == Bond::Lasting {
-            command.process_group(0);
+            // Nobody is left to read what it says; an inherited pipe would keep its reader waiting.
+            command.process_group(0).stderr(Stdio::null());
         }
         // SAFETY: the closure only makes system calls on memory prepared before the fork; it
         // neither allocates nor takes locks, as the child of a threaded process must not.
