@@ -7,7 +7,7 @@ use balancer_lab::{Agent, Lab, host};
 
 /// Ask the agent of a lab that is up: balancer-agent's command line, pointed at that lab
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  balancer-lab agent status\n  \
+#[command(after_help = "Examples:\n  balancer-lab agent status\n  balancer-lab agent doctor\n  \
                         balancer-lab agent backends demo/web -o wide")]
 pub(super) struct Arguments {
     /// The lab; not needed if only one is up
@@ -23,6 +23,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let place = Lab::find(lab, None)?;
     let program = host::binary("balancer-agent", "BALANCER_AGENT_BIN")?;
     let mut command = place.command(&program);
-    command.args(&arguments.arguments).args(Agent::where_flags_in(&Lab::find_state(lab)?));
+    command.args(&arguments.arguments);
+    let flags = Agent::where_flags_in(&Lab::find_state(lab)?);
+    // `doctor` looks at the node, and asks no agent.
+    let asks = arguments.arguments.first().is_none_or(|verb| verb != "doctor");
+    command.args(flags.chunks(2).filter(|pair| asks || pair[0] != "--socket").flatten());
     Err(command.exec()).with_context(|| format!("run {}", program.display()))
 }
