@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Attempt, Error, Result, on};
 
@@ -26,6 +26,10 @@ pub struct Service {
     pub endpoints: Vec<Endpoint>,
     /// Annotations of the Service.
     pub annotations: BTreeMap<String, String>,
+    /// Further fields of the Service's `spec`; they win over those that stand there already.
+    pub spec: Map<String, Value>,
+    /// The Service's `status`.
+    pub status: Value,
 }
 
 /// One endpoint; unset conditions are left out of the YAML.
@@ -43,6 +47,8 @@ pub struct Endpoint {
     pub node: Option<String>,
     /// The zone of that node.
     pub zone: Option<String>,
+    /// The zones whose clients should use it (`hints.forZones`).
+    pub for_zones: Vec<String>,
 }
 
 impl Endpoint {
@@ -73,6 +79,8 @@ impl Service {
             ports: vec![("http".into(), port, target_port)],
             endpoints: endpoints.into_iter().map(Endpoint::ready).collect(),
             annotations: BTreeMap::new(),
+            spec: Map::new(),
+            status: Value::Null,
         }
     }
 
@@ -80,6 +88,13 @@ impl Service {
     #[must_use]
     pub fn annotated(mut self, key: &str, value: &str) -> Self {
         self.annotations.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same with a field of its `spec`, as the API names it.
+    #[must_use]
+    pub fn with(mut self, field: &str, value: Value) -> Self {
+        self.spec.insert(field.into(), value);
         self
     }
 
@@ -92,7 +107,7 @@ impl Service {
                 json!({"name": name, "port": port, "targetPort": target, "protocol": "TCP"})
             })
             .collect();
-        json!({
+        let mut object = json!({
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {
@@ -105,7 +120,12 @@ impl Service {
                 "ports": ports,
                 "selector": {"app": self.name},
             },
-        })
+            "status": self.status,
+        });
+        for (field, value) in &self.spec {
+            object["spec"][field] = value.clone();
+        }
+        object
     }
 
     /// The EndpointSlice object.
@@ -138,7 +158,7 @@ impl Endpoint {
                 .into_iter()
                 .filter(|(_, value)| !value.is_null())
                 .map(|(key, value)| (key.to_owned(), value))
-                .collect::<serde_json::Map<_, _>>()
+                .collect::<Map<_, _>>()
                 .into()
         };
         let mut endpoint = set([
@@ -151,6 +171,10 @@ impl Endpoint {
             ("serving", json!(self.serving)),
             ("terminating", json!(self.terminating)),
         ]);
+        if !self.for_zones.is_empty() {
+            let zones: Vec<_> = self.for_zones.iter().map(|zone| json!({"name": zone})).collect();
+            endpoint["hints"] = json!({"forZones": zones});
+        }
         endpoint
     }
 }

@@ -1,0 +1,99 @@
+//! Which addresses lead to a Service, seen by programs that dial them.
+
+mod common;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::Stdio,
+};
+
+use balancer_lab::{Lab, Place};
+use common::{VIP, Web, await_shown};
+use serde_json::{Value, json};
+
+/// Documentation addresses (RFC 5737): nobody routes them.
+const EXTERNAL: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+const BALANCER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+const PROXY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 3);
+
+/// Connects once, closes, and returns what the program was told.
+fn dial(place: &Place, target: impl Into<SocketAddr>) -> Value {
+    let mut command = Lab::self_command(place).expect("balancer-lab");
+    command.args(["connect", &target.into().to_string()]).stdin(Stdio::null());
+    let output = command.output().expect("run");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// Each frontend as `services` shows it, `TYPE ADDRESS:PORT`.
+fn frontends(service: &Value) -> Vec<String> {
+    let text = |frontend: &Value| {
+        let part = |name: &str| frontend[name].as_str().expect("text").to_owned();
+        format!("{} {}:{}", part("type"), part("address"), frontend["port"])
+    };
+    service["frontends"].as_array().expect("frontends").iter().map(text).collect()
+}
+
+/// Connections ever opened to each backend.
+fn opened(web: &Web) -> Vec<u64> {
+    let shown = web.shown("default/web");
+    let backends = shown["backends"].as_array().expect("backends").iter();
+    backends.map(|backend| backend["opened_total"].as_u64().expect("a number")).collect()
+}
+
+#[test]
+fn external_addresses_lead_to_the_service_unless_they_must_be_reached() {
+    let mut web = Web::start("external", 2);
+    let pod = web.client.place().clone();
+    let node = web.lab.node().clone();
+    web.service = web
+        .service
+        .clone()
+        .with("externalIPs", json!([EXTERNAL]))
+        // Clients inside the cluster use all endpoints all the same.
+        .with("externalTrafficPolicy", json!("Local"));
+    for endpoint in &mut web.service.endpoints {
+        endpoint.node = Some("another-node".into());
+    }
+    let ingress = json!([{"ip": BALANCER, "ipMode": "VIP"}, {"ip": PROXY, "ipMode": "Proxy"}]);
+    web.service.status = json!({"loadBalancer": {"ingress": ingress}});
+    web.manifests.write(&web.service).expect("written");
+    let shown = await_shown(&web.agent, |services| frontends(&services[0]).len() > 1);
+    let expected =
+        ["ClusterIP 10.96.0.10:80", "ExternalIP 203.0.113.1:80", "LoadBalancer 203.0.113.2:80"];
+    assert_eq!(frontends(&shown[0]), expected);
+
+    for place in [&pod, &node] {
+        for ip in [VIP, EXTERNAL, BALANCER] {
+            assert_eq!(dial(place, (ip, 80))["peer"], json!(format!("{ip}:80")));
+        }
+        assert_eq!(dial(place, (PROXY, 80))["error"], json!("timed out"), "left to the network");
+    }
+    let opened = opened(&web);
+    assert_eq!(opened.iter().sum::<u64>(), 6, "{opened:?}");
+}
+
+#[test]
+fn an_address_that_is_taken_stays_with_its_service() {
+    let mut web = Web::start("clash", 1);
+    let pod = web.client.place().clone();
+    let thief = balancer_lab::manifests::Service::new(
+        "a-thief",
+        [10, 96, 0, 66],
+        80,
+        9999,
+        [web.backends[0].ip()],
+    );
+    web.manifests.write(&thief.with("externalIPs", json!([VIP, EXTERNAL]))).expect("written");
+    web.service = web.service.clone().with("externalIPs", json!([EXTERNAL]));
+    web.manifests.write(&web.service).expect("written");
+    await_shown(&web.agent, |services| services.len() == 2 && frontends(&services[0]).len() == 2);
+    assert_eq!(dial(&pod, (VIP, 80))["peer"], json!("10.96.0.10:80"), "a ClusterIP is allocated");
+    assert_eq!(dial(&pod, (EXTERNAL, 80))["error"], json!("connection refused"), "first by name");
+    let problems = web.agent.json(&["status"]).expect("status")["problems"].to_string();
+    for told in [
+        "10.96.0.10:80 over TCP belongs to Service default/web already",
+        "203.0.113.1:80 over TCP belongs to Service default/a-thief already",
+    ] {
+        assert!(problems.contains(told), "{told} not in {problems}");
+    }
+}
