@@ -46,19 +46,16 @@ fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> 
         }
         Write::RemoveBackend { id } => maps.remove_backend(*id),
         Write::PutSlots { row, backends } => put_slots(maps, *row, backends),
-        Write::PutName { service, port, number } => {
-            maps.put_name(*service, &convert::name(port, *number))?;
+        Write::PutName { service, id, number } => {
+            maps.put_name(*service, &convert::name(id, *number))?;
         }
         Write::SetRow { service, row } => maps.set_row(*service, *row),
         Write::PutFrontend { frontend, service } => {
-            if let Some((key, value)) = convert::frontend(*frontend, *service) {
-                maps.put_frontend(key, value)?;
-            }
+            let (key, value) = convert::frontend(*frontend, *service);
+            maps.put_frontend(key, value)?;
         }
         Write::RemoveFrontend { frontend } => {
-            if let Some((key, _)) = convert::frontend(*frontend, 0) {
-                maps.remove_frontend(key)?;
-            }
+            maps.remove_frontend(convert::frontend(*frontend, 0).0)?;
         }
         Write::RemoveName { service } => maps.remove_name(*service)?,
         Write::Grace => maps.grace(),

@@ -8,11 +8,7 @@ pub mod endpoints;
 mod frontends;
 mod topology;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use balancer_common::layout::FrontendKind;
 
@@ -97,7 +93,7 @@ pub fn desired(state: &State) -> Desired {
             };
             let Some(frontends) = claims.won.get(&id) else { continue };
             let policy = service.internal_traffic_policy;
-            let backends = endpoints::select(slices, port, policy, state.node.as_ref());
+            let backends = endpoints::of_port(slices, port, policy, state.node.as_ref());
             let frontends = frontends.clone();
             out.ports.insert(id, DesiredPort { number: port.port, frontends, backends });
         }
@@ -108,11 +104,6 @@ pub fn desired(state: &State) -> Desired {
 /// Protocols that the programs handle; the others are left to kube-proxy.
 const fn balanced(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Tcp)
-}
-
-/// Families that the programs handle.
-pub(crate) const fn balanced_address(addr: IpAddr) -> bool {
-    addr.is_ipv4()
 }
 
 #[cfg(test)]

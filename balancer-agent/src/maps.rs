@@ -6,7 +6,7 @@ pub mod pinned;
 use std::io;
 
 use balancer_common::{
-    layout::{Backend, Frontend, FrontendKey4, Row, ServiceName, Slot},
+    layout::{Backend, Frontend, FrontendKey4, FrontendKey6, Row, ServiceName, Slot},
     verdict::Verdict,
 };
 
@@ -33,12 +33,21 @@ pub enum MapsError {
     },
 }
 
+/// Key of a frontend, in the map of its family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FrontendKey {
+    /// In `FRONTENDS4`.
+    V4(FrontendKey4),
+    /// In `FRONTENDS6`.
+    V6(FrontendKey6),
+}
+
 /// How much the maps hold at most. Identifiers and slots are below these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Service ports.
+    /// Service ports, a family each.
     pub services: u32,
-    /// Frontends.
+    /// Frontends of each family.
     pub frontends: u32,
     /// Backends, the padding's identifier 0 included.
     pub backends: u32,
@@ -51,7 +60,7 @@ pub trait ReadMaps {
     /// How much fits.
     fn limits(&self) -> Limits;
     /// Every frontend, in no order.
-    fn frontends(&self) -> Result<Vec<(FrontendKey4, Frontend)>, MapsError>;
+    fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError>;
     /// Every Service port that has a name, in no order.
     fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError>;
     /// The row of a Service port.
@@ -75,9 +84,9 @@ pub trait ReadMaps {
 /// Write access to the maps, for [`crate::apply`] alone.
 pub trait WriteMaps: ReadMaps {
     /// Adds or replaces a frontend.
-    fn put_frontend(&mut self, key: FrontendKey4, value: Frontend) -> Result<(), MapsError>;
+    fn put_frontend(&mut self, key: FrontendKey, value: Frontend) -> Result<(), MapsError>;
     /// Removes a frontend; one that isn't there is no error.
-    fn remove_frontend(&mut self, key: FrontendKey4) -> Result<(), MapsError>;
+    fn remove_frontend(&mut self, key: FrontendKey) -> Result<(), MapsError>;
     /// Adds or replaces the name of a Service port.
     fn put_name(&mut self, service: u32, name: &ServiceName) -> Result<(), MapsError>;
     /// Removes the name of a Service port; one that isn't there is no error.

@@ -10,8 +10,8 @@ use balancer_common::{charge, layout::Row, verdict::Verdict};
 pub use self::offline::{ObserveError, Offline};
 use crate::{
     desired::{BackendAddr, FrontendAddr, PortId},
-    maps::{MapsError, ReadMaps},
-    plan::{convert, held},
+    maps::{FrontendKey, MapsError, ReadMaps},
+    plan::{convert, held, rows::RowId},
     view::CapacityView,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 /// different backends may be some microseconds apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Service ports.
+    /// Service ports, their families together.
     pub ports: BTreeMap<PortId, PortSnapshot>,
     /// Open connections over all backends.
     pub connections: u64,
@@ -36,7 +36,7 @@ pub struct PortSnapshot {
     pub number: u16,
     /// Addresses that lead to it.
     pub frontends: Vec<FrontendAddr>,
-    /// Backends of its row, and those that left it with connections still open.
+    /// Backends of its rows, and those that left it with connections still open.
     pub backends: Vec<BackendSnapshot>,
 }
 
@@ -63,48 +63,52 @@ impl Snapshot {
         let mut names = BTreeMap::new();
         let mut slots = 0;
         for (service, name) in maps.names()? {
-            if let Some(port) = convert::port_id(&name) {
+            if let Some(RowId { port, .. }) = convert::row_id(&name) {
                 let row = maps.row(service);
                 slots += u64::from(Row::width(row.len));
                 names.insert(service, (port, name.port, row));
             }
         }
         let mut frontends: BTreeMap<u32, Vec<FrontendAddr>> = BTreeMap::new();
-        let all = maps.frontends()?;
-        let frontends_used = all.len() as u64;
-        for (key, value) in all {
+        let (mut frontends4, mut frontends6) = (0, 0);
+        for (key, value) in maps.frontends()? {
+            match key {
+                FrontendKey::V4(_) => frontends4 += 1,
+                FrontendKey::V6(_) => frontends6 += 1,
+            }
             if let Some(frontend) = convert::frontend_addr(key, value) {
                 frontends.entry(value.service).or_default().push(frontend);
             }
         }
-        let mut ports = BTreeMap::new();
+        let mut ports: BTreeMap<PortId, PortSnapshot> = BTreeMap::new();
         let services_used = names.len() as u64;
         for (service, (port, number, row)) in names {
             let in_row: BTreeSet<_> =
                 (row.base..row.base + row.len).map(|index| maps.slot(index).backend).collect();
             let left = charged.range((service, 0)..=(service, u32::MAX)).map(|(_, id)| *id);
             let shown = in_row.iter().copied().chain(left.filter(|id| !in_row.contains(id)));
-            let mut backends: Vec<_> = shown
-                .filter_map(|id| {
-                    let entry = backends.get(&id)?;
-                    Some(BackendSnapshot {
-                        backend: convert::backend_addr(entry)?,
-                        in_row: in_row.contains(&id),
-                        active: maps.active(id),
-                        opened: entry.opened,
-                        failed: entry.failed,
-                    })
+            let shown = shown.filter_map(|id| {
+                let entry = backends.get(&id)?;
+                Some(BackendSnapshot {
+                    backend: convert::backend_addr(entry)?,
+                    in_row: in_row.contains(&id),
+                    active: maps.active(id),
+                    opened: entry.opened,
+                    failed: entry.failed,
                 })
-                .collect();
-            backends.sort_unstable();
-            let mut frontends = frontends.remove(&service).unwrap_or_default();
-            frontends.sort_unstable();
-            ports.insert(port, PortSnapshot { number, frontends, backends });
+            });
+            let empty = || PortSnapshot { number, frontends: Vec::new(), backends: Vec::new() };
+            let view = ports.entry(port).or_insert_with(empty);
+            view.backends.extend(shown);
+            view.backends.sort_unstable();
+            view.frontends.extend(frontends.remove(&service).unwrap_or_default());
+            view.frontends.sort_unstable();
         }
         let limits = maps.limits();
         let capacity = [
             ("services", services_used, limits.services),
-            ("frontends", frontends_used, limits.frontends),
+            ("frontends4", frontends4, limits.frontends),
+            ("frontends6", frontends6, limits.frontends),
             ("backends", backends.len() as u64, limits.backends - 1),
             ("slots", slots, limits.slots),
             ("connections", connections_used, charge::MAX_CHARGES),

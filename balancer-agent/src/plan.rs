@@ -9,18 +9,20 @@
 pub mod convert;
 pub mod held;
 mod pools;
+pub mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use balancer_common::layout::Row;
 
 use crate::{
-    desired::{BackendAddr, Desired, DesiredPort, FrontendAddr, PortId},
+    desired::{BackendAddr, Desired, FrontendAddr},
     maps::Limits,
     model::Problem,
 };
-use held::{Held, HeldPort};
+use held::{Held, HeldRow};
 use pools::{Full, Pools};
+use rows::{DesiredRow, RowId};
 
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,9 +50,9 @@ pub enum Write {
     PutName {
         /// The identifier.
         service: u32,
-        /// The Service port.
-        port: PortId,
-        /// Its number.
+        /// What the entry is known by.
+        id: RowId,
+        /// `spec.ports[].port`.
         number: u16,
     },
     /// Point a Service port at a row.
@@ -102,32 +104,33 @@ pub struct Plan {
 
 /// Plans the writes. An empty plan means that the maps hold what is desired.
 ///
-/// Service ports of `unsure` stay as the maps hold them, whatever is desired.
-pub fn plan(held: &Held, desired: &Desired, limits: Limits, unsure: &BTreeSet<PortId>) -> Plan {
-    let mut planner = Planner::new(held, desired, limits, unsure);
+/// Rows of `unsure` stay as the maps hold them, whatever is desired.
+pub fn plan(held: &Held, desired: &Desired, limits: Limits, unsure: &BTreeSet<RowId>) -> Plan {
+    let wanted = rows::rows(desired);
+    let mut planner = Planner::new(held, &wanted, limits, unsure);
     let mut kept = BTreeMap::new();
-    for (id, port) in desired.ports.iter().filter(|(id, _)| !unsure.contains(id)) {
-        match planner.port(id, port) {
+    for (id, row) in wanted.iter().filter(|(id, _)| !unsure.contains(id)) {
+        match planner.row(id, row) {
             Ok((service, writes)) => {
-                kept.insert(id, (port, service, writes));
+                kept.insert(id, (row, service, writes));
             }
             Err(full) => planner.plan.problems.push(full.problem(id)),
         }
     }
     planner.unlink(&kept);
-    for (id, (port, service, writes)) in &mut kept {
-        planner.link(id, port, *service, std::mem::take(writes));
+    for (id, (row, service, writes)) in &mut kept {
+        planner.link(id, row, *service, std::mem::take(writes));
     }
     planner.give_up(&kept);
     planner.finish()
 }
 
-/// Service ports that are balanced: their identifier, and the writes before their frontends.
-type Kept<'a> = BTreeMap<&'a PortId, (&'a DesiredPort, u32, Vec<Write>)>;
+/// Rows that are balanced: their identifier, and the writes before their frontends.
+type Kept<'a> = BTreeMap<&'a RowId, (&'a DesiredRow, u32, Vec<Write>)>;
 
 struct Planner<'a> {
     held: &'a Held,
-    unsure: &'a BTreeSet<PortId>,
+    unsure: &'a BTreeSet<RowId>,
     pools: Pools,
     /// Identifiers of backends, with those that this plan gives.
     backends: BTreeMap<BackendAddr, u32>,
@@ -141,11 +144,12 @@ impl<'a> Planner<'a> {
     /// charged to. The grace at the end of the plan that took their last row away has passed.
     fn new(
         held: &'a Held,
-        desired: &Desired,
+        wanted: &BTreeMap<RowId, DesiredRow>,
         limits: Limits,
-        unsure: &'a BTreeSet<PortId>,
+        unsure: &'a BTreeSet<RowId>,
     ) -> Self {
-        let wanted: BTreeSet<_> = desired.ports.values().flat_map(usable).collect();
+        let wanted: BTreeSet<_> =
+            wanted.values().flat_map(|row| row.backends.iter().copied()).collect();
         let mut plan = Plan::default();
         let mut backends = held.backends.clone();
         for backend in held.idle.difference(&wanted) {
@@ -157,12 +161,12 @@ impl<'a> Planner<'a> {
         Self { held, unsure, pools, backends, plan, gave_up: false }
     }
 
-    /// Backends, name, slots and row of one Service port.
-    fn port(&mut self, id: &PortId, port: &DesiredPort) -> Result<(u32, Vec<Write>), Full> {
-        let held = self.held.ports.get(id);
+    /// Backends, name, slots and word of one row.
+    fn row(&mut self, id: &RowId, wanted: &DesiredRow) -> Result<(u32, Vec<Write>), Full> {
+        let held = self.held.rows.get(id);
         let mark = self.pools.mark();
         let mut writes = Vec::new();
-        let placed = self.place(held, port, &mut writes);
+        let placed = self.place(held, wanted, &mut writes);
         let (service, row, backends) = placed.inspect_err(|_| {
             self.pools.reset(mark);
             for write in &writes {
@@ -171,8 +175,8 @@ impl<'a> Planner<'a> {
                 }
             }
         })?;
-        if held.is_none_or(|held| held.number != port.number) {
-            writes.push(Write::PutName { service, port: id.clone(), number: port.number });
+        if held.is_none_or(|held| held.number != wanted.number) {
+            writes.push(Write::PutName { service, id: id.clone(), number: wanted.number });
         }
         if held.is_none_or(|held| held.row != row) {
             if row.len > 0 {
@@ -184,15 +188,15 @@ impl<'a> Planner<'a> {
         Ok((service, writes))
     }
 
-    /// Identifiers and a row for one Service port; those that it holds where they still fit.
+    /// Identifiers and slots for one row; those that it holds where they still fit.
     fn place(
         &mut self,
-        held: Option<&HeldPort>,
-        port: &DesiredPort,
+        held: Option<&HeldRow>,
+        wanted: &DesiredRow,
         writes: &mut Vec<Write>,
     ) -> Result<(u32, Row, Vec<u32>), Full> {
         let mut backends = Vec::new();
-        for backend in usable(port) {
+        for &backend in &wanted.backends {
             let id = match self.backends.get(&backend) {
                 Some(id) => *id,
                 None => {
@@ -218,11 +222,15 @@ impl<'a> Planner<'a> {
     fn unlink(&mut self, kept: &Kept<'_>) {
         let wanted: BTreeSet<_> = kept
             .values()
-            .flat_map(|(port, ..)| &port.frontends)
+            .flat_map(|(row, ..)| &row.frontends)
             .map(|frontend| (frontend.addr, frontend.protocol))
             .collect();
-        let unsure: BTreeSet<_> =
-            self.unsure.iter().filter_map(|id| self.held.ports.get(id)).map(|p| p.id).collect();
+        let unsure: BTreeSet<_> = self
+            .unsure
+            .iter()
+            .filter_map(|id| self.held.rows.get(id))
+            .map(|held| held.id)
+            .collect();
         for (frontend, service) in &self.held.frontends {
             if unsure.contains(service) {
                 continue;
@@ -235,11 +243,11 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Service ports that are not balanced any more, after [`Planner::link`] has moved the frontends
+    /// Rows that are not balanced any more, after [`Planner::link`] has moved the frontends
     /// that other Services took over.
     fn give_up(&mut self, kept: &Kept<'_>) {
-        let gone = |id: &PortId| !kept.contains_key(id) && !self.unsure.contains(id);
-        for (id, held) in self.held.ports.iter().filter(|(id, _)| gone(id)) {
+        let gone = |id: &RowId| !kept.contains_key(id) && !self.unsure.contains(id);
+        for (id, held) in self.held.rows.iter().filter(|(id, _)| gone(id)) {
             self.plan.push(
                 format!("Service {id}"),
                 vec![
@@ -251,9 +259,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The step of one Service port: what [`Planner::port`] found, then its frontends.
-    fn link(&mut self, id: &PortId, port: &DesiredPort, service: u32, mut writes: Vec<Write>) {
-        for frontend in &port.frontends {
+    /// The step of one row: what [`Planner::row`] found, then its frontends.
+    fn link(&mut self, id: &RowId, row: &DesiredRow, service: u32, mut writes: Vec<Write>) {
+        for frontend in &row.frontends {
             if self.held.frontends.get(frontend) != Some(&service) {
                 writes.push(Write::PutFrontend { frontend: *frontend, service });
             }
@@ -275,10 +283,6 @@ impl Plan {
             self.steps.push(Step { object, writes });
         }
     }
-}
-
-fn usable(port: &DesiredPort) -> impl Iterator<Item = BackendAddr> {
-    port.backends.iter().filter(|(_, details)| details.usable).map(|(backend, _)| *backend)
 }
 
 #[cfg(test)]

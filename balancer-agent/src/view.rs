@@ -161,7 +161,7 @@ pub struct ProgramView {
 /// Use of one kind of entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapacityView {
-    /// `services`, `frontends`, `backends`, `slots` or `connections`.
+    /// `services`, `frontends4`, `frontends6`, `backends`, `slots` or `connections`.
     pub name: String,
     /// Entries in use.
     pub used: u64,

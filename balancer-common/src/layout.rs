@@ -23,7 +23,7 @@ pub const ROW_STEP: u32 = 8;
 pub const SLOT_WORDS: usize = (MAX_SLOTS + MAX_SCAN) as usize;
 /// Entries of the map of Services (one per Service port).
 pub const MAX_SERVICES: u32 = 1 << 17;
-/// Entries of the map of frontends.
+/// Entries of each map of frontends.
 pub const MAX_FRONTENDS: u32 = 1 << 18;
 
 /// The backend that pads rows. Its counter stays at [`PAD_ACTIVE`], so it never wins.
@@ -35,11 +35,30 @@ pub const PAD_ACTIVE: u32 = u32::MAX;
 pub const TCP: u8 = 6;
 
 /// Key of the map of IPv4 frontends: what a client passes to `connect()`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct FrontendKey4 {
     /// Address, network byte order.
     pub addr: u32,
+    /// Port, network byte order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Always 0.
+    pub zero: u8,
+}
+
+/// Key of the map of IPv6 frontends. `::ffff:a.b.c.d` is never among them: whatever the family of
+/// the socket that dials it, it is an address of the map of IPv4 frontends.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct FrontendKey6 {
+    /// Address, network byte order.
+    pub addr: [u32; 4],
     /// Port, network byte order.
     pub port: u16,
     /// IP protocol number.
@@ -85,7 +104,8 @@ impl FrontendKind {
     }
 }
 
-/// Value of the map of Services: one Service port.
+/// Value of the map of Services: one Service port of one family, so that no frontend leads to a
+/// backend that its clients' sockets can't reach.
 ///
 /// `row` is replaced by one aligned 8-byte store, so that a program sees either the old set of
 /// backends or the new one.
@@ -213,8 +233,8 @@ pub struct ServiceName {
     pub port: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Always 0.
-    pub zero: u8,
+    /// IP version of its frontends and backends: 4 or 6.
+    pub family: u8,
 }
 
 /// `::ffff:a.b.c.d` for an IPv4 address in network byte order.
@@ -223,8 +243,15 @@ pub const fn mapped(addr: u32) -> [u32; 4] {
     [0, 0, 0xffff_u32.to_be(), addr]
 }
 
+/// True for what [`mapped`] makes.
+#[inline(always)]
+pub const fn is_mapped(words: [u32; 4]) -> bool {
+    words[0] == 0 && words[1] == 0 && words[2] == 0xffff_u32.to_be()
+}
+
 const _: () = {
     assert!(size_of::<FrontendKey4>() == 8);
+    assert!(size_of::<FrontendKey6>() == 20);
     assert!(size_of::<Frontend>() == 8);
     assert!(size_of::<Service>() == 16);
     assert!(size_of::<Backend>() == 64);
@@ -249,6 +276,18 @@ mod tests {
     #[test]
     fn a_row_is_as_wide_as_its_padding() {
         assert_eq!([0, 1, 8, 9].map(Row::width), [0, 8, 8, 16]);
+    }
+
+    #[test]
+    fn only_ipv4_in_ipv6_is_mapped() {
+        let ipv4 = u32::from_ne_bytes([10, 96, 0, 1]);
+        assert_eq!(mapped(ipv4).as_bytes(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 96, 0, 1]);
+        assert!(is_mapped(mapped(ipv4)) && is_mapped(mapped(0)));
+        assert!(
+            ![[0; 4], [0, 0, 0, ipv4], [1, 0, 0xffff_u32.to_be(), ipv4]]
+                .map(is_mapped)
+                .contains(&true)
+        );
     }
 
     #[test]

@@ -7,43 +7,47 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use balancer_common::{
-    layout::{FrontendKey4, Record, Row, TCP, mapped},
+    layout::{Record, Row, TCP},
     verdict::Verdict,
 };
 
-use crate::{PROCEED, atomic, charges, maps, rows};
+use crate::{
+    PROCEED, atomic, charges,
+    family::{Destination, Family},
+    maps, rows,
+};
 
 /// 1 where the kernel has `bpf_set_retval` (Linux 5.18); the loader sets it. Without it, what
 /// should be refused is left untouched: the only other answer would be EPERM.
 #[unsafe(no_mangle)]
 static SET_RETVAL: Global<u8> = Global::new(1);
 
-/// See [`crate::balancer_connect4`].
+/// See [`crate::balancer_connect4`] and [`crate::balancer_connect6`].
 #[inline(always)]
-pub fn connect4(ctx: &SockAddrContext) -> i32 {
+pub fn connect<F: Family>(ctx: &SockAddrContext) -> i32 {
     // SAFETY: the kernel hands in a valid context.
     let addr = unsafe { &mut *ctx.sock_addr };
     // SAFETY: the context belongs to a socket.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    let key = FrontendKey4 {
-        addr: addr.user_ip4,
-        port: addr.user_port as u16,
-        protocol: addr.protocol as u8,
-        zero: 0,
-    };
-    // SAFETY: only the agent writes the map; a value replaced meanwhile is read old or new.
-    let frontend = unsafe { maps::FRONTENDS4.get(key) };
+    // SAFETY: the entry points run each family on its own hook.
+    let to = Destination { addr: unsafe { F::read(addr) }, port: addr.user_port as u16 };
+    let frontend = F::frontend(to, addr.protocol as u8);
     // Whatever the answer is, a connection that this socket had before is over.
     charges::end(cookie);
     let Some(frontend) = frontend else { return PROCEED };
     if addr.protocol != TCP as u32 {
         return PROCEED;
     }
-    answer(balance(addr, &key, frontend.service, cookie))
+    answer(balance::<F>(addr, to, frontend.service, cookie))
 }
 
 #[inline(always)]
-fn balance(addr: &mut bpf_sock_addr, key: &FrontendKey4, service: u32, cookie: u64) -> Verdict {
+fn balance<F: Family>(
+    addr: &mut bpf_sock_addr,
+    to: Destination,
+    service: u32,
+    cookie: u64,
+) -> Verdict {
     let Some(entry) = maps::SERVICES.get_ptr(service) else { return Verdict::Inconsistent };
     // SAFETY: `entry` is a map value; the agent replaces the word in one store.
     let row = Row::unpack(unsafe { atomic::load(&raw const (*entry).row) });
@@ -51,7 +55,7 @@ fn balance(addr: &mut bpf_sock_addr, key: &FrontendKey4, service: u32, cookie: u
         return Verdict::NoEndpoint;
     }
     let Some(backend) = rows::reserve(row) else { return Verdict::Inconsistent };
-    match charge(addr, key, service, backend, cookie) {
+    match charge::<F>(addr, to, service, backend, cookie) {
         Verdict::Balanced => Verdict::Balanced,
         failed => {
             if let Some(counter) = rows::counter(backend) {
@@ -65,16 +69,16 @@ fn balance(addr: &mut bpf_sock_addr, key: &FrontendKey4, service: u32, cookie: u
 
 /// Binds the socket to the backend that was reserved for it.
 #[inline(always)]
-fn charge(
+fn charge<F: Family>(
     addr: &mut bpf_sock_addr,
-    key: &FrontendKey4,
+    to: Destination,
     service: u32,
     backend: u32,
     cookie: u64,
 ) -> Verdict {
     let Some(entry) = maps::BACKENDS.get_ptr_mut(backend) else { return Verdict::Inconsistent };
     // SAFETY: `entry` is a map value; its address is constant while a row names the backend.
-    let (ip, port, in_use) = unsafe { ((*entry).addr[3], (*entry).port, (*entry).in_use) };
+    let (ip, port, in_use) = unsafe { ((*entry).addr, (*entry).port, (*entry).in_use) };
     if in_use == 0 {
         return Verdict::Inconsistent;
     }
@@ -82,13 +86,14 @@ fn charge(
         return Verdict::TooManyConnections;
     };
     if let Some(record) = maps::RECORDS.get_ptr_mut(charge.index) {
-        let known = Record { addr: mapped(key.addr), port: key.port, zero: 0, service };
+        let known = Record { addr: to.addr, port: to.port, zero: 0, service };
         // SAFETY: `record` is a map value; the charge makes this socket its only writer.
         unsafe { record.write(known) };
     }
     // SAFETY: `entry` is a map value.
     unsafe { atomic::increment(&raw mut (*entry).opened) };
-    addr.user_ip4 = ip;
+    // SAFETY: as where the address was read.
+    unsafe { F::write(addr, ip) };
     addr.user_port = port as u32;
     Verdict::Balanced
 }

@@ -16,6 +16,7 @@
 mod atomic;
 mod charges;
 mod connect;
+mod family;
 mod maps;
 mod peer;
 mod release;
@@ -27,19 +28,34 @@ use aya_ebpf::{
     programs::{SockAddrContext, SockContext, SockOpsContext},
 };
 
+use family::{V4, V6};
+
 /// The system call goes on. A bare 0 would be EPERM, which no program here ever answers.
 const PROCEED: i32 = 1;
 
 /// Runs inside `connect()` of every IPv4 socket of the cgroup, under the socket's lock.
 #[cgroup_sock_addr(connect4)]
 pub fn balancer_connect4(ctx: SockAddrContext) -> i32 {
-    connect::connect4(&ctx)
+    connect::connect::<V4>(&ctx)
+}
+
+/// Runs inside `connect()` of every IPv6 socket of the cgroup, also where it dials
+/// `::ffff:a.b.c.d`.
+#[cgroup_sock_addr(connect6)]
+pub fn balancer_connect6(ctx: SockAddrContext) -> i32 {
+    connect::connect::<V6>(&ctx)
 }
 
 /// Runs inside `getpeername()` of every connected IPv4 socket of the cgroup.
 #[cgroup_sock_addr(getpeername4)]
 pub fn balancer_getpeer4(ctx: SockAddrContext) -> i32 {
-    peer::getpeername4(&ctx)
+    peer::getpeername::<V4>(&ctx)
+}
+
+/// Runs inside `getpeername()` of every connected IPv6 socket of the cgroup.
+#[cgroup_sock_addr(getpeername6)]
+pub fn balancer_getpeer6(ctx: SockAddrContext) -> i32 {
+    peer::getpeername::<V6>(&ctx)
 }
 
 /// Runs once for every socket of the cgroup, at its last close.

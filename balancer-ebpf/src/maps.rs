@@ -13,8 +13,8 @@ use aya_ebpf::{
 use balancer_common::{
     charge::WORDS,
     layout::{
-        Backend, Frontend, FrontendKey4, MAX_BACKENDS, MAX_FRONTENDS, MAX_SERVICES, Record,
-        SLOT_WORDS, Service, ServiceName,
+        Backend, Frontend, FrontendKey4, FrontendKey6, MAX_BACKENDS, MAX_FRONTENDS, MAX_SERVICES,
+        Record, SLOT_WORDS, Service, ServiceName,
     },
     verdict::Verdict,
 };
@@ -22,12 +22,19 @@ use balancer_common::{
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 
-/// What clients dial over IPv4, to the Service behind it. Agent writes, `connect4` reads.
+/// What clients dial over IPv4, from sockets of either family, to the Service behind it. Agent
+/// writes, `connect4` and `connect6` read.
 #[btf_map]
 pub static FRONTENDS4: HashMap<FrontendKey4, Frontend, { MAX_FRONTENDS as usize }, NO_PREALLOC> =
     HashMap::new();
 
-/// Service ports by identifier: their rows. Agent writes, `connect4` reads.
+/// What clients dial over IPv6, to the Service behind it. Agent writes, `connect6` reads.
+#[btf_map]
+pub static FRONTENDS6: HashMap<FrontendKey6, Frontend, { MAX_FRONTENDS as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// Service ports by identifier, a family each: their rows. Agent writes, `connect4` and `connect6`
+/// read.
 #[btf_map]
 pub static SERVICES: Array<Service, { MAX_SERVICES as usize }, MMAPABLE> = Array::new();
 
@@ -51,7 +58,7 @@ pub static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }, MMAPABLE> = Array
 pub static CHARGES: Array<[u64; WORDS as usize], 1, MMAPABLE> = Array::new();
 
 /// What is known of the socket whose charge has the same index; valid while the charge stands.
-/// `connect4` writes, `getpeername4` and the agent read.
+/// `connect4` and `connect6` write, `getpeer4`, `getpeer6` and the agent read.
 #[btf_map]
 pub static RECORDS: Array<Record, { WORDS as usize }, MMAPABLE> = Array::new();
 

@@ -30,9 +30,9 @@ fn maps(web: &Web) -> PinnedMaps {
 /// mean that nobody wrote them.
 fn row(maps: &PinnedMaps, service: &str) -> (u32, Row, Vec<Slot>) {
     let names = maps.names().expect("names");
-    let found = names
-        .iter()
-        .find(|(_, name)| convert::port_id(name).is_some_and(|port| port.service.name == service));
+    let found = names.iter().find(|(_, name)| {
+        convert::row_id(name).is_some_and(|row| row.port.service.name == service)
+    });
     let id = found.unwrap_or_else(|| panic!("no Service {service}")).0;
     let row = maps.row(id);
     (id, row, (row.base..row.base + row.len).map(|index| maps.slot(index)).collect())
@@ -91,7 +91,7 @@ fn a_change_is_in_the_maps_within_50_ms_and_touches_nothing_else() {
             .frontends()
             .expect("frontends")
             .into_iter()
-            .map(|(key, value)| (key.addr, value.service))
+            .map(|(key, value)| (key, value.service))
             .collect();
         all.sort_unstable();
         all

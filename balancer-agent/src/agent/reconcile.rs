@@ -8,10 +8,14 @@ use std::{
 use super::provider::Shared;
 use crate::{
     apply::apply,
-    desired::{Desired, PortId, desired},
+    desired::{Desired, desired},
     maps::{MapsError, ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
     model::{Problem, State},
-    plan::{held::Held, plan},
+    plan::{
+        held::Held,
+        plan,
+        rows::{self, RowId},
+    },
 };
 
 /// How long after a failed write it is tried again.
@@ -21,8 +25,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Reconciler {
     maps: PinnedMaps,
     desired: Desired,
-    /// Service ports that an earlier agent left in the maps and that no state has shown yet.
-    unsure: BTreeSet<PortId>,
+    /// Rows that an earlier agent left in the maps and that no state has shown yet.
+    unsure: BTreeSet<RowId>,
     told: BTreeSet<Problem>,
     retry_at: Option<Instant>,
 }
@@ -33,7 +37,7 @@ impl Reconciler {
     pub fn new(mut maps: PinnedMaps) -> Result<Self, MapsError> {
         maps.grace();
         Ok(Self {
-            unsure: Held::read(&maps)?.ports.into_keys().collect(),
+            unsure: Held::read(&maps)?.rows.into_keys().collect(),
             maps,
             desired: Desired::default(),
             told: BTreeSet::new(),
@@ -47,9 +51,8 @@ impl Reconciler {
     /// until it is seen: a broken file at the start must not end what works.
     pub fn reconcile(&mut self, state: &State, shared: &Shared) {
         self.desired = desired(state);
-        let seen = |id: &PortId| {
-            self.desired.ports.get(id).is_some_and(|p| p.backends.values().any(|b| b.usable))
-        };
+        let rows = rows::rows(&self.desired);
+        let seen = |id: &RowId| rows.get(id).is_some_and(|row| !row.backends.is_empty());
         self.unsure.retain(|id| state.missing && !seen(id));
         self.again(shared);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use super::{BackendAddr, balanced_address, topology::Reach};
+use super::{BackendAddr, topology::Reach};
 use crate::model::{Endpoint, EndpointSlice, Node, ObjectRef, ServicePort, State, TrafficPolicy};
 
 /// What is known of an endpoint beyond its address.
@@ -32,7 +32,22 @@ pub fn by_service(state: &State) -> BTreeMap<ObjectRef, Vec<&EndpointSlice>> {
     slices
 }
 
-/// The endpoints of a Service port, and which of them connections from this node may go to.
+/// The endpoints of a Service port. Families are judged apart, as by kube-proxy: a ready endpoint of
+/// one is no use to clients of the other. A slice has one family.
+pub fn of_port(
+    slices: &[&EndpointSlice],
+    port: &ServicePort,
+    policy: TrafficPolicy,
+    node: Option<&Node>,
+) -> Backends {
+    let ipv4 = |slice: &&EndpointSlice| slice.endpoints.iter().all(|e| e.address.is_ipv4());
+    let (ipv4, ipv6): (Vec<_>, Vec<_>) = slices.iter().copied().partition(ipv4);
+    let mut backends = select(&ipv4, port, policy, node);
+    backends.extend(select(&ipv6, port, policy, node));
+    backends
+}
+
+/// The endpoints of one family, and which of them connections from this node may go to.
 ///
 /// Line by line the rules of `docs/endpoints.md`; `CategorizeEndpoints` of kube-proxy.
 pub fn select(
@@ -84,7 +99,7 @@ fn merged<'a>(
             .filter(|p| p.name == port.name && p.protocol == port.protocol)
             .map(|p| p.port);
         for number in numbers {
-            for endpoint in slice.endpoints.iter().filter(|e| balanced_address(e.address)) {
+            for endpoint in &slice.endpoints {
                 let addr = BackendAddr {
                     addr: SocketAddr::new(endpoint.address, number),
                     protocol: port.protocol,

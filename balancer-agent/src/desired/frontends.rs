@@ -7,7 +7,7 @@ use std::{
 
 use balancer_common::layout::FrontendKind;
 
-use super::{FrontendAddr, PortId, balanced, balanced_address};
+use super::{FrontendAddr, PortId, balanced};
 use crate::model::{Node, Problem, Protocol, Service, ServicePort, State, TrafficPolicy};
 
 /// The addresses of all Services, each given to one of them.
@@ -46,15 +46,13 @@ fn of_service(service: &Service, state: &State) -> Vec<(PortId, FrontendAddr)> {
     let mut claimed = Vec::new();
     for port in service.ports.iter().filter(|port| balanced(port.protocol)) {
         for (kind, ip, number) in dialled(service, port, node) {
-            if balanced_address(ip) {
-                let addr = SocketAddr::new(ip, number);
-                let id = PortId {
-                    service: service.id.clone(),
-                    port: port.name.clone(),
-                    protocol: port.protocol,
-                };
-                claimed.push((id, FrontendAddr { kind, addr, protocol: port.protocol }));
-            }
+            let addr = SocketAddr::new(ip, number);
+            let id = PortId {
+                service: service.id.clone(),
+                port: port.name.clone(),
+                protocol: port.protocol,
+            };
+            claimed.push((id, FrontendAddr { kind, addr, protocol: port.protocol }));
         }
     }
     claimed

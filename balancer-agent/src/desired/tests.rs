@@ -103,16 +103,27 @@ fn the_first_by_name_keeps_a_shared_address() {
 }
 
 #[test]
-fn other_families_and_protocols_are_left_alone() {
+fn other_protocols_are_left_alone() {
+    let mut both = service("both", "10.96.0.1");
+    both.ports.push(port("dns", 53, Protocol::Udp));
+    let slice = slice("a", "both", vec![endpoint("10.0.0.1", "rs")]);
+    let desired = desired(&state(vec![both], vec![slice]));
+    assert_eq!(desired.ports.len(), 1);
+    assert_eq!(usable(&desired), ["10.0.0.1:8080"]);
+    assert_eq!(desired.problems, []);
+}
+
+#[test]
+fn families_are_judged_apart() {
     let mut dual = service("dual", "10.96.0.1");
     dual.cluster_ips.push("fd00::1".parse().unwrap());
-    dual.ports.push(port("dns", 53, Protocol::Udp));
-    let only6 = service("only6", "fd00::2");
-    let slice = slice("a", "dual", vec![endpoint("10.0.0.1", "rs"), endpoint("fd00::9", "rs")]);
-    let desired = desired(&state(vec![dual, only6], vec![slice]));
-    assert_eq!(desired.ports.len(), 1);
-    assert_eq!(desired.ports.values().next().unwrap().frontends.len(), 1);
-    assert_eq!(usable(&desired), ["10.0.0.1:8080"]);
+    let slices = vec![
+        slice("a", "dual", vec![endpoint("10.0.0.1", "rs"), endpoint("10.0.0.2", "st")]),
+        slice("b", "dual", vec![endpoint("fd00::9", "st"), endpoint("fd00::a", "")]),
+    ];
+    let desired = desired(&state(vec![dual], slices));
+    assert_eq!(shown(&desired), ["dual ClusterIp 10.96.0.1:80", "dual ClusterIp [fd00::1]:80"]);
+    assert_eq!(usable(&desired), ["10.0.0.1:8080", "[fd00::9]:8080"]);
     assert_eq!(desired.problems, []);
 }
 

@@ -10,7 +10,7 @@ use super::{KernelError, bpf, pins, pins::Pins};
 
 /// Programs by the name of their link, in the order they are attached in: what ends charges
 /// before what makes them, so that none is made that nobody would end.
-pub const PROGRAMS: [&str; 4] = ["release", "tcp", "getpeer4", "connect4"];
+pub const PROGRAMS: [&str; 6] = ["release", "tcp", "getpeer4", "getpeer6", "connect4", "connect6"];
 
 /// A pinned link as the kernel knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,11 +10,12 @@ use balancer_common::layout::LAYOUT_VERSION;
 use super::KernelError;
 
 /// Name of each map in the object and of its pin.
-pub const MAPS: [&str; 9] = [
+pub const MAPS: [&str; 10] = [
     "ACTIVE",
     "BACKENDS",
     "CHARGES",
     "FRONTENDS4",
+    "FRONTENDS6",
     "NAMES",
     "RECORDS",
     "SERVICES",

@@ -3,17 +3,17 @@
 use std::{collections::BTreeMap, io};
 
 use balancer_common::{
-    layout::{Backend, Frontend, FrontendKey4, PAD_ACTIVE, PAD_BACKEND, Row, ServiceName, Slot},
+    layout::{Backend, Frontend, PAD_ACTIVE, PAD_BACKEND, Row, ServiceName, Slot},
     verdict::Verdict,
 };
 
-use super::{Limits, MapsError, ReadMaps, WriteMaps};
+use super::{FrontendKey, Limits, MapsError, ReadMaps, WriteMaps};
 
 /// Maps in memory.
 #[derive(Debug)]
 pub struct Memory {
     limits: Limits,
-    frontends: BTreeMap<(u32, u16, u8), Frontend>,
+    frontends: BTreeMap<FrontendKey, Frontend>,
     names: BTreeMap<u32, ServiceName>,
     rows: Vec<Row>,
     slots: Vec<Slot>,
@@ -57,8 +57,11 @@ impl Memory {
     }
 }
 
-const fn key(key: FrontendKey4) -> (u32, u16, u8) {
-    (key.addr, key.port, key.protocol)
+const fn map(key: FrontendKey) -> &'static str {
+    match key {
+        FrontendKey::V4(_) => "FRONTENDS4",
+        FrontendKey::V6(_) => "FRONTENDS6",
+    }
 }
 
 impl ReadMaps for Memory {
@@ -66,11 +69,8 @@ impl ReadMaps for Memory {
         self.limits
     }
 
-    fn frontends(&self) -> Result<Vec<(FrontendKey4, Frontend)>, MapsError> {
-        let entry = |(&(addr, port, protocol), &frontend): (&(u32, u16, u8), &Frontend)| {
-            (FrontendKey4 { addr, port, protocol, zero: 0 }, frontend)
-        };
-        Ok(self.frontends.iter().map(entry).collect())
+    fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError> {
+        Ok(self.frontends.iter().map(|(key, frontend)| (*key, *frontend)).collect())
     }
 
     fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError> {
@@ -111,18 +111,18 @@ impl ReadMaps for Memory {
 }
 
 impl WriteMaps for Memory {
-    fn put_frontend(&mut self, k: FrontendKey4, value: Frontend) -> Result<(), MapsError> {
-        let full = self.frontends.len() >= self.limits.frontends as usize
-            && !self.frontends.contains_key(&key(k));
-        self.check("FRONTENDS4", full)?;
+    fn put_frontend(&mut self, key: FrontendKey, value: Frontend) -> Result<(), MapsError> {
+        let family = self.frontends.keys().filter(|held| map(**held) == map(key)).count();
+        let full = family >= self.limits.frontends as usize && !self.frontends.contains_key(&key);
+        self.check(map(key), full)?;
         self.log.push(format!("frontend of service {}", value.service));
-        self.frontends.insert(key(k), value);
+        self.frontends.insert(key, value);
         Ok(())
     }
 
-    fn remove_frontend(&mut self, k: FrontendKey4) -> Result<(), MapsError> {
-        self.check("FRONTENDS4", false)?;
-        if let Some(old) = self.frontends.remove(&key(k)) {
+    fn remove_frontend(&mut self, key: FrontendKey) -> Result<(), MapsError> {
+        self.check(map(key), false)?;
+        if let Some(old) = self.frontends.remove(&key) {
             self.log.push(format!("no frontend of service {}", old.service));
         }
         Ok(())

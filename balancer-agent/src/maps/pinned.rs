@@ -9,21 +9,22 @@ use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
 use balancer_common::{
     charge::WORDS,
     layout::{
-        Backend, Frontend, FrontendKey4, MAX_BACKENDS, MAX_SLOTS, Record, Row, SLOT_WORDS, Service,
-        ServiceName, Slot,
+        Backend, Frontend, FrontendKey4, FrontendKey6, MAX_BACKENDS, MAX_SLOTS, Record, Row,
+        SLOT_WORDS, Service, ServiceName, Slot,
     },
     verdict::Verdict,
 };
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 
-use super::{Limits, MapsError, ReadMaps, WriteMaps};
+use super::{FrontendKey, Limits, MapsError, ReadMaps, WriteMaps};
 use crate::{
     config::Capacities,
     kernel::{pins::Pins, slab::Slab},
 };
 
 type Key4 = [u8; size_of::<FrontendKey4>()];
-type Value4 = [u8; size_of::<Frontend>()];
+type Key6 = [u8; size_of::<FrontendKey6>()];
+type Value = [u8; size_of::<Frontend>()];
 type Name = [u8; size_of::<ServiceName>()];
 
 /// The maps in the kernel.
@@ -35,7 +36,8 @@ pub struct PinnedMaps {
     records: Slab,
     services: Slab,
     slots: Slab,
-    frontends: HashMap<MapData, Key4, Value4>,
+    frontends4: HashMap<MapData, Key4, Value>,
+    frontends6: HashMap<MapData, Key6, Value>,
     names: HashMap<MapData, u32, Name>,
     verdicts: PerCpuArray<MapData, u64>,
 }
@@ -45,7 +47,8 @@ impl PinnedMaps {
     pub fn open(pins: &Pins, capacities: Capacities) -> Result<Self, MapsError> {
         let (backends, backends_max) = array(pins, "BACKENDS", size_of::<Backend>())?;
         let (services, services_max) = array(pins, "SERVICES", size_of::<Service>())?;
-        let (frontends, frontends_max) = hash(pins, "FRONTENDS4")?;
+        let (frontends4, frontends_max) = hash(pins, "FRONTENDS4")?;
+        let (frontends6, _) = hash(pins, "FRONTENDS6")?;
         let (names, names_max) = hash(pins, "NAMES")?;
         Ok(Self {
             limits: Limits {
@@ -60,7 +63,8 @@ impl PinnedMaps {
             records: array(pins, "RECORDS", size_of::<Record>())?.0,
             services,
             slots: array(pins, "SLOTS", SLOT_WORDS * 8)?.0,
-            frontends: typed("FRONTENDS4", HashMap::try_from(Map::HashMap(frontends)))?,
+            frontends4: typed("FRONTENDS4", HashMap::try_from(Map::HashMap(frontends4)))?,
+            frontends6: typed("FRONTENDS6", HashMap::try_from(Map::HashMap(frontends6)))?,
             names: typed("NAMES", HashMap::try_from(Map::HashMap(names)))?,
             verdicts: {
                 let data = data(pins, "VERDICTS")?;
@@ -117,7 +121,7 @@ fn failed(map: &'static str, operation: &'static str) -> impl Fn(MapError) -> Ma
     }
 }
 
-fn all<K: aya::Pod, V: aya::Pod, A: FromBytes, B: FromBytes>(
+fn all<K: aya::Pod, V: aya::Pod, A, B>(
     map: &HashMap<MapData, K, V>,
     name: &'static str,
     convert: impl Fn(K, V) -> (A, B),
@@ -142,8 +146,14 @@ impl ReadMaps for PinnedMaps {
         self.limits
     }
 
-    fn frontends(&self) -> Result<Vec<(FrontendKey4, Frontend)>, MapsError> {
-        all(&self.frontends, "FRONTENDS4", |key, value| (transmute!(key), transmute!(value)))
+    fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError> {
+        let mut frontends = all(&self.frontends4, "FRONTENDS4", |key, value| {
+            (FrontendKey::V4(transmute!(key)), transmute!(value))
+        })?;
+        frontends.extend(all(&self.frontends6, "FRONTENDS6", |key, value| {
+            (FrontendKey::V6(transmute!(key)), transmute!(value))
+        })?);
+        Ok(frontends)
     }
 
     fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError> {
@@ -193,14 +203,31 @@ impl ReadMaps for PinnedMaps {
 }
 
 impl WriteMaps for PinnedMaps {
-    fn put_frontend(&mut self, key: FrontendKey4, value: Frontend) -> Result<(), MapsError> {
-        let (key, value): (Key4, Value4) = (transmute!(key), transmute!(value));
-        self.frontends.insert(key, value, 0).map_err(failed("FRONTENDS4", "update"))
+    fn put_frontend(&mut self, key: FrontendKey, value: Frontend) -> Result<(), MapsError> {
+        let value: Value = transmute!(value);
+        match key {
+            FrontendKey::V4(key) => {
+                let key: Key4 = transmute!(key);
+                self.frontends4.insert(key, value, 0).map_err(failed("FRONTENDS4", "update"))
+            }
+            FrontendKey::V6(key) => {
+                let key: Key6 = transmute!(key);
+                self.frontends6.insert(key, value, 0).map_err(failed("FRONTENDS6", "update"))
+            }
+        }
     }
 
-    fn remove_frontend(&mut self, key: FrontendKey4) -> Result<(), MapsError> {
-        let key: Key4 = transmute!(key);
-        absent_is_fine(self.frontends.remove(&key).map_err(failed("FRONTENDS4", "delete")))
+    fn remove_frontend(&mut self, key: FrontendKey) -> Result<(), MapsError> {
+        absent_is_fine(match key {
+            FrontendKey::V4(key) => {
+                let key: Key4 = transmute!(key);
+                self.frontends4.remove(&key).map_err(failed("FRONTENDS4", "delete"))
+            }
+            FrontendKey::V6(key) => {
+                let key: Key6 = transmute!(key);
+                self.frontends6.remove(&key).map_err(failed("FRONTENDS6", "delete"))
+            }
+        })
     }
 
     fn put_name(&mut self, service: u32, name: &ServiceName) -> Result<(), MapsError> {

@@ -3,48 +3,53 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use balancer_common::layout::{
-    Backend, Frontend, FrontendKey4, FrontendKind, LABEL, ServiceName, mapped,
+    Backend, Frontend, FrontendKey4, FrontendKey6, FrontendKind, LABEL, ServiceName, mapped,
 };
 
+use super::rows::{Family, RowId};
 use crate::{
     desired::{BackendAddr, FrontendAddr, PortId},
+    maps::FrontendKey,
     model::{ObjectRef, Protocol},
 };
 
-/// The key of a frontend, and its value. `None` for an IPv6 address.
-pub fn frontend(frontend: FrontendAddr, service: u32) -> Option<(FrontendKey4, Frontend)> {
-    let IpAddr::V4(ip) = frontend.addr.ip() else { return None };
-    let key = FrontendKey4 {
-        addr: u32::from_ne_bytes(ip.octets()),
-        port: frontend.addr.port().to_be(),
-        protocol: frontend.protocol.number(),
-        zero: 0,
+/// The key of a frontend, and its value.
+pub fn frontend(frontend: FrontendAddr, service: u32) -> (FrontendKey, Frontend) {
+    let (port, protocol) = (frontend.addr.port().to_be(), frontend.protocol.number());
+    let key = match frontend.addr.ip() {
+        IpAddr::V4(ip) => {
+            let addr = u32::from_ne_bytes(ip.octets());
+            FrontendKey::V4(FrontendKey4 { addr, port, protocol, zero: 0 })
+        }
+        IpAddr::V6(ip) => {
+            FrontendKey::V6(FrontendKey6 { addr: words(ip), port, protocol, zero: 0 })
+        }
     };
-    Some((key, Frontend { service, kind: frontend.kind as u32 }))
+    (key, Frontend { service, kind: frontend.kind as u32 })
 }
 
 /// The inverse of [`frontend`]. `None` where the map holds what no agent of this version wrote.
-pub fn frontend_addr(key: FrontendKey4, value: Frontend) -> Option<FrontendAddr> {
+pub fn frontend_addr(key: FrontendKey, value: Frontend) -> Option<FrontendAddr> {
+    let (ip, port, protocol): (IpAddr, _, _) = match key {
+        FrontendKey::V4(key) => {
+            (Ipv4Addr::from(key.addr.to_ne_bytes()).into(), key.port, key.protocol)
+        }
+        FrontendKey::V6(key) => (ipv6(key.addr).into(), key.port, key.protocol),
+    };
     Some(FrontendAddr {
         kind: FrontendKind::from_raw(value.kind)?,
-        addr: SocketAddr::new(
-            Ipv4Addr::from(key.addr.to_ne_bytes()).into(),
-            u16::from_be(key.port),
-        ),
-        protocol: Protocol::from_number(key.protocol)?,
+        addr: SocketAddr::new(ip, u16::from_be(port)),
+        protocol: Protocol::from_number(protocol)?,
     })
 }
 
 /// The address words, port and protocol of a backend, as its map holds them.
 pub fn backend(backend: BackendAddr) -> ([u32; 4], u16, u8) {
-    let words = match backend.addr.ip() {
+    let addr = match backend.addr.ip() {
         IpAddr::V4(ip) => mapped(u32::from_ne_bytes(ip.octets())),
-        IpAddr::V6(ip) => {
-            let o = ip.octets();
-            [0, 4, 8, 12].map(|i| u32::from_ne_bytes([o[i], o[i + 1], o[i + 2], o[i + 3]]))
-        }
+        IpAddr::V6(ip) => words(ip),
     };
-    (words, backend.addr.port().to_be(), backend.protocol.number())
+    (addr, backend.addr.port().to_be(), backend.protocol.number())
 }
 
 /// The inverse of [`backend`]. `None` for an entry that is not in use.
@@ -52,36 +57,46 @@ pub fn backend_addr(entry: &Backend) -> Option<BackendAddr> {
     if entry.in_use == 0 {
         return None;
     }
-    let mut octets = [0; 16];
-    for (bytes, word) in octets.chunks_exact_mut(4).zip(entry.addr) {
-        bytes.copy_from_slice(&word.to_ne_bytes());
-    }
-    let ip = Ipv6Addr::from(octets).to_canonical();
     Some(BackendAddr {
-        addr: SocketAddr::new(ip, u16::from_be(entry.port)),
+        addr: SocketAddr::new(ipv6(entry.addr).to_canonical(), u16::from_be(entry.port)),
         protocol: Protocol::from_number(entry.protocol)?,
     })
 }
 
-/// The name of a Service port as its map holds it.
-pub fn name(port: &PortId, number: u16) -> ServiceName {
+/// The name of a row as its map holds it.
+pub fn name(row: &RowId, number: u16) -> ServiceName {
+    let RowId { port, family } = row;
     ServiceName {
         namespace: label(&port.service.namespace),
         name: label(&port.service.name),
         port_name: label(&port.port),
         port: number,
         protocol: port.protocol.number(),
-        zero: 0,
+        family: family.version(),
     }
 }
 
 /// The inverse of [`name`]. `None` where the map holds what no agent of this version wrote.
-pub fn port_id(name: &ServiceName) -> Option<PortId> {
-    Some(PortId {
+pub fn row_id(name: &ServiceName) -> Option<RowId> {
+    let port = PortId {
         service: ObjectRef { namespace: text(&name.namespace)?, name: text(&name.name)? },
         port: text(&name.port_name)?,
         protocol: Protocol::from_number(name.protocol)?,
-    })
+    };
+    Some(RowId { port, family: Family::from_version(name.family)? })
+}
+
+fn words(ip: Ipv6Addr) -> [u32; 4] {
+    let o = ip.octets();
+    [0, 4, 8, 12].map(|i| u32::from_ne_bytes([o[i], o[i + 1], o[i + 2], o[i + 3]]))
+}
+
+fn ipv6(words: [u32; 4]) -> Ipv6Addr {
+    let mut octets = [0; 16];
+    for (bytes, word) in octets.chunks_exact_mut(4).zip(words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    octets.into()
 }
 
 /// Kubernetes names of these kinds have at most 63 bytes; what is longer is cut.
@@ -99,6 +114,8 @@ fn text(label: &[u8; LABEL]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use zerocopy::IntoBytes as _;
+
     use super::*;
 
     #[test]
@@ -113,22 +130,33 @@ mod tests {
 
     #[test]
     fn a_frontend_key_is_in_network_byte_order() {
-        let addr = "10.96.0.1:80".parse().unwrap();
-        let kind = FrontendKind::ClusterIp;
-        let addr = FrontendAddr { kind, addr, protocol: Protocol::Tcp };
-        let (key, value) = frontend(addr, 7).expect("IPv4");
-        assert_eq!(key.addr.to_ne_bytes(), [10, 96, 0, 1]);
-        assert_eq!(key.port.to_ne_bytes(), [0, 80]);
-        assert_eq!(frontend_addr(key, value), Some(addr));
+        let table: [(&str, &[u8]); 2] = [
+            ("10.96.0.1:80", &[10, 96, 0, 1, 0, 80, 6, 0]),
+            ("[fd00::a]:80", &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 80, 6, 0]),
+        ];
+        for (addr, bytes) in table {
+            let kind = FrontendKind::ClusterIp;
+            let addr = FrontendAddr { kind, addr: addr.parse().unwrap(), protocol: Protocol::Tcp };
+            let (key, value) = frontend(addr, 7);
+            let found = match &key {
+                FrontendKey::V4(key) => key.as_bytes(),
+                FrontendKey::V6(key) => key.as_bytes(),
+            };
+            assert_eq!(found, bytes, "{addr:?}");
+            assert_eq!(frontend_addr(key, value), Some(addr));
+        }
     }
 
     #[test]
     fn names_survive_the_way_to_the_maps_and_back() {
-        let port = PortId {
-            service: ObjectRef { namespace: "n".repeat(63), name: "web".into() },
-            port: String::new(),
-            protocol: Protocol::Tcp,
-        };
-        assert_eq!(port_id(&name(&port, 80)), Some(port));
+        for family in Family::ALL {
+            let port = PortId {
+                service: ObjectRef { namespace: "n".repeat(63), name: "web".into() },
+                port: String::new(),
+                protocol: Protocol::Tcp,
+            };
+            let row = RowId { port, family };
+            assert_eq!(row_id(&name(&row, 80)), Some(row));
+        }
     }
 }

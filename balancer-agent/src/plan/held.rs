@@ -6,20 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use balancer_common::layout::{Backend, Row};
 
-use super::convert;
+use super::{convert, rows::RowId};
 use crate::{
-    desired::{BackendAddr, FrontendAddr, PortId},
+    desired::{BackendAddr, FrontendAddr},
     maps::{MapsError, ReadMaps},
 };
 
-/// One Service port in the maps.
+/// One row in the maps, with what is known of its Service port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldPort {
+pub struct HeldRow {
     /// Its identifier.
     pub id: u32,
-    /// Its number.
+    /// `spec.ports[].port`.
     pub number: u16,
-    /// Its row.
+    /// Where its slots are.
     pub row: Row,
     /// Identifiers of the backends of the row, sorted.
     pub backends: Vec<u32>,
@@ -28,9 +28,9 @@ pub struct HeldPort {
 /// What the maps hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Service ports.
-    pub ports: BTreeMap<PortId, HeldPort>,
-    /// Captured addresses and the identifiers of the Service ports they lead to.
+    /// Rows.
+    pub rows: BTreeMap<RowId, HeldRow>,
+    /// Captured addresses and the identifiers of the rows they lead to.
     pub frontends: BTreeMap<FrontendAddr, u32>,
     /// Backends, also those that no row names any more, and their identifiers.
     pub backends: BTreeMap<BackendAddr, u32>,
@@ -44,13 +44,13 @@ impl Held {
         let mut held = Self::default();
         let mut named = BTreeSet::new();
         for (id, name) in maps.names()? {
-            let Some(port) = convert::port_id(&name) else { continue };
+            let Some(found) = convert::row_id(&name) else { continue };
             let row = maps.row(id);
             let mut backends: Vec<_> =
                 (row.base..row.base + row.len).map(|index| maps.slot(index).backend).collect();
             backends.sort_unstable();
             named.extend(backends.iter().copied());
-            held.ports.insert(port, HeldPort { id, number: name.port, row, backends });
+            held.rows.insert(found, HeldRow { id, number: name.port, row, backends });
         }
         for (key, value) in maps.frontends()? {
             if let Some(frontend) = convert::frontend_addr(key, value) {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use balancer_common::layout::{MAX_SLOTS, Row};
 
-use super::held::Held;
-use crate::{desired::PortId, maps::Limits, model::Problem};
+use super::{held::Held, rows::RowId};
+use crate::{maps::Limits, model::Problem};
 
 /// What is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,15 +19,15 @@ pub enum Full {
 }
 
 impl Full {
-    /// The words for a Service port that does not fit.
-    pub fn problem(self, port: &PortId) -> Problem {
+    /// The words for a row that does not fit.
+    pub fn problem(self, row: &RowId) -> Problem {
         let (what, flag, limit) = match self {
             Self::Services(limit) => ("Service ports", "--max-services", limit),
             Self::Backends(limit) => ("backends", "--max-backends", limit),
             Self::Slots(limit) => ("slots", "--max-slots", limit),
         };
         Problem {
-            object: format!("Service {port}"),
+            object: format!("Service {row}"),
             field: String::new(),
             message: format!(
                 "does not fit into the maps, which hold {limit} {what}, and is left to \
@@ -55,16 +55,16 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// What is left beside the Service ports and rows that are held, and the given backends.
+    /// What is left beside the rows that are held, and the given backends.
     pub fn new(held: &Held, backends: &BTreeSet<u32>, limits: Limits) -> Self {
-        let services: BTreeSet<_> = held.ports.values().map(|port| port.id).collect();
+        let services: BTreeSet<_> = held.rows.values().map(|held| held.id).collect();
         Self {
             limits,
             services: (0..limits.services).filter(|id| !services.contains(id)).collect(),
             // Identifier 0 pads rows.
             backends: (1..limits.backends).filter(|id| !backends.contains(id)).collect(),
             used: Mark { services: 0, backends: 0 },
-            runs: free_runs(held.ports.values().map(|port| port.row), limits.slots.min(MAX_SLOTS)),
+            runs: free_runs(held.rows.values().map(|held| held.row), limits.slots.min(MAX_SLOTS)),
         }
     }
 

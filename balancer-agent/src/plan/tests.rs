@@ -6,9 +6,13 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use super::*;
 use crate::{
     apply::apply,
-    desired::endpoints::{Backends, Details},
+    desired::{
+        DesiredPort, PortId,
+        endpoints::{Backends, Details},
+    },
     maps::{ReadMaps as _, memory::Memory},
     model::{ObjectRef, Protocol},
+    plan::rows::Family,
 };
 
 const LIMITS: Limits = Limits { services: 16, frontends: 64, backends: 64, slots: 256 };
@@ -16,6 +20,10 @@ const LIMITS: Limits = Limits { services: 16, frontends: 64, backends: 64, slots
 fn port_id(name: &str) -> PortId {
     let service = ObjectRef { namespace: "shop".into(), name: name.into() };
     PortId { service, port: String::new(), protocol: Protocol::Tcp }
+}
+
+fn row_id(name: &str) -> RowId {
+    RowId { port: port_id(name), family: Family::V4 }
 }
 
 fn frontend(last: u8) -> FrontendAddr {
@@ -56,17 +64,17 @@ fn settle(maps: &mut Memory, desired: &Desired) -> Plan {
 
 fn assert_holds(maps: &Memory, desired: &Desired) {
     let held = Held::read(maps).unwrap();
-    let frontends: BTreeMap<_, _> = desired
-        .ports
+    let rows = rows::rows(desired);
+    let frontends: BTreeMap<_, _> = rows
         .iter()
-        .flat_map(|(id, port)| port.frontends.iter().map(|f| (*f, held.ports[id].id)))
+        .flat_map(|(id, row)| row.frontends.iter().map(|f| (*f, held.rows[id].id)))
         .collect();
     assert_eq!(held.frontends, frontends);
-    assert_eq!(held.ports.len(), desired.ports.len());
-    for (id, port) in &desired.ports {
-        let mut wanted: Vec<_> = usable(port).map(|backend| held.backends[&backend]).collect();
+    assert_eq!(held.rows.len(), rows.len());
+    for (id, row) in &rows {
+        let mut wanted: Vec<_> = row.backends.iter().map(|b| held.backends[b]).collect();
         wanted.sort_unstable();
-        assert_eq!(held.ports[id].backends, wanted, "{id}");
+        assert_eq!(held.rows[id].backends, wanted, "{id}");
     }
 }
 
@@ -102,11 +110,39 @@ fn a_change_touches_only_its_service() {
 }
 
 #[test]
+fn each_family_of_a_service_port_has_a_row_of_its_own() {
+    let mut maps = Memory::new(LIMITS);
+    let mut wanted = desired(&[("web", &[1], &[1, 2])]);
+    let web = wanted.ports.get_mut(&port_id("web")).unwrap();
+    let details = web.backends[&backend(1)].clone();
+    let kind = FrontendKind::ClusterIp;
+    let [vip, pod] = ["[fd00::1]:80", "[fd00::2]:80"].map(|addr| addr.parse().unwrap());
+    web.frontends.push(FrontendAddr { kind, addr: vip, protocol: Protocol::Tcp });
+    web.backends.insert(BackendAddr { addr: pod, protocol: Protocol::Tcp }, details);
+    settle(&mut maps, &wanted);
+    assert_holds(&maps, &wanted);
+    let held = Held::read(&maps).unwrap();
+    let lens: Vec<_> = held.rows.iter().map(|(id, row)| (id.to_string(), row.row.len)).collect();
+    let expected = [("shop/web (TCP) over IPv4", 2), ("shop/web (TCP) over IPv6", 1)]
+        .map(|(id, len)| (id.to_owned(), len));
+    assert_eq!(lens, expected);
+    // One family may go without the other.
+    let ipv4 = desired(&[("web", &[1], &[1, 2])]);
+    maps.log.clear();
+    settle(&mut maps, &ipv4);
+    assert_eq!(
+        maps.log,
+        ["no frontend of service 1", "row of service 1", "no name of service 1", "grace"]
+    );
+    assert_holds(&maps, &ipv4);
+}
+
+#[test]
 fn a_backend_of_two_services_has_one_identifier() {
     let mut maps = Memory::new(LIMITS);
     settle(&mut maps, &desired(&[("api", &[2], &[7]), ("web", &[1], &[7])]));
     let held = Held::read(&maps).unwrap();
-    assert_eq!(held.ports[&port_id("api")].backends, held.ports[&port_id("web")].backends);
+    assert_eq!(held.rows[&row_id("api")].backends, held.rows[&row_id("web")].backends);
 }
 
 #[test]
@@ -135,7 +171,7 @@ fn what_is_unsure_stays_as_it_is() {
     let before = desired(&[("gone", &[1], &[1]), ("empty", &[2], &[2]), ("web", &[3], &[3])]);
     settle(&mut maps, &before);
     let held = Held::read(&maps).unwrap();
-    let unsure = BTreeSet::from([port_id("gone"), port_id("empty")]);
+    let unsure = BTreeSet::from([row_id("gone"), row_id("empty")]);
     let after = desired(&[("empty", &[2], &[]), ("web", &[3], &[3, 4])]);
     let plan = plan(&held, &after, LIMITS, &unsure);
     assert_eq!(apply(&mut maps, &plan).problems, []);
@@ -159,9 +195,9 @@ fn an_address_that_moves_is_never_missing() {
 fn a_replaced_row_is_not_written_over_in_the_same_plan() {
     let mut maps = Memory::new(LIMITS);
     settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
-    let before = Held::read(&maps).unwrap().ports[&port_id("web")].row;
+    let before = Held::read(&maps).unwrap().rows[&row_id("web")].row;
     settle(&mut maps, &desired(&[("web", &[1], &[1, 3])]));
-    let after = Held::read(&maps).unwrap().ports[&port_id("web")].row;
+    let after = Held::read(&maps).unwrap().rows[&row_id("web")].row;
     assert_ne!(before.base, after.base);
 }
 
@@ -212,7 +248,7 @@ fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
             apply(&mut maps, &next);
             let id = Held::read(&maps).unwrap();
             for service in id.frontends.values() {
-                assert!(id.ports.values().any(|port| port.id == *service), "frontend to nowhere");
+                assert!(id.rows.values().any(|row| row.id == *service), "frontend to nowhere");
             }
         }
         settle(&mut maps, &wanted);
