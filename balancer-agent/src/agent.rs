@@ -3,6 +3,7 @@
 mod provider;
 mod ready;
 mod reconcile;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let socket = api::bind(&config.socket)?;
     let endpoints =
         metrics::Endpoints::bind(config.metrics_bind_address, config.healthz_bind_address).await?;
-    let mut source = Manifests::open(&config.manifests)?;
+    let mut source = Manifests::open(&config.manifests)?.of_node(&config.node_name);
     let (maps, programs) = kernel::load(&config.bpffs, &config.cgroup, config.capacities)?;
     tracing::info!(
         cgroup = %config.cgroup.display(),
@@ -75,6 +76,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     servers.spawn(api::serve(socket, Arc::clone(&shared) as _, stopped.clone()));
     servers.spawn(endpoints.serve(Arc::clone(&shared) as _, stopped));
 
+    let mut sweeps = tokio::time::interval(sweep::PATIENCE);
     let result = loop {
         let state = tokio::select! {
             name = signals.next() => {
@@ -85,6 +87,10 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
                 Ok(state) => state,
                 Err(error) => break Err(error.into()),
             },
+            _ = sweeps.tick() => {
+                tokio::task::block_in_place(|| reconciler.sweep());
+                continue;
+            }
             () = reconciler.retry() => {
                 tokio::task::block_in_place(|| reconciler.again(&shared));
                 continue;

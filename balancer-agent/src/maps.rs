@@ -81,6 +81,14 @@ pub trait ReadMaps {
     fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError>;
 }
 
+/// The charges of sockets, for [`crate::agent`]'s sweep alone.
+pub trait Charges {
+    /// Charges whose SYN has not been sent: index and word.
+    fn unsent(&self) -> Vec<(u32, u64)>;
+    /// Ends a charge and lowers the counter, unless somebody else did.
+    fn end_charge(&self, index: u32, word: u64) -> bool;
+}
+
 /// Write access to the maps, for [`crate::apply`] alone.
 pub trait WriteMaps: ReadMaps {
     /// Adds or replaces a frontend.

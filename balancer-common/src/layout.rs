@@ -209,8 +209,9 @@ pub struct Record {
     pub addr: [u32; 4],
     /// The port the client dialled, network byte order.
     pub port: u16,
-    /// Always 0.
-    pub zero: u16,
+    /// 1 once the SYN was sent. What stays 0 failed inside `connect()`, after the hook, or waits
+    /// with its SYN for the first write (TCP_FASTOPEN_CONNECT).
+    pub sent: u16,
     /// Index into the map of Services.
     pub service: u32,
 }

@@ -86,7 +86,7 @@ fn charge<F: Family>(
         return Verdict::TooManyConnections;
     };
     if let Some(record) = maps::RECORDS.get_ptr_mut(charge.index) {
-        let known = Record { addr: to.addr, port: to.port, zero: 0, service };
+        let known = Record { addr: to.addr, port: to.port, sent: 0, service };
         // SAFETY: `record` is a map value; the charge makes this socket its only writer.
         unsafe { record.write(known) };
     }

@@ -24,15 +24,24 @@ const DONE: u32 = 1;
 #[inline(always)]
 pub fn sock_ops(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
-        BPF_SOCK_OPS_TCP_CONNECT_CB if charges::find(cookie(ctx)).is_some() => {
-            // Fails only where the kernel doesn't know the flag; the close still ends the charge.
-            let flags = ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
-            let _ = ctx.set_cb_flags(flags as i32);
-        }
+        BPF_SOCK_OPS_TCP_CONNECT_CB => sending(ctx),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed(ctx),
         _ => {}
     }
     DONE
+}
+
+/// The SYN is about to be sent: nothing inside `connect()` can fail any more.
+#[inline(always)]
+fn sending(ctx: &SockOpsContext) {
+    let Some(charge) = charges::find(cookie(ctx)) else { return };
+    // Fails only where the kernel doesn't know the flag; the close still ends the charge.
+    let flags = ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
+    let _ = ctx.set_cb_flags(flags as i32);
+    if let Some(record) = maps::RECORDS.get_ptr_mut(charge.index) {
+        // SAFETY: `record` is a map value; the charge makes this socket its only writer.
+        unsafe { (&raw mut (*record).sent).write_volatile(1) };
+    }
 }
 
 #[inline(always)]

@@ -2,41 +2,11 @@
 
 mod common;
 
-use std::{
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-};
+use std::{net::SocketAddr, process::Command};
 
-use balancer_lab::{Lab, Place, manifests::Service, sockets::open_by_peer};
-use common::{VIP, Web, await_shown};
+use balancer_lab::{manifests::Service, sockets::open_by_peer};
+use common::{Connection, VIP, Web, await_shown};
 use serde_json::{Value, json};
-
-/// A process that has tried to connect, and what it said of it. Killed when dropped.
-struct Connection {
-    child: Child,
-    said: Value,
-}
-
-impl Connection {
-    fn open(place: &Place, target: SocketAddr) -> Self {
-        let mut command = Lab::self_command(place).expect("balancer-lab");
-        command.args(["connect", &target.to_string()]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("started");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        Self { child, said: serde_json::from_str(&line).expect("JSON") }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn vip() -> SocketAddr {
     (VIP, 80).into()
@@ -155,6 +125,7 @@ fn cleanup_removes_everything_and_connections_go_on() {
     assert!(!web.lab.bpffs().join("balancer").exists());
     let after = Connection::open(web.client.place(), vip());
     assert_eq!(after.said["error"], json!("timed out"), "nothing is translated any more");
+    drop(after);
     assert_eq!(open_by_peer(web.client.place()).expect("ss").len(), 1, "the open one lives on");
     drop(connection);
     // And balancing comes back with the next agent.

@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use balancer_lab::{
     Pod,
@@ -10,7 +14,7 @@ use balancer_lab::{
     manifests::Service,
     sockets::open_by_peer,
 };
-use common::{VIP, Web, await_shown};
+use common::{Connection, VIP, Web, await_shown};
 
 /// The agent's counts and the kernel's sockets, both without the zeroes.
 fn assert_equal(web: &Web, when: &str) -> u64 {
@@ -72,4 +76,46 @@ fn counts_equal_sockets_through_churn_kills_and_refusals() {
     let sum = |field: &str| -> u64 { backends.iter().filter_map(|b| b[field].as_u64()).sum() };
     assert!(sum("failed_total") > 300, "refused connections count as failed: {dead}");
     assert_eq!((sum("active"), sum("opened_total")), (0, sum("failed_total")), "{dead}");
+}
+
+/// No route to the backend: `connect()` fails after its hook, and no state changes. While the
+/// program keeps the socket, the agent ends the charge; a closed one ends it at once. MPTCP connects
+/// with a socket of the kernel's own, whose release no hook sees.
+#[test]
+fn connections_that_fail_inside_connect_do_not_stay_counted() {
+    let web = Web::start("unsent", 1);
+    let netns = web.client.place().netns();
+    let route = ["-n", netns, "route", "add", "unreachable", "10.244.0.1/32"];
+    assert!(Command::new("ip").args(route).status().expect("ip").success());
+    let total = |web: &Web| web.active().iter().map(|(_, active)| active).sum::<u64>();
+    for flags in [&[][..], &["--mptcp"]] {
+        let failed = Connection::open_with(web.client.place(), (VIP, 80).into(), flags);
+        assert_eq!(failed.said["error"], "host unreachable", "{flags:?}");
+        assert_eq!(total(&web), 1, "{flags:?}: charged by the hook");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while total(&web) > 0 {
+            assert!(Instant::now() < deadline, "{flags:?}: still counted");
+        }
+        drop(failed);
+        assert_eq!(total(&web), 0, "{flags:?}: ended once");
+    }
+    let failed = Connection::open(web.client.place(), (VIP, 80).into());
+    drop(failed);
+    assert_eq!(total(&web), 0, "ended by the close");
+}
+
+/// MPTCP's subflow is balanced and counted like any TCP connection, until it has left for CLOSE.
+#[test]
+fn multipath_tcp_is_counted_until_it_is_closed() {
+    let web = Web::start("mptcp", 2);
+    let connections: Vec<_> = (0..4)
+        .map(|_| Connection::open_with(web.client.place(), (VIP, 80).into(), &["--mptcp"]))
+        .collect();
+    let counts = |web: &Web| web.active().into_iter().map(|(_, n)| n).collect::<Vec<_>>();
+    assert_eq!(counts(&web), [2, 2]);
+    drop(connections);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while counts(&web) != [0, 0] {
+        assert!(Instant::now() < deadline, "{:?}", counts(&web));
+    }
 }

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 const EXTERNAL: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const BALANCER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 const PROXY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 3);
+/// The lab's node, and its neighbour.
+const NODE: &str = "172.18.0.2";
+const OTHER_NODE: &str = "172.18.0.1";
 
 /// Connects once, closes, and returns what the program was told.
 fn dial(place: &Place, target: impl Into<SocketAddr>) -> Value {
@@ -38,6 +41,32 @@ fn opened(web: &Web) -> Vec<u64> {
     let shown = web.shown("default/web");
     let backends = shown["backends"].as_array().expect("backends").iter();
     backends.map(|backend| backend["opened_total"].as_u64().expect("a number")).collect()
+}
+
+/// Tells the agent of its own node, in a zone, and of another one.
+fn write_nodes(web: &Web, zone: &str) {
+    let node = |name: &str, zone: &str, address: &str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": zone}},
+            "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+        })
+    };
+    let nodes = json!({
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [node("lab-node", zone, NODE), node("another-node", "z9", OTHER_NODE)],
+    });
+    web.manifests.write_text("nodes.json", &nodes.to_string()).expect("written");
+}
+
+/// The last number of the address of each backend that new connections may go to.
+fn in_use(service: &Value) -> Vec<u8> {
+    let backends = service["backends"].as_array().expect("backends").iter();
+    let open = backends.filter(|backend| backend["state"] != json!("draining"));
+    let ip = |b: &Value| b["address"].as_str().expect("text").parse::<Ipv4Addr>().expect("IPv4");
+    open.map(|backend| ip(backend).octets()[3]).collect()
 }
 
 #[test]
@@ -96,4 +125,75 @@ fn an_address_that_is_taken_stays_with_its_service() {
     ] {
         assert!(problems.contains(told), "{told} not in {problems}");
     }
+}
+
+#[test]
+fn a_node_port_leads_to_the_service_on_the_addresses_of_this_node() {
+    let mut web = Web::start("node-port", 2);
+    write_nodes(&web, "z1");
+    let port = json!({"name": "http", "port": 80, "nodePort": 30080, "protocol": "TCP"});
+    web.service = web.service.clone().with("type", json!("NodePort")).with("ports", json!([port]));
+    web.manifests.write(&web.service).expect("written");
+    let shown = await_shown(&web.agent, |services| frontends(&services[0]).len() > 1);
+    assert_eq!(frontends(&shown[0]), ["ClusterIP 10.96.0.10:80", "NodePort 172.18.0.2:30080"]);
+
+    for place in [web.client.place(), web.lab.node()] {
+        let at = |ip: &str| dial(place, SocketAddr::new(ip.parse().expect("an address"), 30080));
+        assert_eq!(at(NODE)["peer"], json!("172.18.0.2:30080"));
+        // Nobody listens there: these are left to the network.
+        assert_eq!(at(OTHER_NODE)["error"], json!("connection refused"));
+        assert_eq!(at("127.0.0.1")["error"], json!("connection refused"));
+    }
+    let opened = opened(&web);
+    assert_eq!(opened.iter().sum::<u64>(), 2, "{opened:?}");
+}
+
+#[test]
+fn internal_traffic_policy_local_keeps_to_this_node() {
+    let mut web = Web::start("local", 4);
+    let pod = web.client.place().clone();
+    web.service = web.service.clone().with("internalTrafficPolicy", json!("Local"));
+    for endpoint in &mut web.service.endpoints[2..] {
+        endpoint.node = Some("another-node".into());
+    }
+    web.manifests.write(&web.service).expect("written");
+    await_shown(&web.agent, |services| in_use(&services[0]) == [1, 2]);
+    for _ in 0..20 {
+        assert_eq!(dial(&pod, (VIP, 80))["peer"], json!("10.96.0.10:80"));
+    }
+    assert_eq!(opened(&web).iter().sum::<u64>(), 20, "all went to the two of this node");
+
+    for endpoint in &mut web.service.endpoints {
+        endpoint.node = Some("another-node".into());
+    }
+    web.manifests.write(&web.service).expect("written");
+    await_shown(&web.agent, |services| in_use(&services[0]).is_empty());
+    let told = dial(&pod, (VIP, 80));
+    assert!(told["error"].is_string(), "no endpoint is local, yet: {told}");
+}
+
+#[test]
+fn zone_hints_keep_connections_near_where_every_endpoint_has_some() {
+    let mut web = Web::start("zones", 4);
+    let pod = web.client.place().clone();
+    write_nodes(&web, "z1");
+    for (endpoint, zone) in web.service.endpoints.iter_mut().zip(["z1", "z1", "z2", "z2"]) {
+        endpoint.for_zones = vec![zone.into()];
+    }
+    web.manifests.write(&web.service).expect("written");
+    await_shown(&web.agent, |services| in_use(&services[0]) == [1, 2]);
+    for _ in 0..20 {
+        assert_eq!(dial(&pod, (VIP, 80))["peer"], json!("10.96.0.10:80"));
+    }
+    assert_eq!(opened(&web).iter().sum::<u64>(), 20, "all went to the two of this zone");
+
+    write_nodes(&web, "z2");
+    await_shown(&web.agent, |services| in_use(&services[0]) == [3, 4]);
+    write_nodes(&web, "z3");
+    await_shown(&web.agent, |services| in_use(&services[0]) == [1, 2, 3, 4]);
+    write_nodes(&web, "z1");
+    await_shown(&web.agent, |services| in_use(&services[0]) == [1, 2]);
+    web.service.endpoints[3].for_zones.clear();
+    web.manifests.write(&web.service).expect("written");
+    await_shown(&web.agent, |services| in_use(&services[0]) == [1, 2, 3, 4]);
 }

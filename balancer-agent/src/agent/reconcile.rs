@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::provider::Shared;
+use super::{provider::Shared, sweep::Sweeper};
 use crate::{
     apply::apply,
     desired::{Desired, desired},
@@ -29,6 +29,7 @@ pub struct Reconciler {
     unsure: BTreeSet<RowId>,
     told: BTreeSet<Problem>,
     retry_at: Option<Instant>,
+    sweeper: Sweeper,
 }
 
 impl Reconciler {
@@ -42,6 +43,7 @@ impl Reconciler {
             desired: Desired::default(),
             told: BTreeSet::new(),
             retry_at: None,
+            sweeper: Sweeper::default(),
         })
     }
 
@@ -62,6 +64,14 @@ impl Reconciler {
         match self.retry_at {
             Some(at) => tokio::time::sleep_until(at.into()).await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the charges of connections that never came to be.
+    pub fn sweep(&mut self) {
+        let ended = self.sweeper.pass(&self.maps);
+        if ended > 0 {
+            tracing::debug!(ended, "charges of connections that failed inside connect()");
         }
     }
 

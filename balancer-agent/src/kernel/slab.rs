@@ -54,6 +54,21 @@ impl Slab {
         self.word64(offset).store(value, SeqCst);
     }
 
+    /// Replaces the aligned 8-byte word at a byte offset; false if it was no longer `old`.
+    pub fn swap64(&self, offset: usize, old: u64, new: u64) -> bool {
+        self.word64(offset).compare_exchange(old, new, SeqCst, SeqCst).is_ok()
+    }
+
+    /// Adds to the aligned 8-byte word at a byte offset, wrapping around.
+    pub fn add64(&self, offset: usize, value: u64) {
+        self.word64(offset).fetch_add(value, SeqCst);
+    }
+
+    /// Subtracts 1 from the aligned 4-byte word at a byte offset.
+    pub fn decrement32(&self, offset: usize) {
+        self.word32(offset).fetch_sub(1, SeqCst);
+    }
+
     fn word32(&self, offset: usize) -> &AtomicU32 {
         self.check(offset, 4);
         // SAFETY: inside the mapping and aligned, as just checked; lives as long as `self`.

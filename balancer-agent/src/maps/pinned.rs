@@ -7,7 +7,7 @@ use std::{io, mem::offset_of, os::fd::AsFd as _};
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
 use balancer_common::{
-    charge::WORDS,
+    charge::{self, Charge, WORDS},
     layout::{
         Backend, Frontend, FrontendKey4, FrontendKey6, MAX_BACKENDS, MAX_SLOTS, Record, Row,
         SLOT_WORDS, Service, ServiceName, Slot,
@@ -16,7 +16,7 @@ use balancer_common::{
 };
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 
-use super::{FrontendKey, Limits, MapsError, ReadMaps, WriteMaps};
+use super::{Charges, FrontendKey, Limits, MapsError, ReadMaps, WriteMaps};
 use crate::{
     config::Capacities,
     kernel::{pins::Pins, slab::Slab},
@@ -270,3 +270,49 @@ impl WriteMaps for PinnedMaps {
         crate::kernel::grace();
     }
 }
+
+/// The words of the table of charges.
+struct ChargeWords<'a>(&'a Slab);
+
+impl charge::Words for ChargeWords<'_> {
+    fn load(&self, index: u32) -> u64 {
+        self.0.get64(index as usize * 8)
+    }
+
+    fn swap(&self, index: u32, old: u64, new: u64) -> bool {
+        self.0.swap64(index as usize * 8, old, new)
+    }
+
+    fn increment(&self, index: u32) {
+        self.0.add64(index as usize * 8, 1);
+    }
+
+    fn decrement(&self, index: u32) {
+        self.0.add64(index as usize * 8, u64::MAX);
+    }
+}
+
+impl Charges for PinnedMaps {
+    fn unsent(&self) -> Vec<(u32, u64)> {
+        // `sent` shares its word with `port` and is read with it: there are no 2-byte accesses.
+        let sent = |index: u32| {
+            let at = index as usize * size_of::<Record>() + offset_of!(Record, port);
+            let [_, _, low, high] = self.records.get32(at).to_ne_bytes();
+            u16::from_ne_bytes([low, high]) != 0
+        };
+        (0..WORDS)
+            .map(|index| (index, self.charge(index)))
+            .filter(|(index, word)| charge::is_charge(*word) && !sent(*index))
+            .collect()
+    }
+
+    fn end_charge(&self, index: u32, word: u64) -> bool {
+        let ended = charge::end(&ChargeWords(&self.charges), Charge { index, word });
+        if ended {
+            self.active.decrement32(charge::backend_of(word) as usize * 4);
+        }
+        ended
+    }
+}
+
+const _: () = assert!(offset_of!(Record, sent) == offset_of!(Record, port) + 2);

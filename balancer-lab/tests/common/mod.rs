@@ -2,12 +2,14 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
+    io::{BufRead as _, BufReader},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use balancer_lab::{
-    Agent, Lab, Pod,
+    Agent, Lab, Place, Pod,
     http::Server,
     manifests::{Manifests, Service},
 };
@@ -71,6 +73,36 @@ pub fn await_shown(agent: &Agent, wanted: impl Fn(&[Value]) -> bool) -> Vec<Valu
         }
         let log = agent.log().unwrap_or_default();
         assert!(Instant::now() < deadline, "still {shown:#?}\nlog of the agent:\n{log}");
+    }
+}
+
+/// A process that has tried to connect, and what it said of it. Killed when dropped.
+pub struct Connection {
+    child: Child,
+    pub said: Value,
+}
+
+impl Connection {
+    pub fn open(place: &Place, target: SocketAddr) -> Self {
+        Self::open_with(place, target, &[])
+    }
+
+    pub fn open_with(place: &Place, target: SocketAddr, flags: &[&str]) -> Self {
+        let mut command = Lab::self_command(place).expect("balancer-lab");
+        command.args(["connect", &target.to_string()]).args(flags);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("started");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        Self { child, said: serde_json::from_str(&line).expect("JSON") }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
