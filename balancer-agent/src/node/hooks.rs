@@ -14,28 +14,40 @@ use aya::programs::loaded_programs;
 /// A hook that balancer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// Picks the backend.
+    /// Picks the backend for sockets of IPv4.
     Connect4,
+    /// Picks the backend for sockets of IPv6.
+    Connect6,
     /// Sees connections come and go.
     SockOps,
     /// Sees sockets end.
     SockRelease,
-    /// Answers with the address of the Service.
+    /// Answers with the address of the Service, on sockets of IPv4.
     GetPeerName4,
+    /// Answers with the address of the Service, on sockets of IPv6.
+    GetPeerName6,
 }
 
 impl Hook {
     /// Every hook, in the order of a connection's life.
-    pub const ALL: [Self; 4] =
-        [Self::Connect4, Self::SockOps, Self::GetPeerName4, Self::SockRelease];
+    pub const ALL: [Self; 6] = [
+        Self::Connect4,
+        Self::Connect6,
+        Self::SockOps,
+        Self::GetPeerName4,
+        Self::GetPeerName6,
+        Self::SockRelease,
+    ];
 
     /// Name as bpftool prints it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Connect4 => "cgroup_inet4_connect",
+            Self::Connect6 => "cgroup_inet6_connect",
             Self::SockOps => "cgroup_sock_ops",
             Self::SockRelease => "cgroup_inet_sock_release",
             Self::GetPeerName4 => "cgroup_inet4_getpeername",
+            Self::GetPeerName6 => "cgroup_inet6_getpeername",
         }
     }
 
@@ -44,7 +56,9 @@ impl Hook {
         match self {
             Self::SockOps => 3,
             Self::Connect4 => 10,
+            Self::Connect6 => 11,
             Self::GetPeerName4 => 29,
+            Self::GetPeerName6 => 30,
             Self::SockRelease => 34,
         }
     }
