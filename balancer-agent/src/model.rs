@@ -75,8 +75,11 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// `spec.externalIPs`.
     pub external_ips: Vec<IpAddr>,
-    /// `status.loadBalancer.ingress[].ip` where `ipMode` is VIP or unset.
+    /// `status.loadBalancer.ingress[].ip` where `ipMode` is VIP or unset, and
+    /// `spec.loadBalancerSourceRanges` admits every client.
     pub load_balancer_ips: Vec<IpAddr>,
+    /// True if `spec.sessionAffinity` is ClientIP.
+    pub session_affinity: bool,
     /// `spec.internalTrafficPolicy`.
     pub internal_traffic_policy: TrafficPolicy,
     /// `spec.ports`.

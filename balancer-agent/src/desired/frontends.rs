@@ -42,6 +42,10 @@ pub fn claims(state: &State) -> Claims {
 }
 
 fn of_service(service: &Service, state: &State) -> Vec<(PortId, FrontendAddr)> {
+    // A client must stay with its backend, which only kube-proxy sees to so far.
+    if service.session_affinity {
+        return Vec::new();
+    }
     let node = state.node.as_ref();
     let mut claimed = Vec::new();
     for port in service.ports.iter().filter(|port| balanced(port.protocol)) {

@@ -13,6 +13,7 @@ fn service(name: &str, ip: &str) -> Service {
         cluster_ips: vec![ip.parse().unwrap()],
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
+        session_affinity: false,
         internal_traffic_policy: TrafficPolicy::Cluster,
         ports: vec![port("", 80, Protocol::Tcp)],
     }
@@ -230,4 +231,14 @@ fn allocated_addresses_win_over_written_ones() {
     let desired = desired(&on_node(vec![thief, service("web", "10.96.0.1")]));
     assert_eq!(shown(&desired), ["a ClusterIp 10.96.0.2:80", "web ClusterIp 10.96.0.1:80"]);
     assert_eq!(desired.problems.len(), 1, "{:?}", desired.problems);
+}
+
+#[test]
+fn session_affinity_is_left_to_kube_proxy() {
+    let mut sticky = service("sticky", "10.96.0.1");
+    sticky.session_affinity = true;
+    let state = state(vec![sticky, service("web", "10.96.0.2")], vec![]);
+    let desired = desired(&state);
+    let balanced: Vec<_> = desired.ports.keys().map(|id| id.service.name.as_str()).collect();
+    assert_eq!((balanced, desired.problems.len()), (vec!["web"], 0));
 }

@@ -17,6 +17,9 @@ use crate::model::{ObjectRef, Protocol, Service, ServicePort, TrafficPolicy};
 const OTHER_PROXY: [&str; 2] =
     ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
 
+/// The older form of `spec.loadBalancerSourceRanges`.
+const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+
 /// The Service as far as it is usable, and what is not.
 pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     let mut faults = Vec::new();
@@ -28,12 +31,20 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     if headless || external_name || is_for_another_proxy(object.metadata.labels.as_ref()) {
         return (Found::Skipped, faults);
     }
+    // Who may use a load balancer's addresses is checked where they are not captured.
+    let restricted = spec.load_balancer_source_ranges.as_ref().is_some_and(|r| !r.is_empty())
+        || object.metadata.annotations.is_some_and(|a| a.contains_key(SOURCE_RANGES));
     let ingress = object.status.and_then(|status| status.load_balancer).and_then(|lb| lb.ingress);
     let service = Service {
         id: id.clone(),
         cluster_ips: cluster_ips(&spec, &mut faults),
         external_ips: external_ips(spec.external_ips.as_deref().unwrap_or_default(), &mut faults),
-        load_balancer_ips: load_balancer_ips(ingress.as_deref().unwrap_or_default(), &mut faults),
+        load_balancer_ips: if restricted {
+            Vec::new()
+        } else {
+            load_balancer_ips(ingress.as_deref().unwrap_or_default(), &mut faults)
+        },
+        session_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
         internal_traffic_policy: internal_traffic_policy(&spec, &mut faults),
         ports: ports(spec.ports.unwrap_or_default(), &mut faults),
     };

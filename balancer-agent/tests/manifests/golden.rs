@@ -43,6 +43,9 @@ fn render(state: &State) -> String {
         if service.internal_traffic_policy == TrafficPolicy::Local {
             text.push_str(" local");
         }
+        if service.session_affinity {
+            text.push_str(" affinity");
+        }
         for port in &service.ports {
             write!(text, " {:?}={}/{}", port.name, port.port, port.protocol).unwrap();
             if let Some(number) = port.node_port {
