@@ -4,19 +4,17 @@ mod common;
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::{Child, Stdio},
 };
 
 use balancer_lab::{
-    Lab, Pod,
+    Pod,
     churn::{Churn, ChurnOptions},
     http::{Client, LoadOptions, Pools, Server, Until},
     manifests::Service,
     sockets::open_by_peer,
 };
-use common::{VIP, Web, await_shown};
+use common::{Connection, VIP, Web, await_shown};
 use serde_json::{Value, json};
 
 const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0x10);
@@ -39,32 +37,6 @@ fn add_six(web: &mut Web) {
 /// As a program with an IPv6 socket dials an IPv4 address.
 fn mapped(ip: Ipv4Addr) -> SocketAddr {
     (ip.to_ipv6_mapped(), 80).into()
-}
-
-/// A process that has tried to connect, and what it said of it. Killed when dropped.
-struct Connection {
-    child: Child,
-    said: Value,
-}
-
-impl Connection {
-    fn open(web: &Web, target: SocketAddr) -> Self {
-        let mut command = Lab::self_command(web.client.place()).expect("balancer-lab");
-        command.args(["connect", &target.to_string()]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("started");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        Self { child, said: serde_json::from_str(&line).expect("JSON") }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// A number of every backend of a Service that has one, by the backend's address.
@@ -106,7 +78,7 @@ fn ipv6_is_spread_evenly_and_peers_are_what_was_dialled() {
     assert_spreads(&web, (VIP6, 80).into());
     assert_eq!(numbers(&web.shown("default/six"), "active"), BTreeMap::new());
 
-    let connection = Connection::open(&web, (VIP6, 80).into());
+    let connection = Connection::open(web.client.place(), (VIP6, 80).into());
     assert_eq!(connection.said["peer"], json!("[fd00:10:96::10]:80"));
     let counted = numbers(&web.shown("default/six"), "active");
     assert_eq!(counted, sockets(&web), "connected to a pod, and counted there");
@@ -118,7 +90,8 @@ fn ipv6_is_spread_evenly_and_peers_are_what_was_dialled() {
 fn ipv6_sockets_that_dial_ipv4_are_balanced_as_ipv4() {
     let web = Web::start("mapped", 5);
     assert_spreads(&web, mapped(VIP));
-    let connections = [mapped(VIP), (VIP, 80).into()].map(|to| Connection::open(&web, to));
+    let connections =
+        [mapped(VIP), (VIP, 80).into()].map(|to| Connection::open(web.client.place(), to));
     let peers = connections.each_ref().map(|connection| connection.said["peer"].clone());
     assert_eq!(peers, [json!("[::ffff:10.96.0.10]:80"), json!("10.96.0.10:80")]);
     let counted = numbers(&web.shown("default/web"), "active");
@@ -128,7 +101,7 @@ fn ipv6_sockets_that_dial_ipv4_are_balanced_as_ipv4() {
     assert_eq!(numbers(&web.shown("default/web"), "active"), BTreeMap::new());
     // A pod dialled by its own address is no Service, in either dress.
     let IpAddr::V4(pod) = web.backends[0].socket(8080).ip() else { panic!("an IPv4 pod") };
-    let direct = Connection::open(&web, (pod.to_ipv6_mapped(), 8080).into());
+    let direct = Connection::open(web.client.place(), (pod.to_ipv6_mapped(), 8080).into());
     assert_eq!(direct.said["peer"], json!(format!("[::ffff:{pod}]:8080")));
     assert_eq!(numbers(&web.shown("default/web"), "active"), BTreeMap::new());
 }
@@ -229,8 +202,10 @@ fn a_dual_stack_service_is_one_and_never_crosses_families() {
     let pods = ["10.244.0.1", "10.244.0.2", "fd00:10:244::1", "fd00:10:244::2"];
     assert_eq!(addresses(&shown[0], "backends"), pods);
 
-    let connections: Vec<_> =
-        [to4, to4, to6, to6].into_iter().map(|to| Connection::open(&web, to)).collect();
+    let connections: Vec<_> = [to4, to4, to6, to6]
+        .into_iter()
+        .map(|to| Connection::open(web.client.place(), to))
+        .collect();
     let counted = numbers(&web.shown("default/dual"), "active");
     assert_eq!(counted, sockets(&web));
     assert_eq!(counted.values().collect::<Vec<_>>(), [&1; 4], "two of each family, spread");
@@ -243,14 +218,23 @@ fn a_dual_stack_service_is_one_and_never_crosses_families() {
 
     write_dual(&web, true, false);
     await_shown(&web.agent, |services| addresses(&services[0], "backends") == pods[..2]);
-    assert_eq!(Connection::open(&web, to6).said["error"], json!("connection refused"));
-    assert_eq!(Connection::open(&web, to4).said["peer"], json!("10.96.0.20:80"));
-    write_dual(&web, false, true);
-    await_shown(&web.agent, |services| addresses(&services[0], "backends") == pods[2..]);
-    assert_eq!(Connection::open(&web, to4).said["error"], json!("connection refused"));
     assert_eq!(
-        Connection::open(&web, mapped([10, 96, 0, 20].into())).said["error"],
+        Connection::open(web.client.place(), to6).said["error"],
         json!("connection refused")
     );
-    assert_eq!(Connection::open(&web, to6).said["peer"], json!("[fd00:10:96::20]:80"));
+    assert_eq!(Connection::open(web.client.place(), to4).said["peer"], json!("10.96.0.20:80"));
+    write_dual(&web, false, true);
+    await_shown(&web.agent, |services| addresses(&services[0], "backends") == pods[2..]);
+    assert_eq!(
+        Connection::open(web.client.place(), to4).said["error"],
+        json!("connection refused")
+    );
+    assert_eq!(
+        Connection::open(web.client.place(), mapped([10, 96, 0, 20].into())).said["error"],
+        json!("connection refused")
+    );
+    assert_eq!(
+        Connection::open(web.client.place(), to6).said["peer"],
+        json!("[fd00:10:96::20]:80")
+    );
 }

@@ -34,7 +34,7 @@ pub struct Cli {
 /// The wish for a BPF toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preference {
-    /// The first that is complete: nightly, then debian, then stable.
+    /// The first that is complete: debian, then nightly, then stable.
     Auto,
     /// A nightly with the rust-src component, which compiles `core` itself.
     Nightly,
