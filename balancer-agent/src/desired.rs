@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use balancer_common::layout::FrontendKind;
 
-use crate::model::{ObjectRef, Problem, Protocol, State};
+use crate::model::{ObjectRef, Problem, Protocol, State, TrafficPolicy};
 use endpoints::Backends;
 
 /// What a Service port is known by, over renumbering of its port and restarts of the agent, as in
@@ -66,6 +66,8 @@ pub struct DesiredPort {
     pub frontends: Vec<FrontendAddr>,
     /// Where connections may go, and what is known of each endpoint.
     pub backends: Backends,
+    /// True if only endpoints of this node may be used.
+    pub local: bool,
 }
 
 /// Everything that this node should balance.
@@ -94,8 +96,9 @@ pub fn desired(state: &State) -> Desired {
             let Some(frontends) = claims.won.get(&id) else { continue };
             let policy = service.internal_traffic_policy;
             let backends = endpoints::of_port(slices, port, policy, state.node.as_ref());
-            let frontends = frontends.clone();
-            out.ports.insert(id, DesiredPort { number: port.port, frontends, backends });
+            let (number, frontends) = (port.port, frontends.clone());
+            let local = policy == TrafficPolicy::Local;
+            out.ports.insert(id, DesiredPort { number, frontends, backends, local });
         }
     }
     out

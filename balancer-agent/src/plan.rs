@@ -211,6 +211,7 @@ impl<'a> Planner<'a> {
         backends.sort_unstable();
         let service = held.map_or_else(|| self.pools.service(), |held| Ok(held.id))?;
         let row = match held {
+            _ if backends.is_empty() => wanted.empty,
             Some(held) if held.backends == backends => held.row,
             _ => self.pools.row(backends.len() as u32)?,
         };
@@ -251,7 +252,7 @@ impl<'a> Planner<'a> {
             self.plan.push(
                 format!("Service {id}"),
                 vec![
-                    Write::SetRow { service: held.id, row: Row::default() },
+                    Write::SetRow { service: held.id, row: Row::EMPTY },
                     Write::RemoveName { service: held.id },
                 ],
             );

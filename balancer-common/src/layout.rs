@@ -116,10 +116,6 @@ impl FrontendKind {
 pub struct Service {
     /// A [`Row`], packed.
     pub row: u64,
-    /// 1 while the entry belongs to a Service.
-    pub in_use: u32,
-    /// Always 0: keeps the size a multiple of 8.
-    pub zero: u32,
 }
 
 /// Where the backends of a Service port stand in the slot slab.
@@ -127,11 +123,18 @@ pub struct Service {
 pub struct Row {
     /// First slot.
     pub base: u32,
-    /// Number of backends; 0 means that the Service has no usable endpoint.
+    /// Number of backends; 0 means that the Service has no usable endpoint: the row is
+    /// [`Row::EMPTY`] or [`Row::NOT_LOCAL`].
     pub len: u32,
 }
 
 impl Row {
+    /// No usable endpoint anywhere.
+    pub const EMPTY: Self = Self { base: 0, len: 0 };
+    /// No usable endpoint on this node, where internalTrafficPolicy is Local. An empty row has no
+    /// slots, so that its base is free to tell the two apart, in the same store.
+    pub const NOT_LOCAL: Self = Self { base: 1, len: 0 };
+
     /// The word of [`Service::row`].
     pub const fn pack(self) -> u64 {
         (self.base as u64) << 32 | self.len as u64
@@ -254,7 +257,7 @@ const _: () = {
     assert!(size_of::<FrontendKey4>() == 8);
     assert!(size_of::<FrontendKey6>() == 20);
     assert!(size_of::<Frontend>() == 8);
-    assert!(size_of::<Service>() == 16);
+    assert!(size_of::<Service>() == 8);
     assert!(size_of::<Backend>() == 64);
     assert!(size_of::<Record>() == 24);
     assert!(size_of::<ServiceName>() == 196);

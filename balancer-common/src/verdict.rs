@@ -15,15 +15,25 @@ pub enum Verdict {
     Inconsistent = 2,
     /// No room to record one more connection: untouched.
     TooManyConnections = 3,
+    /// internalTrafficPolicy is Local and this node has no usable endpoint: EHOSTUNREACH. kube-proxy
+    /// drops, which shows as a timeout.
+    NoLocalEndpoint = 4,
 }
 
 /// ECONNREFUSED of `asm-generic/errno.h`, the same on every architecture that has cgroup BPF.
 pub const ECONNREFUSED: i32 = 111;
+/// EHOSTUNREACH, of the same file.
+pub const EHOSTUNREACH: i32 = 113;
 
 impl Verdict {
     /// Every verdict, in the order of its counter.
-    pub const ALL: [Self; 4] =
-        [Self::Balanced, Self::NoEndpoint, Self::Inconsistent, Self::TooManyConnections];
+    pub const ALL: [Self; 5] = [
+        Self::Balanced,
+        Self::NoEndpoint,
+        Self::Inconsistent,
+        Self::TooManyConnections,
+        Self::NoLocalEndpoint,
+    ];
 
     /// Index of its counter in the map of verdicts.
     #[inline(always)]
@@ -36,6 +46,7 @@ impl Verdict {
     pub const fn errno(self) -> Option<i32> {
         match self {
             Self::NoEndpoint => Some(ECONNREFUSED),
+            Self::NoLocalEndpoint => Some(EHOSTUNREACH),
             Self::Balanced | Self::Inconsistent | Self::TooManyConnections => None,
         }
     }
@@ -47,6 +58,7 @@ impl Verdict {
             Self::NoEndpoint => "no-endpoint",
             Self::Inconsistent => "inconsistent",
             Self::TooManyConnections => "too-many-connections",
+            Self::NoLocalEndpoint => "no-local-endpoint",
         }
     }
 }
@@ -64,7 +76,7 @@ mod tests {
 
     #[test]
     fn only_a_missing_endpoint_is_refused() {
-        let refused: [bool; 4] = Verdict::ALL.map(|v| v.errno().is_some());
-        assert_eq!(refused, [false, true, false, false]);
+        let errno = Verdict::ALL.map(Verdict::errno);
+        assert_eq!(errno, [None, Some(ECONNREFUSED), None, None, Some(EHOSTUNREACH)]);
     }
 }

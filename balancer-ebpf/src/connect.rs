@@ -52,7 +52,8 @@ fn balance<F: Family>(
     // SAFETY: `entry` is a map value; the agent replaces the word in one store.
     let row = Row::unpack(unsafe { atomic::load(&raw const (*entry).row) });
     if row.len == 0 {
-        return Verdict::NoEndpoint;
+        let not_local = row.base == Row::NOT_LOCAL.base;
+        return if not_local { Verdict::NoLocalEndpoint } else { Verdict::NoEndpoint };
     }
     let Some(backend) = rows::reserve(row) else { return Verdict::Inconsistent };
     match charge::<F>(addr, to, service, backend, cookie) {

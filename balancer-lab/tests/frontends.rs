@@ -168,8 +168,12 @@ fn internal_traffic_policy_local_keeps_to_this_node() {
     }
     web.manifests.write(&web.service).expect("written");
     await_shown(&web.agent, |services| in_use(&services[0]).is_empty());
-    let told = dial(&pod, (VIP, 80));
-    assert!(told["error"].is_string(), "no endpoint is local, yet: {told}");
+    assert_eq!(dial(&pod, (VIP, 80))["error"], json!("host unreachable"));
+    let verdicts = web.agent.json(&["status"]).expect("status")["verdicts"].clone();
+    for (name, total) in [("no-local-endpoint", 1), ("no-endpoint", 0)] {
+        let given = json!({"name": name, "total": total});
+        assert!(verdicts.as_array().expect("array").contains(&given), "{given} in {verdicts}");
+    }
 }
 
 #[test]

@@ -94,11 +94,8 @@ impl Pools {
         Ok(id)
     }
 
-    /// Room for a row of `len` backends: the first run that is long enough.
+    /// Room for a row of `len` backends, at least one: the first run that is long enough.
     pub fn row(&mut self, len: u32) -> Result<Row, Full> {
-        if len == 0 {
-            return Ok(Row::default());
-        }
         let width = Row::width(len);
         let fits = self.runs.iter_mut().find(|(start, end)| end - start >= width);
         let (start, _) = fits.ok_or(Full::Slots(self.limits.slots))?;

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+use balancer_common::layout::Row;
+
 use crate::desired::{BackendAddr, Desired, FrontendAddr, PortId};
 
 /// IP versions.
@@ -70,6 +72,8 @@ pub struct DesiredRow {
     pub frontends: Vec<FrontendAddr>,
     /// Where connections may go.
     pub backends: Vec<BackendAddr>,
+    /// What stands for the row where there is no backend.
+    pub empty: Row,
 }
 
 /// Every row. A family that no frontend has needs none.
@@ -85,7 +89,8 @@ pub fn rows(desired: &Desired) -> BTreeMap<RowId, DesiredRow> {
             let usable = port.backends.iter().filter(|(_, details)| details.usable);
             let backends = usable.map(|(backend, _)| *backend);
             let backends = backends.filter(|b| Family::of(b.addr.ip()) == family).collect();
-            let row = DesiredRow { number: port.number, frontends, backends };
+            let empty = if port.local { Row::NOT_LOCAL } else { Row::EMPTY };
+            let row = DesiredRow { number: port.number, frontends, backends, empty };
             rows.insert(RowId { port: id.clone(), family }, row);
         }
     }

@@ -41,6 +41,7 @@ fn backend(last: u8) -> BackendAddr {
 fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
     let details = Details { node: None, zone: None, terminating: false, usable: true };
     DesiredPort {
+        local: false,
         number: 80,
         frontends: vips.iter().map(|last| frontend(*last)).collect(),
         backends: backends
@@ -254,4 +255,18 @@ fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
         settle(&mut maps, &wanted);
         assert_holds(&maps, &wanted);
     }
+}
+
+#[test]
+fn why_a_row_is_empty_is_part_of_it() {
+    let mut maps = Memory::new(LIMITS);
+    let mut wanted = desired(&[("web", &[1], &[])]);
+    let row =
+        |maps: &Memory| Held::read(maps).unwrap().rows.into_values().next().map(|held| held.row);
+    settle(&mut maps, &wanted);
+    assert_eq!(row(&maps), Some(Row::EMPTY));
+    wanted.ports.values_mut().for_each(|port| port.local = true);
+    settle(&mut maps, &wanted);
+    assert_eq!(row(&maps), Some(Row::NOT_LOCAL));
+    assert_eq!(settle(&mut maps, &wanted), Plan::default());
 }
