@@ -76,7 +76,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     servers.spawn(api::serve(socket, Arc::clone(&shared) as _, stopped.clone()));
     servers.spawn(endpoints.serve(Arc::clone(&shared) as _, stopped));
 
-    let mut sweeps = tokio::time::interval(sweep::PATIENCE);
+    let mut sweeps = tokio::time::interval(sweep::INTERVAL);
     let result = loop {
         let state = tokio::select! {
             name = signals.next() => {

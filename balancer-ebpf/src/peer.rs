@@ -11,8 +11,8 @@ pub fn getpeername<F: Family>(ctx: &SockAddrContext) -> i32 {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let Some(charge) = charges::find(cookie) else { return PROCEED };
     let Some(record) = maps::RECORDS.get_ptr(charge.index) else { return PROCEED };
-    // SAFETY: the kernel hands in a valid context of this family, and `record` is a map value that only
-    // `connect()` of this very socket writes.
+    // SAFETY: the kernel hands in a valid context of this family, and `record` is a map value that
+    // only `connect()` of this very socket writes.
     unsafe {
         F::write(ctx.sock_addr, (*record).addr);
         (*ctx.sock_addr).user_port = (*record).port as u32;

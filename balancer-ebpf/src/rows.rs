@@ -90,8 +90,8 @@ fn pick(row: Row) -> Option<Pick> {
         let table = Sampled { slab, active, base: row.base };
         return choice::sample(&table, row.len, random);
     }
-    // SAFETY: masked to what rows may start at. A comparison would do too, but the compiler keeps
-    // the number it compared and the one it adds in different registers, and the verifier gives up.
+    // SAFETY: masked to what rows may start at. A comparison does not serve: the compiler keeps the
+    // number it compared and the one it adds in different registers, and the verifier gives up.
     let slots = unsafe { slab.add((row.base & (MAX_SLOTS - 1)) as usize) };
     choice::scan(&Scanned { slots, active }, row.len, Draw::new(random()))
 }

@@ -1,7 +1,7 @@
 //! TCP connections that end before their socket is closed: refused, timed out, reset.
 //!
-//! The callback for changes of state is switched on only for sockets that carry a charge, so other
-//! connections of the cgroup cost one run at connect and no more. A socket that is closed while it
+//! The callback for changes of state is switched on only for sockets that carry a charge; others
+//! cost the few runs that every connection has once a program is on this hook. A socket that is closed while it
 //! connects is released *before* it leaves SYN_SENT; the charge is gone then, and nothing is
 //! lowered twice.
 

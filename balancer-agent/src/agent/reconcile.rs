@@ -69,7 +69,7 @@ impl Reconciler {
 
     /// Ends the charges of connections that never came to be.
     pub fn sweep(&mut self) {
-        let ended = self.sweeper.pass(&self.maps);
+        let ended = self.sweeper.pass(&self.maps, Instant::now());
         if ended > 0 {
             tracing::debug!(ended, "charges of connections that failed inside connect()");
         }
