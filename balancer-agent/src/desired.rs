@@ -10,7 +10,9 @@ mod topology;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
-use balancer_common::layout::FrontendKind;
+use balancer_common::{layout::FrontendKind, policy::Policy};
+
+use ipnet::IpNet;
 
 use crate::model::{ObjectRef, Problem, Protocol, State, TrafficPolicy};
 use endpoints::Backends;
@@ -66,8 +68,26 @@ pub struct DesiredPort {
     pub frontends: Vec<FrontendAddr>,
     /// Where connections may go, and what is known of each endpoint.
     pub backends: Backends,
-    /// True if only endpoints of this node may be used.
+    /// Where connections to external addresses may go (node ports, external IPs, addresses of a
+    /// load balancer), if not to `backends`: where internalTrafficPolicy is Local.
+    pub external: Option<Backends>,
+    /// True if only endpoints of this node may be used for the ClusterIP.
     pub local: bool,
+    /// How one of the backends is chosen.
+    pub options: Options,
+    /// Clients that may use the addresses of the load balancer; all where there is no range.
+    pub source_ranges: Vec<IpNet>,
+}
+
+/// How a backend is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The policy.
+    pub policy: Policy,
+    /// Seconds for which a client stays with its backend; 0 without session affinity.
+    pub affinity: u32,
+    /// Seconds over which a new backend comes to its full share; 0 for at once.
+    pub slow_start: u32,
 }
 
 /// Everything that this node should balance.
@@ -98,7 +118,18 @@ pub fn desired(state: &State) -> Desired {
             let backends = endpoints::of_port(slices, port, policy, state.node.as_ref());
             let (number, frontends) = (port.port, frontends.clone());
             let local = policy == TrafficPolicy::Local;
-            out.ports.insert(id, DesiredPort { number, frontends, backends, local });
+            out.ports.insert(
+                id,
+                DesiredPort {
+                    number,
+                    frontends,
+                    backends,
+                    external: None,
+                    local,
+                    options: Options::default(),
+                    source_ranges: Vec::new(),
+                },
+            );
         }
     }
     out

@@ -13,4 +13,5 @@
 pub mod charge;
 pub mod choice;
 pub mod layout;
+pub mod policy;
 pub mod verdict;

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use balancer_common::policy::DEFAULT_WEIGHT;
+
 use super::{BackendAddr, topology::Reach};
 use crate::model::{Endpoint, EndpointSlice, Node, ObjectRef, ServicePort, State, TrafficPolicy};
 
@@ -16,6 +18,8 @@ pub struct Details {
     pub terminating: bool,
     /// True if new connections may go there.
     pub usable: bool,
+    /// Its share beside that of others, from 1 to [`balancer_common::policy::MAX_WEIGHT`].
+    pub weight: u16,
 }
 
 /// Every endpoint of a Service port, usable or not.
@@ -79,6 +83,7 @@ pub fn select(
         zone: endpoint.zone.clone(),
         terminating: endpoint.terminating,
         usable: usable(endpoint),
+        weight: DEFAULT_WEIGHT,
     };
     found.iter().map(|(addr, endpoint)| (*addr, details(endpoint))).collect()
 }

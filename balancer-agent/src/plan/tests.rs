@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     apply::apply,
     desired::{
-        DesiredPort, PortId,
+        DesiredPort, Options, PortId,
         endpoints::{Backends, Details},
     },
     maps::{ReadMaps as _, memory::Memory},
@@ -39,9 +39,12 @@ fn backend(last: u8) -> BackendAddr {
 }
 
 fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
-    let details = Details { node: None, zone: None, terminating: false, usable: true };
+    let details = Details { node: None, zone: None, terminating: false, usable: true, weight: 1 };
     DesiredPort {
         local: false,
+        external: None,
+        options: Options::default(),
+        source_ranges: Vec::new(),
         number: 80,
         frontends: vips.iter().map(|last| frontend(*last)).collect(),
         backends: backends

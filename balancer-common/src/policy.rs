@@ -1,0 +1,77 @@
+//! How a backend is chosen, by the name that the annotation `balancer-agent/policy` takes.
+
+/// The policy of a Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Policy {
+    /// The fewest open connections.
+    #[default]
+    LeastConnections = 0,
+    /// The fewest open connections for its weight.
+    WeightedLeastConnections = 1,
+    /// The less loaded of two random backends.
+    PowerOfTwo = 2,
+    /// Each in turn.
+    RoundRobin = 3,
+    /// A random one.
+    Random = 4,
+}
+
+impl Policy {
+    /// Every policy, the default first.
+    pub const ALL: [Self; 5] = [
+        Self::LeastConnections,
+        Self::WeightedLeastConnections,
+        Self::PowerOfTwo,
+        Self::RoundRobin,
+        Self::Random,
+    ];
+
+    /// Name in the annotation and in the output of the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LeastConnections => "least-connections",
+            Self::WeightedLeastConnections => "weighted-least-connections",
+            Self::PowerOfTwo => "power-of-two",
+            Self::RoundRobin => "round-robin",
+            Self::Random => "random",
+        }
+    }
+
+    /// The inverse of [`Policy::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+
+    /// The inverse of `policy as u8`.
+    pub const fn from_raw(raw: u8) -> Option<Self> {
+        match raw {
+            0 => Some(Self::LeastConnections),
+            1 => Some(Self::WeightedLeastConnections),
+            2 => Some(Self::PowerOfTwo),
+            3 => Some(Self::RoundRobin),
+            4 => Some(Self::Random),
+            _ => None,
+        }
+    }
+}
+
+/// The weight of a backend that no rule names.
+pub const DEFAULT_WEIGHT: u16 = 1;
+/// The largest weight.
+pub const MAX_WEIGHT: u16 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_read_back() {
+        for policy in Policy::ALL {
+            assert_eq!(Policy::from_name(policy.name()), Some(policy));
+            assert_eq!(Policy::from_raw(policy as u8), Some(policy));
+        }
+        assert_eq!(Policy::from_name("least_connections"), None);
+        assert_eq!(Policy::from_raw(5), None);
+    }
+}
