@@ -50,12 +50,15 @@ fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> 
             maps.put_name(*service, &convert::name(id, *number))?;
         }
         Write::SetRow { service, row } => maps.set_row(*service, *row),
-        Write::PutFrontend { frontend, service } => {
-            let (key, value) = convert::frontend(*frontend, *service);
+        Write::SetSettings { service, settings } => maps.set_settings(*service, *settings),
+        Write::PutRange { service, range } => maps.put_range(*service, *range)?,
+        Write::RemoveRange { service, range } => maps.remove_range(*service, *range)?,
+        Write::PutFrontend { frontend, service, restricted } => {
+            let (key, value) = convert::frontend(*frontend, *service, *restricted);
             maps.put_frontend(key, value)?;
         }
         Write::RemoveFrontend { frontend } => {
-            maps.remove_frontend(convert::frontend(*frontend, 0).0)?;
+            maps.remove_frontend(convert::frontend(*frontend, 0, false).0)?;
         }
         Write::RemoveName { service } => maps.remove_name(*service)?,
         Write::Grace => maps.grace(),
@@ -64,9 +67,10 @@ fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> 
 }
 
 /// Writes a row with fresh salts, and pads it.
-fn put_slots(maps: &mut impl WriteMaps, row: Row, backends: &[u32]) {
+fn put_slots(maps: &mut impl WriteMaps, row: Row, backends: &[(u32, u16)]) {
     let mut rng = rand::rng();
-    let slots = backends.iter().map(|backend| Slot { backend: *backend, salt: rng.random() });
+    let slots =
+        backends.iter().map(|&(backend, weight)| Slot { backend, weight, salt: rng.random() });
     let padding = std::iter::repeat_n(Slot::PAD, ROW_STEP as usize);
     for (index, slot) in (row.base..row.base + Row::width(row.len)).zip(slots.chain(padding)) {
         maps.set_slot(index, slot);

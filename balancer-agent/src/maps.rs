@@ -3,12 +3,14 @@
 pub mod memory;
 pub mod pinned;
 
-use std::io;
+use std::{collections::BTreeMap, io, net::IpAddr};
 
 use balancer_common::{
     layout::{Backend, Frontend, FrontendKey4, FrontendKey6, Row, ServiceName, Slot},
+    policy::Policy,
     verdict::Verdict,
 };
+use ipnet::IpNet;
 
 /// A map operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,19 @@ pub enum FrontendKey {
     V6(FrontendKey6),
 }
 
+/// How a backend of a Service port is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The policy.
+    pub policy: Policy,
+    /// Seconds for which a client stays with its backend; 0 without session affinity.
+    pub affinity: u32,
+    /// Seconds over which a new backend comes to its full share; 0 for at once.
+    pub slow_start: u32,
+    /// Identifier of the Service port whose memory of clients is used; 0 without session affinity.
+    pub group: u32,
+}
+
 /// How much the maps hold at most. Identifiers and slots are below these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -65,6 +80,10 @@ pub trait ReadMaps {
     fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError>;
     /// The row of a Service port.
     fn row(&self, service: u32) -> Row;
+    /// How a backend of a Service port is chosen.
+    fn settings(&self, service: u32) -> Settings;
+    /// Clients that may use the restricted addresses of Service ports, in no order.
+    fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError>;
     /// A slot.
     fn slot(&self, index: u32) -> Slot;
     /// A backend, with its totals.
@@ -83,7 +102,7 @@ pub trait ReadMaps {
 
 /// The charges of sockets, for [`crate::agent`]'s sweep alone.
 pub trait Charges {
-    /// Charges whose SYN has not been sent: index and word.
+    /// TCP charges whose SYN has not been sent: index and word.
     fn unsent(&self) -> Vec<(u32, u64)>;
     /// Ends a charge and lowers the counter, unless somebody else did.
     fn end_charge(&self, index: u32, word: u64) -> bool;
@@ -99,14 +118,25 @@ pub trait WriteMaps: ReadMaps {
     fn put_name(&mut self, service: u32, name: &ServiceName) -> Result<(), MapsError>;
     /// Removes the name of a Service port; one that isn't there is no error.
     fn remove_name(&mut self, service: u32) -> Result<(), MapsError>;
-    /// Replaces the row of a Service port, in one store.
+    /// Replaces the row of a Service port, in one store, and makes it differ from every row that
+    /// was in the same place before.
     fn set_row(&mut self, service: u32, row: Row);
+    /// Says how a backend of a Service port is chosen from now on.
+    fn set_settings(&mut self, service: u32, settings: Settings);
+    /// Admits clients to the restricted addresses of a Service port.
+    fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError>;
+    /// Takes an admission back; one that isn't there is no error.
+    fn remove_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError>;
     /// Writes a slot.
     fn set_slot(&mut self, index: u32, slot: Slot);
-    /// Makes a backend: counter and totals start at 0.
+    /// Makes a backend: counter and totals start at 0, its age too.
     fn put_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8);
     /// Marks a backend as unused.
     fn remove_backend(&mut self, backend: u32);
+    /// Replaces the cgroups that are opted out: identifiers and their level below the root.
+    fn set_opted_out(&mut self, cgroups: &BTreeMap<u64, u32>) -> Result<(), MapsError>;
+    /// Replaces what is known of clients: cookies of network namespaces and their addresses.
+    fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<(), MapsError>;
     /// Waits until no program runs that began before the call, so that what was unlinked may be
     /// used again.
     fn grace(&mut self);

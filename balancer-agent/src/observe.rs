@@ -10,7 +10,7 @@ use balancer_common::{charge, layout::Row, verdict::Verdict};
 pub use self::offline::{ObserveError, Offline};
 use crate::{
     desired::{BackendAddr, FrontendAddr, PortId},
-    maps::{FrontendKey, MapsError, ReadMaps},
+    maps::{FrontendKey, MapsError, ReadMaps, Settings},
     plan::{convert, held, rows::RowId},
     view::CapacityView,
 };
@@ -34,6 +34,8 @@ pub struct Snapshot {
 pub struct PortSnapshot {
     /// Its number.
     pub number: u16,
+    /// How a backend is chosen.
+    pub settings: Settings,
     /// Addresses that lead to it.
     pub frontends: Vec<FrontendAddr>,
     /// Backends of its rows, and those that left it with connections still open.
@@ -97,10 +99,17 @@ impl Snapshot {
                     failed: entry.failed,
                 })
             });
-            let empty = || PortSnapshot { number, frontends: Vec::new(), backends: Vec::new() };
+            let empty = || PortSnapshot {
+                number,
+                settings: maps.settings(service),
+                frontends: Vec::new(),
+                backends: Vec::new(),
+            };
             let view = ports.entry(port).or_insert_with(empty);
             view.backends.extend(shown);
-            view.backends.sort_unstable();
+            // A backend may be in two rows of a port, of which one may not use it (any more).
+            view.backends.sort_unstable_by_key(|shown| (shown.backend, !shown.in_row));
+            view.backends.dedup_by_key(|shown| shown.backend);
             view.frontends.extend(frontends.remove(&service).unwrap_or_default());
             view.frontends.sort_unstable();
         }

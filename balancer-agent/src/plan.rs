@@ -14,13 +14,14 @@ pub mod rows;
 use std::collections::{BTreeMap, BTreeSet};
 
 use balancer_common::layout::Row;
+use ipnet::IpNet;
 
 use crate::{
-    desired::{BackendAddr, Desired, FrontendAddr},
-    maps::Limits,
+    desired::{BackendAddr, Desired, FrontendAddr, Options},
+    maps::{Limits, Settings},
     model::Problem,
 };
-use held::{Held, HeldRow};
+use held::{Held, HeldFrontend, HeldRow};
 use pools::{Full, Pools};
 use rows::{DesiredRow, RowId};
 
@@ -43,8 +44,29 @@ pub enum Write {
     PutSlots {
         /// The row.
         row: Row,
-        /// Identifiers of its backends.
-        backends: Vec<u32>,
+        /// Identifiers of its backends, and their weights.
+        backends: Vec<(u32, u16)>,
+    },
+    /// Say how a backend of a Service port is chosen.
+    SetSettings {
+        /// The Service port.
+        service: u32,
+        /// How.
+        settings: Settings,
+    },
+    /// Admit clients to the restricted addresses of a Service port.
+    PutRange {
+        /// The Service port.
+        service: u32,
+        /// The clients.
+        range: IpNet,
+    },
+    /// Take an admission back.
+    RemoveRange {
+        /// The Service port.
+        service: u32,
+        /// The clients.
+        range: IpNet,
     },
     /// Give an identifier to a Service port.
     PutName {
@@ -68,6 +90,8 @@ pub enum Write {
         frontend: FrontendAddr,
         /// The Service port it leads to.
         service: u32,
+        /// True if only some clients may use it.
+        restricted: bool,
     },
     /// Stop capturing an address.
     RemoveFrontend {
@@ -134,6 +158,8 @@ struct Planner<'a> {
     pools: Pools,
     /// Identifiers of backends, with those that this plan gives.
     backends: BTreeMap<BackendAddr, u32>,
+    /// Identifiers of rows.
+    services: BTreeMap<RowId, u32>,
     plan: Plan,
     /// Something that programs may still use is given up.
     gave_up: bool,
@@ -148,8 +174,10 @@ impl<'a> Planner<'a> {
         limits: Limits,
         unsure: &'a BTreeSet<RowId>,
     ) -> Self {
-        let wanted: BTreeSet<_> =
-            wanted.values().flat_map(|row| row.backends.iter().copied()).collect();
+        let wanted: BTreeSet<_> = wanted
+            .values()
+            .flat_map(|row| row.backends.iter().map(|(backend, _)| *backend))
+            .collect();
         let mut plan = Plan::default();
         let mut backends = held.backends.clone();
         for backend in held.idle.difference(&wanted) {
@@ -158,7 +186,8 @@ impl<'a> Planner<'a> {
             }
         }
         let pools = Pools::new(held, &backends.values().copied().collect(), limits);
-        Self { held, unsure, pools, backends, plan, gave_up: false }
+        let services = held.rows.iter().map(|(id, row)| (id.clone(), row.id)).collect();
+        Self { held, unsure, pools, backends, services, plan, gave_up: false }
     }
 
     /// Backends, name, slots and word of one row.
@@ -178,6 +207,19 @@ impl<'a> Planner<'a> {
         if held.is_none_or(|held| held.number != wanted.number) {
             writes.push(Write::PutName { service, id: id.clone(), number: wanted.number });
         }
+        self.services.insert(id.clone(), service);
+        let Options { policy, affinity, slow_start } = wanted.options;
+        // The row of the ClusterIP is planned first, by the order of rows.
+        let group = self.services.get(&id.group()).copied().unwrap_or(service);
+        let group = if affinity > 0 { group } else { 0 };
+        let settings = Settings { policy, affinity, slow_start, group };
+        if held.map_or(Settings::default(), |held| held.settings) != settings {
+            writes.push(Write::SetSettings { service, settings });
+        }
+        let ranges = held.map(|held| &held.ranges);
+        let is_held = |range: &IpNet| ranges.is_some_and(|ranges| ranges.contains(range));
+        let missing = wanted.ranges.iter().filter(|range| !is_held(range));
+        writes.extend(missing.map(|range| Write::PutRange { service, range: *range }));
         if held.is_none_or(|held| held.row != row) {
             if row.len > 0 {
                 writes.push(Write::PutSlots { row, backends });
@@ -194,9 +236,9 @@ impl<'a> Planner<'a> {
         held: Option<&HeldRow>,
         wanted: &DesiredRow,
         writes: &mut Vec<Write>,
-    ) -> Result<(u32, Row, Vec<u32>), Full> {
+    ) -> Result<(u32, Row, Vec<(u32, u16)>), Full> {
         let mut backends = Vec::new();
-        for &backend in &wanted.backends {
+        for &(backend, weight) in &wanted.backends {
             let id = match self.backends.get(&backend) {
                 Some(id) => *id,
                 None => {
@@ -206,7 +248,7 @@ impl<'a> Planner<'a> {
                     id
                 }
             };
-            backends.push(id);
+            backends.push((id, weight));
         }
         backends.sort_unstable();
         let service = held.map_or_else(|| self.pools.service(), |held| Ok(held.id))?;
@@ -232,8 +274,8 @@ impl<'a> Planner<'a> {
             .filter_map(|id| self.held.rows.get(id))
             .map(|held| held.id)
             .collect();
-        for (frontend, service) in &self.held.frontends {
-            if unsure.contains(service) {
+        for (frontend, held) in &self.held.frontends {
+            if unsure.contains(&held.service) {
                 continue;
             }
             if !wanted.contains(&(frontend.addr, frontend.protocol)) {
@@ -249,13 +291,17 @@ impl<'a> Planner<'a> {
     fn give_up(&mut self, kept: &Kept<'_>) {
         let gone = |id: &RowId| !kept.contains_key(id) && !self.unsure.contains(id);
         for (id, held) in self.held.rows.iter().filter(|(id, _)| gone(id)) {
-            self.plan.push(
-                format!("Service {id}"),
-                vec![
-                    Write::SetRow { service: held.id, row: Row::EMPTY },
-                    Write::RemoveName { service: held.id },
-                ],
+            let service = held.id;
+            let mut writes = vec![Write::SetRow { service, row: Row::EMPTY }];
+            // Whoever gets the identifier starts with the defaults.
+            if held.settings != Settings::default() {
+                writes.push(Write::SetSettings { service, settings: Settings::default() });
+            }
+            writes.extend(
+                held.ranges.iter().map(|range| Write::RemoveRange { service, range: *range }),
             );
+            writes.push(Write::RemoveName { service });
+            self.plan.push(format!("Service {id}"), writes);
             self.gave_up = true;
         }
     }
@@ -263,9 +309,15 @@ impl<'a> Planner<'a> {
     /// The step of one row: what [`Planner::row`] found, then its frontends.
     fn link(&mut self, id: &RowId, row: &DesiredRow, service: u32, mut writes: Vec<Write>) {
         for frontend in &row.frontends {
-            if self.held.frontends.get(frontend) != Some(&service) {
-                writes.push(Write::PutFrontend { frontend: *frontend, service });
+            let restricted = row.restricts(frontend);
+            if self.held.frontends.get(frontend) != Some(&HeldFrontend { service, restricted }) {
+                writes.push(Write::PutFrontend { frontend: *frontend, service, restricted });
             }
+        }
+        // After the frontends: one that is free for all from now on must not refuse anybody first.
+        let obsolete = self.held.rows.get(id).map(|held| held.ranges.difference(&row.ranges));
+        for range in obsolete.into_iter().flatten() {
+            writes.push(Write::RemoveRange { service, range: *range });
         }
         self.plan.push(format!("Service {id}"), writes);
     }

@@ -1,6 +1,6 @@
 //! Least connections, exactly: scan, uniform ties, reservation by compare-and-swap.
 //!
-//! The score of a backend is its counter of open connections. The smallest score wins, ties are
+//! The score of a backend is its counter of open connections (by weight: [`crate::weighted`]). The smallest score wins, ties are
 //! broken uniformly at random, and the winner is reserved before `connect()` goes on: the counter
 //! is raised from the value that was seen, or the scan is done again. Two processors that see the
 //! same least backend at the same time therefore never both take it.
@@ -35,12 +35,17 @@ pub const SAMPLES: u32 = 16;
 /// How often a lost reservation is tried again before the counter is raised regardless.
 pub const TRIES: u32 = 16;
 
-/// The counters and one row, as the choice sees them.
+/// The counters and one row, or a part of it, as the choice sees them.
 pub trait Table {
-    /// The slot at `index` of the row. May be called for padding.
+    /// The slot at `index` of the row, or of the part. May be called for padding.
     fn slot(&self, index: u32) -> Slot;
     /// Open connections of a backend.
     fn active(&self, backend: u32) -> u32;
+    /// What the smallest of wins; [`PAD_ACTIVE`] for padding.
+    #[inline(always)]
+    fn score(&self, slot: Slot) -> u32 {
+        self.active(slot.backend)
+    }
 }
 
 /// Randomness for one scan.
@@ -62,14 +67,16 @@ impl Draw {
         Self { a: random | 1, b: b ^ b >> 13, mask: random >> (32 - INDEX_BITS) }
     }
 
+    /// The key of a slot with a score.
     #[inline(always)]
-    const fn key(self, active: u32, salt: u32, index: u32) -> u64 {
+    pub(crate) const fn key(self, score: u32, salt: u32, index: u32) -> u64 {
         let tie = salt.wrapping_mul(self.a).wrapping_add(self.b) & !INDEX_MASK;
-        (active as u64) << 32 | (tie | (index ^ self.mask)) as u64
+        (score as u64) << 32 | (tie | (index ^ self.mask)) as u64
     }
 
+    /// The index in a key.
     #[inline(always)]
-    const fn index(self, key: u64) -> u32 {
+    pub(crate) const fn index(self, key: u64) -> u32 {
         (key as u32 ^ self.mask) & INDEX_MASK
     }
 }
@@ -83,34 +90,57 @@ pub struct Pick {
     pub seen: u32,
 }
 
-/// The least-loaded slot of a row of `len` backends, `len` at most [`MAX_SCAN`].
+/// Slots that are compared in one go. Programs do that in a function of its own, which the verifier
+/// follows once and not once for every part of a row.
+pub const PART: u32 = 128;
+const _: () = assert!(MAX_SCAN.is_multiple_of(PART) && PART.is_multiple_of(ROW_STEP));
+
+/// The smallest key among up to [`PART`] slots from `start` of a row of `len` backends.
 ///
-/// Reads the row in steps of [`ROW_STEP`]; its padding has counters that never win. `None` only
-/// where every backend is padding.
+/// Reads the row in steps of `STEP` slots, at most [`ROW_STEP`]; its padding has counters that never
+/// win.
 #[inline(always)]
-pub fn scan<T: Table>(table: &T, len: u32, draw: Draw) -> Option<Pick> {
+pub fn part<const STEP: u32, T: Table>(table: &T, start: u32, len: u32, draw: Draw) -> u64 {
+    const { assert!(ROW_STEP.is_multiple_of(STEP)) };
     let mut best = u64::MAX;
     let mut base = 0;
-    while base < MAX_SCAN {
-        if base >= len {
+    while base < PART {
+        if start + base >= len {
             break;
         }
         let mut step = 0;
-        while step < ROW_STEP {
+        while step < STEP {
             let slot = table.slot(base + step);
-            let key = draw.key(table.active(slot.backend), slot.salt, base + step);
+            let score = table.score(slot);
+            let key = draw.key(score, slot.salt, start + base + step);
             if key < best {
                 best = key;
             }
             step += 1;
         }
-        base += ROW_STEP;
+        base += STEP;
     }
-    let seen = (best >> 32) as u32;
-    if seen == PAD_ACTIVE {
-        return None;
+    best
+}
+
+/// The index of the best slot of a row of `len` backends, `len` at most [`MAX_SCAN`], and its score.
+/// `part` is [`part`] from the given start. `None` only where every backend is padding.
+#[inline(always)]
+pub fn scan(len: u32, draw: Draw, part: impl Fn(u32) -> u64) -> Option<(u32, u32)> {
+    let mut best = u64::MAX;
+    let mut start = 0;
+    while start < MAX_SCAN {
+        if start >= len {
+            break;
+        }
+        let key = part(start);
+        if key < best {
+            best = key;
+        }
+        start += PART;
     }
-    Some(Pick { backend: table.slot(draw.index(best)).backend, seen })
+    let score = (best >> 32) as u32;
+    if score == PAD_ACTIVE { None } else { Some((draw.index(best), score)) }
 }
 
 /// The least loaded of [`SAMPLES`] random slots of a row of `len` backends, for rows too long to
@@ -120,9 +150,7 @@ pub fn sample<T: Table>(table: &T, len: u32, mut random: impl FnMut() -> u32) ->
     let mut best = Pick { backend: 0, seen: PAD_ACTIVE };
     let mut round = 0;
     while round < SAMPLES {
-        // Lemire's reduction: uniform to within len / 2^32.
-        let index = ((random() as u64 * len as u64) >> 32) as u32;
-        let backend = table.slot(index).backend;
+        let backend = table.slot(below(random(), len)).backend;
         let active = table.active(backend);
         if active < best.seen {
             best = Pick { backend, seen: active };
@@ -130,6 +158,29 @@ pub fn sample<T: Table>(table: &T, len: u32, mut random: impl FnMut() -> u32) ->
         round += 1;
     }
     if best.seen == PAD_ACTIVE { None } else { Some(best) }
+}
+
+/// The less loaded of two different random slots of a row of `len` backends, at least one.
+#[inline(always)]
+pub fn pair<T: Table>(table: &T, len: u32, mut random: impl FnMut() -> u32) -> u32 {
+    let first = below(random(), len);
+    let one = table.slot(first).backend;
+    if len < 2 {
+        return one;
+    }
+    let mut second = first + 1 + below(random(), len - 1);
+    if second >= len {
+        second -= len;
+    }
+    let other = table.slot(second).backend;
+    // Each is the first as often as the other: a tie needs no draw.
+    if table.active(other) < table.active(one) { other } else { one }
+}
+
+/// A number below `len` from a random word, uniform to within `len / 2^32` (Lemire's reduction).
+#[inline(always)]
+pub const fn below(random: u32, len: u32) -> u32 {
+    ((random as u64 * len as u64) >> 32) as u32
 }
 
 #[cfg(test)]
@@ -153,7 +204,7 @@ mod tests {
         fn new(active: &[u32], rng: &mut StdRng) -> Self {
             let len = active.len() as u32;
             let mut slots: Vec<_> =
-                (1..=len).map(|backend| Slot { backend, salt: rng.random() }).collect();
+                (1..=len).map(|backend| Slot { backend, weight: 1, salt: rng.random() }).collect();
             slots.resize(Row::width(len).max(MAX_SCAN) as usize, Slot::PAD);
             let mut counters = vec![PAD_ACTIVE];
             counters.extend_from_slice(active);
@@ -170,6 +221,25 @@ mod tests {
         }
     }
 
+    /// The part of a row from a start.
+    struct From<'a>(&'a Host, u32);
+
+    impl Table for From<'_> {
+        fn slot(&self, index: u32) -> Slot {
+            self.0.slot(self.1 + index)
+        }
+        fn active(&self, backend: u32) -> u32 {
+            self.0.active(backend)
+        }
+    }
+
+    fn scan(host: &Host, len: u32, draw: Draw) -> Option<Pick> {
+        let found = super::scan(len, draw, |start| {
+            part::<ROW_STEP, _>(&From(host, start), start, len, draw)
+        });
+        found.map(|(index, seen)| Pick { backend: host.slot(index).backend, seen })
+    }
+
     fn draw(rng: &mut StdRng) -> Draw {
         Draw::new(rng.random())
     }
@@ -177,7 +247,7 @@ mod tests {
     #[test]
     fn the_smallest_counter_wins_at_every_length_and_place() {
         let mut rng = StdRng::seed_from_u64(1);
-        for len in [1usize, 2, 7, 8, 9, 63, 64, 65, 1000, 1024] {
+        for len in [1usize, 2, 7, 8, 9, 127, 128, 129, 1000, 1024] {
             for _ in 0..20 {
                 let least = rng.random_range(0..len);
                 let mut counts: Vec<u32> = (0..len).map(|_| rng.random_range(4..9)).collect();
@@ -232,8 +302,24 @@ mod tests {
         assert_eq!(scan(&host, 8, draw(&mut rng)), None);
         let mut host = Host::new(&[u32::MAX - 1], &mut rng);
         assert_eq!(scan(&host, 1, draw(&mut rng)).map(|p| p.backend), Some(1));
-        host.slots[0] = Slot { backend: PAD_BACKEND, salt: 9 };
+        host.slots[0] = Slot { backend: PAD_BACKEND, weight: 1, salt: 9 };
         assert_eq!(scan(&host, 1, draw(&mut rng)), None);
+    }
+
+    #[test]
+    fn a_pair_takes_the_less_loaded_of_two_different_ones() {
+        let mut rng = StdRng::seed_from_u64(6);
+        let host = Host::new(&[5, 0], &mut rng);
+        for _ in 0..1000 {
+            assert_eq!(pair(&host, 2, || rng.random()), 2, "both are always looked at");
+        }
+        assert_eq!(pair(&Host::new(&[9], &mut rng), 1, || 7), 1);
+        let host = Host::new(&[0; 4], &mut rng);
+        let mut wins = [0u32; 4];
+        for _ in 0..40_000 {
+            wins[pair(&host, 4, || rng.random()) as usize - 1] += 1;
+        }
+        assert!(wins.iter().all(|w| (9500..10_500).contains(w)), "{wins:?}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! - [`layout`]: the `repr(C)` types of every map, their sizes and byte order.
 //! - [`choice`]: which backend a new connection gets (pure).
+//! - [`weighted`]: the same by weight, and the slow start (pure).
+//! - [`policy`]: the policies and their names.
 //! - [`charge`]: which socket is charged to which backend, each exactly once (pure).
 //! - [`verdict`]: every answer `connect()` can get, with its errno and its counter.
 //!
@@ -15,3 +17,4 @@ pub mod choice;
 pub mod layout;
 pub mod policy;
 pub mod verdict;
+pub mod weighted;

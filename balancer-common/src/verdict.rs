@@ -3,7 +3,7 @@
 //! A program never answers with a bare "not permitted": kernel clients such as sunrpc retry
 //! EPERM for ever. What can't be balanced is left untouched, for kube-proxy or the network.
 
-/// What happened to one `connect()` whose destination is a Service.
+/// What happened to one `connect()`, or to the first datagram of a socket to a Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum Verdict {
@@ -18,6 +18,16 @@ pub enum Verdict {
     /// internalTrafficPolicy is Local and this node has no usable endpoint: EHOSTUNREACH. kube-proxy
     /// drops, which shows as a timeout.
     NoLocalEndpoint = 4,
+    /// The address and port are no Service: untouched. Datagrams that go elsewhere are not counted.
+    NotService = 5,
+    /// The socket belongs to a pod that is opted out: untouched.
+    OptedOut = 6,
+    /// `spec.loadBalancerSourceRanges` does not admit this client: EHOSTUNREACH, as where a firewall
+    /// answers that it is prohibited. kube-proxy drops, which shows as a timeout.
+    SourceDenied = 7,
+    /// The address of the client is not known (yet), but the Service has
+    /// `spec.loadBalancerSourceRanges`: untouched.
+    SourceUnknown = 8,
 }
 
 /// ECONNREFUSED of `asm-generic/errno.h`, the same on every architecture that has cgroup BPF.
@@ -27,12 +37,16 @@ pub const EHOSTUNREACH: i32 = 113;
 
 impl Verdict {
     /// Every verdict, in the order of its counter.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Balanced,
         Self::NoEndpoint,
         Self::Inconsistent,
         Self::TooManyConnections,
         Self::NoLocalEndpoint,
+        Self::NotService,
+        Self::OptedOut,
+        Self::SourceDenied,
+        Self::SourceUnknown,
     ];
 
     /// Index of its counter in the map of verdicts.
@@ -46,8 +60,13 @@ impl Verdict {
     pub const fn errno(self) -> Option<i32> {
         match self {
             Self::NoEndpoint => Some(ECONNREFUSED),
-            Self::NoLocalEndpoint => Some(EHOSTUNREACH),
-            Self::Balanced | Self::Inconsistent | Self::TooManyConnections => None,
+            Self::NoLocalEndpoint | Self::SourceDenied => Some(EHOSTUNREACH),
+            Self::Balanced
+            | Self::Inconsistent
+            | Self::TooManyConnections
+            | Self::NotService
+            | Self::OptedOut
+            | Self::SourceUnknown => None,
         }
     }
 
@@ -59,12 +78,20 @@ impl Verdict {
             Self::Inconsistent => "inconsistent",
             Self::TooManyConnections => "too-many-connections",
             Self::NoLocalEndpoint => "no-local-endpoint",
+            Self::NotService => "not-service",
+            Self::OptedOut => "opted-out",
+            Self::SourceDenied => "source-denied",
+            Self::SourceUnknown => "source-unknown",
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -75,8 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_missing_endpoint_is_refused() {
-        let errno = Verdict::ALL.map(Verdict::errno);
-        assert_eq!(errno, [None, Some(ECONNREFUSED), None, None, Some(EHOSTUNREACH)]);
+    fn an_errno_is_never_eperm_and_most_are_none() {
+        let errno = Verdict::ALL.map(|verdict| (verdict, verdict.errno()));
+        let refused: Vec<_> = errno.into_iter().filter(|(_, errno)| errno.is_some()).collect();
+        let expected = [
+            (Verdict::NoEndpoint, Some(ECONNREFUSED)),
+            (Verdict::NoLocalEndpoint, Some(EHOSTUNREACH)),
+            (Verdict::SourceDenied, Some(EHOSTUNREACH)),
+        ];
+        assert_eq!(refused, expected);
     }
 }

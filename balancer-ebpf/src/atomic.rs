@@ -26,6 +26,16 @@ pub unsafe fn increment<T: Copy + From<u8>>(word: *mut T) {
     unsafe { atomic_xadd::<T, T, { SeqCst }>(word, T::from(1)) };
 }
 
+/// Adds 1 and gives the value before, wrapping.
+///
+/// # Safety
+/// `word` points into a map value, aligned.
+#[inline(always)]
+pub unsafe fn fetch_increment(word: *mut u32) -> u32 {
+    // SAFETY: the caller's contract.
+    unsafe { atomic_xadd::<u32, u32, { SeqCst }>(word, 1) }
+}
+
 /// Subtracts 1.
 ///
 /// # Safety

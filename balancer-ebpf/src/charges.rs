@@ -49,17 +49,38 @@ pub fn insert(cookie: u64, backend: u32) -> Option<Charge> {
     charge::insert(&slab()?, cookie, backend)
 }
 
+/// True if a socket has a charge beside the one at `index`.
+#[inline(always)]
+pub fn has_other(cookie: u64, index: u32) -> bool {
+    slab().is_some_and(|slab| charge::find_but(&slab, cookie, index).is_some())
+}
+
+/// Ends the charge that a socket has beside the one at `index`, if it has one.
+#[inline(always)]
+pub fn end_others(cookie: u64, index: u32) {
+    let Some(slab) = slab() else { return };
+    if let Some(other) = charge::find_but(&slab, cookie, index) {
+        end_this(other);
+    }
+}
+
+/// Ends a charge and lowers the counter. True for the one caller that ended it.
+#[inline(always)]
+pub fn end_this(charge: Charge) -> bool {
+    let Some(slab) = slab() else { return false };
+    let Some(counter) = rows::counter(charge.backend()) else { return false };
+    if !charge::end(&slab, charge) {
+        return false;
+    }
+    // SAFETY: `counter` points into its slab.
+    unsafe { atomic::decrement(counter) };
+    true
+}
+
 /// Ends the charge of a socket, if it has one, and lowers the counter. Gives the backend to the one
 /// caller that ended it.
 #[inline(always)]
 pub fn end(cookie: u64) -> Option<u32> {
-    let slab = slab()?;
-    let charge = charge::find(&slab, cookie)?;
-    let counter = rows::counter(charge.backend())?;
-    if !charge::end(&slab, charge) {
-        return None;
-    }
-    // SAFETY: `counter` points into its slab.
-    unsafe { atomic::decrement(counter) };
-    Some(charge.backend())
+    let charge = find(cookie)?;
+    if end_this(charge) { Some(charge.backend()) } else { None }
 }

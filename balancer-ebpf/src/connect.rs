@@ -1,26 +1,26 @@
-//! `connect()`: replace the Service address by the address of the least-loaded backend.
+//! `connect()`: replace the Service address by the address of the chosen backend.
 
 use aya_ebpf::{
-    EbpfContext as _, Global,
+    EbpfContext as _,
     bindings::bpf_sock_addr,
-    helpers::{bpf_get_socket_cookie, bpf_set_retval},
+    helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie},
     programs::SockAddrContext,
 };
 use balancer_common::{
-    layout::{Record, Row, TCP},
+    layout::{Frontend, Record, RecordState, TCP, UDP},
     verdict::Verdict,
 };
 
 use crate::{
-    PROCEED, atomic, charges,
+    PROCEED, admission,
+    answer::answer,
+    atomic, charges,
+    choose::choose,
     family::{Destination, Family},
-    maps, rows,
+    maps,
+    rows::lower,
+    target::Target,
 };
-
-/// 1 where the kernel has `bpf_set_retval` (Linux 5.18); the loader sets it. Without it, what
-/// should be refused is left untouched: the only other answer would be EPERM.
-#[unsafe(no_mangle)]
-static SET_RETVAL: Global<u8> = Global::new(1);
 
 /// See [`crate::balancer_connect4`] and [`crate::balancer_connect6`].
 #[inline(always)]
@@ -34,35 +34,34 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> i32 {
     let frontend = F::frontend(to, addr.protocol as u8);
     // Whatever the answer is, a connection that this socket had before is over.
     charges::end(cookie);
-    let Some(frontend) = frontend else { return PROCEED };
-    if addr.protocol != TCP as u32 {
+    let Some(frontend) = frontend else { return answer(Verdict::NotService) };
+    // Others share their low byte with one of these (MPTCP, whose subflows come here by themselves).
+    if addr.protocol != TCP as u32 && addr.protocol != UDP as u32 {
         return PROCEED;
     }
-    answer(balance::<F>(addr, to, frontend.service, cookie))
+    answer(balance::<F>(addr, to, frontend, cookie))
 }
 
 #[inline(always)]
 fn balance<F: Family>(
     addr: &mut bpf_sock_addr,
     to: Destination,
-    service: u32,
+    frontend: &Frontend,
     cookie: u64,
 ) -> Verdict {
-    let Some(entry) = maps::SERVICES.get_ptr(service) else { return Verdict::Inconsistent };
-    // SAFETY: `entry` is a map value; the agent replaces the word in one store.
-    let row = Row::unpack(unsafe { atomic::load(&raw const (*entry).row) });
-    if row.len == 0 {
-        let not_local = row.base == Row::NOT_LOCAL.base;
-        return if not_local { Verdict::NoLocalEndpoint } else { Verdict::NoEndpoint };
+    if let Some(refused) = admission::refuse(&raw mut *addr, to, frontend) {
+        return refused;
     }
-    let Some(backend) = rows::reserve(row) else { return Verdict::Inconsistent };
-    match charge::<F>(addr, to, service, backend, cookie) {
+    let target = match Target::of(frontend.service) {
+        Ok(target) => target,
+        Err(verdict) => return verdict,
+    };
+    let chosen = choose(&raw mut *addr, target.service, target.entry, target.row);
+    let Some(backend) = chosen else { return Verdict::Inconsistent };
+    match charge::<F>(addr, to, frontend.service, backend, cookie) {
         Verdict::Balanced => Verdict::Balanced,
         failed => {
-            if let Some(counter) = rows::counter(backend) {
-                // SAFETY: `counter` points into its slab; the reservation above raised it.
-                unsafe { atomic::decrement(counter) };
-            }
+            lower(backend);
             failed
         }
     }
@@ -86,8 +85,22 @@ fn charge<F: Family>(
     let Some(charge) = charges::insert(cookie, backend) else {
         return Verdict::TooManyConnections;
     };
+    let tcp = addr.protocol == TCP as u32;
+    let mut known = Record {
+        addr: to.addr,
+        port: to.port,
+        state: RecordState::Waiting as u16,
+        service,
+        netns: 0,
+    };
+    if !tcp {
+        // Nothing tells later that it is connected; and datagrams of other threads hold no lock.
+        known.state = RecordState::Connected as u16;
+        // SAFETY: the context belongs to a socket.
+        known.netns = unsafe { bpf_get_netns_cookie((&raw mut *addr).cast()) };
+        charges::end_others(cookie, charge.index);
+    }
     if let Some(record) = maps::RECORDS.get_ptr_mut(charge.index) {
-        let known = Record { addr: to.addr, port: to.port, sent: 0, service };
         // SAFETY: `record` is a map value; the charge makes this socket its only writer.
         unsafe { record.write(known) };
     }
@@ -97,21 +110,4 @@ fn charge<F: Family>(
     unsafe { F::write(addr, ip) };
     addr.user_port = port as u32;
     Verdict::Balanced
-}
-
-/// Counts a verdict and turns it into what the hook returns.
-#[inline(always)]
-fn answer(verdict: Verdict) -> i32 {
-    if let Some(counter) = maps::VERDICTS.get_ptr_mut(verdict.counter()) {
-        // SAFETY: a value of this processor; the hook can't be preempted by itself on it.
-        unsafe { *counter += 1 };
-    }
-    match verdict.errno() {
-        Some(errno) if SET_RETVAL.load() != 0 => {
-            // SAFETY: cgroup hooks may set their return value.
-            unsafe { bpf_set_retval(-errno) };
-            0
-        }
-        _ => PROCEED,
-    }
 }

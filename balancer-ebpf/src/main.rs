@@ -1,6 +1,7 @@
 //! The programs that the kernel runs, entry points only. One line of the data's way:
-//! `connect()` -> [`connect`] picks and charges -> [`tcp`] and [`release`] end the charge;
-//! `getpeername()` -> [`peer`] answers the Service address.
+//! `connect()` -> [`connect`] chooses and charges -> [`tcp`] and [`release`] end the charge;
+//! `getpeername()` -> [`peer`] answers the Service address; datagrams without a connection ->
+//! [`datagram`] both ways.
 //!
 //! Built for `bpfel-unknown-none` by `cargo xtask build`; keeps to what Linux 5.15 can load.
 #![no_std]
@@ -13,14 +14,20 @@
 #![allow(internal_features, reason = "fetching atomics have no stable form on this target")]
 #![feature(core_intrinsics)]
 
+mod admission;
+mod answer;
 mod atomic;
 mod charges;
+mod choose;
 mod connect;
+mod datagram;
 mod family;
 mod maps;
 mod peer;
 mod release;
+mod reserve;
 mod rows;
+mod target;
 mod tcp;
 
 use aya_ebpf::{
@@ -44,6 +51,31 @@ pub fn balancer_connect4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(connect6)]
 pub fn balancer_connect6(ctx: SockAddrContext) -> i32 {
     connect::connect::<V6>(&ctx)
+}
+
+/// Runs for every datagram of a UDP socket that names an IPv4 destination, from sockets of either
+/// family.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn balancer_sendmsg4(ctx: SockAddrContext) -> i32 {
+    datagram::sendmsg::<V4>(&ctx)
+}
+
+/// Runs for every datagram of a UDP socket that names an IPv6 destination.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn balancer_sendmsg6(ctx: SockAddrContext) -> i32 {
+    datagram::sendmsg::<V6>(&ctx)
+}
+
+/// Runs for every datagram that an IPv4 UDP socket receives, if its sender is asked for.
+#[cgroup_sock_addr(recvmsg4)]
+pub fn balancer_recvmsg4(ctx: SockAddrContext) -> i32 {
+    datagram::recvmsg::<V4>(&ctx)
+}
+
+/// Runs for every datagram that an IPv6 UDP socket receives, if its sender is asked for.
+#[cgroup_sock_addr(recvmsg6)]
+pub fn balancer_recvmsg6(ctx: SockAddrContext) -> i32 {
+    datagram::recvmsg::<V6>(&ctx)
 }
 
 /// Runs inside `getpeername()` of every connected IPv4 socket of the cgroup.

@@ -7,14 +7,15 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    btf_maps::{Array, HashMap, PerCpuArray},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
     macros::btf_map,
 };
 use balancer_common::{
     charge::WORDS,
     layout::{
-        Backend, Frontend, FrontendKey4, FrontendKey6, MAX_BACKENDS, MAX_FRONTENDS, MAX_SERVICES,
-        Record, SLOT_WORDS, Service, ServiceName,
+        Backend, Client, ClientKey, Control, Flow, Frontend, FrontendKey4, FrontendKey6,
+        MAX_BACKENDS, MAX_CLIENTS, MAX_FLOWS, MAX_FRONTENDS, MAX_OPTED_OUT, MAX_PINS, MAX_RANGES,
+        MAX_SERVICES, PeerKey, RangeKey, Record, Reply, SLOT_WORDS, Service, ServiceName,
     },
     verdict::Verdict,
 };
@@ -47,6 +48,11 @@ pub static SLOTS: Array<[u64; SLOT_WORDS], 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static ACTIVE: Array<[u32; MAX_BACKENDS as usize], 1, MMAPABLE> = Array::new();
 
+/// When each backend was added, in ticks, for the slow start. The agent writes it before the
+/// backend is published, the weighted scan reads it.
+#[btf_map]
+pub static SINCE: Array<[u32; MAX_BACKENDS as usize], 1, MMAPABLE> = Array::new();
+
 /// Backends by identifier: address and totals. The agent writes the address before the first row
 /// that names it is published, programs count totals.
 #[btf_map]
@@ -61,6 +67,39 @@ pub static CHARGES: Array<[u64; WORDS as usize], 1, MMAPABLE> = Array::new();
 /// `connect4` and `connect6` write, `getpeer4`, `getpeer6` and the agent read.
 #[btf_map]
 pub static RECORDS: Array<Record, { WORDS as usize }, MMAPABLE> = Array::new();
+
+/// Where the datagrams of a socket to a Service go. `sendmsg4` and `sendmsg6` write and read; the
+/// kernel forgets the flow that was quiet longest.
+#[btf_map]
+pub static FLOWS: LruHashMap<PeerKey, Flow, { MAX_FLOWS as usize }> = LruHashMap::new();
+
+/// Which Service the datagrams of a backend to a socket seem to come from. `sendmsg4` and
+/// `sendmsg6` write, `recvmsg4` and `recvmsg6` read.
+#[btf_map]
+pub static REPLIES: LruHashMap<PeerKey, Reply, { MAX_FLOWS as usize }> = LruHashMap::new();
+
+/// Session affinity: the backend of a client (a `Pin`). Programs write and read; the kernel forgets
+/// the client that was away longest.
+#[btf_map]
+pub static PINS: LruHashMap<ClientKey, u64, { MAX_PINS as usize }> = LruHashMap::new();
+
+/// What the programs must look at beyond the Service. Agent writes, all hooks that choose read.
+#[btf_map]
+pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
+
+/// Cgroups of pods that are opted out, by their identifier, and their level. Agent writes, all
+/// hooks that choose read.
+#[btf_map]
+pub static OPTED_OUT: HashMap<u64, u32, { MAX_OPTED_OUT as usize }, NO_PREALLOC> = HashMap::new();
+
+/// Addresses of network namespaces, by their cookie. Agent writes, all hooks that choose read where
+/// a Service has source ranges.
+#[btf_map]
+pub static CLIENTS: HashMap<u64, Client, { MAX_CLIENTS as usize }, NO_PREALLOC> = HashMap::new();
+
+/// Source ranges of Services. Agent writes, all hooks that choose read.
+#[btf_map]
+pub static RANGES: LpmTrie<RangeKey, u32, { MAX_RANGES as usize }> = LpmTrie::new();
 
 /// How often each verdict was given. Programs write, the agent reads.
 #[btf_map]

@@ -2,6 +2,8 @@
 
 use aya_ebpf::{EbpfContext as _, helpers::bpf_get_socket_cookie, programs::SockAddrContext};
 
+use balancer_common::layout::RecordState;
+
 use crate::{PROCEED, charges, family::Family, maps};
 
 /// See [`crate::balancer_getpeer4`] and [`crate::balancer_getpeer6`].
@@ -12,8 +14,12 @@ pub fn getpeername<F: Family>(ctx: &SockAddrContext) -> i32 {
     let Some(charge) = charges::find(cookie) else { return PROCEED };
     let Some(record) = maps::RECORDS.get_ptr(charge.index) else { return PROCEED };
     // SAFETY: the kernel hands in a valid context of this family, and `record` is a map value that
-    // only `connect()` of this very socket writes.
+    // only the hooks of this very socket write.
     unsafe {
+        // A UDP socket may be connected to something else than the Service it has sent datagrams to.
+        if (*record).state == RecordState::Unconnected as u16 {
+            return PROCEED;
+        }
         F::write(ctx.sock_addr, (*record).addr);
         (*ctx.sock_addr).user_port = (*record).port as u32;
     }

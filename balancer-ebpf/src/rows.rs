@@ -1,9 +1,11 @@
-//! The choice of `balancer_common::choice` over map memory.
+//! Rows and counters in map memory, as the choice of `balancer_common` reads them.
 
-use aya_ebpf::helpers::bpf_get_prandom_u32;
+use core::ptr::read_volatile;
+
 use balancer_common::{
-    choice::{self, Draw, Pick, TRIES, Table},
-    layout::{MAX_BACKENDS, MAX_SCAN, MAX_SLOTS, Row, SLOT_WORDS, Slot},
+    choice::Table,
+    layout::{MAX_BACKENDS, MAX_SCAN, MAX_SLOTS, PAD_ACTIVE, Row, SLOT_WORDS, Slot},
+    weighted::SlowStart,
 };
 
 use crate::{atomic, maps};
@@ -12,25 +14,98 @@ use crate::{atomic, maps};
 #[inline(always)]
 pub fn counter(backend: u32) -> Option<*mut u32> {
     let slab = maps::ACTIVE.get_ptr_mut(0)?.cast::<u32>();
+    // SAFETY: a local. Volatile, since the compiler knows that a scan answers with a backend below
+    // the mask and drops it, while the verifier knows nothing of what functions return.
+    let backend = unsafe { read_volatile(&raw const backend) };
     // SAFETY: the mask keeps the index inside the slab.
     Some(unsafe { slab.add((backend & (MAX_BACKENDS - 1)) as usize) })
 }
 
+/// Raises the counter of a backend.
+#[inline(always)]
+pub fn raise(backend: u32) {
+    if let Some(counter) = counter(backend) {
+        // SAFETY: `counter` points into its slab.
+        unsafe { atomic::increment(counter) };
+    }
+}
+
+/// Lowers the counter of a backend that was raised before.
+#[inline(always)]
+pub fn lower(backend: u32) {
+    if let Some(counter) = counter(backend) {
+        // SAFETY: `counter` points into its slab.
+        unsafe { atomic::decrement(counter) };
+    }
+}
+
 /// A row that is read from its start with indices the verifier can bound by itself.
-struct Scanned {
+pub struct Scanned {
     slots: *const u64,
     active: *const u32,
 }
 
+impl Scanned {
+    /// The row that starts at `base`.
+    #[inline(always)]
+    pub fn new(base: u32) -> Option<Self> {
+        let slab = maps::SLOTS.get_ptr(0)?.cast::<u64>();
+        let active = maps::ACTIVE.get_ptr(0)?.cast::<u32>();
+        // SAFETY: masked to what rows may start at. A comparison does not serve: the compiler keeps
+        // the number it compared and the one it adds in different registers, and the verifier gives
+        // up.
+        let slots = unsafe { slab.add((base & (MAX_SLOTS - 1)) as usize) };
+        Some(Self { slots, active })
+    }
+}
+
+/// A row whose backends are compared by weight and age.
+pub struct Weighed {
+    row: Scanned,
+    slow_start: SlowStart,
+}
+
+impl Weighed {
+    /// The row that starts at `base`.
+    #[inline(always)]
+    pub fn new(base: u32, slow_start: SlowStart) -> Option<Self> {
+        Some(Self { row: Scanned::new(base)?, slow_start })
+    }
+}
+
+/// The score of a slot, given as its word, whose backend has `active`
+/// connections.
+///
+/// A function of its own with a name that the linker keeps: its branches would have the verifier
+/// follow every way through a scan.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn balancer_score(slot: u64, active: u32, now: u32, window: u32) -> u32 {
+    let slot = Slot::unpack(slot);
+    let Some(since) = maps::SINCE.get_ptr(0) else { return PAD_ACTIVE };
+    let since = at(since.cast(), slot.backend);
+    SlowStart { now, window }.score(active, slot.weight as u32, since)
+}
+
 /// A row that is read at random places.
-struct Sampled {
+pub struct Sampled {
     slab: *const u64,
     active: *const u32,
     base: u32,
 }
 
+impl Sampled {
+    /// A row.
+    #[inline(always)]
+    pub fn new(row: Row) -> Option<Self> {
+        let slab = maps::SLOTS.get_ptr(0)?.cast::<u64>();
+        let active = maps::ACTIVE.get_ptr(0)?.cast::<u32>();
+        Some(Self { slab, active, base: row.base })
+    }
+}
+
 #[inline(always)]
-fn active(slab: *const u32, backend: u32) -> u32 {
+fn at(slab: *const u32, backend: u32) -> u32 {
     // SAFETY: the mask keeps the index inside the slab.
     unsafe { atomic::load(slab.add((backend & (MAX_BACKENDS - 1)) as usize)) }
 }
@@ -45,7 +120,25 @@ impl Table for Scanned {
 
     #[inline(always)]
     fn active(&self, backend: u32) -> u32 {
-        active(self.active, backend)
+        at(self.active, backend)
+    }
+}
+
+impl Table for Weighed {
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Slot {
+        self.row.slot(index)
+    }
+
+    #[inline(always)]
+    fn active(&self, backend: u32) -> u32 {
+        self.row.active(backend)
+    }
+
+    #[inline(always)]
+    fn score(&self, slot: Slot) -> u32 {
+        let SlowStart { now, window } = self.slow_start;
+        balancer_score(slot.pack(), self.active(slot.backend), now, window)
     }
 }
 
@@ -62,68 +155,6 @@ impl Table for Sampled {
 
     #[inline(always)]
     fn active(&self, backend: u32) -> u32 {
-        active(self.active, backend)
+        at(self.active, backend)
     }
-}
-
-/// `scan`'s answer when no backend can be picked.
-const NONE: u64 = u64::MAX;
-
-/// The least-loaded backend of a row: a [`Pick`] as `backend << 32 | seen`, or [`NONE`].
-///
-/// A function of its own with a name that the linker keeps: the verifier then checks it once, not
-/// once for each try of [`reserve`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn balancer_scan(base: u32, len: u32) -> u64 {
-    match pick(Row { base, len }) {
-        Some(pick) => (pick.backend as u64) << 32 | pick.seen as u64,
-        None => NONE,
-    }
-}
-
-#[inline(always)]
-fn pick(row: Row) -> Option<Pick> {
-    let slab = maps::SLOTS.get_ptr(0)?.cast::<u64>();
-    let active = maps::ACTIVE.get_ptr(0)?.cast::<u32>();
-    if row.len > MAX_SCAN {
-        let table = Sampled { slab, active, base: row.base };
-        return choice::sample(&table, row.len, random);
-    }
-    // SAFETY: masked to what rows may start at. A comparison does not serve: the compiler keeps the
-    // number it compared and the one it adds in different registers, and the verifier gives up.
-    let slots = unsafe { slab.add((row.base & (MAX_SLOTS - 1)) as usize) };
-    choice::scan(&Scanned { slots, active }, row.len, Draw::new(random()))
-}
-
-#[inline(always)]
-fn random() -> u32 {
-    // SAFETY: the helper has no precondition.
-    unsafe { bpf_get_prandom_u32() }
-}
-
-/// Picks the least-loaded backend of a row and raises its counter, in one step as seen from other
-/// processors: a lost race is a new scan. After [`TRIES`] lost races the counter is raised anyway.
-#[inline(always)]
-pub fn reserve(row: Row) -> Option<u32> {
-    let mut tries = 0;
-    while tries < TRIES {
-        let answer = balancer_scan(row.base, row.len);
-        if answer == NONE {
-            return None;
-        }
-        let (backend, seen) = ((answer >> 32) as u32, answer as u32);
-        let counter = counter(backend)?;
-        // SAFETY: `counter` points into the slab.
-        if unsafe { atomic::swap(counter, seen, seen + 1) } {
-            return Some(backend);
-        }
-        tries += 1;
-        if tries == TRIES {
-            // SAFETY: as above.
-            unsafe { atomic::increment(counter) };
-            return Some(backend);
-        }
-    }
-    None
 }

@@ -15,6 +15,8 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 
+use balancer_common::layout::RecordState;
+
 use crate::{atomic, charges, maps};
 
 /// The kernel ignores other values of the callbacks that are used here.
@@ -40,7 +42,7 @@ fn sending(ctx: &SockOpsContext) {
     let _ = ctx.set_cb_flags(flags as i32);
     if let Some(record) = maps::RECORDS.get_ptr_mut(charge.index) {
         // SAFETY: `record` is a map value; the charge makes this socket its only writer.
-        unsafe { (&raw mut (*record).sent).write_volatile(1) };
+        unsafe { (&raw mut (*record).state).write_volatile(RecordState::Connected as u16) };
     }
 }
 

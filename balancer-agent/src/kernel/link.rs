@@ -10,7 +10,10 @@ use super::{KernelError, bpf, pins, pins::Pins};
 
 /// Programs by the name of their link, in the order they are attached in: what ends charges
 /// before what makes them, so that none is made that nobody would end.
-pub const PROGRAMS: [&str; 6] = ["release", "tcp", "getpeer4", "getpeer6", "connect4", "connect6"];
+pub const PROGRAMS: [&str; 10] = [
+    "release", "tcp", "getpeer4", "getpeer6", "recvmsg4", "recvmsg6", "connect4", "connect6",
+    "sendmsg4", "sendmsg6",
+];
 
 /// A pinned link as the kernel knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,15 +10,23 @@ use balancer_common::layout::LAYOUT_VERSION;
 use super::KernelError;
 
 /// Name of each map in the object and of its pin.
-pub const MAPS: [&str; 10] = [
+pub const MAPS: [&str; 18] = [
     "ACTIVE",
     "BACKENDS",
     "CHARGES",
+    "CLIENTS",
+    "CONTROL",
+    "FLOWS",
     "FRONTENDS4",
     "FRONTENDS6",
     "NAMES",
+    "OPTED_OUT",
+    "PINS",
+    "RANGES",
     "RECORDS",
+    "REPLIES",
     "SERVICES",
+    "SINCE",
     "SLOTS",
     "VERDICTS",
 ];

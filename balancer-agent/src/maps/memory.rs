@@ -1,13 +1,19 @@
 //! The maps in memory: what the plan and its executor are tested against. Can be told to fail.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+};
 
 use balancer_common::{
     layout::{Backend, Frontend, PAD_ACTIVE, PAD_BACKEND, Row, ServiceName, Slot},
     verdict::Verdict,
 };
 
-use super::{FrontendKey, Limits, MapsError, ReadMaps, WriteMaps};
+use ipnet::IpNet;
+
+use super::{FrontendKey, Limits, MapsError, ReadMaps, Settings, WriteMaps};
 
 /// Maps in memory.
 #[derive(Debug)]
@@ -16,6 +22,8 @@ pub struct Memory {
     frontends: BTreeMap<FrontendKey, Frontend>,
     names: BTreeMap<u32, ServiceName>,
     rows: Vec<Row>,
+    settings: Vec<Settings>,
+    ranges: BTreeSet<(u32, IpNet)>,
     slots: Vec<Slot>,
     backends: Vec<Backend>,
     active: Vec<u32>,
@@ -35,6 +43,8 @@ impl Memory {
             frontends: BTreeMap::new(),
             names: BTreeMap::new(),
             rows: vec![Row::default(); limits.services as usize],
+            settings: vec![Settings::default(); limits.services as usize],
+            ranges: BTreeSet::new(),
             slots: vec![Slot::PAD; limits.slots as usize],
             backends: vec![Backend::default(); limits.backends as usize],
             active,
@@ -79,6 +89,14 @@ impl ReadMaps for Memory {
 
     fn row(&self, service: u32) -> Row {
         self.rows[service as usize]
+    }
+
+    fn settings(&self, service: u32) -> Settings {
+        self.settings[service as usize]
+    }
+
+    fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError> {
+        Ok(self.ranges.iter().copied().collect())
     }
 
     fn slot(&self, index: u32) -> Slot {
@@ -147,6 +165,25 @@ impl WriteMaps for Memory {
         self.rows[service as usize] = row;
     }
 
+    fn set_settings(&mut self, service: u32, settings: Settings) {
+        self.log.push(format!("settings of service {service}"));
+        self.settings[service as usize] = settings;
+    }
+
+    fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {
+        self.check("RANGES", false)?;
+        self.log.push(format!("range of service {service}"));
+        self.ranges.insert((service, range));
+        Ok(())
+    }
+
+    fn remove_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {
+        self.check("RANGES", false)?;
+        self.log.push(format!("no range of service {service}"));
+        self.ranges.remove(&(service, range));
+        Ok(())
+    }
+
     fn set_slot(&mut self, index: u32, slot: Slot) {
         self.slots[index as usize] = slot;
     }
@@ -161,6 +198,18 @@ impl WriteMaps for Memory {
     fn remove_backend(&mut self, backend: u32) {
         self.log.push(format!("no backend {backend}"));
         self.backends[backend as usize].in_use = 0;
+    }
+
+    fn set_opted_out(&mut self, cgroups: &BTreeMap<u64, u32>) -> Result<(), MapsError> {
+        self.check("OPTED_OUT", false)?;
+        self.log.push(format!("{} cgroups opted out", cgroups.len()));
+        Ok(())
+    }
+
+    fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<(), MapsError> {
+        self.check("CLIENTS", false)?;
+        self.log.push(format!("{} clients", clients.len()));
+        Ok(())
     }
 
     fn grace(&mut self) {

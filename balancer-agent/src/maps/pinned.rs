@@ -3,29 +3,43 @@
 //! Arrays are mapped into memory: reading a counter is a load, replacing a row is one store, and
 //! neither disturbs the programs. Hash maps go through bpf(2).
 
-use std::{io, mem::offset_of, os::fd::AsFd as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    mem::offset_of,
+    net::IpAddr,
+    os::fd::AsFd as _,
+    time::Duration,
+};
 
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, lpm_trie::Key};
 use balancer_common::{
     charge::{self, Charge, WORDS},
     layout::{
-        Backend, Frontend, FrontendKey4, FrontendKey6, MAX_BACKENDS, MAX_SLOTS, Record, Row,
-        SLOT_WORDS, Service, ServiceName, Slot,
+        Backend, Client, Control, Frontend, FrontendKey4, FrontendKey6, MAX_BACKENDS, MAX_LEVEL,
+        MAX_SLOTS, RangeKey, Record, RecordState, Row, SLOT_WORDS, Service, ServiceName, Slot,
+        TICK_SHIFT,
     },
+    policy::Policy,
     verdict::Verdict,
 };
+use ipnet::IpNet;
+use nix::time::{ClockId, clock_gettime};
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 
-use super::{Charges, FrontendKey, Limits, MapsError, ReadMaps, WriteMaps};
+use super::{Charges, FrontendKey, Limits, MapsError, ReadMaps, Settings, WriteMaps};
 use crate::{
     config::Capacities,
     kernel::{pins::Pins, slab::Slab},
+    plan::convert,
 };
 
 type Key4 = [u8; size_of::<FrontendKey4>()];
 type Key6 = [u8; size_of::<FrontendKey6>()];
 type Value = [u8; size_of::<Frontend>()];
 type Name = [u8; size_of::<ServiceName>()];
+type Range = [u8; size_of::<RangeKey>()];
+type Addresses = [u8; size_of::<Client>()];
 
 /// The maps in the kernel.
 pub struct PinnedMaps {
@@ -35,7 +49,12 @@ pub struct PinnedMaps {
     charges: Slab,
     records: Slab,
     services: Slab,
+    since: Slab,
     slots: Slab,
+    control: Slab,
+    clients: HashMap<MapData, u64, Addresses>,
+    opted_out: HashMap<MapData, u64, u32>,
+    ranges: LpmTrie<MapData, Range, u32>,
     frontends4: HashMap<MapData, Key4, Value>,
     frontends6: HashMap<MapData, Key6, Value>,
     names: HashMap<MapData, u32, Name>,
@@ -62,7 +81,15 @@ impl PinnedMaps {
             charges: array(pins, "CHARGES", WORDS as usize * 8)?.0,
             records: array(pins, "RECORDS", size_of::<Record>())?.0,
             services,
+            since: array(pins, "SINCE", MAX_BACKENDS as usize * 4)?.0,
             slots: array(pins, "SLOTS", SLOT_WORDS * 8)?.0,
+            control: array(pins, "CONTROL", size_of::<Control>())?.0,
+            clients: typed("CLIENTS", HashMap::try_from(Map::HashMap(data(pins, "CLIENTS")?)))?,
+            opted_out: {
+                let data = data(pins, "OPTED_OUT")?;
+                typed("OPTED_OUT", HashMap::try_from(Map::HashMap(data)))?
+            },
+            ranges: typed("RANGES", LpmTrie::try_from(Map::LpmTrie(data(pins, "RANGES")?)))?,
             frontends4: typed("FRONTENDS4", HashMap::try_from(Map::HashMap(frontends4)))?,
             frontends6: typed("FRONTENDS6", HashMap::try_from(Map::HashMap(frontends6)))?,
             names: typed("NAMES", HashMap::try_from(Map::HashMap(names)))?,
@@ -167,6 +194,28 @@ impl ReadMaps for PinnedMaps {
         Row::unpack(self.services.get64(at))
     }
 
+    fn settings(&self, service: u32) -> Settings {
+        let at = service as usize * size_of::<Service>();
+        let word = |offset| self.services.get32(at + offset);
+        Settings {
+            // What no agent of this version wrote differs from everything that is desired.
+            policy: Policy::from_raw(word(offset_of!(Service, policy)) as u8).unwrap_or_default(),
+            affinity: word(offset_of!(Service, affinity)),
+            slow_start: word(offset_of!(Service, slow_start)),
+            group: word(offset_of!(Service, group)),
+        }
+    }
+
+    fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError> {
+        let mut ranges = Vec::new();
+        for key in self.ranges.keys() {
+            let key = key.map_err(failed("RANGES", "read"))?;
+            let range: RangeKey = transmute!(key.data());
+            ranges.extend(convert::range_of(key.prefix_len(), &range));
+        }
+        Ok(ranges)
+    }
+
     fn slot(&self, index: u32) -> Slot {
         Slot::unpack(self.slots.get64(index as usize * 8))
     }
@@ -242,7 +291,29 @@ impl WriteMaps for PinnedMaps {
 
     fn set_row(&mut self, service: u32, row: Row) {
         let at = service as usize * size_of::<Service>() + offset_of!(Service, row);
-        self.services.set64(at, row.pack());
+        let generation = Row::generation(self.services.get64(at)).wrapping_add(1);
+        self.services.set64(at, row.pack(generation));
+    }
+
+    fn set_settings(&mut self, service: u32, settings: Settings) {
+        let at = service as usize * size_of::<Service>();
+        let Settings { policy, affinity, slow_start, group } = settings;
+        self.services.set32(at + offset_of!(Service, policy), policy as u32);
+        self.services.set32(at + offset_of!(Service, affinity), affinity);
+        self.services.set32(at + offset_of!(Service, slow_start), slow_start);
+        self.services.set32(at + offset_of!(Service, group), group);
+    }
+
+    fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {
+        let (bits, key) = convert::range(service, range);
+        let key: Range = transmute!(key);
+        self.ranges.insert(&Key::new(bits, key), 1, 0).map_err(failed("RANGES", "update"))
+    }
+
+    fn remove_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {
+        let (bits, key) = convert::range(service, range);
+        let key: Range = transmute!(key);
+        absent_is_fine(self.ranges.remove(&Key::new(bits, key)).map_err(failed("RANGES", "delete")))
     }
 
     fn set_slot(&mut self, index: u32, slot: Slot) {
@@ -253,6 +324,7 @@ impl WriteMaps for PinnedMaps {
         let entry = Backend { addr, port, protocol, in_use: 1, ..Backend::default() };
         let words: [u64; size_of::<Backend>() / 8] = transmute!(entry);
         self.set_active(backend, 0);
+        self.since.set32(backend as usize * 4, now());
         let at = backend as usize * size_of::<Backend>();
         for (word, value) in words.into_iter().enumerate() {
             self.backends.set64(at + word * 8, value);
@@ -266,9 +338,51 @@ impl WriteMaps for PinnedMaps {
         }
     }
 
+    fn set_opted_out(&mut self, cgroups: &BTreeMap<u64, u32>) -> Result<(), MapsError> {
+        let held = all(&self.opted_out, "OPTED_OUT", |cgroup, level| (cgroup, level))?;
+        let held: BTreeMap<u64, u32> = held.into_iter().collect();
+        for (cgroup, level) in cgroups.iter().filter(|(_, level)| **level <= MAX_LEVEL) {
+            if held.get(cgroup) != Some(level) {
+                let inserted = self.opted_out.insert(cgroup, level, 0);
+                inserted.map_err(failed("OPTED_OUT", "update"))?;
+            }
+        }
+        let levels: BTreeSet<_> = cgroups.values().filter(|level| **level <= MAX_LEVEL).collect();
+        let levels = levels.into_iter().fold(0, |levels, level| levels | 1 << level);
+        self.control.set32(offset_of!(Control, opted_out_levels), levels);
+        for cgroup in held.keys().filter(|cgroup| !cgroups.contains_key(cgroup)) {
+            let removed = self.opted_out.remove(cgroup).map_err(failed("OPTED_OUT", "delete"));
+            absent_is_fine(removed)?;
+        }
+        Ok(())
+    }
+
+    fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<(), MapsError> {
+        let held = all(&self.clients, "CLIENTS", |netns, addresses| (netns, addresses))?;
+        let held: BTreeMap<u64, Addresses> = held.into_iter().collect();
+        for (netns, addresses) in clients {
+            let addresses: Addresses = transmute!(convert::client(addresses));
+            if held.get(netns) != Some(&addresses) {
+                let inserted = self.clients.insert(netns, addresses, 0);
+                inserted.map_err(failed("CLIENTS", "update"))?;
+            }
+        }
+        for netns in held.keys().filter(|netns| !clients.contains_key(netns)) {
+            absent_is_fine(self.clients.remove(netns).map_err(failed("CLIENTS", "delete")))?;
+        }
+        Ok(())
+    }
+
     fn grace(&mut self) {
         crate::kernel::grace();
     }
+}
+
+/// Now, in ticks of the clock that programs read.
+fn now() -> u32 {
+    // Every Linux has this clock.
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    (now.as_nanos() >> TICK_SHIFT) as u32
 }
 
 /// The words of the table of charges.
@@ -294,11 +408,11 @@ impl charge::Words for ChargeWords<'_> {
 
 impl Charges for PinnedMaps {
     fn unsent(&self) -> Vec<(u32, u64)> {
-        // `sent` shares its word with `port` and is read with it: there are no 2-byte accesses.
+        // `state` shares its word with `port` and is read with it: there are no 2-byte accesses.
         let sent = |index: u32| {
             let at = index as usize * size_of::<Record>() + offset_of!(Record, port);
             let [_, _, low, high] = self.records.get32(at).to_ne_bytes();
-            u16::from_ne_bytes([low, high]) != 0
+            u16::from_ne_bytes([low, high]) != RecordState::Waiting as u16
         };
         (0..WORDS)
             .map(|index| (index, self.charge(index)))
@@ -315,4 +429,4 @@ impl Charges for PinnedMaps {
     }
 }
 
-const _: () = assert!(offset_of!(Record, sent) == offset_of!(Record, port) + 2);
+const _: () = assert!(offset_of!(Record, state) == offset_of!(Record, port) + 2);

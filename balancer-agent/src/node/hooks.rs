@@ -18,6 +18,14 @@ pub enum Hook {
     Connect4,
     /// Picks the backend for sockets of IPv6.
     Connect6,
+    /// Picks the backend for datagrams to IPv4.
+    SendMsg4,
+    /// Picks the backend for datagrams to IPv6.
+    SendMsg6,
+    /// Names the Service as the sender of datagrams, on sockets of IPv4.
+    RecvMsg4,
+    /// Names the Service as the sender of datagrams, on sockets of IPv6.
+    RecvMsg6,
     /// Sees connections come and go.
     SockOps,
     /// Sees sockets end.
@@ -30,9 +38,13 @@ pub enum Hook {
 
 impl Hook {
     /// Every hook, in the order of a connection's life.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::Connect4,
         Self::Connect6,
+        Self::SendMsg4,
+        Self::SendMsg6,
+        Self::RecvMsg4,
+        Self::RecvMsg6,
         Self::SockOps,
         Self::GetPeerName4,
         Self::GetPeerName6,
@@ -44,6 +56,10 @@ impl Hook {
         match self {
             Self::Connect4 => "cgroup_inet4_connect",
             Self::Connect6 => "cgroup_inet6_connect",
+            Self::SendMsg4 => "cgroup_udp4_sendmsg",
+            Self::SendMsg6 => "cgroup_udp6_sendmsg",
+            Self::RecvMsg4 => "cgroup_udp4_recvmsg",
+            Self::RecvMsg6 => "cgroup_udp6_recvmsg",
             Self::SockOps => "cgroup_sock_ops",
             Self::SockRelease => "cgroup_inet_sock_release",
             Self::GetPeerName4 => "cgroup_inet4_getpeername",
@@ -57,6 +73,10 @@ impl Hook {
             Self::SockOps => 3,
             Self::Connect4 => 10,
             Self::Connect6 => 11,
+            Self::SendMsg4 => 14,
+            Self::SendMsg6 => 15,
+            Self::RecvMsg4 => 19,
+            Self::RecvMsg6 => 20,
             Self::GetPeerName4 => 29,
             Self::GetPeerName6 => 30,
             Self::SockRelease => 34,

@@ -8,9 +8,6 @@ use crate::{
     view::{BackendState, BackendView, FrontendView, PortView, ServiceView, VerdictView},
 };
 
-/// The one policy of this version.
-const POLICY: &str = "least-connections";
-
 /// Every Service port. `desired` adds what the maps don't hold: nodes, zones, conditions.
 pub fn services(snapshot: &Snapshot, desired: Option<&Desired>) -> Vec<ServiceView> {
     let view = |(id, port): (&PortId, &PortSnapshot)| {
@@ -34,7 +31,7 @@ fn service(id: &PortId, port: &PortSnapshot, known: Option<&DesiredPort>) -> Ser
         namespace: id.service.namespace.clone(),
         name: id.service.name.clone(),
         port: PortView { name: id.port.clone(), number: port.number, protocol: id.protocol },
-        policy: POLICY.to_owned(),
+        policy: port.settings.policy.name().to_owned(),
         frontends: port.frontends.iter().map(frontend).collect(),
         backends: port.backends.iter().map(|found| backend(found, known)).collect(),
     }

@@ -3,10 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use balancer_common::layout::{
-    Backend, Frontend, FrontendKey4, FrontendKey6, FrontendKind, LABEL, ServiceName, mapped,
+    Backend, Client, Frontend, FrontendKey4, FrontendKey6, FrontendKind, LABEL, RESTRICTED,
+    RangeKey, ServiceName, is_mapped, mapped,
 };
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::rows::{Family, RowId};
+use super::rows::{Family, RowId, Scope};
 use crate::{
     desired::{BackendAddr, FrontendAddr, PortId},
     maps::FrontendKey,
@@ -14,7 +16,7 @@ use crate::{
 };
 
 /// The key of a frontend, and its value.
-pub fn frontend(frontend: FrontendAddr, service: u32) -> (FrontendKey, Frontend) {
+pub fn frontend(frontend: FrontendAddr, service: u32, restricted: bool) -> (FrontendKey, Frontend) {
     let (port, protocol) = (frontend.addr.port().to_be(), frontend.protocol.number());
     let key = match frontend.addr.ip() {
         IpAddr::V4(ip) => {
@@ -25,7 +27,8 @@ pub fn frontend(frontend: FrontendAddr, service: u32) -> (FrontendKey, Frontend)
             FrontendKey::V6(FrontendKey6 { addr: words(ip), port, protocol, zero: 0 })
         }
     };
-    (key, Frontend { service, kind: frontend.kind as u32 })
+    let kind = frontend.kind as u32 | if restricted { RESTRICTED } else { 0 };
+    (key, Frontend { service, kind })
 }
 
 /// The inverse of [`frontend`]. `None` where the map holds what no agent of this version wrote.
@@ -65,7 +68,7 @@ pub fn backend_addr(entry: &Backend) -> Option<BackendAddr> {
 
 /// The name of a row as its map holds it.
 pub fn name(row: &RowId, number: u16) -> ServiceName {
-    let RowId { port, family } = row;
+    let RowId { port, family, scope } = row;
     ServiceName {
         namespace: label(&port.service.namespace),
         name: label(&port.service.name),
@@ -73,6 +76,8 @@ pub fn name(row: &RowId, number: u16) -> ServiceName {
         port: number,
         protocol: port.protocol.number(),
         family: family.version(),
+        external: u8::from(*scope == Scope::External),
+        zero: [0; 3],
     }
 }
 
@@ -83,7 +88,50 @@ pub fn row_id(name: &ServiceName) -> Option<RowId> {
         port: text(&name.port_name)?,
         protocol: Protocol::from_number(name.protocol)?,
     };
-    Some(RowId { port, family: Family::from_version(name.family)? })
+    let scope = match name.external {
+        0 => Scope::Internal,
+        1 => Scope::External,
+        _ => return None,
+    };
+    Some(RowId { port, family: Family::from_version(name.family)?, scope })
+}
+
+/// The key of a source range, and the length of its prefix in bits.
+pub fn range(service: u32, range: IpNet) -> (u32, RangeKey) {
+    let (addr, bits) = match range {
+        IpNet::V4(net) => {
+            (mapped(u32::from_ne_bytes(net.network().octets())), 96 + u32::from(net.prefix_len()))
+        }
+        IpNet::V6(net) => (words(net.network()), u32::from(net.prefix_len())),
+    };
+    (32 + bits, RangeKey { service: service.to_be_bytes(), addr })
+}
+
+/// The inverse of [`range`]. `None` where the map holds what no agent of this version wrote.
+pub fn range_of(bits: u32, key: &RangeKey) -> Option<(u32, IpNet)> {
+    let bits = u8::try_from(bits.checked_sub(32)?).ok()?;
+    let net = if is_mapped(key.addr) && bits >= 96 {
+        let ip = Ipv4Addr::from(key.addr[3].to_ne_bytes());
+        Ipv4Net::new(ip, bits - 96).ok()?.into()
+    } else {
+        Ipv6Net::new(ipv6(key.addr), bits).ok()?.into()
+    };
+    Some((u32::from_be_bytes(key.service), net))
+}
+
+/// The addresses of a network namespace: the first of each family.
+pub fn client(addresses: &[IpAddr]) -> Client {
+    let mut client = Client::default();
+    for address in addresses {
+        match address {
+            IpAddr::V4(ip) if client.ipv4 == [0; 4] => {
+                client.ipv4 = mapped(u32::from_ne_bytes(ip.octets()));
+            }
+            IpAddr::V6(ip) if client.ipv6 == [0; 4] => client.ipv6 = words(*ip),
+            _ => {}
+        }
+    }
+    client
 }
 
 fn words(ip: Ipv6Addr) -> [u32; 4] {
@@ -137,7 +185,7 @@ mod tests {
         for (addr, bytes) in table {
             let kind = FrontendKind::ClusterIp;
             let addr = FrontendAddr { kind, addr: addr.parse().unwrap(), protocol: Protocol::Tcp };
-            let (key, value) = frontend(addr, 7);
+            let (key, value) = frontend(addr, 7, false);
             let found = match &key {
                 FrontendKey::V4(key) => key.as_bytes(),
                 FrontendKey::V6(key) => key.as_bytes(),
@@ -155,8 +203,28 @@ mod tests {
                 port: String::new(),
                 protocol: Protocol::Tcp,
             };
-            let row = RowId { port, family };
-            assert_eq!(row_id(&name(&row, 80)), Some(row));
+            for scope in [Scope::Internal, Scope::External] {
+                let row = RowId { port: port.clone(), family, scope };
+                assert_eq!(row_id(&name(&row, 80)), Some(row));
+            }
         }
+    }
+
+    #[test]
+    fn ranges_survive_the_way_to_the_maps_and_back() {
+        for net in ["10.1.0.0/16", "0.0.0.0/0", "10.1.2.3/32", "fd00::/8", "::/0", "fd00::1/128"] {
+            let net: IpNet = net.parse().unwrap();
+            let (bits, key) = range(9, net);
+            assert_eq!(range_of(bits, &key), Some((9, net)));
+        }
+    }
+
+    #[test]
+    fn a_client_has_an_address_of_each_family() {
+        let addresses = ["fd00::1", "10.1.2.3", "10.1.2.4"].map(|ip| ip.parse().unwrap());
+        let found = client(&addresses);
+        assert_eq!(found.ipv4.as_bytes()[12..], [10, 1, 2, 3]);
+        assert_eq!(found.ipv6.as_bytes()[15], 1);
+        assert_eq!(client(&[]), Client::default());
     }
 }

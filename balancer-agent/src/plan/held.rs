@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use balancer_common::layout::{Backend, Row};
+use balancer_common::layout::{Backend, RESTRICTED, Row};
+use ipnet::IpNet;
 
 use super::{convert, rows::RowId};
 use crate::{
     desired::{BackendAddr, FrontendAddr},
-    maps::{MapsError, ReadMaps},
+    maps::{MapsError, ReadMaps, Settings},
 };
 
 /// One row in the maps, with what is known of its Service port.
@@ -21,8 +22,21 @@ pub struct HeldRow {
     pub number: u16,
     /// Where its slots are.
     pub row: Row,
-    /// Identifiers of the backends of the row, sorted.
-    pub backends: Vec<u32>,
+    /// Identifiers of the backends of the row and their weights, sorted.
+    pub backends: Vec<(u32, u16)>,
+    /// How one of them is chosen.
+    pub settings: Settings,
+    /// Clients that may use its restricted frontends.
+    pub ranges: BTreeSet<IpNet>,
+}
+
+/// Where a captured address leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldFrontend {
+    /// Identifier of the row.
+    pub service: u32,
+    /// True if only some clients may use it.
+    pub restricted: bool,
 }
 
 /// What the maps hold.
@@ -30,8 +44,8 @@ pub struct HeldRow {
 pub struct Held {
     /// Rows.
     pub rows: BTreeMap<RowId, HeldRow>,
-    /// Captured addresses and the identifiers of the rows they lead to.
-    pub frontends: BTreeMap<FrontendAddr, u32>,
+    /// Captured addresses and where they lead.
+    pub frontends: BTreeMap<FrontendAddr, HeldFrontend>,
     /// Backends, also those that no row names any more, and their identifiers.
     pub backends: BTreeMap<BackendAddr, u32>,
     /// Backends that no row names and no connection is charged to.
@@ -43,18 +57,27 @@ impl Held {
     pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
         let mut held = Self::default();
         let mut named = BTreeSet::new();
+        let mut ranges: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
+        for (service, range) in maps.ranges()? {
+            ranges.entry(service).or_default().insert(range);
+        }
         for (id, name) in maps.names()? {
             let Some(found) = convert::row_id(&name) else { continue };
             let row = maps.row(id);
-            let mut backends: Vec<_> =
-                (row.base..row.base + row.len).map(|index| maps.slot(index).backend).collect();
+            let slots = (row.base..row.base + row.len).map(|index| maps.slot(index));
+            let mut backends: Vec<_> = slots.map(|slot| (slot.backend, slot.weight)).collect();
             backends.sort_unstable();
-            named.extend(backends.iter().copied());
-            held.rows.insert(found, HeldRow { id, number: name.port, row, backends });
+            named.extend(backends.iter().map(|(backend, _)| *backend));
+            let settings = maps.settings(id);
+            let ranges = ranges.remove(&id).unwrap_or_default();
+            let row = HeldRow { id, number: name.port, row, backends, settings, ranges };
+            held.rows.insert(found, row);
         }
         for (key, value) in maps.frontends()? {
             if let Some(frontend) = convert::frontend_addr(key, value) {
-                held.frontends.insert(frontend, value.service);
+                let restricted = value.kind & RESTRICTED != 0;
+                held.frontends
+                    .insert(frontend, HeldFrontend { service: value.service, restricted });
             }
         }
         for (id, entry) in backends(maps) {

@@ -1,13 +1,21 @@
 //! What is desired, as rows: one for every Service port and family.
 //!
 //! A client of one family can't reach endpoints of the other, so that a Service port of both is two
-//! entries in the maps, each with the frontends and backends of its family.
+//! entries in the maps, each with the frontends and backends of its family. Where external
+//! addresses have other endpoints than the ClusterIP, they are entries of their own.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
-use balancer_common::layout::Row;
+use balancer_common::layout::{FrontendKind, Row};
+use ipnet::IpNet;
 
-use crate::desired::{BackendAddr, Desired, FrontendAddr, PortId};
+use crate::desired::{
+    BackendAddr, Desired, DesiredPort, FrontendAddr, Options, PortId, endpoints::Backends,
+};
 
 /// IP versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +56,15 @@ impl Family {
     }
 }
 
+/// Which frontends a row is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// The ClusterIP, and every other frontend that has the same endpoints.
+    Internal,
+    /// External addresses where internalTrafficPolicy is Local, which does not concern them.
+    External,
+}
+
 /// What a row is known by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId {
@@ -55,11 +72,24 @@ pub struct RowId {
     pub port: PortId,
     /// The family of its frontends and backends.
     pub family: Family,
+    /// Which of its frontends.
+    pub scope: Scope,
+}
+
+impl RowId {
+    /// The row whose memory of clients this one shares, if there is such a row.
+    pub fn group(&self) -> Self {
+        Self { scope: Scope::Internal, ..self.clone() }
+    }
 }
 
 impl fmt::Display for RowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} over IPv{}", self.port, self.family.version())
+        write!(f, "{} over IPv{}", self.port, self.family.version())?;
+        match self.scope {
+            Scope::Internal => Ok(()),
+            Scope::External => f.write_str(", external"),
+        }
     }
 }
 
@@ -70,10 +100,21 @@ pub struct DesiredRow {
     pub number: u16,
     /// Addresses that lead to it.
     pub frontends: Vec<FrontendAddr>,
-    /// Where connections may go.
-    pub backends: Vec<BackendAddr>,
+    /// Where connections may go, and the weight of each.
+    pub backends: Vec<(BackendAddr, u16)>,
     /// What stands for the row where there is no backend.
     pub empty: Row,
+    /// How one of the backends is chosen.
+    pub options: Options,
+    /// Clients that may use the addresses of the load balancer; all where there is no range.
+    pub ranges: BTreeSet<IpNet>,
+}
+
+impl DesiredRow {
+    /// True if only the clients of `ranges` may use a frontend.
+    pub fn restricts(&self, frontend: &FrontendAddr) -> bool {
+        frontend.kind == FrontendKind::LoadBalancer && !self.ranges.is_empty()
+    }
 }
 
 /// Every row. A family that no frontend has needs none.
@@ -81,18 +122,63 @@ pub fn rows(desired: &Desired) -> BTreeMap<RowId, DesiredRow> {
     let mut rows = BTreeMap::new();
     for (id, port) in &desired.ports {
         for family in Family::ALL {
-            let frontends = port.frontends.iter().filter(|f| Family::of(f.addr.ip()) == family);
-            let frontends: Vec<_> = frontends.copied().collect();
-            if frontends.is_empty() {
-                continue;
+            for (scope, backends) in scopes(port) {
+                let frontends: Vec<_> = port
+                    .frontends
+                    .iter()
+                    .filter(|f| Family::of(f.addr.ip()) == family && scope_of(port, f) == scope)
+                    .copied()
+                    .collect();
+                if !frontends.is_empty() {
+                    let row = row(port, family, scope, frontends, backends);
+                    rows.insert(RowId { port: id.clone(), family, scope }, row);
+                }
             }
-            let usable = port.backends.iter().filter(|(_, details)| details.usable);
-            let backends = usable.map(|(backend, _)| *backend);
-            let backends = backends.filter(|b| Family::of(b.addr.ip()) == family).collect();
-            let empty = if port.local { Row::NOT_LOCAL } else { Row::EMPTY };
-            let row = DesiredRow { number: port.number, frontends, backends, empty };
-            rows.insert(RowId { port: id.clone(), family }, row);
         }
     }
     rows
+}
+
+fn scopes(port: &DesiredPort) -> impl Iterator<Item = (Scope, &Backends)> {
+    let external = port.external.as_ref().map(|backends| (Scope::External, backends));
+    std::iter::once((Scope::Internal, &port.backends)).chain(external)
+}
+
+const fn scope_of(port: &DesiredPort, frontend: &FrontendAddr) -> Scope {
+    match frontend.kind {
+        FrontendKind::ClusterIp => Scope::Internal,
+        _ if port.external.is_none() => Scope::Internal,
+        _ => Scope::External,
+    }
+}
+
+fn row(
+    port: &DesiredPort,
+    family: Family,
+    scope: Scope,
+    frontends: Vec<FrontendAddr>,
+    backends: &Backends,
+) -> DesiredRow {
+    let usable = backends.iter().filter(|(_, details)| details.usable);
+    let backends = usable.map(|(backend, details)| (*backend, details.weight));
+    let backends = backends.filter(|(b, _)| Family::of(b.addr.ip()) == family).collect();
+    let local = port.local && scope == Scope::Internal;
+    let empty = if local { Row::NOT_LOCAL } else { Row::EMPTY };
+    let is_here = |net: &IpNet| Family::of(net.addr()) == family;
+    let ranges: BTreeSet<_> = port.source_ranges.iter().copied().collect();
+    let mut here: BTreeSet<_> = ranges.iter().filter(|net| is_here(net)).copied().collect();
+    if here.is_empty() && !ranges.is_empty() {
+        // Ranges of the other family alone admit nobody of this one. Something must stand for that.
+        here.insert(nobody(family));
+    }
+    let (number, options) = (port.number, port.options);
+    DesiredRow { number, frontends, backends, empty, options, ranges: here }
+}
+
+/// A range that no client is in: the unspecified address.
+fn nobody(family: Family) -> IpNet {
+    match family {
+        Family::V4 => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED).into(),
+        Family::V6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED).into(),
+    }
 }

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use balancer_common::layout::FrontendKind;
+use balancer_common::{layout::FrontendKind, policy::Policy};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
@@ -12,7 +12,7 @@ use crate::{
     },
     maps::{ReadMaps as _, memory::Memory},
     model::{ObjectRef, Protocol},
-    plan::rows::Family,
+    plan::rows::{Family, Scope},
 };
 
 const LIMITS: Limits = Limits { services: 16, frontends: 64, backends: 64, slots: 256 };
@@ -23,7 +23,7 @@ fn port_id(name: &str) -> PortId {
 }
 
 fn row_id(name: &str) -> RowId {
-    RowId { port: port_id(name), family: Family::V4 }
+    RowId { port: port_id(name), family: Family::V4, scope: Scope::Internal }
 }
 
 fn frontend(last: u8) -> FrontendAddr {
@@ -71,14 +71,24 @@ fn assert_holds(maps: &Memory, desired: &Desired) {
     let rows = rows::rows(desired);
     let frontends: BTreeMap<_, _> = rows
         .iter()
-        .flat_map(|(id, row)| row.frontends.iter().map(|f| (*f, held.rows[id].id)))
+        .flat_map(|(id, row)| {
+            row.frontends.iter().map(|f| {
+                let leads =
+                    HeldFrontend { service: held.rows[id].id, restricted: row.restricts(f) };
+                (*f, leads)
+            })
+        })
         .collect();
     assert_eq!(held.frontends, frontends);
     assert_eq!(held.rows.len(), rows.len());
     for (id, row) in &rows {
-        let mut wanted: Vec<_> = row.backends.iter().map(|b| held.backends[b]).collect();
+        let mut wanted: Vec<_> =
+            row.backends.iter().map(|(b, weight)| (held.backends[b], *weight)).collect();
         wanted.sort_unstable();
         assert_eq!(held.rows[id].backends, wanted, "{id}");
+        assert_eq!(held.rows[id].ranges, row.ranges, "{id}");
+        let Settings { policy, affinity, slow_start, .. } = held.rows[id].settings;
+        assert_eq!(Options { policy, affinity, slow_start }, row.options, "{id}");
     }
 }
 
@@ -241,7 +251,9 @@ fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
         for (index, name) in names.iter().enumerate() {
             if rng.random_bool(0.7) {
                 let backends: Vec<u8> = (0..12).filter(|_| rng.random_bool(0.4)).collect();
-                ports.insert(port_id(name), port(&[index as u8 + 1], &backends));
+                let mut port = port(&[index as u8 + 1], &backends);
+                vary(&mut port, &mut rng);
+                ports.insert(port_id(name), port);
             }
         }
         let wanted = Desired { ports, problems: Vec::new() };
@@ -251,13 +263,73 @@ fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
             next.steps.truncate(rng.random_range(0..=next.steps.len()));
             apply(&mut maps, &next);
             let id = Held::read(&maps).unwrap();
-            for service in id.frontends.values() {
-                assert!(id.rows.values().any(|row| row.id == *service), "frontend to nowhere");
+            for frontend in id.frontends.values() {
+                assert!(
+                    id.rows.values().any(|row| row.id == frontend.service),
+                    "frontend to nowhere"
+                );
             }
         }
         settle(&mut maps, &wanted);
         assert_holds(&maps, &wanted);
     }
+}
+
+/// Other addresses, weights, ways of choosing and admissions, at random.
+fn vary(port: &mut DesiredPort, rng: &mut StdRng) {
+    let balancer = FrontendAddr { kind: FrontendKind::LoadBalancer, ..port.frontends[0] };
+    let mut addr = balancer.addr;
+    addr.set_port(rng.random_range(8000..8003));
+    if rng.random_bool(0.5) {
+        port.frontends.push(FrontendAddr { addr, ..balancer });
+    }
+    for details in port.backends.values_mut() {
+        details.weight = rng.random_range(1..3);
+    }
+    if rng.random_bool(0.3) {
+        port.external = Some(port.backends.clone());
+    }
+    if rng.random_bool(0.5) {
+        let policy = Policy::ALL[rng.random_range(0..5)];
+        port.options = Options { policy, affinity: 10, slow_start: 5 };
+    }
+    let nets = ["10.1.0.0/16", "10.2.0.0/16", "fd00::/8"];
+    port.source_ranges =
+        nets.iter().filter(|_| rng.random_bool(0.3)).map(|net| net.parse().unwrap()).collect();
+}
+
+#[test]
+fn rows_of_a_port_share_one_memory_of_clients() {
+    let mut maps = Memory::new(LIMITS);
+    let mut wanted = desired(&[("web", &[1], &[1, 2])]);
+    for port in wanted.ports.values_mut() {
+        let external = FrontendAddr { kind: FrontendKind::ExternalIp, ..frontend(9) };
+        port.frontends.push(external);
+        port.external = Some(port.backends.clone());
+        port.options.affinity = 60;
+    }
+    settle(&mut maps, &wanted);
+    let held = Held::read(&maps).unwrap();
+    let (internal, external) = (
+        &held.rows[&row_id("web")],
+        &held.rows[&RowId { scope: Scope::External, ..row_id("web") }],
+    );
+    assert_ne!(internal.id, external.id);
+    assert_eq!((internal.settings.group, external.settings.group), (internal.id, internal.id));
+    assert_eq!(settle(&mut maps, &wanted), Plan::default());
+}
+
+#[test]
+fn ranges_of_the_other_family_admit_nobody() {
+    let mut wanted = desired(&[("web", &[1], &[1])]);
+    for port in wanted.ports.values_mut() {
+        port.frontends[0].kind = FrontendKind::LoadBalancer;
+        port.source_ranges = vec!["fd00::/8".parse().unwrap()];
+    }
+    let rows = rows::rows(&wanted);
+    let row = &rows[&row_id("web")];
+    assert!(row.restricts(&row.frontends[0]));
+    assert_eq!(row.ranges.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0.0.0.0/32"]);
 }
 
 #[test]
