@@ -68,7 +68,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         adopted = programs.adopted,
         "programs attached"
     );
-    let mut reconciler = Reconciler::new(maps)?;
+    let mut reconciler = Reconciler::new(maps, config.node_port_addresses.clone())?;
     let shared = Arc::new(Shared::new(&config)?);
 
     let (stop, stopped) = watch::channel(false);

@@ -6,16 +6,17 @@
 
 pub mod endpoints;
 mod frontends;
+pub mod node_ports;
 mod topology;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use balancer_common::{layout::FrontendKind, policy::Policy};
-
 use ipnet::IpNet;
 
 use crate::model::{ObjectRef, Problem, Protocol, State, TrafficPolicy};
 use endpoints::Backends;
+use node_ports::NodePortAddresses;
 
 /// What a Service port is known by, over renumbering of its port and restarts of the agent, as in
 /// kube-proxy.
@@ -100,10 +101,13 @@ pub struct Desired {
 }
 
 /// Computes what should be balanced. Which rules apply is in `docs/endpoints.md`.
-pub fn desired(state: &State) -> Desired {
+pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
     let slices = endpoints::by_service(state);
-    let claims = frontends::claims(state);
+    let node = state.node.as_ref();
+    let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
+    let claims = frontends::claims(state, &node_addresses);
     let mut out = Desired { ports: BTreeMap::new(), problems: state.problems.clone() };
+    out.problems.extend(unmatched);
     out.problems.extend(claims.problems);
     for service in state.services.values() {
         let slices = slices.get(&service.id).map(Vec::as_slice).unwrap_or_default();
@@ -114,20 +118,20 @@ pub fn desired(state: &State) -> Desired {
                 protocol: port.protocol,
             };
             let Some(frontends) = claims.won.get(&id) else { continue };
-            let policy = service.internal_traffic_policy;
-            let backends = endpoints::of_port(slices, port, policy, state.node.as_ref());
-            let (number, frontends) = (port.port, frontends.clone());
-            let local = policy == TrafficPolicy::Local;
+            let backends = |policy| endpoints::of_port(slices, port, policy, node);
+            let local = service.internal_traffic_policy == TrafficPolicy::Local;
+            let is_external = |f: &FrontendAddr| f.kind != FrontendKind::ClusterIp;
+            let external = local && frontends.iter().any(is_external);
             out.ports.insert(
                 id,
                 DesiredPort {
-                    number,
-                    frontends,
-                    backends,
-                    external: None,
+                    number: port.port,
+                    frontends: frontends.clone(),
+                    backends: backends(service.internal_traffic_policy),
+                    external: external.then(|| backends(TrafficPolicy::Cluster)),
                     local,
                     options: Options::default(),
-                    source_ranges: Vec::new(),
+                    source_ranges: service.source_ranges.clone(),
                 },
             );
         }

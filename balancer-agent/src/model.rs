@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Namespace and name of an object.
@@ -75,9 +76,11 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// `spec.externalIPs`.
     pub external_ips: Vec<IpAddr>,
-    /// `status.loadBalancer.ingress[].ip` where `ipMode` is VIP or unset, and
-    /// `spec.loadBalancerSourceRanges` admits every client.
+    /// `status.loadBalancer.ingress[].ip` where `ipMode` is VIP or unset.
     pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.loadBalancerSourceRanges`: who may use the addresses of the load balancer. Of a family
+    /// without any, everybody.
+    pub source_ranges: Vec<IpNet>,
     /// True if `spec.sessionAffinity` is ClientIP.
     pub session_affinity: bool,
     /// `spec.internalTrafficPolicy`.
@@ -161,8 +164,16 @@ pub struct Node {
     pub name: String,
     /// The label `topology.kubernetes.io/zone`.
     pub zone: Option<String>,
-    /// `status.addresses` of type InternalIP and ExternalIP.
+    /// `status.addresses` of type InternalIP, then those of type ExternalIP.
     pub addresses: Vec<IpAddr>,
+}
+
+impl Node {
+    /// The first address of each family: what kube-proxy calls primary.
+    pub fn primary(&self) -> impl Iterator<Item = IpAddr> {
+        let first = |family: fn(&IpAddr) -> bool| self.addresses.iter().copied().find(family);
+        [first(IpAddr::is_ipv4), first(IpAddr::is_ipv6)].into_iter().flatten()
+    }
 }
 
 /// Everything a source knows at one moment.

@@ -3,7 +3,7 @@
 //! - `watch`, `disk`: what changed in the folder, and the bytes of it; all the I/O there is.
 //! - `folder`, `tracked`: which file to read when, so that no half-written file is believed.
 //! - `reading`, `document`, `parse`: text to documents, documents and Lists to values (pure).
-//! - `decode`, `service`, `slice`, `node`, `address`: values to the types of [`crate::model`] (pure).
+//! - `decode`, `service`, `slice`, `node`, `address`, `ranges`: values to the types of [`crate::model`] (pure).
 //! - `content`: what a file defines now, given what it defined before (pure).
 //! - `merge`: all files to one [`State`](crate::model::State) (pure).
 //! - `worker`, [`Manifests`]: the loop around it, on its own thread, and its receiving end.
@@ -21,6 +21,7 @@ mod merge;
 mod node;
 mod object;
 mod parse;
+mod ranges;
 mod reading;
 mod service;
 mod slice;

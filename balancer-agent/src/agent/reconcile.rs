@@ -8,7 +8,7 @@ use std::{
 use super::{provider::Shared, sweep::Sweeper};
 use crate::{
     apply::apply,
-    desired::{Desired, desired},
+    desired::{Desired, desired, node_ports::NodePortAddresses},
     maps::{MapsError, ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
     model::{Problem, State},
     plan::{
@@ -24,6 +24,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Owns the maps: everything that is written to them goes through here.
 pub struct Reconciler {
     maps: PinnedMaps,
+    node_ports: NodePortAddresses,
     desired: Desired,
     /// Rows that an earlier agent left in the maps and that no state has shown yet.
     unsure: BTreeSet<RowId>,
@@ -35,11 +36,12 @@ pub struct Reconciler {
 impl Reconciler {
     /// Takes over the maps. An earlier agent may have died between giving something up and the
     /// grace after it.
-    pub fn new(mut maps: PinnedMaps) -> Result<Self, MapsError> {
+    pub fn new(mut maps: PinnedMaps, node_ports: NodePortAddresses) -> Result<Self, MapsError> {
         maps.grace();
         Ok(Self {
             unsure: Held::read(&maps)?.rows.into_keys().collect(),
             maps,
+            node_ports,
             desired: Desired::default(),
             told: BTreeSet::new(),
             retry_at: None,
@@ -52,7 +54,7 @@ impl Reconciler {
     /// While the source may lack objects that an earlier agent knew, what that agent left stays,
     /// until it is seen: a broken file at the start must not end what works.
     pub fn reconcile(&mut self, state: &State, shared: &Shared) {
-        self.desired = desired(state);
+        self.desired = desired(state, &self.node_ports);
         let rows = rows::rows(&self.desired);
         let seen = |id: &RowId| rows.get(id).is_some_and(|row| !row.backends.is_empty());
         self.unsure.retain(|id| state.missing && !seen(id));

@@ -1,4 +1,4 @@
-use super::*;
+use super::{desired as compute, *};
 use crate::model::{
     Endpoint, EndpointPort, EndpointSlice, Node, Service, ServicePort, TrafficPolicy,
 };
@@ -13,6 +13,7 @@ fn service(name: &str, ip: &str) -> Service {
         cluster_ips: vec![ip.parse().unwrap()],
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
+        source_ranges: Vec::new(),
         session_affinity: false,
         internal_traffic_policy: TrafficPolicy::Cluster,
         ports: vec![port("", 80, Protocol::Tcp)],
@@ -52,6 +53,12 @@ fn state(services: Vec<Service>, slices: Vec<EndpointSlice>) -> State {
         slices: slices.into_iter().map(|s| (s.id.clone(), s)).collect(),
         ..State::default()
     }
+}
+
+/// What is desired where node ports are at every address of the node.
+fn desired(state: &State) -> Desired {
+    let all = ["0.0.0.0/0", "::/0"].map(|range| range.parse().unwrap());
+    compute(state, &NodePortAddresses::In(all.into()))
 }
 
 fn usable(desired: &Desired) -> Vec<String> {
@@ -177,13 +184,56 @@ fn an_address_that_is_captured_for_two_reasons_is_captured_once() {
 }
 
 #[test]
-fn a_local_internal_policy_leaves_external_addresses_to_kube_proxy() {
+fn node_ports_are_at_the_primary_addresses_unless_told_otherwise() {
+    let state = on_node(vec![reachable("web", "10.96.0.1")]);
+    let at = |rule: &NodePortAddresses| {
+        let desired = compute(&state, rule);
+        let shown: Vec<_> = shown(&desired).into_iter().filter(|f| f.contains("Node")).collect();
+        let told: String = desired.problems.iter().map(Problem::to_string).collect();
+        (shown.join(" "), told)
+    };
+    let primary = ("web NodePort 192.0.2.1:30080".to_owned(), String::new());
+    assert_eq!(at(&NodePortAddresses::Primary), primary);
+    let (shown, told) = at(&NodePortAddresses::In(vec!["10.0.0.0/8".parse().unwrap()]));
+    assert_eq!(shown, "");
+    assert!(told.starts_with("Node here: status.addresses: none is in 10.0.0.0/8"), "{told}");
+}
+
+#[test]
+fn a_local_internal_policy_is_about_the_cluster_ip_alone() {
     let mut web = reachable("web", "10.96.0.1");
     web.internal_traffic_policy = TrafficPolicy::Local;
+    let mut near = endpoint("10.0.0.1", "rs");
+    near.node = Some("here".into());
+    let slices = slice("a", "web", vec![near, endpoint("10.0.0.2", "rs")]);
     let mut state = on_node(vec![web]);
-    assert_eq!(shown(&desired(&state)), ["web ClusterIp 10.96.0.1:80"]);
+    state.slices.insert(slices.id.clone(), slices);
+    let found = desired(&state);
+    assert_eq!(shown(&found).len(), 5, "{:?}", shown(&found));
+    assert_eq!(usable(&found), ["10.0.0.1:8080"]);
+    let external = found.ports.values().next().unwrap().external.as_ref().unwrap();
+    assert_eq!(external.values().filter(|details| details.usable).count(), 2, "{external:?}");
+
     state.node = None;
-    assert_eq!(shown(&desired(&state)), [""; 0], "which endpoints are local can't be told");
+    let found = shown(&desired(&state));
+    let expected = ["web ExternalIp 203.0.113.1:80", "web LoadBalancer 203.0.113.2:80"];
+    assert_eq!(found, expected, "which endpoints are local can't be told");
+}
+
+#[test]
+fn endpoints_are_found_once_where_they_are_the_same_for_all_addresses() {
+    let mut local = service("local", "10.96.0.2");
+    local.internal_traffic_policy = TrafficPolicy::Local;
+    let desired = desired(&on_node(vec![reachable("web", "10.96.0.1"), local]));
+    assert!(desired.ports.values().all(|port| port.external.is_none()), "{desired:?}");
+}
+
+#[test]
+fn source_ranges_go_with_the_port() {
+    let mut web = reachable("web", "10.96.0.1");
+    web.source_ranges = vec!["192.0.2.0/24".parse().unwrap()];
+    let desired = desired(&on_node(vec![web.clone()]));
+    assert_eq!(desired.ports.values().next().unwrap().source_ranges, web.source_ranges);
 }
 
 #[test]

@@ -40,6 +40,9 @@ fn render(state: &State) -> String {
                 write!(text, " {kind}={ip}").unwrap();
             }
         }
+        for range in &service.source_ranges {
+            write!(text, " from={range}").unwrap();
+        }
         if service.internal_traffic_policy == TrafficPolicy::Local {
             text.push_str(" local");
         }
