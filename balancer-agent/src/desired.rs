@@ -141,7 +141,7 @@ pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
 
 /// Protocols that the programs handle; the others are left to kube-proxy.
 const fn balanced(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Tcp)
+    matches!(protocol, Protocol::Tcp | Protocol::Udp)
 }
 
 #[cfg(test)]

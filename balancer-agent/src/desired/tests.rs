@@ -111,13 +111,22 @@ fn the_first_by_name_keeps_a_shared_address() {
 }
 
 #[test]
-fn other_protocols_are_left_alone() {
-    let mut both = service("both", "10.96.0.1");
-    both.ports.push(port("dns", 53, Protocol::Udp));
-    let slice = slice("a", "both", vec![endpoint("10.0.0.1", "rs")]);
-    let desired = desired(&state(vec![both], vec![slice]));
-    assert_eq!(desired.ports.len(), 1);
-    assert_eq!(usable(&desired), ["10.0.0.1:8080"]);
+fn tcp_and_udp_are_balanced_and_sctp_is_left_alone() {
+    let mut web = service("web", "10.96.0.1");
+    // One number of two protocols: two ports, and no clash.
+    web.ports.push(port("quic", 80, Protocol::Udp));
+    web.ports.push(port("sig", 80, Protocol::Sctp));
+    let mut slice = slice("a", "web", vec![endpoint("10.0.0.1", "rs")]);
+    slice.ports.push(EndpointPort { name: "quic".into(), port: 8443, protocol: Protocol::Udp });
+    let desired = desired(&state(vec![web], vec![slice]));
+    let of_port = |(id, port): (&PortId, &DesiredPort)| {
+        let backends: Vec<_> = port.backends.keys().map(|b| b.addr.port()).collect();
+        (id.protocol, port.frontends[0].protocol, backends)
+    };
+    let found: Vec<_> = desired.ports.iter().map(of_port).collect();
+    let expected =
+        [(Protocol::Tcp, Protocol::Tcp, vec![8080]), (Protocol::Udp, Protocol::Udp, vec![8443])];
+    assert_eq!(found, expected);
     assert_eq!(desired.problems, []);
 }
 
