@@ -8,6 +8,7 @@ pub mod endpoints;
 mod frontends;
 pub mod node_ports;
 mod topology;
+mod weights;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
@@ -118,7 +119,8 @@ pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
                 protocol: port.protocol,
             };
             let Some(frontends) = claims.won.get(&id) else { continue };
-            let backends = |policy| endpoints::of_port(slices, port, policy, node);
+            let weights = &service.tuning.weights;
+            let backends = |policy| endpoints::of_port(slices, port, policy, node, weights);
             let local = service.internal_traffic_policy == TrafficPolicy::Local;
             let is_external = |f: &FrontendAddr| f.kind != FrontendKind::ClusterIp;
             let external = local && frontends.iter().any(is_external);
@@ -130,7 +132,11 @@ pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
                     backends: backends(service.internal_traffic_policy),
                     external: external.then(|| backends(TrafficPolicy::Cluster)),
                     local,
-                    options: Options::default(),
+                    options: Options {
+                        policy: service.tuning.policy,
+                        affinity: 0,
+                        slow_start: service.tuning.slow_start,
+                    },
                     source_ranges: service.source_ranges.clone(),
                 },
             );

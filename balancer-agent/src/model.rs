@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+use balancer_common::policy::Policy;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,40 @@ pub struct Service {
     pub internal_traffic_policy: TrafficPolicy,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
+    /// What its annotations say.
+    pub tuning: Tuning,
+}
+
+/// How the backends of a Service are chosen, from its annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// `balancer-agent/policy`.
+    pub policy: Policy,
+    /// `balancer-agent/weights`: the first rule about an endpoint counts. Empty for policies that
+    /// know no weights.
+    pub weights: Vec<WeightRule>,
+    /// Seconds of `balancer-agent/slow-start`; 0 for none.
+    pub slow_start: u32,
+}
+
+/// A weight, and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightRule {
+    /// Which endpoints it is about.
+    pub selector: Selector,
+    /// From 1 to [`balancer_common::policy::MAX_WEIGHT`].
+    pub weight: u16,
+}
+
+/// Endpoints that a weight is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Selector {
+    /// Those in a zone.
+    Zone(String),
+    /// Those whose pod's name begins so.
+    PodPrefix(String),
+    /// The one of an address.
+    Address(IpAddr),
 }
 
 /// Which endpoints a traffic policy allows.
@@ -151,6 +186,8 @@ pub struct Endpoint {
     pub node: Option<String>,
     /// `zone`.
     pub zone: Option<String>,
+    /// Name in `targetRef`, where that is a Pod.
+    pub pod: Option<String>,
     /// `hints.forNodes`.
     pub for_nodes: Vec<String>,
     /// `hints.forZones`.

@@ -1,6 +1,7 @@
 use super::{desired as compute, *};
 use crate::model::{
-    Endpoint, EndpointPort, EndpointSlice, Node, Service, ServicePort, TrafficPolicy,
+    Endpoint, EndpointPort, EndpointSlice, Node, Selector, Service, ServicePort, TrafficPolicy,
+    Tuning, WeightRule,
 };
 
 fn reference(name: &str) -> ObjectRef {
@@ -17,6 +18,7 @@ fn service(name: &str, ip: &str) -> Service {
         session_affinity: false,
         internal_traffic_policy: TrafficPolicy::Cluster,
         ports: vec![port("", 80, Protocol::Tcp)],
+        tuning: Tuning::default(),
     }
 }
 
@@ -33,6 +35,7 @@ fn endpoint(address: &str, conditions: &str) -> Endpoint {
         terminating: conditions.contains('t'),
         node: None,
         zone: None,
+        pod: None,
         for_nodes: Vec::new(),
         for_zones: Vec::new(),
     }
@@ -300,4 +303,26 @@ fn session_affinity_is_left_to_kube_proxy() {
     let desired = desired(&state);
     let balanced: Vec<_> = desired.ports.keys().map(|id| id.service.name.as_str()).collect();
     assert_eq!((balanced, desired.problems.len()), (vec!["web"], 0));
+}
+
+#[test]
+fn annotations_reach_ports_and_backends() {
+    let mut web = service("web", "10.96.0.1");
+    web.tuning = Tuning {
+        policy: Policy::WeightedLeastConnections,
+        weights: vec![
+            WeightRule { selector: Selector::Zone("a".into()), weight: 3 },
+            WeightRule { selector: Selector::PodPrefix("web-".into()), weight: 2 },
+        ],
+        slow_start: 30,
+    };
+    let mut endpoints = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|ip| endpoint(ip, "rs"));
+    endpoints[0].zone = Some("a".into());
+    endpoints[1].pod = Some("web-0".into());
+    let found = desired(&state(vec![web], vec![slice("a", "web", endpoints.into())]));
+    let port = found.ports.values().next().unwrap();
+    assert_eq!(port.options.policy, Policy::WeightedLeastConnections);
+    assert_eq!(port.options.slow_start, 30);
+    let weights: Vec<_> = port.backends.values().map(|details| details.weight).collect();
+    assert_eq!(weights, [3, 2, 1]);
 }

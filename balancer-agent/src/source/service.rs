@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1 as core;
 
 use super::{
     address::addresses,
+    annotations::tuning,
     object::{Fault, Found},
     ranges::{Ranges, ranges},
 };
@@ -57,6 +58,7 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
         session_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
         internal_traffic_policy: internal_traffic_policy(&spec, &mut faults),
         ports: ports(spec.ports.unwrap_or_default(), &mut faults),
+        tuning: tuning(annotations, &mut faults),
     };
     (Found::Service(service.into()), faults)
 }

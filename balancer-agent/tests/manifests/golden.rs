@@ -6,6 +6,7 @@ use balancer_agent::{
     model::{State, TrafficPolicy},
     source::Manifests,
 };
+use balancer_common::policy::Policy;
 
 #[test]
 fn every_case_gives_what_it_says() {
@@ -49,6 +50,16 @@ fn render(state: &State) -> String {
         if service.session_affinity {
             text.push_str(" affinity");
         }
+        let tuning = &service.tuning;
+        if tuning.policy != Policy::default() {
+            write!(text, " {}", tuning.policy.name()).unwrap();
+        }
+        for rule in &tuning.weights {
+            write!(text, " {:?}={}", rule.selector, rule.weight).unwrap();
+        }
+        if tuning.slow_start > 0 {
+            write!(text, " slow-start={}s", tuning.slow_start).unwrap();
+        }
         for port in &service.ports {
             write!(text, " {:?}={}/{}", port.name, port.port, port.protocol).unwrap();
             if let Some(number) = port.node_port {
@@ -73,7 +84,9 @@ fn render(state: &State) -> String {
             for (name, _) in conditions.iter().filter(|(_, set)| *set) {
                 write!(text, " {name}").unwrap();
             }
-            for (name, value) in [("node", &endpoint.node), ("zone", &endpoint.zone)] {
+            for (name, value) in
+                [("node", &endpoint.node), ("zone", &endpoint.zone), ("pod", &endpoint.pod)]
+            {
                 if let Some(value) = value {
                     write!(text, " {name}={value}").unwrap();
                 }
