@@ -134,7 +134,7 @@ pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
                     local,
                     options: Options {
                         policy: service.tuning.policy,
-                        affinity: 0,
+                        affinity: service.session_affinity.unwrap_or(0),
                         slow_start: service.tuning.slow_start,
                     },
                     source_ranges: service.source_ranges.clone(),

@@ -82,8 +82,8 @@ pub struct Service {
     /// `spec.loadBalancerSourceRanges`: who may use the addresses of the load balancer. Of a family
     /// without any, everybody.
     pub source_ranges: Vec<IpNet>,
-    /// True if `spec.sessionAffinity` is ClientIP.
-    pub session_affinity: bool,
+    /// Where `spec.sessionAffinity` is ClientIP, for how many seconds a client stays with its backend.
+    pub session_affinity: Option<u32>,
     /// `spec.internalTrafficPolicy`.
     pub internal_traffic_policy: TrafficPolicy,
     /// `spec.ports`.

@@ -3,8 +3,8 @@
 //! - `watch`, `disk`: what changed in the folder, and the bytes of it; all the I/O there is.
 //! - `folder`, `tracked`: which file to read when, so that no half-written file is believed.
 //! - `reading`, `document`, `parse`: text to documents, documents and Lists to values (pure).
-//! - `decode`, `service`, `slice`, `node`, `address`, `ranges`, `annotations`, `weights`, `duration`:
-//!   values to the types of [`crate::model`] (pure).
+//! - `decode`, `service`, `slice`, `node`, `address`, `ranges`, `affinity`, `annotations`, `weights`,
+//!   `duration`: values to the types of [`crate::model`] (pure).
 //! - `content`: what a file defines now, given what it defined before (pure).
 //! - `merge`: all files to one [`State`](crate::model::State) (pure).
 //! - `worker`, [`Manifests`]: the loop around it, on its own thread, and its receiving end.
@@ -12,6 +12,7 @@
 //! What is read and what happens to bad input is in `docs/manifests.md`.
 
 mod address;
+mod affinity;
 mod annotations;
 mod content;
 mod decode;

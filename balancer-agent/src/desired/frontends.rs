@@ -52,10 +52,6 @@ struct Here<'a> {
 }
 
 fn of_service(service: &Service, here: Here<'_>) -> Vec<(PortId, FrontendAddr)> {
-    // A client must stay with its backend, which only kube-proxy sees to so far.
-    if service.session_affinity {
-        return Vec::new();
-    }
     let mut claimed = Vec::new();
     for port in service.ports.iter().filter(|port| balanced(port.protocol)) {
         for (kind, ip, number) in dialled(service, port, here) {

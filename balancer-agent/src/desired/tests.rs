@@ -15,7 +15,7 @@ fn service(name: &str, ip: &str) -> Service {
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
         source_ranges: Vec::new(),
-        session_affinity: false,
+        session_affinity: None,
         internal_traffic_policy: TrafficPolicy::Cluster,
         ports: vec![port("", 80, Protocol::Tcp)],
         tuning: Tuning::default(),
@@ -296,13 +296,13 @@ fn allocated_addresses_win_over_written_ones() {
 }
 
 #[test]
-fn session_affinity_is_left_to_kube_proxy() {
+fn session_affinity_goes_with_the_port() {
     let mut sticky = service("sticky", "10.96.0.1");
-    sticky.session_affinity = true;
+    sticky.session_affinity = Some(60);
     let state = state(vec![sticky, service("web", "10.96.0.2")], vec![]);
     let desired = desired(&state);
-    let balanced: Vec<_> = desired.ports.keys().map(|id| id.service.name.as_str()).collect();
-    assert_eq!((balanced, desired.problems.len()), (vec!["web"], 0));
+    let affinity: Vec<_> = desired.ports.values().map(|port| port.options.affinity).collect();
+    assert_eq!((affinity, desired.problems.len()), (vec![60, 0], 0));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1 as core;
 
 use super::{
     address::addresses,
+    affinity::affinity,
     annotations::tuning,
     object::{Fault, Found},
     ranges::{Ranges, ranges},
@@ -55,7 +56,7 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
         external_ips,
         load_balancer_ips,
         source_ranges,
-        session_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
+        session_affinity: affinity(&spec, &mut faults),
         internal_traffic_policy: internal_traffic_policy(&spec, &mut faults),
         ports: ports(spec.ports.unwrap_or_default(), &mut faults),
         tuning: tuning(annotations, &mut faults),

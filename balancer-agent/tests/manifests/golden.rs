@@ -47,8 +47,8 @@ fn render(state: &State) -> String {
         if service.internal_traffic_policy == TrafficPolicy::Local {
             text.push_str(" local");
         }
-        if service.session_affinity {
-            text.push_str(" affinity");
+        if let Some(seconds) = service.session_affinity {
+            write!(text, " affinity={seconds}s").unwrap();
         }
         let tuning = &service.tuning;
         if tuning.policy != Policy::default() {
