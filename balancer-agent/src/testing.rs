@@ -71,6 +71,7 @@ fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)
         node: Some(format!("worker-{host}")),
         zone: None,
         state: if active == 4 { BackendState::Terminating } else { BackendState::Ready },
+        weight: u16::from(host),
         active,
         opened_total: u64::from(active) * 10,
         failed_total: 1,
@@ -80,6 +81,9 @@ fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)
         name: name.into(),
         port: PortView { name: port.0.into(), number: port.1, protocol: Protocol::Tcp },
         policy: "least-connections".into(),
+        affinity_s: (name == "cart").then_some(10_800),
+        slow_start_s: None,
+        source_ranges: Vec::new(),
         frontends: vec![FrontendView {
             r#type: "ClusterIP".into(),
             address: IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10)),
