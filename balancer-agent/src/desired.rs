@@ -7,10 +7,15 @@
 pub mod endpoints;
 mod frontends;
 pub mod node_ports;
+pub mod pods;
 mod topology;
 mod weights;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use balancer_common::{layout::FrontendKind, policy::Policy};
 use ipnet::IpNet;
@@ -18,6 +23,7 @@ use ipnet::IpNet;
 use crate::model::{ObjectRef, Problem, Protocol, State, TrafficPolicy};
 use endpoints::Backends;
 use node_ports::NodePortAddresses;
+use pods::DesiredPod;
 
 /// What a Service port is known by, over renumbering of its port and restarts of the agent, as in
 /// kube-proxy.
@@ -97,6 +103,10 @@ pub struct Options {
 pub struct Desired {
     /// By Service port.
     pub ports: BTreeMap<PortId, DesiredPort>,
+    /// The pods of this node, by their uid.
+    pub pods: BTreeMap<String, DesiredPod>,
+    /// The addresses that clients with the network of the node have.
+    pub node_addresses: Vec<IpAddr>,
     /// What is not balanced, and why.
     pub problems: Vec<Problem>,
 }
@@ -107,7 +117,12 @@ pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
     let node = state.node.as_ref();
     let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
     let claims = frontends::claims(state, &node_addresses);
-    let mut out = Desired { ports: BTreeMap::new(), problems: state.problems.clone() };
+    let mut out = Desired {
+        ports: BTreeMap::new(),
+        pods: pods::pods(state),
+        node_addresses: node.map(|node| node.addresses.clone()).unwrap_or_default(),
+        problems: state.problems.clone(),
+    };
     out.problems.extend(unmatched);
     out.problems.extend(claims.problems);
     for service in state.services.values() {

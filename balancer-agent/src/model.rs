@@ -213,6 +213,34 @@ impl Node {
     }
 }
 
+/// A Pod that runs, or is about to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub id: ObjectRef,
+    /// Its uid, as kubelet names its cgroup after it.
+    pub uid: String,
+    /// `spec.nodeName`.
+    pub node: String,
+    /// `status.podIPs`.
+    pub addresses: Vec<IpAddr>,
+    /// `spec.hostNetwork`.
+    pub host_network: bool,
+    /// The label `balancer-agent/enabled`; none where it is missing or says neither true nor false.
+    pub enabled: Option<bool>,
+    /// `spec.runtimeClassName`.
+    pub runtime_class: Option<String>,
+}
+
+/// A Namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// `metadata.name`.
+    pub name: String,
+    /// The label `balancer-agent/enabled`, for pods that have none.
+    pub enabled: Option<bool>,
+}
+
 /// Everything a source knows at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
@@ -223,6 +251,10 @@ pub struct State {
     /// The Node of this agent, with its name alone where the source has no such Node; none where
     /// the source was not told its name.
     pub node: Option<Node>,
+    /// The Pods of this Node by namespace and name.
+    pub pods: BTreeMap<ObjectRef, Pod>,
+    /// Namespaces by name.
+    pub namespaces: BTreeMap<String, Namespace>,
     /// What could not be used, and why. Nothing else is affected by an entry here.
     pub problems: Vec<Problem>,
     /// True while some input could never be read since the source was opened, so that objects may

@@ -3,7 +3,7 @@
 //! - `watch`, `disk`: what changed in the folder, and the bytes of it; all the I/O there is.
 //! - `folder`, `tracked`: which file to read when, so that no half-written file is believed.
 //! - `reading`, `document`, `parse`: text to documents, documents and Lists to values (pure).
-//! - `decode`, `service`, `slice`, `node`, `address`, `ranges`, `affinity`, `annotations`, `weights`,
+//! - `decode`, `service`, `slice`, `node`, `pod`, `address`, `ranges`, `affinity`, `annotations`, `weights`,
 //!   `duration`: values to the types of [`crate::model`] (pure).
 //! - `content`: what a file defines now, given what it defined before (pure).
 //! - `merge`: all files to one [`State`](crate::model::State) (pure).
@@ -25,6 +25,7 @@ mod merge;
 mod node;
 mod object;
 mod parse;
+mod pod;
 mod ranges;
 mod reading;
 mod service;

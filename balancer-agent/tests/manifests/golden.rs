@@ -105,6 +105,25 @@ fn render(state: &State) -> String {
         let zone = node.zone.as_deref().unwrap_or("none");
         writeln!(text, "node {} in zone {zone}: {:?}", node.name, node.addresses).unwrap();
     }
+    for pod in state.pods.values() {
+        write!(text, "pod {} {}: {:?}", pod.id, pod.uid, pod.addresses).unwrap();
+        for (word, set) in [
+            ("host-network", pod.host_network),
+            ("enabled", pod.enabled == Some(true)),
+            ("disabled", pod.enabled == Some(false)),
+        ] {
+            if set {
+                write!(text, " {word}").unwrap();
+            }
+        }
+        if let Some(class) = &pod.runtime_class {
+            write!(text, " runtime-class={class}").unwrap();
+        }
+        text.push('\n');
+    }
+    for namespace in state.namespaces.values() {
+        writeln!(text, "namespace {}: enabled={:?}", namespace.name, namespace.enabled).unwrap();
+    }
     for problem in &state.problems {
         writeln!(text, "{problem}").unwrap();
     }
