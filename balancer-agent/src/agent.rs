@@ -1,5 +1,6 @@
 //! `balancer-agent run`: ties the stages together.
 
+pub mod pods;
 mod provider;
 mod ready;
 mod reconcile;

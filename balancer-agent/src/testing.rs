@@ -6,8 +6,8 @@ use crate::{
     api::Provider,
     model::{Problem, Protocol},
     view::{
-        AgentView, BackendState, BackendView, CapacityView, FrontendView, PortView, ProgramView,
-        ServiceView, StatusView, VerdictView,
+        AgentView, BackendState, BackendView, CapacityView, FrontendView, PodState, PodView,
+        PortView, ProgramView, ServiceView, StatusView, VerdictView,
     },
 };
 
@@ -47,6 +47,12 @@ pub(crate) fn status() -> StatusView {
         ],
         connections: 9,
         verdicts: vec![VerdictView { name: "balanced".into(), total: 12_345 }],
+        pods: vec![PodView {
+            namespace: "shop".into(),
+            name: "cart-0".into(),
+            state: PodState::Sandboxed,
+            runtime_class: Some("kata".into()),
+        }],
         problems: vec![Problem {
             object: "shop.yaml, document 2".into(),
             field: "spec.ports[0].port".into(),

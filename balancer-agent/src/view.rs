@@ -1,6 +1,6 @@
 //! What the command line, the API and the metrics show: the wire types of every `-o json`.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use balancer_common::policy::DEFAULT_WEIGHT;
 use serde::{Deserialize, Serialize};
@@ -144,8 +144,44 @@ pub struct StatusView {
     pub connections: u64,
     /// Answers given to `connect()`, by name, since the maps were made.
     pub verdicts: Vec<VerdictView>,
+    /// Pods of this node whose sockets are left alone, or may never be seen; none when only the maps
+    /// were read.
+    #[serde(default)]
+    pub pods: Vec<PodView>,
     /// Input that is not balanced, and why.
     pub problems: Vec<Problem>,
+}
+
+/// A pod whose connections are not balanced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodView {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub name: String,
+    /// Why its connections are not balanced.
+    pub state: PodState,
+    /// Its runtime class, where that may be a sandbox.
+    pub runtime_class: Option<String>,
+}
+
+/// Why connections of a pod are not balanced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PodState {
+    /// By the label `balancer-agent/enabled`.
+    OptedOut,
+    /// Its runtime class may be a sandbox with a kernel of its own.
+    Sandboxed,
+}
+
+impl fmt::Display for PodState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OptedOut => "opted-out",
+            Self::Sandboxed => "sandboxed",
+        })
+    }
 }
 
 /// The running agent.

@@ -4,8 +4,15 @@ use balancer_common::{layout::FrontendKind, policy::DEFAULT_WEIGHT};
 
 use super::{BackendSnapshot, PortSnapshot, Snapshot};
 use crate::{
-    desired::{BackendAddr, Desired, DesiredPort, FrontendAddr, PortId, endpoints::Details},
-    view::{BackendState, BackendView, FrontendView, PortView, ServiceView, VerdictView},
+    desired::{
+        BackendAddr, Desired, DesiredPort, FrontendAddr, PortId, endpoints::Details,
+        pods::DesiredPod,
+    },
+    model::ObjectRef,
+    view::{
+        BackendState, BackendView, FrontendView, PodState, PodView, PortView, ServiceView,
+        VerdictView,
+    },
 };
 
 /// Every Service port. `desired` adds what the maps don't hold: nodes, zones, conditions.
@@ -15,6 +22,22 @@ pub fn services(snapshot: &Snapshot, desired: Option<&Desired>) -> Vec<ServiceVi
         service(id, port, known)
     };
     snapshot.ports.iter().map(view).collect()
+}
+
+/// The pods whose connections are not balanced.
+pub fn pods(desired: &Desired) -> Vec<PodView> {
+    let view = |pod: &DesiredPod| {
+        let state = match (pod.opted_out, &pod.sandboxed) {
+            (true, _) => PodState::OptedOut,
+            (false, Some(_)) => PodState::Sandboxed,
+            (false, None) => return None,
+        };
+        let ObjectRef { namespace, name } = pod.id.clone();
+        Some(PodView { namespace, name, state, runtime_class: pod.sandboxed.clone() })
+    };
+    let mut pods: Vec<_> = desired.pods.values().filter_map(view).collect();
+    pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    pods
 }
 
 /// Every verdict.

@@ -66,6 +66,7 @@ fn status_tells_agent_programs_capacity_and_problems() {
         "sockops    no         -    -\n",
         "backends   250000   262144   95%\n",
         "balanced   12345\n",
+        "shop/cart-0   sandboxed   kata\n",
         "shop.yaml, document 2   spec.ports[0].port   70000 is no port\n",
     ] {
         assert!(text.contains(line), "{line:?} is missing from\n{text}");

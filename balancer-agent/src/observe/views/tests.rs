@@ -68,3 +68,29 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
     assert_eq!((view.affinity_s, view.slow_start_s), (None, None));
     assert_eq!(view.backends[0].weight, 1);
 }
+
+#[test]
+fn pods_that_are_not_balanced_are_shown() {
+    let pod = |name: &str, opted_out, class: Option<&str>| DesiredPod {
+        id: ObjectRef { namespace: "shop".into(), name: name.into() },
+        opted_out,
+        addresses: Vec::new(),
+        sandboxed: class.map(str::to_owned),
+        host_network: false,
+    };
+    let found = [
+        ("1", pod("plain", false, None)),
+        ("2", pod("out", true, Some("kata"))),
+        ("3", pod("boxed", false, Some("gvisor"))),
+    ];
+    let pods = found.map(|(uid, pod)| (uid.to_owned(), pod)).into();
+    let shown: Vec<_> = super::pods(&Desired { pods, ..Desired::default() })
+        .into_iter()
+        .map(|pod| (pod.name, pod.state, pod.runtime_class))
+        .collect();
+    let expected = [
+        ("boxed".to_owned(), PodState::Sandboxed, Some("gvisor".to_owned())),
+        ("out".to_owned(), PodState::OptedOut, Some("kata".to_owned())),
+    ];
+    assert_eq!(shown, expected);
+}
