@@ -5,6 +5,7 @@ mod provider;
 mod ready;
 mod reconcile;
 mod sweep;
+mod teller;
 
 use std::sync::Arc;
 

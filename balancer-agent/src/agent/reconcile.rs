@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{provider::Shared, sweep::Sweeper};
+use super::{provider::Shared, sweep::Sweeper, teller::Teller};
 use crate::{
     apply::apply,
     desired::{Desired, desired, node_ports::NodePortAddresses},
@@ -28,7 +28,7 @@ pub struct Reconciler {
     desired: Desired,
     /// Rows that an earlier agent left in the maps and that no state has shown yet.
     unsure: BTreeSet<RowId>,
-    told: BTreeSet<Problem>,
+    teller: Teller,
     retry_at: Option<Instant>,
     sweeper: Sweeper,
 }
@@ -43,7 +43,7 @@ impl Reconciler {
             maps,
             node_ports,
             desired: Desired::default(),
-            told: BTreeSet::new(),
+            teller: Teller::default(),
             retry_at: None,
             sweeper: Sweeper::default(),
         })
@@ -105,19 +105,7 @@ impl Reconciler {
         }
         self.retry_at = (!failed.is_empty()).then(|| Instant::now() + RETRY);
         problems.extend(failed);
-        self.tell(&problems);
+        self.teller.tell(&problems);
         shared.settle(problems);
-    }
-
-    /// Logs what is new among the problems, and what is mended.
-    fn tell(&mut self, problems: &[Problem]) {
-        let now: BTreeSet<_> = problems.iter().cloned().collect();
-        for problem in now.difference(&self.told) {
-            tracing::warn!("{problem}");
-        }
-        for problem in self.told.difference(&now) {
-            tracing::info!(object = problem.object, field = problem.field, "mended");
-        }
-        self.told = now;
     }
 }
