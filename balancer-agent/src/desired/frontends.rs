@@ -78,8 +78,11 @@ fn dialled(
 ) -> Vec<(FrontendKind, IpAddr, u16)> {
     let local = service.internal_traffic_policy == TrafficPolicy::Local;
     let internal = Some(port.port).filter(|_| here.is_known || !local);
+    // A Service has the families of its ClusterIPs, whatever else is written or the node has.
+    let has_family = |ip: &&IpAddr| service.cluster_ips.iter().any(|c| c.is_ipv4() == ip.is_ipv4());
     let at = |kind, ips: &[IpAddr], number: Option<u16>| -> Vec<_> {
-        number.into_iter().flat_map(|n| ips.iter().map(move |ip| (kind, *ip, n))).collect()
+        let ips = ips.iter().filter(has_family);
+        ips.zip(number.into_iter().cycle()).map(|(ip, number)| (kind, *ip, number)).collect()
     };
     [
         at(FrontendKind::ClusterIp, &service.cluster_ips, internal),

@@ -233,6 +233,20 @@ fn a_local_internal_policy_is_about_the_cluster_ip_alone() {
 }
 
 #[test]
+fn a_service_has_the_families_of_its_cluster_ips() {
+    let mut web = reachable("web", "fd00::1");
+    web.external_ips.push("2001:db8::1".parse().unwrap());
+    let mut state = on_node(vec![web]);
+    state.node.as_mut().unwrap().addresses.push("2001:db8::2".parse().unwrap());
+    let expected = [
+        "web ClusterIp [fd00::1]:80",
+        "web NodePort [2001:db8::2]:30080",
+        "web ExternalIp [2001:db8::1]:80",
+    ];
+    assert_eq!(shown(&desired(&state)), expected);
+}
+
+#[test]
 fn endpoints_are_found_once_where_they_are_the_same_for_all_addresses() {
     let mut local = service("local", "10.96.0.2");
     local.internal_traffic_policy = TrafficPolicy::Local;
