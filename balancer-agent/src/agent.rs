@@ -1,9 +1,11 @@
 //! `balancer-agent run`: ties the stages together.
 
+mod pods;
 mod provider;
 mod ready;
 mod reconcile;
 mod sweep;
+mod teller;
 
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use crate::{
     metrics,
     source::{Manifests, SourceError},
 };
+use pods::Pods;
 use provider::Shared;
 use reconcile::Reconciler;
 
@@ -68,7 +71,11 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         adopted = programs.adopted,
         "programs attached"
     );
-    let mut reconciler = Reconciler::new(maps)?;
+    let mut reconciler = Reconciler::new(
+        maps,
+        config.node_port_addresses.clone(),
+        Pods::new(config.cgroup.clone()),
+    )?;
     let shared = Arc::new(Shared::new(&config)?);
 
     let (stop, stopped) = watch::channel(false);
@@ -93,6 +100,10 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
             }
             () = reconciler.retry() => {
                 tokio::task::block_in_place(|| reconciler.again(&shared));
+                continue;
+            }
+            () = reconciler.pods_due() => {
+                tokio::task::block_in_place(|| reconciler.look_for_pods(&shared));
                 continue;
             }
         };

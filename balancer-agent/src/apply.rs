@@ -6,6 +6,7 @@ use rand::Rng as _;
 use crate::{
     maps::{MapsError, WriteMaps},
     model::Problem,
+    node::pods::Resolved,
     plan::{Plan, Write, convert},
 };
 
@@ -36,6 +37,20 @@ pub fn apply(maps: &mut impl WriteMaps, plan: &Plan) -> Applied {
         }
     }
     applied
+}
+
+/// Tells the programs about the pods of this node.
+pub fn pods(maps: &mut impl WriteMaps, found: &Resolved) -> Vec<Problem> {
+    let opted_out = maps.set_opted_out(&found.opted_out);
+    let clients = maps.set_clients(&found.clients);
+    let problem = |error: MapsError| Problem {
+        object: "pods".to_owned(),
+        field: String::new(),
+        message: format!(
+            "{error}; what the programs know of them is left as it was and tried again"
+        ),
+    };
+    [opted_out, clients].into_iter().filter_map(Result::err).map(problem).collect()
 }
 
 fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> {

@@ -11,10 +11,11 @@ use std::{
 
 use balancer_common::layout;
 use clap::ValueEnum;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use self::{error::ConfigError, file::FileError};
-use crate::node;
+use crate::{desired::node_ports::NodePortAddresses, node};
 
 /// Folder of the pins, unless told otherwise.
 pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf/balancer";
@@ -42,6 +43,8 @@ pub struct RunConfig {
     pub metrics_bind_address: SocketAddr,
     /// Where health is served.
     pub healthz_bind_address: SocketAddr,
+    /// Where node ports are captured.
+    pub node_port_addresses: NodePortAddresses,
     /// Sizes of the maps.
     pub capacities: Capacities,
     /// Form of the log lines.
@@ -104,6 +107,8 @@ pub struct Settings {
     pub metrics_bind_address: Option<String>,
     /// `healthzBindAddress`.
     pub healthz_bind_address: Option<String>,
+    /// `nodePortAddresses`.
+    pub node_port_addresses: Option<Vec<String>>,
     /// `maxServices`.
     pub max_services: Option<u32>,
     /// `maxBackends`.
@@ -146,6 +151,7 @@ impl Settings {
             socket: self.socket.or(other.socket),
             metrics_bind_address: self.metrics_bind_address.or(other.metrics_bind_address),
             healthz_bind_address: self.healthz_bind_address.or(other.healthz_bind_address),
+            node_port_addresses: self.node_port_addresses.or(other.node_port_addresses),
             max_services: self.max_services.or(other.max_services),
             max_backends: self.max_backends.or(other.max_backends),
             max_slots: self.max_slots.or(other.max_slots),
@@ -173,6 +179,7 @@ impl Settings {
                 self.healthz_bind_address,
                 DEFAULT_HEALTHZ,
             )?,
+            node_port_addresses: node_ports(&self.node_port_addresses.unwrap_or_default())?,
             capacities: Capacities {
                 services: capacity("--max-services", self.max_services, |c| c.services)?,
                 backends: capacity("--max-backends", self.max_backends, |c| c.backends)?,
@@ -202,6 +209,20 @@ fn address(
 ) -> Result<SocketAddr, ConfigError> {
     let value = given.unwrap_or_else(|| default.to_owned());
     value.parse().map_err(|source| ConfigError::Address { flag, value, example: default, source })
+}
+
+/// `primary`, or ranges; what kube-proxy takes.
+fn node_ports(given: &[String]) -> Result<NodePortAddresses, ConfigError> {
+    let trimmed: Vec<_> = given.iter().map(|text| text.trim()).collect();
+    if let [] | ["primary"] = trimmed[..] {
+        return Ok(NodePortAddresses::Primary);
+    }
+    let range = |text: &str| {
+        text.parse::<IpNet>()
+            .map(|net| net.trunc())
+            .map_err(|_| ConfigError::NodePortAddresses { value: text.to_owned() })
+    };
+    Ok(NodePortAddresses::In(trimmed.into_iter().map(range).collect::<Result<_, _>>()?))
 }
 
 fn capacity(

@@ -6,16 +6,24 @@
 
 pub mod endpoints;
 mod frontends;
+pub mod node_ports;
+pub mod pods;
 mod topology;
+mod weights;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use balancer_common::{layout::FrontendKind, policy::Policy};
-
 use ipnet::IpNet;
 
 use crate::model::{ObjectRef, Problem, Protocol, State, TrafficPolicy};
 use endpoints::Backends;
+use node_ports::NodePortAddresses;
+use pods::DesiredPod;
 
 /// What a Service port is known by, over renumbering of its port and restarts of the agent, as in
 /// kube-proxy.
@@ -95,15 +103,27 @@ pub struct Options {
 pub struct Desired {
     /// By Service port.
     pub ports: BTreeMap<PortId, DesiredPort>,
+    /// The pods of this node, by their uid.
+    pub pods: BTreeMap<String, DesiredPod>,
+    /// The addresses that clients with the network of the node have.
+    pub node_addresses: Vec<IpAddr>,
     /// What is not balanced, and why.
     pub problems: Vec<Problem>,
 }
 
 /// Computes what should be balanced. Which rules apply is in `docs/endpoints.md`.
-pub fn desired(state: &State) -> Desired {
+pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
     let slices = endpoints::by_service(state);
-    let claims = frontends::claims(state);
-    let mut out = Desired { ports: BTreeMap::new(), problems: state.problems.clone() };
+    let node = state.node.as_ref();
+    let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
+    let claims = frontends::claims(state, &node_addresses);
+    let mut out = Desired {
+        ports: BTreeMap::new(),
+        pods: pods::pods(state),
+        node_addresses: node.map(|node| node.addresses.clone()).unwrap_or_default(),
+        problems: state.problems.clone(),
+    };
+    out.problems.extend(unmatched);
     out.problems.extend(claims.problems);
     for service in state.services.values() {
         let slices = slices.get(&service.id).map(Vec::as_slice).unwrap_or_default();
@@ -114,20 +134,25 @@ pub fn desired(state: &State) -> Desired {
                 protocol: port.protocol,
             };
             let Some(frontends) = claims.won.get(&id) else { continue };
-            let policy = service.internal_traffic_policy;
-            let backends = endpoints::of_port(slices, port, policy, state.node.as_ref());
-            let (number, frontends) = (port.port, frontends.clone());
-            let local = policy == TrafficPolicy::Local;
+            let weights = &service.tuning.weights;
+            let backends = |policy| endpoints::of_port(slices, port, policy, node, weights);
+            let local = service.internal_traffic_policy == TrafficPolicy::Local;
+            let is_external = |f: &FrontendAddr| f.kind != FrontendKind::ClusterIp;
+            let external = local && frontends.iter().any(is_external);
             out.ports.insert(
                 id,
                 DesiredPort {
-                    number,
-                    frontends,
-                    backends,
-                    external: None,
+                    number: port.port,
+                    frontends: frontends.clone(),
+                    backends: backends(service.internal_traffic_policy),
+                    external: external.then(|| backends(TrafficPolicy::Cluster)),
                     local,
-                    options: Options::default(),
-                    source_ranges: Vec::new(),
+                    options: Options {
+                        policy: service.tuning.policy,
+                        affinity: service.session_affinity.unwrap_or(0),
+                        slow_start: service.tuning.slow_start,
+                    },
+                    source_ranges: service.source_ranges.clone(),
                 },
             );
         }
@@ -137,7 +162,7 @@ pub fn desired(state: &State) -> Desired {
 
 /// Protocols that the programs handle; the others are left to kube-proxy.
 const fn balanced(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Tcp)
+    matches!(protocol, Protocol::Tcp | Protocol::Udp)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+use balancer_common::policy::Policy;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Namespace and name of an object.
@@ -75,15 +77,51 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// `spec.externalIPs`.
     pub external_ips: Vec<IpAddr>,
-    /// `status.loadBalancer.ingress[].ip` where `ipMode` is VIP or unset, and
-    /// `spec.loadBalancerSourceRanges` admits every client.
+    /// `status.loadBalancer.ingress[].ip` where `ipMode` is VIP or unset.
     pub load_balancer_ips: Vec<IpAddr>,
-    /// True if `spec.sessionAffinity` is ClientIP.
-    pub session_affinity: bool,
+    /// `spec.loadBalancerSourceRanges`: who may use the addresses of the load balancer. Of a family
+    /// without any, everybody.
+    pub source_ranges: Vec<IpNet>,
+    /// Where `spec.sessionAffinity` is ClientIP, for how many seconds a client stays with its backend.
+    pub session_affinity: Option<u32>,
     /// `spec.internalTrafficPolicy`.
     pub internal_traffic_policy: TrafficPolicy,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
+    /// What its annotations say.
+    pub tuning: Tuning,
+}
+
+/// How the backends of a Service are chosen, from its annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// `balancer-agent/policy`.
+    pub policy: Policy,
+    /// `balancer-agent/weights`: the first rule about an endpoint counts. Empty for policies that
+    /// know no weights.
+    pub weights: Vec<WeightRule>,
+    /// Seconds of `balancer-agent/slow-start`; 0 for none.
+    pub slow_start: u32,
+}
+
+/// A weight, and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightRule {
+    /// Which endpoints it is about.
+    pub selector: Selector,
+    /// From 1 to [`balancer_common::policy::MAX_WEIGHT`].
+    pub weight: u16,
+}
+
+/// Endpoints that a weight is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Selector {
+    /// Those in a zone.
+    Zone(String),
+    /// Those whose pod's name begins so.
+    PodPrefix(String),
+    /// The one of an address.
+    Address(IpAddr),
 }
 
 /// Which endpoints a traffic policy allows.
@@ -148,6 +186,8 @@ pub struct Endpoint {
     pub node: Option<String>,
     /// `zone`.
     pub zone: Option<String>,
+    /// Name in `targetRef`, where that is a Pod.
+    pub pod: Option<String>,
     /// `hints.forNodes`.
     pub for_nodes: Vec<String>,
     /// `hints.forZones`.
@@ -161,8 +201,44 @@ pub struct Node {
     pub name: String,
     /// The label `topology.kubernetes.io/zone`.
     pub zone: Option<String>,
-    /// `status.addresses` of type InternalIP and ExternalIP.
+    /// `status.addresses` of type InternalIP, then those of type ExternalIP.
     pub addresses: Vec<IpAddr>,
+}
+
+impl Node {
+    /// The first address of each family: what kube-proxy calls primary.
+    pub fn primary(&self) -> impl Iterator<Item = IpAddr> {
+        let first = |family: fn(&IpAddr) -> bool| self.addresses.iter().copied().find(family);
+        [first(IpAddr::is_ipv4), first(IpAddr::is_ipv6)].into_iter().flatten()
+    }
+}
+
+/// A Pod that runs, or is about to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub id: ObjectRef,
+    /// Its uid, as kubelet names its cgroup after it.
+    pub uid: String,
+    /// `spec.nodeName`.
+    pub node: String,
+    /// `status.podIPs`.
+    pub addresses: Vec<IpAddr>,
+    /// `spec.hostNetwork`.
+    pub host_network: bool,
+    /// The label `balancer-agent/enabled`; none where it is missing or says neither true nor false.
+    pub enabled: Option<bool>,
+    /// `spec.runtimeClassName`.
+    pub runtime_class: Option<String>,
+}
+
+/// A Namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// `metadata.name`.
+    pub name: String,
+    /// The label `balancer-agent/enabled`, for pods that have none.
+    pub enabled: Option<bool>,
 }
 
 /// Everything a source knows at one moment.
@@ -175,6 +251,10 @@ pub struct State {
     /// The Node of this agent, with its name alone where the source has no such Node; none where
     /// the source was not told its name.
     pub node: Option<Node>,
+    /// The Pods of this Node by namespace and name.
+    pub pods: BTreeMap<ObjectRef, Pod>,
+    /// Namespaces by name.
+    pub namespaces: BTreeMap<String, Namespace>,
     /// What could not be used, and why. Nothing else is affected by an entry here.
     pub problems: Vec<Problem>,
     /// True while some input could never be read since the source was opened, so that objects may

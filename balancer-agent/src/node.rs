@@ -8,6 +8,8 @@ pub mod hooks;
 pub mod kernel;
 pub mod kubeproxy;
 mod mounts;
+pub mod netns;
+pub mod pods;
 
 /// `$NODE_NAME`, else the hostname in lower case, as kubelet registers it.
 pub fn name() -> String {

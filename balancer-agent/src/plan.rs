@@ -152,6 +152,9 @@ pub fn plan(held: &Held, desired: &Desired, limits: Limits, unsure: &BTreeSet<Ro
 /// Rows that are balanced: their identifier, and the writes before their frontends.
 type Kept<'a> = BTreeMap<&'a RowId, (&'a DesiredRow, u32, Vec<Write>)>;
 
+/// Identifier, row, and the backends of the row with their weights.
+type Placed = (u32, Row, Vec<(u32, u16)>);
+
 struct Planner<'a> {
     held: &'a Held,
     unsure: &'a BTreeSet<RowId>,
@@ -236,7 +239,7 @@ impl<'a> Planner<'a> {
         held: Option<&HeldRow>,
         wanted: &DesiredRow,
         writes: &mut Vec<Write>,
-    ) -> Result<(u32, Row, Vec<(u32, u16)>), Full> {
+    ) -> Result<Placed, Full> {
         let mut backends = Vec::new();
         for &(backend, weight) in &wanted.backends {
             let id = match self.backends.get(&backend) {

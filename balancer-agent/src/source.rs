@@ -3,7 +3,8 @@
 //! - `watch`, `disk`: what changed in the folder, and the bytes of it; all the I/O there is.
 //! - `folder`, `tracked`: which file to read when, so that no half-written file is believed.
 //! - `reading`, `document`, `parse`: text to documents, documents and Lists to values (pure).
-//! - `decode`, `service`, `slice`, `node`, `address`: values to the types of [`crate::model`] (pure).
+//! - `decode`, `service`, `slice`, `node`, `pod`, `address`, `ranges`, `affinity`, `annotations`, `weights`,
+//!   `duration`: values to the types of [`crate::model`] (pure).
 //! - `content`: what a file defines now, given what it defined before (pure).
 //! - `merge`: all files to one [`State`](crate::model::State) (pure).
 //! - `worker`, [`Manifests`]: the loop around it, on its own thread, and its receiving end.
@@ -11,21 +12,27 @@
 //! What is read and what happens to bad input is in `docs/manifests.md`.
 
 mod address;
+mod affinity;
+mod annotations;
 mod content;
 mod decode;
 mod disk;
 mod document;
+mod duration;
 mod folder;
 mod manifests;
 mod merge;
 mod node;
 mod object;
 mod parse;
+mod pod;
+mod ranges;
 mod reading;
 mod service;
 mod slice;
 mod tracked;
 mod watch;
+mod weights;
 mod worker;
 
 use std::{io, path::PathBuf};

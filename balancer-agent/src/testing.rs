@@ -6,8 +6,8 @@ use crate::{
     api::Provider,
     model::{Problem, Protocol},
     view::{
-        AgentView, BackendState, BackendView, CapacityView, FrontendView, PortView, ProgramView,
-        ServiceView, StatusView, VerdictView,
+        AgentView, BackendState, BackendView, CapacityView, FrontendView, PodState, PodView,
+        PortView, ProgramView, ServiceView, StatusView, VerdictView,
     },
 };
 
@@ -47,6 +47,12 @@ pub(crate) fn status() -> StatusView {
         ],
         connections: 9,
         verdicts: vec![VerdictView { name: "balanced".into(), total: 12_345 }],
+        pods: vec![PodView {
+            namespace: "shop".into(),
+            name: "cart-0".into(),
+            state: PodState::Sandboxed,
+            runtime_class: Some("kata".into()),
+        }],
         problems: vec![Problem {
             object: "shop.yaml, document 2".into(),
             field: "spec.ports[0].port".into(),
@@ -71,6 +77,7 @@ fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)
         node: Some(format!("worker-{host}")),
         zone: None,
         state: if active == 4 { BackendState::Terminating } else { BackendState::Ready },
+        weight: u16::from(host),
         active,
         opened_total: u64::from(active) * 10,
         failed_total: 1,
@@ -80,6 +87,9 @@ fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)
         name: name.into(),
         port: PortView { name: port.0.into(), number: port.1, protocol: Protocol::Tcp },
         policy: "least-connections".into(),
+        affinity_s: (name == "cart").then_some(10_800),
+        slow_start_s: None,
+        source_ranges: Vec::new(),
         frontends: vec![FrontendView {
             r#type: "ClusterIP".into(),
             address: IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10)),

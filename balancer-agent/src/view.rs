@@ -1,7 +1,8 @@
 //! What the command line, the API and the metrics show: the wire types of every `-o json`.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
+use balancer_common::policy::DEFAULT_WEIGHT;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Problem, Protocol};
@@ -17,6 +18,16 @@ pub struct ServiceView {
     pub port: PortView,
     /// Policy of choice, such as `least-connections`.
     pub policy: String,
+    /// Seconds for which a client stays with its backend; absent without session affinity.
+    #[serde(default)]
+    pub affinity_s: Option<u32>,
+    /// Seconds over which a new backend comes to its full share; absent where it does at once.
+    #[serde(default)]
+    pub slow_start_s: Option<u32>,
+    /// Networks whose clients may use the addresses of the load balancer; none where all may, or
+    /// when only the maps were read.
+    #[serde(default)]
+    pub source_ranges: Vec<String>,
     /// Every address that is captured for the port.
     pub frontends: Vec<FrontendView>,
     /// Every backend of the port.
@@ -60,12 +71,19 @@ pub struct BackendView {
     pub zone: Option<String>,
     /// Whether new connections go there.
     pub state: BackendState,
+    /// Share beside that of others; 1 where no rule gives another.
+    #[serde(default = "default_weight")]
+    pub weight: u16,
     /// Open connections from this node.
     pub active: u32,
     /// Connections ever opened from this node.
     pub opened_total: u64,
     /// Connections that were refused or timed out.
     pub failed_total: u64,
+}
+
+const fn default_weight() -> u16 {
+    DEFAULT_WEIGHT
 }
 
 /// A backend with the Service port it belongs to: an element of `backends -o json`. `port` is that
@@ -126,8 +144,44 @@ pub struct StatusView {
     pub connections: u64,
     /// Answers given to `connect()`, by name, since the maps were made.
     pub verdicts: Vec<VerdictView>,
+    /// Pods of this node whose sockets are left alone, or may never be seen; none when only the maps
+    /// were read.
+    #[serde(default)]
+    pub pods: Vec<PodView>,
     /// Input that is not balanced, and why.
     pub problems: Vec<Problem>,
+}
+
+/// A pod whose connections are not balanced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodView {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub name: String,
+    /// Why its connections are not balanced.
+    pub state: PodState,
+    /// Its runtime class, where that may be a sandbox.
+    pub runtime_class: Option<String>,
+}
+
+/// Why connections of a pod are not balanced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PodState {
+    /// By the label `balancer-agent/enabled`.
+    OptedOut,
+    /// Its runtime class may be a sandbox with a kernel of its own.
+    Sandboxed,
+}
+
+impl fmt::Display for PodState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OptedOut => "opted-out",
+            Self::Sandboxed => "sandboxed",
+        })
+    }
 }
 
 /// The running agent.

@@ -77,9 +77,10 @@ impl Shared {
 
 impl Provider for Shared {
     fn status(&self) -> StatusView {
-        let (ready, mut problems) = {
+        let (ready, pods, mut problems) = {
             let published = self.read();
-            (published.ready, published.problems.clone())
+            let pods = published.desired.as_ref().map(views::pods).unwrap_or_default();
+            (published.ready, pods, published.problems.clone())
         };
         let snapshot = Snapshot::read(&self.maps);
         let snapshot = snapshot.unwrap_or_else(|error| {
@@ -95,6 +96,7 @@ impl Provider for Shared {
                 source: self.source.clone(),
                 ready,
             }),
+            pods,
             problems,
             ..offline::status(&self.bpffs, &self.pins, &snapshot)
         }

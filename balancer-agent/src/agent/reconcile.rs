@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{provider::Shared, sweep::Sweeper};
+use super::{pods::Pods, provider::Shared, sweep::Sweeper, teller::Teller};
 use crate::{
-    apply::apply,
-    desired::{Desired, desired},
+    apply::{self, apply},
+    desired::{Desired, desired, node_ports::NodePortAddresses},
     maps::{MapsError, ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
     model::{Problem, State},
     plan::{
@@ -24,26 +24,34 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Owns the maps: everything that is written to them goes through here.
 pub struct Reconciler {
     maps: PinnedMaps,
+    node_ports: NodePortAddresses,
     desired: Desired,
     /// Rows that an earlier agent left in the maps and that no state has shown yet.
     unsure: BTreeSet<RowId>,
-    told: BTreeSet<Problem>,
+    teller: Teller,
     retry_at: Option<Instant>,
     sweeper: Sweeper,
+    pods: Pods,
 }
 
 impl Reconciler {
     /// Takes over the maps. An earlier agent may have died between giving something up and the
     /// grace after it.
-    pub fn new(mut maps: PinnedMaps) -> Result<Self, MapsError> {
+    pub fn new(
+        mut maps: PinnedMaps,
+        node_ports: NodePortAddresses,
+        pods: Pods,
+    ) -> Result<Self, MapsError> {
         maps.grace();
         Ok(Self {
             unsure: Held::read(&maps)?.rows.into_keys().collect(),
             maps,
+            node_ports,
             desired: Desired::default(),
-            told: BTreeSet::new(),
+            teller: Teller::default(),
             retry_at: None,
             sweeper: Sweeper::default(),
+            pods,
         })
     }
 
@@ -52,11 +60,24 @@ impl Reconciler {
     /// While the source may lack objects that an earlier agent knew, what that agent left stays,
     /// until it is seen: a broken file at the start must not end what works.
     pub fn reconcile(&mut self, state: &State, shared: &Shared) {
-        self.desired = desired(state);
+        self.desired = desired(state, &self.node_ports);
         let rows = rows::rows(&self.desired);
         let seen = |id: &RowId| rows.get(id).is_some_and(|row| !row.backends.is_empty());
         self.unsure.retain(|id| state.missing && !seen(id));
+        self.pods.changed(&self.desired);
         self.again(shared);
+    }
+
+    /// Waits until pods should be looked up again; for ever while all are seen. Cancel-safe.
+    pub async fn pods_due(&self) {
+        self.pods.due().await;
+    }
+
+    /// Looks up pods that were not seen before.
+    pub fn look_for_pods(&mut self, shared: &Shared) {
+        if self.pods.look(&self.desired) {
+            self.again(shared);
+        }
     }
 
     /// Waits until something that failed should be tried again; for ever if nothing did.
@@ -80,13 +101,14 @@ impl Reconciler {
         let started = Instant::now();
         shared.announce(self.desired.clone());
         let mut problems = self.desired.problems.clone();
-        let mut failed = Vec::new();
+        problems.extend(self.pods.problem().cloned());
+        let mut failed = apply::pods(&mut self.maps, self.pods.found());
         match Held::read(&self.maps) {
             Ok(held) => {
                 let plan = plan(&held, &self.desired, self.maps.limits(), &self.unsure);
                 let applied = apply(&mut self.maps, &plan);
                 problems.extend(plan.problems);
-                failed = applied.problems;
+                failed.extend(applied.problems);
                 tracing::info!(
                     services = self.desired.ports.len(),
                     steps = plan.steps.len(),
@@ -103,19 +125,7 @@ impl Reconciler {
         }
         self.retry_at = (!failed.is_empty()).then(|| Instant::now() + RETRY);
         problems.extend(failed);
-        self.tell(&problems);
+        self.teller.tell(&problems);
         shared.settle(problems);
-    }
-
-    /// Logs what is new among the problems, and what is mended.
-    fn tell(&mut self, problems: &[Problem]) {
-        let now: BTreeSet<_> = problems.iter().cloned().collect();
-        for problem in now.difference(&self.told) {
-            tracing::warn!("{problem}");
-        }
-        for problem in self.told.difference(&now) {
-            tracing::info!(object = problem.object, field = problem.field, "mended");
-        }
-        self.told = now;
     }
 }

@@ -72,6 +72,11 @@ pub(super) struct Args {
     )]
     healthz_bind_address: Option<String>,
 
+    /// Addresses of this node at which node ports are captured: ranges with commas between, or
+    /// `primary` for the first of each family [default: primary]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    nodeport_addresses: Option<Vec<String>>,
+
     /// YAML file with the same settings in camelCase; flags win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -133,6 +138,7 @@ fn settings(args: Args) -> Result<Settings, ConfigError> {
         socket: args.socket,
         metrics_bind_address: args.metrics_bind_address,
         healthz_bind_address: args.healthz_bind_address,
+        node_port_addresses: args.nodeport_addresses,
         max_services: args.max_services,
         max_backends: args.max_backends,
         max_slots: args.max_slots,

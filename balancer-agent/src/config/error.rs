@@ -46,6 +46,15 @@ pub enum ConfigError {
         /// What the parser says.
         source: AddrParseError,
     },
+    /// Neither a range of addresses nor the one word.
+    #[error(
+        "--nodeport-addresses {value:?} is no range of addresses: give ranges such as \
+         192.0.2.0/24,2001:db8::/32, or the word primary alone"
+    )]
+    NodePortAddresses {
+        /// What was given.
+        value: String,
+    },
     /// A capacity that the maps cannot have.
     #[error("{flag} {value} is out of range: use 1 to {max}")]
     Capacity {

@@ -60,7 +60,8 @@ fn errors_of_the_file_name_file_and_key() {
 
 #[test]
 fn bad_values_name_their_flag() {
-    let cases: [(Settings, &str); 6] = [
+    let range = |text: &str| Some(vec!["primary".to_owned(), text.to_owned()]);
+    let cases: [(Settings, &str); 8] = [
         (Settings::default(), "--manifests is required for now"),
         (
             Settings { metrics_bind_address: Some("10349".into()), ..minimal() },
@@ -70,10 +71,35 @@ fn bad_values_name_their_flag() {
         (Settings { max_slots: Some(u32::MAX), ..minimal() }, "--max-slots 4294967295 is out of"),
         (Settings { node_name: Some("Node_1".into()), ..minimal() }, "--node-name \"Node_1\""),
         (Settings { socket: Some("".into()), ..minimal() }, "--socket is empty"),
+        (
+            Settings { node_port_addresses: range("10.0.0.1"), ..minimal() },
+            "--nodeport-addresses \"primary\" is no range of addresses",
+        ),
+        (
+            Settings { node_port_addresses: Some(vec!["10.0.0.0/33".into()]), ..minimal() },
+            "--nodeport-addresses \"10.0.0.0/33\" is no range of addresses",
+        ),
     ];
     for (settings, want) in cases {
         let error = settings.resolve(around()).expect_err(want).to_string();
         assert!(error.contains(want), "{error:?} does not contain {want:?}");
+    }
+}
+
+#[test]
+fn node_ports_are_at_the_primary_addresses_or_in_ranges() {
+    let of = |text: &str| {
+        let settings = read(text).expect("a valid file").or(minimal());
+        settings.resolve(around()).expect("a valid configuration").node_port_addresses
+    };
+    let ranges = ["192.0.2.0/24", "fd00::/8"].map(|range| range.parse().unwrap());
+    for (text, want) in [
+        ("", NodePortAddresses::Primary),
+        ("nodePortAddresses: []", NodePortAddresses::Primary),
+        ("nodePortAddresses: [primary]", NodePortAddresses::Primary),
+        ("nodePortAddresses: [192.0.2.9/24, ' fd00::/8']", NodePortAddresses::In(ranges.into())),
+    ] {
+        assert_eq!(of(text), want, "{text}");
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use balancer_common::policy::DEFAULT_WEIGHT;
-
-use super::{BackendAddr, topology::Reach};
-use crate::model::{Endpoint, EndpointSlice, Node, ObjectRef, ServicePort, State, TrafficPolicy};
+use super::{BackendAddr, topology::Reach, weights};
+use crate::model::{
+    Endpoint, EndpointSlice, Node, ObjectRef, ServicePort, State, TrafficPolicy, WeightRule,
+};
 
 /// What is known of an endpoint beyond its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +43,12 @@ pub fn of_port(
     port: &ServicePort,
     policy: TrafficPolicy,
     node: Option<&Node>,
+    rules: &[WeightRule],
 ) -> Backends {
     let ipv4 = |slice: &&EndpointSlice| slice.endpoints.iter().all(|e| e.address.is_ipv4());
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = slices.iter().copied().partition(ipv4);
-    let mut backends = select(&ipv4, port, policy, node);
-    backends.extend(select(&ipv6, port, policy, node));
+    let mut backends = select(&ipv4, port, policy, node, rules);
+    backends.extend(select(&ipv6, port, policy, node, rules));
     backends
 }
 
@@ -59,6 +60,7 @@ pub fn select(
     port: &ServicePort,
     policy: TrafficPolicy,
     node: Option<&Node>,
+    rules: &[WeightRule],
 ) -> Backends {
     let found = merged(slices, port, node);
     let allowed = |endpoint: &Endpoint| match policy {
@@ -83,7 +85,7 @@ pub fn select(
         zone: endpoint.zone.clone(),
         terminating: endpoint.terminating,
         usable: usable(endpoint),
-        weight: DEFAULT_WEIGHT,
+        weight: weights::of(rules, endpoint),
     };
     found.iter().map(|(addr, endpoint)| (*addr, details(endpoint))).collect()
 }

@@ -8,7 +8,7 @@ use std::{
 use balancer_common::layout::FrontendKind;
 
 use super::{FrontendAddr, PortId, balanced};
-use crate::model::{Node, Problem, Protocol, Service, ServicePort, State, TrafficPolicy};
+use crate::model::{Problem, Protocol, Service, ServicePort, State, TrafficPolicy};
 
 /// The addresses of all Services, each given to one of them.
 pub struct Claims {
@@ -22,8 +22,9 @@ pub struct Claims {
 ///
 /// First by kind, since ClusterIPs and node ports are allocated, while anybody may write any address
 /// in `externalIPs`; then by namespace and name of the Service.
-pub fn claims(state: &State) -> Claims {
-    let mut all: Vec<_> = state.services.values().flat_map(|s| of_service(s, state)).collect();
+pub fn claims(state: &State, node_addresses: &[IpAddr]) -> Claims {
+    let here = Here { is_known: state.node.is_some(), node_addresses };
+    let mut all: Vec<_> = state.services.values().flat_map(|s| of_service(s, here)).collect();
     all.sort_by(|(id, a), (other, b)| (a.kind, id, a).cmp(&(b.kind, other, b)));
     let mut owners: BTreeMap<(SocketAddr, Protocol), PortId> = BTreeMap::new();
     let mut claims = Claims { won: BTreeMap::new(), problems: Vec::new() };
@@ -41,15 +42,19 @@ pub fn claims(state: &State) -> Claims {
     claims
 }
 
-fn of_service(service: &Service, state: &State) -> Vec<(PortId, FrontendAddr)> {
-    // A client must stay with its backend, which only kube-proxy sees to so far.
-    if service.session_affinity {
-        return Vec::new();
-    }
-    let node = state.node.as_ref();
+/// What is known of this node.
+#[derive(Clone, Copy)]
+struct Here<'a> {
+    /// True if its name is.
+    is_known: bool,
+    /// Where its node ports are.
+    node_addresses: &'a [IpAddr],
+}
+
+fn of_service(service: &Service, here: Here<'_>) -> Vec<(PortId, FrontendAddr)> {
     let mut claimed = Vec::new();
     for port in service.ports.iter().filter(|port| balanced(port.protocol)) {
-        for (kind, ip, number) in dialled(service, port, node) {
+        for (kind, ip, number) in dialled(service, port, here) {
             let addr = SocketAddr::new(ip, number);
             let id = PortId {
                 service: service.id.clone(),
@@ -64,27 +69,24 @@ fn of_service(service: &Service, state: &State) -> Vec<(PortId, FrontendAddr)> {
 
 /// What clients of this node may dial for a Service port.
 ///
-/// With internalTrafficPolicy Local the ClusterIP has other endpoints than the external addresses,
-/// and a Service port has one set of them: the external addresses are left to kube-proxy. So is the
-/// ClusterIP where this node has no name, since nothing then tells which endpoints are local.
+/// With internalTrafficPolicy Local the ClusterIP is left to kube-proxy where this node has no name,
+/// since nothing then tells which endpoints are local.
 fn dialled(
     service: &Service,
     port: &ServicePort,
-    node: Option<&Node>,
+    here: Here<'_>,
 ) -> Vec<(FrontendKind, IpAddr, u16)> {
     let local = service.internal_traffic_policy == TrafficPolicy::Local;
-    let node_addresses = node.map(|node| node.addresses.as_slice()).unwrap_or_default();
-    let node_port = port.node_port;
+    let internal = Some(port.port).filter(|_| here.is_known || !local);
+    // A Service has the families of its ClusterIPs, whatever else is written or the node has.
+    let has_family = |ip: &&IpAddr| service.cluster_ips.iter().any(|c| c.is_ipv4() == ip.is_ipv4());
     let at = |kind, ips: &[IpAddr], number: Option<u16>| -> Vec<_> {
-        number.into_iter().flat_map(|n| ips.iter().map(move |ip| (kind, *ip, n))).collect()
+        let ips = ips.iter().filter(has_family);
+        ips.zip(number.into_iter().cycle()).map(|(ip, number)| (kind, *ip, number)).collect()
     };
-    let internal = at(FrontendKind::ClusterIp, &service.cluster_ips, Some(port.port));
-    if local {
-        return if node.is_some() { internal } else { Vec::new() };
-    }
     [
-        internal,
-        at(FrontendKind::NodePort, node_addresses, node_port),
+        at(FrontendKind::ClusterIp, &service.cluster_ips, internal),
+        at(FrontendKind::NodePort, here.node_addresses, port.node_port),
         at(FrontendKind::ExternalIp, &service.external_ips, Some(port.port)),
         at(FrontendKind::LoadBalancer, &service.load_balancer_ips, Some(port.port)),
     ]

@@ -1,6 +1,7 @@
-use super::*;
+use super::{desired as compute, *};
 use crate::model::{
-    Endpoint, EndpointPort, EndpointSlice, Node, Service, ServicePort, TrafficPolicy,
+    Endpoint, EndpointPort, EndpointSlice, Node, Selector, Service, ServicePort, TrafficPolicy,
+    Tuning, WeightRule,
 };
 
 fn reference(name: &str) -> ObjectRef {
@@ -13,9 +14,11 @@ fn service(name: &str, ip: &str) -> Service {
         cluster_ips: vec![ip.parse().unwrap()],
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
-        session_affinity: false,
+        source_ranges: Vec::new(),
+        session_affinity: None,
         internal_traffic_policy: TrafficPolicy::Cluster,
         ports: vec![port("", 80, Protocol::Tcp)],
+        tuning: Tuning::default(),
     }
 }
 
@@ -32,6 +35,7 @@ fn endpoint(address: &str, conditions: &str) -> Endpoint {
         terminating: conditions.contains('t'),
         node: None,
         zone: None,
+        pod: None,
         for_nodes: Vec::new(),
         for_zones: Vec::new(),
     }
@@ -52,6 +56,12 @@ fn state(services: Vec<Service>, slices: Vec<EndpointSlice>) -> State {
         slices: slices.into_iter().map(|s| (s.id.clone(), s)).collect(),
         ..State::default()
     }
+}
+
+/// What is desired where node ports are at every address of the node.
+fn desired(state: &State) -> Desired {
+    let all = ["0.0.0.0/0", "::/0"].map(|range| range.parse().unwrap());
+    compute(state, &NodePortAddresses::In(all.into()))
 }
 
 fn usable(desired: &Desired) -> Vec<String> {
@@ -104,13 +114,22 @@ fn the_first_by_name_keeps_a_shared_address() {
 }
 
 #[test]
-fn other_protocols_are_left_alone() {
-    let mut both = service("both", "10.96.0.1");
-    both.ports.push(port("dns", 53, Protocol::Udp));
-    let slice = slice("a", "both", vec![endpoint("10.0.0.1", "rs")]);
-    let desired = desired(&state(vec![both], vec![slice]));
-    assert_eq!(desired.ports.len(), 1);
-    assert_eq!(usable(&desired), ["10.0.0.1:8080"]);
+fn tcp_and_udp_are_balanced_and_sctp_is_left_alone() {
+    let mut web = service("web", "10.96.0.1");
+    // One number of two protocols: two ports, and no clash.
+    web.ports.push(port("quic", 80, Protocol::Udp));
+    web.ports.push(port("sig", 80, Protocol::Sctp));
+    let mut slice = slice("a", "web", vec![endpoint("10.0.0.1", "rs")]);
+    slice.ports.push(EndpointPort { name: "quic".into(), port: 8443, protocol: Protocol::Udp });
+    let desired = desired(&state(vec![web], vec![slice]));
+    let of_port = |(id, port): (&PortId, &DesiredPort)| {
+        let backends: Vec<_> = port.backends.keys().map(|b| b.addr.port()).collect();
+        (id.protocol, port.frontends[0].protocol, backends)
+    };
+    let found: Vec<_> = desired.ports.iter().map(of_port).collect();
+    let expected =
+        [(Protocol::Tcp, Protocol::Tcp, vec![8080]), (Protocol::Udp, Protocol::Udp, vec![8443])];
+    assert_eq!(found, expected);
     assert_eq!(desired.problems, []);
 }
 
@@ -177,13 +196,70 @@ fn an_address_that_is_captured_for_two_reasons_is_captured_once() {
 }
 
 #[test]
-fn a_local_internal_policy_leaves_external_addresses_to_kube_proxy() {
+fn node_ports_are_at_the_primary_addresses_unless_told_otherwise() {
+    let state = on_node(vec![reachable("web", "10.96.0.1")]);
+    let at = |rule: &NodePortAddresses| {
+        let desired = compute(&state, rule);
+        let shown: Vec<_> = shown(&desired).into_iter().filter(|f| f.contains("Node")).collect();
+        let told: String = desired.problems.iter().map(Problem::to_string).collect();
+        (shown.join(" "), told)
+    };
+    let primary = ("web NodePort 192.0.2.1:30080".to_owned(), String::new());
+    assert_eq!(at(&NodePortAddresses::Primary), primary);
+    let (shown, told) = at(&NodePortAddresses::In(vec!["10.0.0.0/8".parse().unwrap()]));
+    assert_eq!(shown, "");
+    assert!(told.starts_with("Node here: status.addresses: none is in 10.0.0.0/8"), "{told}");
+}
+
+#[test]
+fn a_local_internal_policy_is_about_the_cluster_ip_alone() {
     let mut web = reachable("web", "10.96.0.1");
     web.internal_traffic_policy = TrafficPolicy::Local;
+    let mut near = endpoint("10.0.0.1", "rs");
+    near.node = Some("here".into());
+    let slices = slice("a", "web", vec![near, endpoint("10.0.0.2", "rs")]);
     let mut state = on_node(vec![web]);
-    assert_eq!(shown(&desired(&state)), ["web ClusterIp 10.96.0.1:80"]);
+    state.slices.insert(slices.id.clone(), slices);
+    let found = desired(&state);
+    assert_eq!(shown(&found).len(), 5, "{:?}", shown(&found));
+    assert_eq!(usable(&found), ["10.0.0.1:8080"]);
+    let external = found.ports.values().next().unwrap().external.as_ref().unwrap();
+    assert_eq!(external.values().filter(|details| details.usable).count(), 2, "{external:?}");
+
     state.node = None;
-    assert_eq!(shown(&desired(&state)), [""; 0], "which endpoints are local can't be told");
+    let found = shown(&desired(&state));
+    let expected = ["web ExternalIp 203.0.113.1:80", "web LoadBalancer 203.0.113.2:80"];
+    assert_eq!(found, expected, "which endpoints are local can't be told");
+}
+
+#[test]
+fn a_service_has_the_families_of_its_cluster_ips() {
+    let mut web = reachable("web", "fd00::1");
+    web.external_ips.push("2001:db8::1".parse().unwrap());
+    let mut state = on_node(vec![web]);
+    state.node.as_mut().unwrap().addresses.push("2001:db8::2".parse().unwrap());
+    let expected = [
+        "web ClusterIp [fd00::1]:80",
+        "web NodePort [2001:db8::2]:30080",
+        "web ExternalIp [2001:db8::1]:80",
+    ];
+    assert_eq!(shown(&desired(&state)), expected);
+}
+
+#[test]
+fn endpoints_are_found_once_where_they_are_the_same_for_all_addresses() {
+    let mut local = service("local", "10.96.0.2");
+    local.internal_traffic_policy = TrafficPolicy::Local;
+    let desired = desired(&on_node(vec![reachable("web", "10.96.0.1"), local]));
+    assert!(desired.ports.values().all(|port| port.external.is_none()), "{desired:?}");
+}
+
+#[test]
+fn source_ranges_go_with_the_port() {
+    let mut web = reachable("web", "10.96.0.1");
+    web.source_ranges = vec!["192.0.2.0/24".parse().unwrap()];
+    let desired = desired(&on_node(vec![web.clone()]));
+    assert_eq!(desired.ports.values().next().unwrap().source_ranges, web.source_ranges);
 }
 
 #[test]
@@ -234,11 +310,33 @@ fn allocated_addresses_win_over_written_ones() {
 }
 
 #[test]
-fn session_affinity_is_left_to_kube_proxy() {
+fn session_affinity_goes_with_the_port() {
     let mut sticky = service("sticky", "10.96.0.1");
-    sticky.session_affinity = true;
+    sticky.session_affinity = Some(60);
     let state = state(vec![sticky, service("web", "10.96.0.2")], vec![]);
     let desired = desired(&state);
-    let balanced: Vec<_> = desired.ports.keys().map(|id| id.service.name.as_str()).collect();
-    assert_eq!((balanced, desired.problems.len()), (vec!["web"], 0));
+    let affinity: Vec<_> = desired.ports.values().map(|port| port.options.affinity).collect();
+    assert_eq!((affinity, desired.problems.len()), (vec![60, 0], 0));
+}
+
+#[test]
+fn annotations_reach_ports_and_backends() {
+    let mut web = service("web", "10.96.0.1");
+    web.tuning = Tuning {
+        policy: Policy::WeightedLeastConnections,
+        weights: vec![
+            WeightRule { selector: Selector::Zone("a".into()), weight: 3 },
+            WeightRule { selector: Selector::PodPrefix("web-".into()), weight: 2 },
+        ],
+        slow_start: 30,
+    };
+    let mut endpoints = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|ip| endpoint(ip, "rs"));
+    endpoints[0].zone = Some("a".into());
+    endpoints[1].pod = Some("web-0".into());
+    let found = desired(&state(vec![web], vec![slice("a", "web", endpoints.into())]));
+    let port = found.ports.values().next().unwrap();
+    assert_eq!(port.options.policy, Policy::WeightedLeastConnections);
+    assert_eq!(port.options.slow_start, 30);
+    let weights: Vec<_> = port.backends.values().map(|details| details.weight).collect();
+    assert_eq!(weights, [3, 2, 1]);
 }

@@ -22,6 +22,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
     let mut findings = essential(&facts.essential);
     findings.extend([
         features::errno(&facts.essential.release),
+        features::protocols(),
         features::btf(facts.btf),
         features::jit(facts.jit),
         features::unprivileged(facts.unprivileged_bpf_disabled),

@@ -1,6 +1,6 @@
 //! Turns a snapshot into the OpenMetrics text format.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -8,7 +8,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::view::{ServiceView, StatusView};
+use crate::{
+    model::Problem,
+    view::{ServiceView, StatusView},
+};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -31,6 +34,16 @@ struct MapLabels {
     map: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct ProblemLabels {
+    object: String,
+    field: String,
+}
+
+/// Series of problems at most: a folder of broken files must not flood the database of metrics.
+/// Those beyond are in `balancer_problems` alone.
+const MAX_PROBLEMS: usize = 100;
+
 #[derive(Default)]
 struct Families {
     active: Family<BackendLabels, Gauge>,
@@ -40,6 +53,7 @@ struct Families {
     used: Family<MapLabels, Gauge>,
     max: Family<MapLabels, Gauge>,
     problems: Gauge,
+    object_problems: Family<ProblemLabels, Gauge>,
     ready: Gauge,
 }
 
@@ -65,6 +79,14 @@ impl Families {
             self.max.get_or_create(&labels).set(gauge(capacity.max));
         }
         self.problems.set(gauge(status.problems.len() as u64));
+        let mut by_object: BTreeMap<ProblemLabels, i64> = BTreeMap::new();
+        for Problem { object, field, .. } in &status.problems {
+            let labels = ProblemLabels { object: object.clone(), field: field.clone() };
+            *by_object.entry(labels).or_default() += 1;
+        }
+        for (labels, count) in by_object.into_iter().take(MAX_PROBLEMS) {
+            self.object_problems.get_or_create(&labels).set(count);
+        }
         self.ready.set(i64::from(status.agent.as_ref().is_some_and(|agent| agent.ready)));
     }
 
@@ -107,6 +129,11 @@ impl Families {
         registry.register("map_entries", "Entries in use", self.used);
         registry.register("map_entries_max", "Entries there is room for", self.max);
         registry.register("problems", "Pieces of input that are not balanced", self.problems);
+        registry.register(
+            "object_problems",
+            "The same by object and field; 100 of them at most",
+            self.object_problems,
+        );
         registry
     }
 }
@@ -114,4 +141,43 @@ impl Families {
 /// No map holds more than an i64 counts; the format has no wider gauge.
 fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn problem(object: &str, field: &str) -> Problem {
+        Problem { object: object.into(), field: field.into(), message: "wrong".into() }
+    }
+
+    fn series(problems: Vec<Problem>) -> Vec<String> {
+        let status = StatusView { problems, ..testing::status() };
+        let text = render(&status, &[]).expect("text");
+        let ours = text.lines().filter(|line| line.starts_with("balancer_object_problems{"));
+        let mut ours: Vec<_> = ours.map(str::to_owned).collect();
+        ours.sort();
+        ours
+    }
+
+    #[test]
+    fn problems_are_counted_by_object_and_field() {
+        let (a, b) = ("Service shop/a", "web.yaml, document 2: Service shop/b");
+        let ports = "spec.ports[0].port";
+        let problems = [problem(a, ""), problem(b, ports), problem(b, ports)];
+        let want = [
+            "balancer_object_problems{object=\"Service shop/a\",field=\"\"} 1".to_owned(),
+            format!("balancer_object_problems{{object=\"{b}\",field=\"{ports}\"}} 2"),
+        ];
+        assert_eq!(series(problems.into()), want);
+        assert_eq!(series(Vec::new()), [""; 0], "a series ends with its problem");
+    }
+
+    #[test]
+    fn a_flood_of_problems_makes_no_flood_of_series() {
+        let problems: Vec<_> =
+            (0..500).map(|n| problem(&format!("Service shop/{n}"), "")).collect();
+        assert_eq!(series(problems).len(), MAX_PROBLEMS);
+    }
 }

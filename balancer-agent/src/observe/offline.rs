@@ -106,6 +106,7 @@ pub fn status(bpffs: &Path, pins: &Pins, snapshot: &Snapshot) -> StatusView {
         capacity: snapshot.capacity.clone(),
         connections: snapshot.connections,
         verdicts: views::verdicts(snapshot),
+        pods: Vec::new(),
         problems: Vec::new(),
     }
 }

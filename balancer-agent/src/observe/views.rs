@@ -1,11 +1,18 @@
 //! Snapshots as the wire types of [`crate::view`]. Pure.
 
-use balancer_common::layout::FrontendKind;
+use balancer_common::{layout::FrontendKind, policy::DEFAULT_WEIGHT};
 
 use super::{BackendSnapshot, PortSnapshot, Snapshot};
 use crate::{
-    desired::{Desired, DesiredPort, FrontendAddr, PortId},
-    view::{BackendState, BackendView, FrontendView, PortView, ServiceView, VerdictView},
+    desired::{
+        BackendAddr, Desired, DesiredPort, FrontendAddr, PortId, endpoints::Details,
+        pods::DesiredPod,
+    },
+    model::ObjectRef,
+    view::{
+        BackendState, BackendView, FrontendView, PodState, PodView, PortView, ServiceView,
+        VerdictView,
+    },
 };
 
 /// Every Service port. `desired` adds what the maps don't hold: nodes, zones, conditions.
@@ -15,6 +22,22 @@ pub fn services(snapshot: &Snapshot, desired: Option<&Desired>) -> Vec<ServiceVi
         service(id, port, known)
     };
     snapshot.ports.iter().map(view).collect()
+}
+
+/// The pods whose connections are not balanced.
+pub fn pods(desired: &Desired) -> Vec<PodView> {
+    let view = |pod: &DesiredPod| {
+        let state = match (pod.opted_out, &pod.sandboxed) {
+            (true, _) => PodState::OptedOut,
+            (false, Some(_)) => PodState::Sandboxed,
+            (false, None) => return None,
+        };
+        let ObjectRef { namespace, name } = pod.id.clone();
+        Some(PodView { namespace, name, state, runtime_class: pod.sandboxed.clone() })
+    };
+    let mut pods: Vec<_> = desired.pods.values().filter_map(view).collect();
+    pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    pods
 }
 
 /// Every verdict.
@@ -27,11 +50,17 @@ pub fn verdicts(snapshot: &Snapshot) -> Vec<VerdictView> {
 }
 
 fn service(id: &PortId, port: &PortSnapshot, known: Option<&DesiredPort>) -> ServiceView {
+    let options = port.settings;
+    let some = |seconds: u32| (seconds > 0).then_some(seconds);
+    let ranges = known.map(|port| port.source_ranges.as_slice()).unwrap_or_default();
     ServiceView {
         namespace: id.service.namespace.clone(),
         name: id.service.name.clone(),
         port: PortView { name: id.port.clone(), number: port.number, protocol: id.protocol },
-        policy: port.settings.policy.name().to_owned(),
+        policy: options.policy.name().to_owned(),
+        affinity_s: some(options.affinity),
+        slow_start_s: some(options.slow_start),
+        source_ranges: ranges.iter().map(ToString::to_string).collect(),
         frontends: port.frontends.iter().map(frontend).collect(),
         backends: port.backends.iter().map(|found| backend(found, known)).collect(),
     }
@@ -52,8 +81,14 @@ fn frontend(frontend: &FrontendAddr) -> FrontendView {
     }
 }
 
+/// What is known of a backend, for whichever of the port's addresses it stands.
+fn details<'a>(port: &'a DesiredPort, backend: &BackendAddr) -> Option<&'a Details> {
+    let external = port.external.as_ref().and_then(|external| external.get(backend));
+    port.backends.get(backend).or(external)
+}
+
 fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView {
-    let details = known.and_then(|port| port.backends.get(&found.backend));
+    let details = known.and_then(|port| details(port, &found.backend));
     let state = match details {
         _ if !found.in_row => BackendState::Draining,
         Some(details) if details.terminating => BackendState::Terminating,
@@ -65,8 +100,12 @@ fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView 
         node: details.and_then(|details| details.node.clone()),
         zone: details.and_then(|details| details.zone.clone()),
         state,
+        weight: details.map_or(DEFAULT_WEIGHT, |details| details.weight),
         active: found.active,
         opened_total: found.opened,
         failed_total: found.failed,
     }
 }
+
+#[cfg(test)]
+mod tests;

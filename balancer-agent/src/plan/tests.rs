@@ -56,7 +56,7 @@ fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
 
 fn desired(ports: &[(&str, &[u8], &[u8])]) -> Desired {
     let ports = ports.iter().map(|(name, vips, backends)| (port_id(name), port(vips, backends)));
-    Desired { ports: ports.collect(), problems: Vec::new() }
+    Desired { ports: ports.collect(), ..Desired::default() }
 }
 
 /// Plans, applies, and checks that nothing is left to do.
@@ -256,7 +256,7 @@ fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
                 ports.insert(port_id(name), port);
             }
         }
-        let wanted = Desired { ports, problems: Vec::new() };
+        let wanted = Desired { ports, ..Desired::default() };
         let mut next = plan(&Held::read(&maps).unwrap(), &wanted, LIMITS, &BTreeSet::new());
         if round % 3 == 0 {
             // The agent dies somewhere in the middle; the next one plans anew.

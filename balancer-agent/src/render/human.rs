@@ -12,6 +12,13 @@ pub(super) fn age(seconds: u64) -> String {
     }
 }
 
+/// Seconds as annotations give them: every unit that is not zero.
+pub(super) fn span(seconds: u32) -> String {
+    let units = [(seconds / 3_600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
+    let named = units.into_iter().filter(|(number, _)| *number > 0);
+    named.map(|(number, unit)| format!("{number}{unit}")).collect()
+}
+
 /// A bar of at most `width` columns, in eighths of a column; something is never drawn as nothing.
 pub(super) fn bar(value: u64, max: u64, width: u64) -> String {
     const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
@@ -50,6 +57,13 @@ mod tests {
             (200_000, "2d7h"),
         ] {
             assert_eq!(age(seconds), want, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn spans_are_exact() {
+        for (seconds, want) in [(1, "1s"), (90, "1m30s"), (10_800, "3h"), (86_399, "23h59m59s")] {
+            assert_eq!(span(seconds), want, "{seconds}");
         }
     }
 

@@ -1,6 +1,9 @@
 //! The table of `services`.
 
-use super::table::{cell, optional, table};
+use super::{
+    human::span,
+    table::{cell, optional, table},
+};
 use crate::view::{BackendState, FrontendView, ServiceView};
 
 /// Draws Service ports, in the order given.
@@ -8,7 +11,15 @@ pub fn services(services: &[ServiceView], wide: bool) -> String {
     let mut header =
         vec!["NAMESPACE", "NAME", "PORT", "POLICY", "ADDRESS", "BACKENDS", "CONNECTIONS"];
     if wide {
-        header.extend(["PORT-NAME", "OPENED", "FAILED", "ADDRESSES"]);
+        header.extend([
+            "PORT-NAME",
+            "OPENED",
+            "FAILED",
+            "AFFINITY",
+            "SLOW-START",
+            "SOURCES",
+            "ADDRESSES",
+        ]);
     }
     let rows = services.iter().map(|service| {
         let sum = |count: fn(&crate::view::BackendView) -> u64| {
@@ -31,6 +42,11 @@ pub fn services(services: &[ServiceView], wide: bool) -> String {
                 optional((!name.is_empty()).then_some(name)),
                 cell(sum(|b| b.opened_total)),
                 cell(sum(|b| b.failed_total)),
+                optional(service.affinity_s.map(span)),
+                optional(service.slow_start_s.map(span)),
+                optional(
+                    (!service.source_ranges.is_empty()).then(|| service.source_ranges.join(",")),
+                ),
                 optional((!addresses.is_empty()).then(|| addresses.join(","))),
             ]);
         }

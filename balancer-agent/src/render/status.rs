@@ -21,6 +21,13 @@ pub fn status(status: &StatusView, wide: bool) -> String {
         let rows = status.verdicts.iter().map(|v| vec![cell(&v.name), cell(v.total)]);
         let _infallible = write!(text, "\n{}", table(&["VERDICT", "TOTAL"], rows));
     }
+    if !status.pods.is_empty() {
+        let rows = status.pods.iter().map(|pod| {
+            let name = format!("{}/{}", pod.namespace, pod.name);
+            vec![cell(name), cell(pod.state), optional(pod.runtime_class.as_ref())]
+        });
+        let _infallible = write!(text, "\n{}", table(&["POD", "STATE", "RUNTIME-CLASS"], rows));
+    }
     if !status.problems.is_empty() {
         let rows = status.problems.iter().map(|problem| {
             let field = (!problem.field.is_empty()).then_some(&problem.field);

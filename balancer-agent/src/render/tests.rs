@@ -28,8 +28,13 @@ fn services_as_a_table() {
 #[test]
 fn services_have_more_columns_when_wide() {
     let text = plain(&services(&testing::services(), true));
-    assert!(text.contains("PORT-NAME   OPENED   FAILED   ADDRESSES\n"), "{text}");
-    assert!(text.contains("http        90       2        ClusterIP=10.96.0.10:80\n"), "{text}");
+    for line in [
+        "PORT-NAME   OPENED   FAILED   AFFINITY   SLOW-START   SOURCES   ADDRESSES\n",
+        "http        90       2        3h         -            -         ClusterIP=10.96.0.10:80\n",
+        "-           0        0        -          -            -         ClusterIP=10.96.0.10:443\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing from\n{text}");
+    }
 }
 
 #[test]
@@ -46,8 +51,9 @@ fn backends_as_a_table_with_bars() {
          0\n"
     );
     let wide = plain(&backends(&rows(), true));
-    assert!(wide.contains("FAILED   NODE       ZONE   PORT-NAME\n"), "{wide}");
-    assert!(wide.contains("1        worker-1   -      http\n"), "{wide}");
+    assert!(wide.contains("FAILED   WEIGHT   NODE       ZONE   PORT-NAME\n"), "{wide}");
+    assert!(wide.contains("1        -        worker-1   -      http\n"), "{wide}");
+    assert!(wide.contains("1        2        worker-2   -      http\n"), "{wide}");
 }
 
 #[test]
@@ -60,6 +66,7 @@ fn status_tells_agent_programs_capacity_and_problems() {
         "sockops    no         -    -\n",
         "backends   250000   262144   95%\n",
         "balanced   12345\n",
+        "shop/cart-0   sandboxed   kata\n",
         "shop.yaml, document 2   spec.ports[0].port   70000 is no port\n",
     ] {
         assert!(text.contains(line), "{line:?} is missing from\n{text}");
@@ -121,6 +128,7 @@ fn json_and_yaml_have_the_same_fields() {
             "node": "worker-1",
             "zone": null,
             "state": "ready",
+            "weight": 1,
             "active": 5,
             "opened_total": 50,
             "failed_total": 1,

@@ -7,7 +7,7 @@ use serde_norway::Value;
 use super::{
     node,
     object::{Fault, Found, Key, Kind, STAYS},
-    service, slice,
+    pod, service, slice,
 };
 use crate::model::ObjectRef;
 
@@ -50,14 +50,24 @@ pub fn decode(value: Value) -> Decoded {
         ("Node", "v1") => named(value, Kind::Node, |value, id| {
             Ok(node::convert(typed::<core::Node>(value)?, &id.name))
         }),
-        ("Service" | "Node", "") => {
-            let kind = if kind == "Node" { Kind::Node } else { Kind::Service };
+        ("Pod", "v1") => {
+            named(value, Kind::Pod, |value, id| Ok(pod::convert(typed::<core::Pod>(value)?, id)))
+        }
+        ("Namespace", "v1") => named(value, Kind::Namespace, |value, id| {
+            Ok(pod::convert_namespace(&typed::<core::Namespace>(value)?, &id.name))
+        }),
+        ("Service" | "Node" | "Pod" | "Namespace", "") => {
+            let kind = match kind.as_str() {
+                "Service" => Kind::Service,
+                "Node" => Kind::Node,
+                "Pod" => Kind::Pod,
+                _ => Kind::Namespace,
+            };
             named(value, kind, |_, _| Err(unversioned("v1", "")))
         }
         ("EndpointSlice", old) if old.is_empty() || old.starts_with("discovery.k8s.io/") => {
             named(value, Kind::EndpointSlice, |_, _| Err(unversioned("discovery.k8s.io/v1", old)))
         }
-        ("Pod" | "Namespace", "v1") => Decoded::Ignored,
         _ => Decoded::Foreign(foreign(&kind, &version)),
     }
 }
@@ -83,8 +93,8 @@ fn foreign(kind: &str, version: &str) -> Fault {
         "Endpoints" => "give its EndpointSlices instead",
         "List" => "write the items of a List inside a List directly",
         _ => {
-            "only Service (v1), EndpointSlice (discovery.k8s.io/v1) and Node (v1) are; move it \
-             elsewhere"
+            "only Service, Node, Pod and Namespace (v1) and EndpointSlice (discovery.k8s.io/v1) \
+             are; move it elsewhere"
         }
     };
     let of = if version.is_empty() { String::new() } else { format!(" of {version}") };
@@ -98,7 +108,7 @@ fn named(
     convert: impl FnOnce(Value, &ObjectRef) -> Result<(Found, Vec<Fault>), Fault>,
 ) -> Decoded {
     let id = match identify(&value) {
-        Ok(id) if kind == Kind::Node => ObjectRef { namespace: String::new(), ..id },
+        Ok(id) if !kind.is_namespaced() => ObjectRef { namespace: String::new(), ..id },
         Ok(id) => id,
         Err(fault) => return Decoded::Nameless(fault),
     };

@@ -9,7 +9,7 @@ use super::{
     content::{Content, Definition, duplicate},
     object::{Found, Key},
 };
-use crate::model::{EndpointSlice, Node, Problem, Service, State};
+use crate::model::{EndpointSlice, Namespace, Node, Pod, Problem, Service, State};
 
 /// A [`State`] that shares its objects with the files they stand in: cheap to make for every
 /// change, and to compare.
@@ -18,6 +18,8 @@ pub struct Merged {
     services: Vec<Arc<Service>>,
     slices: Vec<Arc<EndpointSlice>>,
     nodes: Vec<Arc<Node>>,
+    pods: Vec<Arc<Pod>>,
+    namespaces: Vec<Arc<Namespace>>,
     problems: Vec<Problem>,
     missing: bool,
 }
@@ -59,6 +61,8 @@ pub fn merge<'a>(
             Found::Service(service) => merged.services.push(Arc::clone(service)),
             Found::Slice(slice) => merged.slices.push(Arc::clone(slice)),
             Found::Node(node) => merged.nodes.push(Arc::clone(node)),
+            Found::Pod(pod) => merged.pods.push(Arc::clone(pod)),
+            Found::Namespace(namespace) => merged.namespaces.push(Arc::clone(namespace)),
             Found::Skipped | Found::Undecodable => {}
         }
     }
@@ -108,6 +112,14 @@ impl Merged {
             services: self.services.iter().map(|s| (s.id.clone(), Service::clone(s))).collect(),
             slices: self.slices.iter().map(|s| (s.id.clone(), EndpointSlice::clone(s))).collect(),
             node: node.map(|name| own(name).map_or_else(|| unseen(name), |n| Node::clone(n))),
+            pods: {
+                let own = self.pods.iter().filter(|pod| Some(pod.node.as_str()) == node);
+                own.map(|pod| (pod.id.clone(), Pod::clone(pod))).collect()
+            },
+            namespaces: {
+                let all = self.namespaces.iter();
+                all.map(|n| (n.name.clone(), Namespace::clone(n))).collect()
+            },
             problems: self.problems.clone(),
             missing: self.missing,
         }

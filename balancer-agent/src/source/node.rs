@@ -14,13 +14,13 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 pub fn convert(object: core::Node, name: &str) -> (Found, Vec<Fault>) {
     let mut faults = Vec::new();
     let listed = object.status.unwrap_or_default().addresses.unwrap_or_default();
-    let ips = listed
-        .iter()
-        .enumerate()
-        .filter(|(_, entry)| matches!(entry.type_.as_str(), "InternalIP" | "ExternalIP"))
-        .map(|(index, entry)| {
+    let of_type = |wanted: &'static str| {
+        let entries = listed.iter().enumerate().filter(move |(_, entry)| entry.type_ == wanted);
+        entries.map(|(index, entry)| {
             (format!("status.addresses[{index}].address"), entry.address.as_str())
-        });
+        })
+    };
+    let ips = of_type("InternalIP").chain(of_type("ExternalIP"));
     let mut addresses = addresses(ips, &mut faults);
     // The loopback is no address of the node to anybody else, and answers for itself.
     addresses.retain(|ip| !ip.is_loopback());

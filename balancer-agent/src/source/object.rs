@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::model::{EndpointSlice, Node, ObjectRef, Problem, Service};
+use crate::model::{EndpointSlice, Namespace, Node, ObjectRef, Pod, Problem, Service};
 
 /// What becomes of a file of which a part can't be understood.
 pub const STAYS: &str = "what this file defined before stays in force until it is mended";
@@ -13,13 +13,22 @@ pub enum Kind {
     Service,
     EndpointSlice,
     Node,
+    Pod,
+    Namespace,
+}
+
+impl Kind {
+    /// False for kinds whose objects have a name alone.
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Node | Self::Namespace)
+    }
 }
 
 /// What makes an object one: two definitions with one key collide.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub kind: Kind,
-    /// The namespace of a Node is empty.
+    /// Without a namespace for kinds that are not namespaced.
     pub id: ObjectRef,
 }
 
@@ -29,6 +38,8 @@ impl fmt::Display for Key {
             Kind::Service => write!(f, "Service {}", self.id),
             Kind::EndpointSlice => write!(f, "EndpointSlice {}", self.id),
             Kind::Node => write!(f, "Node {}", self.id.name),
+            Kind::Pod => write!(f, "Pod {}", self.id),
+            Kind::Namespace => write!(f, "Namespace {}", self.id.name),
         }
     }
 }
@@ -61,6 +72,10 @@ pub enum Found {
     Slice(Arc<EndpointSlice>),
     /// A node.
     Node(Arc<Node>),
+    /// A pod.
+    Pod(Arc<Pod>),
+    /// A namespace.
+    Namespace(Arc<Namespace>),
     /// Valid, and by the rules not for this balancer: headless, another proxy's, FQDN, ...
     Skipped,
     /// Can't be decoded; what the file defined before stays.

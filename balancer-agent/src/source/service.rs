@@ -9,16 +9,16 @@ use k8s_openapi::api::core::v1 as core;
 
 use super::{
     address::addresses,
+    affinity::affinity,
+    annotations::tuning,
     object::{Fault, Found},
+    ranges::{Ranges, ranges},
 };
 use crate::model::{ObjectRef, Protocol, Service, ServicePort, TrafficPolicy};
 
 /// Labels that hand an object to another proxy or to nobody, whatever their value.
 const OTHER_PROXY: [&str; 2] =
     ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
-
-/// The older form of `spec.loadBalancerSourceRanges`.
-const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
 /// The Service as far as it is usable, and what is not.
 pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
@@ -31,22 +31,35 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     if headless || external_name || is_for_another_proxy(object.metadata.labels.as_ref()) {
         return (Found::Skipped, faults);
     }
-    // Who may use a load balancer's addresses is checked where they are not captured.
-    let restricted = spec.load_balancer_source_ranges.as_ref().is_some_and(|r| !r.is_empty())
-        || object.metadata.annotations.is_some_and(|a| a.contains_key(SOURCE_RANGES));
+    let annotations = object.metadata.annotations.as_ref();
     let ingress = object.status.and_then(|status| status.load_balancer).and_then(|lb| lb.ingress);
+    let cluster_ips = cluster_ips(&spec, &mut faults);
+    let external_ips = external_ips(spec.external_ips.as_deref().unwrap_or_default(), &mut faults);
+    let mut load_balancer_ips =
+        load_balancer_ips(ingress.as_deref().unwrap_or_default(), &mut faults);
+    let written = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
+    let source_ranges = match ranges(written, annotations, &mut faults) {
+        Ranges::Of(ranges) => ranges,
+        Ranges::Unusable => {
+            // Somebody meant to keep others out: what can't be understood must not let them in.
+            faults.push(Fault::new(
+                "spec.loadBalancerSourceRanges",
+                "no entry is usable: the addresses of the load balancer are left to kube-proxy",
+            ));
+            load_balancer_ips.clear();
+            Vec::new()
+        }
+    };
     let service = Service {
         id: id.clone(),
-        cluster_ips: cluster_ips(&spec, &mut faults),
-        external_ips: external_ips(spec.external_ips.as_deref().unwrap_or_default(), &mut faults),
-        load_balancer_ips: if restricted {
-            Vec::new()
-        } else {
-            load_balancer_ips(ingress.as_deref().unwrap_or_default(), &mut faults)
-        },
-        session_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
+        cluster_ips,
+        external_ips,
+        load_balancer_ips,
+        source_ranges,
+        session_affinity: affinity(&spec, &mut faults),
         internal_traffic_policy: internal_traffic_policy(&spec, &mut faults),
         ports: ports(spec.ports.unwrap_or_default(), &mut faults),
+        tuning: tuning(annotations, &mut faults),
     };
     (Found::Service(service.into()), faults)
 }

@@ -92,6 +92,7 @@ fn endpoints(
                 let conditions = entry.conditions.unwrap_or_default();
                 let hints = entry.hints.unwrap_or_default();
                 let for_nodes = hints.for_nodes.into_iter().flatten().map(|hint| hint.name);
+                let pod = entry.target_ref.filter(|r| r.kind.as_deref() == Some("Pod"));
                 let for_zones = hints.for_zones.into_iter().flatten().map(|hint| hint.name);
                 endpoints.push(Endpoint {
                     address,
@@ -100,6 +101,7 @@ fn endpoints(
                     terminating: conditions.terminating.unwrap_or(false),
                     node: entry.node_name,
                     zone: entry.zone,
+                    pod: pod.and_then(|r| r.name),
                     for_nodes: for_nodes.collect(),
                     for_zones: for_zones.collect(),
                 });

@@ -6,6 +6,7 @@ use balancer_agent::{
     model::{State, TrafficPolicy},
     source::Manifests,
 };
+use balancer_common::policy::Policy;
 
 #[test]
 fn every_case_gives_what_it_says() {
@@ -40,11 +41,24 @@ fn render(state: &State) -> String {
                 write!(text, " {kind}={ip}").unwrap();
             }
         }
+        for range in &service.source_ranges {
+            write!(text, " from={range}").unwrap();
+        }
         if service.internal_traffic_policy == TrafficPolicy::Local {
             text.push_str(" local");
         }
-        if service.session_affinity {
-            text.push_str(" affinity");
+        if let Some(seconds) = service.session_affinity {
+            write!(text, " affinity={seconds}s").unwrap();
+        }
+        let tuning = &service.tuning;
+        if tuning.policy != Policy::default() {
+            write!(text, " {}", tuning.policy.name()).unwrap();
+        }
+        for rule in &tuning.weights {
+            write!(text, " {:?}={}", rule.selector, rule.weight).unwrap();
+        }
+        if tuning.slow_start > 0 {
+            write!(text, " slow-start={}s", tuning.slow_start).unwrap();
         }
         for port in &service.ports {
             write!(text, " {:?}={}/{}", port.name, port.port, port.protocol).unwrap();
@@ -70,7 +84,9 @@ fn render(state: &State) -> String {
             for (name, _) in conditions.iter().filter(|(_, set)| *set) {
                 write!(text, " {name}").unwrap();
             }
-            for (name, value) in [("node", &endpoint.node), ("zone", &endpoint.zone)] {
+            for (name, value) in
+                [("node", &endpoint.node), ("zone", &endpoint.zone), ("pod", &endpoint.pod)]
+            {
                 if let Some(value) = value {
                     write!(text, " {name}={value}").unwrap();
                 }
@@ -88,6 +104,25 @@ fn render(state: &State) -> String {
     if let Some(node) = state.node.as_ref().filter(|node| !node.addresses.is_empty()) {
         let zone = node.zone.as_deref().unwrap_or("none");
         writeln!(text, "node {} in zone {zone}: {:?}", node.name, node.addresses).unwrap();
+    }
+    for pod in state.pods.values() {
+        write!(text, "pod {} {}: {:?}", pod.id, pod.uid, pod.addresses).unwrap();
+        for (word, set) in [
+            ("host-network", pod.host_network),
+            ("enabled", pod.enabled == Some(true)),
+            ("disabled", pod.enabled == Some(false)),
+        ] {
+            if set {
+                write!(text, " {word}").unwrap();
+            }
+        }
+        if let Some(class) = &pod.runtime_class {
+            write!(text, " runtime-class={class}").unwrap();
+        }
+        text.push('\n');
+    }
+    for namespace in state.namespaces.values() {
+        writeln!(text, "namespace {}: enabled={:?}", namespace.name, namespace.enabled).unwrap();
     }
     for problem in &state.problems {
         writeln!(text, "{problem}").unwrap();

@@ -14,6 +14,7 @@ fn endpoint(index: usize, text: &str) -> Endpoint {
         terminating: conditions.contains('t'),
         node: None,
         zone: None,
+        pod: None,
         for_nodes: Vec::new(),
         for_zones: Vec::new(),
     };
@@ -42,7 +43,7 @@ fn n1(zone: Option<&str>) -> Node {
 fn usable(slices: &[EndpointSlice], policy: TrafficPolicy, node: Option<&Node>) -> Vec<u8> {
     let port =
         ServicePort { name: String::new(), port: 80, node_port: None, protocol: Protocol::Tcp };
-    let backends = select(&slices.iter().collect::<Vec<_>>(), &port, policy, node);
+    let backends = select(&slices.iter().collect::<Vec<_>>(), &port, policy, node, &[]);
     let usable = backends.iter().filter(|(_, details)| details.usable);
     let number = |addr: &BackendAddr| match addr.addr {
         SocketAddr::V4(addr) => addr.ip().octets()[3],

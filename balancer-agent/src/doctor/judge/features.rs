@@ -17,6 +17,10 @@ pub(super) fn errno(release: &str) -> Finding {
     }
 }
 
+pub(super) fn protocols() -> Finding {
+    ok("protocols", "TCP and UDP are balanced; SCTP and raw sockets are left alone, for kube-proxy")
+}
+
 pub(super) fn btf(present: bool) -> Finding {
     if present {
         return ok("btf", "/sys/kernel/btf/vmlinux is there");

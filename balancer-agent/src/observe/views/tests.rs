@@ -1,0 +1,106 @@
+use std::collections::BTreeMap;
+
+use balancer_common::policy::Policy;
+
+use super::*;
+use crate::{
+    desired::{Options, endpoints::Backends},
+    maps::Settings,
+    model::{ObjectRef, Protocol},
+};
+
+fn id() -> PortId {
+    let service = ObjectRef { namespace: "shop".into(), name: "web".into() };
+    PortId { service, port: "http".into(), protocol: Protocol::Tcp }
+}
+
+fn addr(last: u8) -> BackendAddr {
+    BackendAddr { addr: ([10, 0, 0, last], 80).into(), protocol: Protocol::Tcp }
+}
+
+fn backends(found: &[(u8, u16)]) -> Backends {
+    let details = |weight| Details {
+        node: Some(format!("n{weight}")),
+        zone: None,
+        terminating: false,
+        usable: true,
+        weight,
+    };
+    found.iter().map(|(last, weight)| (addr(*last), details(*weight))).collect()
+}
+
+#[test]
+fn what_is_desired_is_shown_beside_what_the_maps_tell() {
+    let in_map = |last| BackendSnapshot {
+        backend: addr(last),
+        in_row: last != 3,
+        active: 1,
+        opened: 2,
+        failed: 0,
+    };
+    let held = PortSnapshot {
+        number: 80,
+        settings: Settings {
+            policy: Policy::WeightedLeastConnections,
+            affinity: 60,
+            slow_start: 30,
+            group: 0,
+        },
+        frontends: Vec::new(),
+        backends: [1, 2, 3].map(in_map).into(),
+    };
+    let snapshot = Snapshot { ports: BTreeMap::from([(id(), held)]), ..Snapshot::default() };
+    let port = DesiredPort {
+        number: 80,
+        frontends: Vec::new(),
+        backends: backends(&[(1, 5)]),
+        external: Some(backends(&[(1, 5), (2, 7)])),
+        local: true,
+        options: Options { policy: Policy::WeightedLeastConnections, affinity: 60, slow_start: 30 },
+        source_ranges: vec!["192.0.2.0/24".parse().unwrap()],
+    };
+    let desired = Desired { ports: BTreeMap::from([(id(), port)]), ..Desired::default() };
+
+    let [view] = &services(&snapshot, Some(&desired))[..] else { panic!("one port") };
+    assert_eq!(view.policy, "weighted-least-connections");
+    assert_eq!((view.affinity_s, view.slow_start_s), (Some(60), Some(30)));
+    assert_eq!(view.source_ranges, ["192.0.2.0/24"]);
+    let shown: Vec<_> =
+        view.backends.iter().map(|b| (b.weight, b.node.as_deref(), b.state)).collect();
+    let expected = [
+        (5, Some("n5"), BackendState::Ready),
+        (7, Some("n7"), BackendState::Ready),
+        (1, None, BackendState::Draining),
+    ];
+    assert_eq!(shown, expected);
+
+    let [view] = &services(&snapshot, None)[..] else { panic!("one port") };
+    assert_eq!((view.affinity_s, view.slow_start_s), (Some(60), Some(30)), "the maps tell it too");
+    assert_eq!(view.backends[0].weight, 1);
+}
+
+#[test]
+fn pods_that_are_not_balanced_are_shown() {
+    let pod = |name: &str, opted_out, class: Option<&str>| DesiredPod {
+        id: ObjectRef { namespace: "shop".into(), name: name.into() },
+        opted_out,
+        addresses: Vec::new(),
+        sandboxed: class.map(str::to_owned),
+        host_network: false,
+    };
+    let found = [
+        ("1", pod("plain", false, None)),
+        ("2", pod("out", true, Some("kata"))),
+        ("3", pod("boxed", false, Some("gvisor"))),
+    ];
+    let pods = found.map(|(uid, pod)| (uid.to_owned(), pod)).into();
+    let shown: Vec<_> = super::pods(&Desired { pods, ..Desired::default() })
+        .into_iter()
+        .map(|pod| (pod.name, pod.state, pod.runtime_class))
+        .collect();
+    let expected = [
+        ("boxed".to_owned(), PodState::Sandboxed, Some("gvisor".to_owned())),
+        ("out".to_owned(), PodState::OptedOut, Some("kata".to_owned())),
+    ];
+    assert_eq!(shown, expected);
+}

@@ -1,0 +1,116 @@
+//! The annotations `balancer-agent/...` of a Service: how its backends are chosen.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use balancer_common::policy::Policy;
+
+use super::{duration, object::Fault, weights::weights};
+use crate::model::Tuning;
+
+/// What the name of every annotation of balancer begins with.
+const PREFIX: &str = "balancer-agent/";
+const POLICY: &str = "policy";
+const WEIGHTS: &str = "weights";
+const SLOW_START: &str = "slow-start";
+/// Names that mean something to this version.
+const KNOWN: [&str; 3] = [POLICY, WEIGHTS, SLOW_START];
+/// Names that are given away and mean nothing to this version.
+const RESERVED: [&str; 6] = [
+    "idle-timeout",
+    "max-connection-age",
+    "max-connection-age-jitter",
+    "rebalance",
+    "rebalance-budget",
+    "drain-timeout",
+];
+/// How long a slow start may take.
+const SLOW_START_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// What the annotations say, as far as they are usable.
+pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<Fault>) -> Tuning {
+    let mut tuning = Tuning::default();
+    let mut weighted = false;
+    let ours = annotations.into_iter().flatten();
+    let ours = ours.filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?, value.as_str())));
+    for (name, value) in ours {
+        match name {
+            POLICY => tuning.policy = policy(value, faults),
+            SLOW_START => tuning.slow_start = slow_start(value, faults),
+            WEIGHTS => {
+                weighted = true;
+                tuning.weights = weights(&field(WEIGHTS), value, faults);
+            }
+            _ => faults.push(unknown(name)),
+        }
+    }
+    if weighted && tuning.policy != Policy::WeightedLeastConnections {
+        tuning.weights.clear();
+        faults.push(Fault::new(
+            field(WEIGHTS),
+            format!(
+                "the policy is {}, which knows no weights: they have no effect; annotate \
+                 {PREFIX}{POLICY}: {} too, or remove them",
+                tuning.policy.name(),
+                Policy::WeightedLeastConnections.name(),
+            ),
+        ));
+    }
+    tuning
+}
+
+fn field(name: &str) -> String {
+    format!("metadata.annotations[{PREFIX}{name}]")
+}
+
+fn policy(value: &str, faults: &mut Vec<Fault>) -> Policy {
+    Policy::from_name(value).unwrap_or_else(|| {
+        let names = Policy::ALL.map(Policy::name);
+        let default = Policy::default();
+        let remedy = match closest(value, &names) {
+            Some(name) => format!("did you mean {name}?"),
+            None => format!("write one of {}", names.join(", ")),
+        };
+        faults.push(Fault::new(
+            field(POLICY),
+            format!("{value:?} is no policy: {} is used; {remedy}", default.name()),
+        ));
+        default
+    })
+}
+
+/// Whole seconds, rounded up; 0 where there is no slow start.
+fn slow_start(value: &str, faults: &mut Vec<Fault>) -> u32 {
+    let wrong = match duration::parse(value) {
+        Some(found) if SLOW_START_RANGE.contains(&found) => {
+            return found.as_nanos().div_ceil(1_000_000_000) as u32;
+        }
+        Some(_) => "is not between 1s and 1h",
+        None => "is no duration",
+    };
+    let message = format!("{value:?} {wrong}: there is no slow start; write one such as 30s or 2m");
+    faults.push(Fault::new(field(SLOW_START), message));
+    0
+}
+
+fn unknown(name: &str) -> Fault {
+    if RESERVED.contains(&name) {
+        return Fault::new(field(name), "not supported by this version: it has no effect");
+    }
+    let remedy = match closest(name, &[&KNOWN[..], &RESERVED[..]].concat()) {
+        Some(known) => format!("did you mean {PREFIX}{known}?"),
+        None => format!("known are {}", KNOWN.map(|name| format!("{PREFIX}{name}")).join(", ")),
+    };
+    Fault::new(field(name), format!("no annotation of balancer: it has no effect; {remedy}"))
+}
+
+/// The name that was meant, if one is near enough: a slip of some letters, or a part of it.
+fn closest<'a>(text: &str, names: &[&'a str]) -> Option<&'a str> {
+    let text = text.trim().to_lowercase().replace('_', "-");
+    let slips = |name: &str| strsim::damerau_levenshtein(&text, name);
+    let near = names.iter().copied().min_by_key(|name| slips(name));
+    near.filter(|name| slips(name) <= 1 + name.len() / 4)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Who may use the addresses of a load balancer.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use super::object::Fault;
+
+const FIELD: &str = "spec.loadBalancerSourceRanges";
+/// The older form of the field.
+const ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+
+/// What the field, else the annotation says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ranges {
+    /// These networks; everybody where there is none.
+    Of(Vec<IpNet>),
+    /// Somebody, but none of the entries tells whom.
+    Unusable,
+}
+
+/// The networks, as far as they are usable; entries that are not are told and left out.
+pub fn ranges(
+    field: &[String],
+    annotations: Option<&BTreeMap<String, String>>,
+    faults: &mut Vec<Fault>,
+) -> Ranges {
+    let old = annotations.and_then(|annotations| annotations.get(ANNOTATION));
+    let named: Vec<(String, &str)> = match old {
+        Some(old) if field.is_empty() => {
+            let entries =
+                old.split(',').map(|text| (format!("metadata.annotations[{ANNOTATION}]"), text));
+            entries.collect()
+        }
+        _ => {
+            let entries = field.iter().enumerate();
+            entries.map(|(index, text)| (format!("{FIELD}[{index}]"), text.as_str())).collect()
+        }
+    };
+    // As kube-proxy reads them: padded is fine, empty is no entry.
+    let named = named.into_iter().map(|(field, text)| (field, text.trim()));
+    let named: Vec<_> = named.filter(|(_, text)| !text.is_empty()).collect();
+    let mut found = Vec::new();
+    for (field, text) in &named {
+        match text.parse::<IpNet>() {
+            Ok(net) => found.push(net.trunc()),
+            Err(_) => faults.push(Fault::new(
+                field,
+                format!(
+                    "{text:?} is no range of addresses: it admits nobody, the other entries \
+                     stand; write one such as 192.0.2.0/24 or 2001:db8::/32"
+                ),
+            )),
+        }
+    }
+    if found.is_empty() && !named.is_empty() { Ranges::Unusable } else { Ranges::Of(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_counts_then_the_annotation() {
+        // field, annotation -> networks, number of faults
+        type Row<'a> = (&'a [&'a str], Option<&'a str>, Option<&'a [&'a str]>, usize);
+        let table: &[Row<'_>] = &[
+            (&[], None, Some(&[]), 0),
+            (&["192.0.2.0/24"], None, Some(&["192.0.2.0/24"]), 0),
+            (&[" 192.0.2.7/24 ", "fd00::/8"], None, Some(&["192.0.2.0/24", "fd00::/8"]), 0),
+            (&["192.0.2.0/24"], Some("10.0.0.0/8"), Some(&["192.0.2.0/24"]), 0),
+            (&[], Some("10.0.0.0/8, fd00::/8"), Some(&["10.0.0.0/8", "fd00::/8"]), 0),
+            (&[], Some(""), Some(&[]), 0),
+            (&["10.0.0.0/33", "10.0.0.0/8"], None, Some(&["10.0.0.0/8"]), 1),
+            (&["10.0.0.1"], None, None, 1),
+            (&["office"], Some("10.0.0.0/8"), None, 1),
+            (&[], Some("x,y"), None, 2),
+        ];
+        for (field, annotation, want, told) in table {
+            let field: Vec<_> = field.iter().map(|text| (*text).to_owned()).collect();
+            let annotations = annotation.map(|a| BTreeMap::from([(ANNOTATION.into(), a.into())]));
+            let mut faults = Vec::new();
+            let found = ranges(&field, annotations.as_ref(), &mut faults);
+            let want = want.map_or(Ranges::Unusable, |nets| {
+                Ranges::Of(nets.iter().map(|net| net.parse().unwrap()).collect())
+            });
+            assert_eq!((found, faults.len()), (want, *told), "{field:?} {annotation:?}");
+        }
+    }
+}
