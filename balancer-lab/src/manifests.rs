@@ -24,6 +24,8 @@ pub struct Service {
     pub ports: Vec<(String, u16, u16)>,
     /// The endpoints.
     pub endpoints: Vec<Endpoint>,
+    /// Protocol of every port.
+    pub protocol: &'static str,
     /// Annotations of the Service.
     pub annotations: BTreeMap<String, String>,
     /// Further fields of the Service's `spec`; they win over those that stand there already.
@@ -78,10 +80,18 @@ impl Service {
             cluster_ip: cluster_ip.into().to_string(),
             ports: vec![("http".into(), port, target_port)],
             endpoints: endpoints.into_iter().map(Endpoint::ready).collect(),
+            protocol: "TCP",
             annotations: BTreeMap::new(),
             spec: Map::new(),
             status: Value::Null,
         }
+    }
+
+    /// The same over UDP.
+    #[must_use]
+    pub const fn udp(mut self) -> Self {
+        self.protocol = "UDP";
+        self
     }
 
     /// The same with an annotation.
@@ -104,7 +114,7 @@ impl Service {
             .ports
             .iter()
             .map(|(name, port, target)| {
-                json!({"name": name, "port": port, "targetPort": target, "protocol": "TCP"})
+                json!({"name": name, "port": port, "targetPort": target, "protocol": self.protocol})
             })
             .collect();
         let mut object = json!({
@@ -133,7 +143,7 @@ impl Service {
         let ports: Vec<Value> = self
             .ports
             .iter()
-            .map(|(name, _, target)| json!({"name": name, "port": target, "protocol": "TCP"}))
+            .map(|(name, _, target)| json!({"name": name, "port": target, "protocol": self.protocol}))
             .collect();
         let family = if self.cluster_ip.contains(':') { "IPv6" } else { "IPv4" };
         json!({

@@ -1,6 +1,14 @@
-//! Sockets as the kernel knows them (sock_diag(7), asked with `ss`).
+//! Sockets as the kernel knows them (sock_diag(7), asked with `ss`), and what std can't do with them.
 
-use std::{collections::BTreeMap, net::SocketAddr, process::Command};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, UdpSocket},
+    os::fd::AsRawFd as _,
+    process::Command,
+};
+
+use nix::libc;
 
 use crate::{
     Place,
@@ -28,4 +36,17 @@ pub fn open_by_peer(place: &Place) -> Result<BTreeMap<SocketAddr, u64>> {
         *peers.entry(peer).or_default() += 1;
     }
     Ok(peers)
+}
+
+/// Dissolves the association of a connected UDP socket: `connect()` to AF_UNSPEC, connect(2).
+#[allow(unsafe_code, reason = "no safe wrapper makes an address of no family")]
+pub fn disconnect(socket: &UdpSocket) -> io::Result<()> {
+    let nobody =
+        libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    let len = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: the address is initialised, as long as it says, and outlives the call.
+    match unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, len) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

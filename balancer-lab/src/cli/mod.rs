@@ -9,6 +9,7 @@ mod demo;
 mod exec;
 mod serve;
 mod signals;
+mod udp;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ enum Verb {
     Client(client::Arguments),
     Churn(churn::Arguments),
     Connect(connect::Arguments),
+    Udp(udp::Arguments),
     Exec(exec::Arguments),
     Agent(agent::Arguments),
     /// Remove what killed owners left behind (every new lab does so, too)
@@ -60,6 +62,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Verb::Client(arguments) => client::run(&arguments)?,
         Verb::Churn(arguments) => churn::run(&arguments)?,
         Verb::Connect(arguments) => connect::run(&arguments)?,
+        Verb::Udp(arguments) => udp::run(&arguments)?,
         Verb::Exec(arguments) => exec::run(&arguments)?,
         Verb::Agent(arguments) => agent::run(&arguments)?,
         Verb::Sweep { kept } => {

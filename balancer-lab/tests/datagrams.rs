@@ -1,0 +1,299 @@
+//! UDP through Services, with sockets that are connected and sockets that are not.
+
+mod common;
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
+};
+
+use balancer_lab::{
+    Agent, Lab, Place, Pod,
+    manifests::{Endpoint, Manifests, Service},
+};
+use common::{address, await_shown};
+use serde_json::Value;
+
+const DNS: &str = "10.96.0.53:53";
+const TIME: &str = "10.96.0.123:123";
+const DNS6: &str = "[fd00:96::53]:53";
+
+/// A process with one UDP socket. Killed when dropped.
+struct Udp {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Udp {
+    fn open(place: &Place, flags: &[&str]) -> Self {
+        let mut command = Lab::self_command(place).expect("balancer-lab");
+        command.arg("udp").args(flags).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("started");
+        let input = child.stdin.take().expect("a pipe");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, input, output }
+    }
+
+    fn ask(&mut self, line: &str) -> Value {
+        writeln!(self.input, "{line}").expect("told");
+        self.line()
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// Sends, and says who answered. The answer must seem to come from `service`.
+    fn answer(&mut self, line: &str, service: &str) -> String {
+        let answer = self.ask(line);
+        assert_eq!(answer["from"], service, "{line}: {answer}");
+        answer["text"].as_str().expect("text").to_owned()
+    }
+}
+
+impl Drop for Udp {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Two Services over the same pods, one of them over both families, and a client.
+struct Stage {
+    agent: Agent,
+    _servers: Vec<Udp>,
+    pods: Vec<Pod>,
+    client: Pod,
+    manifests: Manifests,
+    _lab: Lab,
+}
+
+fn dns<A: Into<IpAddr>>(endpoints: impl IntoIterator<Item = A>) -> Service {
+    Service::new("dns", Ipv4Addr::new(10, 96, 0, 53), 53, 5353, endpoints).udp()
+}
+
+impl Stage {
+    fn start(name: &str, backends: u8) -> Self {
+        let lab = Lab::create(name).expect("a lab; the tests need root, iproute2, and cgroup2");
+        let client = lab.pod("client", address(200)).expect("client");
+        let pods = lab.pods((1..=backends).map(|n| (format!("dns-{n}"), address(n))));
+        let pods = pods.expect("pods");
+        let servers = pods.iter().map(serve).collect();
+        let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("manifests");
+        manifests.write(&dns(pods.iter().map(Pod::ip))).expect("written");
+        let time = Service::new(
+            "time",
+            Ipv4Addr::new(10, 96, 0, 123),
+            123,
+            1123,
+            pods.iter().map(Pod::ip),
+        );
+        manifests.write(&time.udp()).expect("written");
+        let ip: Ipv6Addr = "fd00:96::53".parse().expect("IPv6");
+        let dns6 = Service::new("dns6", ip, 53, 5353, pods.iter().map(Pod::ip6));
+        manifests.write(&dns6.udp()).expect("written");
+        let agent = Agent::start(&lab, manifests.dir(), &[]).expect("agent");
+        Self { agent, _servers: servers, pods, client, manifests, _lab: lab }
+    }
+
+    fn udp(&self) -> Udp {
+        Udp::open(self.client.place(), &["--timeout-ms", "5000"])
+    }
+
+    /// Sockets of each backend of a Service, as the agent counts them.
+    fn counts(&self, service: &str) -> Vec<u64> {
+        let shown = self.agent.json(&["services", service]).expect("services");
+        let backends = shown[0]["backends"].as_array().expect("backends");
+        backends.iter().map(|backend| backend["active"].as_u64().expect("active")).collect()
+    }
+
+    /// Waits until the Service has so many backends that new connections may go to.
+    fn await_ready(&self, service: &str, ready: usize) {
+        await_shown(&self.agent, |shown| {
+            let shown = shown.iter().find(|s| s["name"] == service).expect("the Service");
+            let backends = shown["backends"].as_array().expect("backends");
+            backends.iter().filter(|backend| backend["state"] == "ready").count() == ready
+        });
+    }
+
+    fn await_counts(&self, service: &str, sum: u64) {
+        await_shown(&self.agent, |_| self.counts(service).iter().sum::<u64>() == sum);
+    }
+}
+
+/// A server of both Services over both families, which answers with the name of its pod.
+fn serve(pod: &Pod) -> Udp {
+    let addresses = [pod.socket(5353), pod.socket6(5353), pod.socket(1123)].map(|a| a.to_string());
+    let mut flags = vec!["--serve", pod.name()];
+    flags.extend(addresses.iter().map(String::as_str));
+    let mut server = Udp::open(pod.place(), &flags);
+    for _ in &addresses {
+        let mut line = String::new();
+        server.output.read_line(&mut line).expect("the server says where it listens");
+        assert!(line.parse::<SocketAddr>().is_err() && line.trim().parse::<SocketAddr>().is_ok());
+    }
+    server
+}
+
+#[test]
+fn connected_sockets_are_spread_counted_and_answered_by_the_service() {
+    let stage = Stage::start("udp-connected", 3);
+    let mut sockets: Vec<_> = (0..7).map(|_| stage.udp()).collect();
+    for socket in &mut sockets {
+        assert_eq!(socket.ask(&format!("connect {DNS}"))["ok"], true);
+        assert_eq!(socket.ask("peer")["peer"], DNS);
+        let who = socket.answer("send a", DNS);
+        assert_eq!(socket.answer("send b", DNS), who, "a connected socket stays");
+    }
+    let mut counts = stage.counts("default/dns");
+    counts.sort_unstable();
+    assert_eq!(counts, [2, 2, 3]);
+    drop(sockets);
+    assert_eq!(stage.counts("default/dns"), [0, 0, 0]);
+}
+
+#[test]
+fn a_socket_that_connects_again_moves_its_charge() {
+    let stage = Stage::start("udp-reconnect", 2);
+    let mut socket = stage.udp();
+    for _ in 0..5 {
+        socket.ask(&format!("connect {DNS}"));
+        socket.answer("send a", DNS);
+        assert_eq!(stage.counts("default/dns").iter().sum::<u64>(), 1);
+    }
+    socket.ask(&format!("connect {TIME}"));
+    socket.answer("send a", TIME);
+    assert_eq!(stage.counts("default/dns"), [0, 0]);
+    assert_eq!(stage.counts("default/time").iter().sum::<u64>(), 1);
+    // To a pod itself: no Service, no charge, and the pod is the peer.
+    let pod = stage.pods[0].socket(5353).to_string();
+    socket.ask(&format!("connect {pod}"));
+    assert_eq!(socket.ask("peer")["peer"], pod.as_str());
+    assert_eq!(socket.answer("send a", &pod), "dns-1");
+    assert_eq!(stage.counts("default/time"), [0, 0]);
+}
+
+#[test]
+fn one_socket_talks_to_several_services_and_stays_with_its_backends() {
+    let stage = Stage::start("udp-unconnected", 5);
+    let mut sockets: Vec<_> = (0..5).map(|_| stage.udp()).collect();
+    for socket in &mut sockets {
+        let dns = socket.answer(&format!("sendto {DNS} a"), DNS);
+        let time = socket.answer(&format!("sendto {TIME} a"), TIME);
+        for _ in 0..10 {
+            assert_eq!(socket.answer(&format!("sendto {DNS} a"), DNS), dns);
+            assert_eq!(socket.answer(&format!("sendto {TIME} a"), TIME), time);
+        }
+        let pod = stage.pods[0].socket(5353).to_string();
+        assert_eq!(socket.answer(&format!("sendto {pod} a"), &pod), "dns-1", "a pod is itself");
+    }
+    assert_eq!(stage.counts("default/dns"), [1; 5], "a socket counts once, where it went first");
+    assert_eq!(stage.counts("default/time"), [0; 5]);
+    drop(sockets);
+    assert_eq!(stage.counts("default/dns"), [0; 5]);
+}
+
+#[test]
+fn ipv6_and_mapped_addresses_are_balanced_too() {
+    let stage = Stage::start("udp-ipv6", 2);
+    let open = || Udp::open(stage.client.place(), &["--ipv6", "--timeout-ms", "5000"]);
+    let mapped = "[::ffff:10.96.0.53]:53".to_owned();
+    let (mut one, mut other) = (open(), open());
+    one.answer(&format!("sendto {DNS6} a"), DNS6);
+    one.answer(&format!("sendto {mapped} a"), &mapped);
+    other.ask(&format!("connect {DNS6}"));
+    assert_eq!(other.ask("peer")["peer"], DNS6);
+    other.answer("send a", DNS6);
+    assert_eq!(stage.counts("default/dns6"), [1, 1]);
+    other.ask(&format!("connect {mapped}"));
+    assert_eq!(other.ask("peer")["peer"], mapped.as_str());
+    other.answer("send a", &mapped);
+    assert_eq!(stage.counts("default/dns6").iter().sum::<u64>(), 1);
+    assert_eq!(stage.counts("default/dns").iter().sum::<u64>(), 1);
+    drop((one, other));
+    assert_eq!(stage.counts("default/dns6"), [0, 0]);
+}
+
+#[test]
+fn a_socket_leaves_a_backend_that_is_gone() {
+    let stage = Stage::start("udp-gone", 3);
+    let mut unconnected = stage.udp();
+    let mut connected = stage.udp();
+    let first = unconnected.answer(&format!("sendto {DNS} a"), DNS);
+    connected.ask(&format!("connect {DNS}"));
+    let second = connected.answer("send a", DNS);
+    assert_ne!(first, second, "the less loaded one");
+
+    let rest: Vec<_> =
+        stage.pods.iter().filter(|pod| ![first.as_str(), &second].contains(&pod.name())).collect();
+    let [rest] = rest[..] else { panic!("one of three is left") };
+    stage.manifests.write(&dns([rest.ip()])).expect("written");
+    stage.await_ready("dns", 1);
+
+    // The next datagram goes elsewhere, at once.
+    assert_eq!(unconnected.answer(&format!("sendto {DNS} a"), DNS), rest.name());
+    // What is connected can't be moved: the kernel tells the program, which does not wait.
+    let told = connected.ask("send a");
+    assert_eq!(told["errno"], nix::libc::ECONNABORTED, "{told}");
+    assert_eq!(connected.ask(&format!("connect {DNS}"))["ok"], true);
+    assert_eq!(connected.answer("send a", DNS), rest.name());
+    stage.await_counts("default/dns", 2);
+    drop((unconnected, connected));
+    stage.await_counts("default/dns", 0);
+}
+
+#[test]
+fn a_terminating_backend_keeps_its_sockets() {
+    let stage = Stage::start("udp-terminating", 2);
+    let mut connected = stage.udp();
+    connected.ask(&format!("connect {DNS}"));
+    let who = connected.answer("send a", DNS);
+    let terminating = |pod: &Pod| {
+        let leaves = pod.name() == who;
+        Endpoint {
+            ready: Some(!leaves),
+            serving: Some(true),
+            terminating: Some(leaves),
+            ..Endpoint::ready(pod.ip())
+        }
+    };
+    let endpoints = stage.pods.iter().map(terminating).collect();
+    let service = Service { endpoints, ..dns(Vec::<Ipv4Addr>::new()) };
+    stage.manifests.write(&service).expect("written");
+    stage.await_ready("dns", 1);
+    assert_eq!(connected.answer("send a", DNS), who, "a change of readiness touches no socket");
+}
+
+#[test]
+fn a_service_without_endpoints_refuses_datagrams() {
+    let stage = Stage::start("udp-refused", 1);
+    stage.manifests.write(&dns(Vec::<Ipv4Addr>::new())).expect("written");
+    stage.await_ready("dns", 0);
+    let mut socket = stage.udp();
+    let refused = nix::libc::ECONNREFUSED;
+    assert_eq!(socket.ask(&format!("sendto {DNS} a"))["errno"], refused);
+    assert_eq!(socket.ask(&format!("connect {DNS}"))["errno"], refused);
+    socket.answer(&format!("sendto {TIME} a"), TIME);
+}
+
+#[test]
+fn a_disconnected_socket_is_told_the_truth() {
+    let stage = Stage::start("udp-disconnect", 2);
+    let mut socket = stage.udp();
+    socket.ask(&format!("connect {DNS}"));
+    socket.answer("send a", DNS);
+    assert_eq!(socket.ask("disconnect")["ok"], true);
+    assert!(socket.ask("peer")["error"].is_string());
+    for pod in &stage.pods {
+        let pod_address = pod.socket(1123).to_string();
+        assert_eq!(socket.answer(&format!("sendto {pod_address} a"), &pod_address), pod.name());
+    }
+    socket.answer(&format!("sendto {TIME} a"), TIME);
+    drop(socket);
+    assert_eq!(stage.counts("default/dns"), [0, 0]);
+    assert_eq!(stage.counts("default/time"), [0, 0]);
+}
