@@ -1,0 +1,175 @@
+//! A Service in a lab, clients of it, and the count of their connections from three sides.
+
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr};
+
+use balancer_lab::{
+    Agent, Lab, Pod,
+    manifests::{Manifests, Service},
+    sockets::open_by_peer,
+};
+
+use crate::process::Process;
+
+/// The ClusterIP of the Service.
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+
+/// A lab with a Service, its backends, two client pods, and an agent.
+pub struct Cluster {
+    // Dropped in this order: agent and servers before the lab they run in.
+    agent: Agent,
+    _servers: Vec<Process>,
+    pub backends: Vec<Pod>,
+    pub clients: Vec<Pod>,
+    /// The port of the Service and of its backends.
+    pub port: u16,
+    _lab: Lab,
+}
+
+/// A row of the table: one backend as its clients, its own kernel and the agent see it.
+#[derive(Debug, Default)]
+struct Seen {
+    by_clients: u64,
+    by_server: u64,
+    by_agent: u64,
+    requests: u64,
+}
+
+/// Where the connections went, by backend.
+#[derive(Debug)]
+pub struct Spread(BTreeMap<String, Seen>);
+
+impl Cluster {
+    /// Pods `<name>-1` and so on, in each of which `serve` starts what listens on the port.
+    /// The servers are started together and awaited by `ready`.
+    pub fn start(
+        name: &str,
+        backends: u8,
+        port: u16,
+        serve: impl Fn(&Lab, &Pod) -> Process,
+        ready: impl Fn(&mut Process),
+    ) -> Self {
+        let lab = Lab::create(name).expect("a lab; the tests need root, iproute2, and cgroup2");
+        let address = |n| Ipv4Addr::new(10, 244, 0, n);
+        let clients = lab.pods((1..=2).map(|n| (format!("client-{n}"), address(200 + n))));
+        let pods = lab.pods((1..=backends).map(|n| (format!("{name}-{n}"), address(n))));
+        let (clients, backends) = (clients.expect("clients"), pods.expect("backends"));
+        let mut servers: Vec<_> = backends.iter().map(|pod| serve(&lab, pod)).collect();
+        let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("manifests");
+        let service = Service::new(name, VIP, port, port, backends.iter().map(Pod::ip));
+        manifests.write(&service).expect("written");
+        let agent = Agent::start(&lab, manifests.dir(), &[]).expect("agent");
+        servers.iter_mut().for_each(ready);
+        Self { agent, _servers: servers, backends, clients, port, _lab: lab }
+    }
+
+    /// The same for a server of `balancer-programs`.
+    pub fn of_program(protocol: &str, backends: u8, port: u16) -> Self {
+        let serve = |_: &Lab, pod: &Pod| {
+            let address = pod.socket(port).to_string();
+            Process::program(pod, &["serve", protocol, "--name", pod.name(), &address])
+        };
+        Self::start(protocol, backends, port, serve, |server| {
+            server.await_line("\"listening\"", |line| line == "listening");
+        })
+    }
+
+    /// Runs a client of `balancer-programs` in each client pod, checks that its requests succeed and
+    /// that its connections are spread evenly, and gone from the counts once it has closed them.
+    pub fn assert_even(&self, protocol: &str, connections: u64, requests: u64) {
+        let target = format!("{VIP}:{}", self.port);
+        let (each, over) = (connections.to_string(), requests.to_string());
+        let flags = ["--connections", &each, "--requests", &over];
+        let arguments = [&["client", protocol, &target], &flags[..]].concat();
+        let mut clients: Vec<_> =
+            self.clients.iter().map(|pod| Process::program(pod, &arguments)).collect();
+        let mut told = BTreeMap::<String, (u64, u64)>::new();
+        for client in &mut clients {
+            let report = client.await_json();
+            let counts = report["connections"].as_object().expect("counts of connections");
+            for (backend, count) in counts {
+                let (connections, answered) = told.entry(backend.clone()).or_default();
+                let count = count.as_u64().expect("a count");
+                *connections += count;
+                *answered += count * requests;
+            }
+        }
+        let spread = self.spread(&told);
+        println!("{protocol}: 2 clients, {connections} connections each\n{spread}");
+        spread.assert_even(2 * connections);
+        assert_eq!(
+            spread.0.values().map(|seen| seen.requests).sum::<u64>(),
+            2 * connections * requests
+        );
+        clients.into_iter().for_each(Process::finish);
+        self.assert_idle();
+    }
+
+    /// Joins what the clients were told (connections and requests by backend) with what the servers'
+    /// kernels and the agent count at this moment.
+    pub fn spread(&self, told: &BTreeMap<String, (u64, u64)>) -> Spread {
+        let counted = self.counted();
+        let rows = self.backends.iter().map(|pod| {
+            let (by_clients, requests) = told.get(pod.name()).copied().unwrap_or_default();
+            let by_agent = counted[&pod.ip()];
+            let seen = Seen { by_clients, by_server: self.accepted(pod), by_agent, requests };
+            (pod.name().to_owned(), seen)
+        });
+        Spread(rows.collect())
+    }
+
+    /// Connections of clients that are open in a backend's own network namespace.
+    fn accepted(&self, backend: &Pod) -> u64 {
+        let peers = open_by_peer(backend.place()).expect("ss");
+        let of_client = |address: &&std::net::SocketAddr| {
+            self.clients.iter().any(|client| client.ip() == address.ip())
+        };
+        peers.iter().filter(|(address, _)| of_client(address)).map(|(_, count)| count).sum()
+    }
+
+    /// Open connections by backend, as `balancer-agent backends` says.
+    fn counted(&self) -> BTreeMap<Ipv4Addr, u64> {
+        let shown = self.agent.json(&["backends"]).expect("backends");
+        let backends = shown.as_array().expect("an array").iter();
+        backends
+            .map(|backend| {
+                let address = backend["address"].as_str().expect("an address");
+                (address.parse().expect("IPv4"), backend["active"].as_u64().expect("a count"))
+            })
+            .collect()
+    }
+
+    /// Nothing is counted any more.
+    pub fn assert_idle(&self) {
+        let counted = self.counted();
+        assert!(counted.values().all(|count| *count == 0), "after the clients' end: {counted:?}");
+    }
+}
+
+impl Spread {
+    /// As many connections as the clients opened, as even as they can be, the same from all sides.
+    pub fn assert_even(&self, connections: u64) {
+        let counts = || self.0.values().map(|seen| seen.by_agent);
+        assert_eq!(counts().sum::<u64>(), connections, "\n{self}");
+        assert!(counts().max().zip(counts().min()).is_some_and(|(a, b)| a - b <= 1), "\n{self}");
+        let agree = |seen: &Seen| [seen.by_clients, seen.by_server] == [seen.by_agent; 2];
+        assert!(self.0.values().all(agree), "\n{self}");
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            formatter,
+            "  {:<14} {:>8} {:>8} {:>8} {:>9}",
+            "connections of", "clients", "server", "agent", "requests"
+        )?;
+        for (name, seen) in &self.0 {
+            let Seen { by_clients, by_server, by_agent, requests } = seen;
+            writeln!(
+                formatter,
+                "  {name:<14} {by_clients:>8} {by_server:>8} {by_agent:>8} {requests:>9}"
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! Real programs through a Service, on the running kernel: client libraries and servers as they are
+//! used, and where their connections went.
+//!
+//! Every test prints what it saw: `-- --nocapture` shows it.
+
+mod harness;
+mod postgres;
+mod process;
+mod programs;
