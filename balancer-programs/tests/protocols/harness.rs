@@ -14,10 +14,10 @@ use crate::process::Process;
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
 /// A lab with a Service, its backends, two client pods, and an agent.
-pub struct Cluster {
+pub struct Cluster<S = Process> {
     // Dropped in this order: agent and servers before the lab they run in.
     agent: Agent,
-    _servers: Vec<Process>,
+    pub servers: Vec<S>,
     pub backends: Vec<Pod>,
     pub clients: Vec<Pod>,
     /// The port of the Service and of its backends.
@@ -36,77 +36,44 @@ struct Seen {
 
 /// Where the connections went, by backend.
 #[derive(Debug)]
-pub struct Spread(BTreeMap<String, Seen>);
+struct Spread(BTreeMap<String, Seen>);
 
-impl Cluster {
-    /// Pods `<name>-1` and so on, in each of which `serve` starts what listens on the port.
-    /// The servers are started together and awaited by `ready`.
-    pub fn start(
-        name: &str,
-        backends: u8,
-        port: u16,
-        serve: impl Fn(&Lab, &Pod) -> Process,
-        ready: impl Fn(&mut Process),
-    ) -> Self {
+impl<S> Cluster<S> {
+    /// Pods `<name>-1` and so on, in each of which `serve` starts what listens on the port; whether
+    /// it listens already is the caller's matter.
+    pub fn start(name: &str, backends: u8, port: u16, serve: impl Fn(&Lab, &Pod) -> S) -> Self {
         let lab = Lab::create(name).expect("a lab; the tests need root, iproute2, and cgroup2");
         let address = |n| Ipv4Addr::new(10, 244, 0, n);
         let clients = lab.pods((1..=2).map(|n| (format!("client-{n}"), address(200 + n))));
         let pods = lab.pods((1..=backends).map(|n| (format!("{name}-{n}"), address(n))));
         let (clients, backends) = (clients.expect("clients"), pods.expect("backends"));
-        let mut servers: Vec<_> = backends.iter().map(|pod| serve(&lab, pod)).collect();
+        let servers = backends.iter().map(|pod| serve(&lab, pod)).collect();
         let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("manifests");
         let service = Service::new(name, VIP, port, port, backends.iter().map(Pod::ip));
         manifests.write(&service).expect("written");
         let agent = Agent::start(&lab, manifests.dir(), &[]).expect("agent");
-        servers.iter_mut().for_each(ready);
-        Self { agent, _servers: servers, backends, clients, port, _lab: lab }
+        Self { agent, servers, backends, clients, port, _lab: lab }
     }
 
-    /// The same for a server of `balancer-programs`.
-    pub fn of_program(protocol: &str, backends: u8, port: u16) -> Self {
-        let serve = |_: &Lab, pod: &Pod| {
-            let address = pod.socket(port).to_string();
-            Process::program(pod, &["serve", protocol, "--name", pod.name(), &address])
-        };
-        Self::start(protocol, backends, port, serve, |server| {
-            server.await_line("\"listening\"", |line| line == "listening");
-        })
-    }
-
-    /// Runs a client of `balancer-programs` in each client pod, checks that its requests succeed and
-    /// that its connections are spread evenly, and gone from the counts once it has closed them.
-    pub fn assert_even(&self, protocol: &str, connections: u64, requests: u64) {
-        let target = format!("{VIP}:{}", self.port);
-        let (each, over) = (connections.to_string(), requests.to_string());
-        let flags = ["--connections", &each, "--requests", &over];
-        let arguments = [&["client", protocol, &target], &flags[..]].concat();
-        let mut clients: Vec<_> =
-            self.clients.iter().map(|pod| Process::program(pod, &arguments)).collect();
-        let mut told = BTreeMap::<String, (u64, u64)>::new();
-        for client in &mut clients {
-            let report = client.await_json();
-            let counts = report["connections"].as_object().expect("counts of connections");
-            for (backend, count) in counts {
-                let (connections, answered) = told.entry(backend.clone()).or_default();
-                let count = count.as_u64().expect("a count");
-                *connections += count;
-                *answered += count * requests;
-            }
-        }
-        let spread = self.spread(&told);
-        println!("{protocol}: 2 clients, {connections} connections each\n{spread}");
-        spread.assert_even(2 * connections);
-        assert_eq!(
-            spread.0.values().map(|seen| seen.requests).sum::<u64>(),
-            2 * connections * requests
-        );
-        clients.into_iter().for_each(Process::finish);
-        self.assert_idle();
+    /// Prints where the connections went; they must be spread evenly, all be there, and all be told
+    /// of alike: by the servers' answers, by the servers' kernels, and by the agent. `told` has
+    /// connections and requests by backend.
+    pub fn assert_spread(
+        &self,
+        protocol: &str,
+        told: &BTreeMap<String, (u64, u64)>,
+        connections: u64,
+        requests: u64,
+    ) {
+        let spread = self.spread(told);
+        println!("{protocol}: 2 clients, {connections} connections\n{spread}");
+        spread.assert_even(connections);
+        assert_eq!(told.values().map(|(_, requests)| requests).sum::<u64>(), requests);
     }
 
     /// Joins what the clients were told (connections and requests by backend) with what the servers'
     /// kernels and the agent count at this moment.
-    pub fn spread(&self, told: &BTreeMap<String, (u64, u64)>) -> Spread {
+    fn spread(&self, told: &BTreeMap<String, (u64, u64)>) -> Spread {
         let counted = self.counted();
         let rows = self.backends.iter().map(|pod| {
             let (by_clients, requests) = told.get(pod.name()).copied().unwrap_or_default();
@@ -117,11 +84,12 @@ impl Cluster {
         Spread(rows.collect())
     }
 
-    /// Connections of clients that are open in a backend's own network namespace.
+    /// Connections of clients that are open in a backend's own network namespace. Servers that listen
+    /// on both families see IPv4 clients as `::ffff:a.b.c.d`.
     fn accepted(&self, backend: &Pod) -> u64 {
         let peers = open_by_peer(backend.place()).expect("ss");
         let of_client = |address: &&std::net::SocketAddr| {
-            self.clients.iter().any(|client| client.ip() == address.ip())
+            self.clients.iter().any(|client| address.ip().to_canonical() == client.ip())
         };
         peers.iter().filter(|(address, _)| of_client(address)).map(|(_, count)| count).sum()
     }
@@ -145,9 +113,46 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Five servers of `balancer-programs`.
+    pub fn of_program(protocol: &str, port: u16) -> Self {
+        let mut cluster = Self::start(protocol, 5, port, |_, pod| {
+            let address = pod.socket(port).to_string();
+            Process::program(pod, &["serve", protocol, "--name", pod.name(), &address])
+        });
+        cluster.servers.iter_mut().for_each(Process::await_listening);
+        cluster
+    }
+
+    /// Runs a client of `balancer-programs` in each client pod, checks that its requests succeed and
+    /// that its connections are spread evenly, and gone from the counts once it has closed them.
+    pub fn assert_even(&self, protocol: &str, connections: u64, requests: u64) {
+        let target = format!("{VIP}:{}", self.port);
+        let (each, over) = (connections.to_string(), requests.to_string());
+        let flags = ["--connections", &each, "--requests", &over];
+        let arguments = [&["client", protocol, &target], &flags[..]].concat();
+        let mut clients: Vec<_> =
+            self.clients.iter().map(|pod| Process::program(pod, &arguments)).collect();
+        let mut told = BTreeMap::<String, (u64, u64)>::new();
+        for client in &mut clients {
+            let report = client.await_json();
+            let counts = report["connections"].as_object().expect("counts of connections");
+            for (backend, count) in counts {
+                let (connections, answered) = told.entry(backend.clone()).or_default();
+                let count = count.as_u64().expect("a count");
+                *connections += count;
+                *answered += count * requests;
+            }
+        }
+        self.assert_spread(protocol, &told, 2 * connections, 2 * connections * requests);
+        clients.into_iter().for_each(Process::finish);
+        self.assert_idle();
+    }
+}
+
 impl Spread {
     /// As many connections as the clients opened, as even as they can be, the same from all sides.
-    pub fn assert_even(&self, connections: u64) {
+    fn assert_even(&self, connections: u64) {
         let counts = || self.0.values().map(|seen| seen.by_agent);
         assert_eq!(counts().sum::<u64>(), connections, "\n{self}");
         assert!(counts().max().zip(counts().min()).is_some_and(|(a, b)| a - b <= 1), "\n{self}");

@@ -3,7 +3,9 @@
 //!
 //! Every test prints what it saw: `-- --nocapture` shows it.
 
+mod amqp;
 mod harness;
+mod http;
 mod postgres;
 mod process;
 mod programs;

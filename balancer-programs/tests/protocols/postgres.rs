@@ -8,16 +8,20 @@ use std::{
 
 use balancer_lab::{Lab, Pod, host};
 
-use crate::{harness::Cluster, process::Process};
+use crate::{
+    harness::Cluster,
+    process::{Process, as_user},
+};
 
 const PORT: u16 = 5432;
 const REMEDY: &str = "PostgreSQL's server is not installed; `cargo xtask setup` installs it";
 
 #[test]
 fn pooled_postgres_connections_are_even() {
-    let cluster = Cluster::start("postgres", 3, PORT, serve, |server| {
+    let mut cluster = Cluster::start("postgres", 3, PORT, serve);
+    for server in &mut cluster.servers {
         server.await_line("readiness", |line| line.contains("ready to accept connections"));
-    });
+    }
     cluster.assert_even("postgres", 5, 20);
 }
 
@@ -28,12 +32,12 @@ fn serve(lab: &Lab, pod: &Pod) -> Process {
     let owner = Command::new("chown").arg("postgres:").arg(&data).output().expect("chown");
     assert!(owner.status.success(), "{REMEDY}: {owner:?}");
     let bin = bin();
-    let mut initdb = as_postgres(Command::new("setpriv"), &bin.join("initdb"));
+    let mut initdb = as_user("postgres", Command::new("setpriv"), &bin.join("initdb"));
     initdb.args(["--username=postgres", "--auth=trust", "--no-sync", "--pgdata"]).arg(&data);
     host::run(&mut initdb, "").expect("a data directory");
     // Clients come from other pods than the server's.
     fs::write(data.join("pg_hba.conf"), "host all all all trust\n").expect("pg_hba.conf written");
-    let mut server = as_postgres(pod.command("setpriv"), &bin.join("postgres"));
+    let mut server = as_user("postgres", pod.command("setpriv"), &bin.join("postgres"));
     server.arg("-D").arg(&data);
     for setting in [
         &format!("cluster_name={}", pod.name()),
@@ -45,14 +49,6 @@ fn serve(lab: &Lab, pod: &Pod) -> Process {
         server.args(["-c", setting]);
     }
     Process::start(pod.name(), server)
-}
-
-/// A command of PostgreSQL, which refuses to run as root.
-fn as_postgres(mut setpriv: Command, program: &Path) -> Command {
-    setpriv.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
-    // A change of the user makes the kernel forget that the process is to die with the test.
-    setpriv.arg("--pdeathsig=KILL").arg(program).current_dir("/");
-    setpriv
 }
 
 /// The directory of the newest version installed: Debian keeps versions apart.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -71,6 +72,11 @@ impl Process {
         }
     }
 
+    /// Waits until a server of `balancer-programs` listens.
+    pub fn await_listening(&mut self) {
+        self.await_line("\"listening\"", |line| line == "listening");
+    }
+
     /// Waits for a line of JSON.
     pub fn await_json(&mut self) -> Value {
         let line = self.await_line("line of JSON", |line| line.starts_with('{'));
@@ -84,6 +90,14 @@ impl Process {
         let said: Vec<_> = self.lines.iter().collect();
         assert!(status.success(), "{} ended with {status}:\n{}", self.name, said.join("\n"));
     }
+}
+
+/// A command of a program that refuses to run as root, started by `setpriv`.
+pub fn as_user(user: &str, mut setpriv: Command, program: &Path) -> Command {
+    setpriv.args([&format!("--reuid={user}"), &format!("--regid={user}")]);
+    // A change of the user makes the kernel forget that the process is to die with the test.
+    setpriv.args(["--clear-groups", "--pdeathsig=KILL"]).arg(program).current_dir("/");
+    setpriv
 }
 
 impl Drop for Process {
