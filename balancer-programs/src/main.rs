@@ -7,6 +7,7 @@
 
 mod amqp;
 mod client;
+mod dns;
 mod grpc;
 mod http2;
 mod postgres;
@@ -52,6 +53,13 @@ enum Verb {
         #[arg(long, default_value_t = 1)]
         requests: u64,
     },
+    /// Look a name up by a DNS server, again and again, and say as JSON what the answers were
+    Resolve {
+        /// The server
+        server: SocketAddr,
+        #[arg(long)]
+        lookups: u64,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -71,6 +79,7 @@ enum Client {
     Rsocket,
     Postgres,
     Amqp,
+    Dns,
 }
 
 #[tokio::main]
@@ -92,7 +101,9 @@ async fn main() -> Result<()> {
                 Client::Rsocket => client::run::<rsocket::Connection>(plan).await,
                 Client::Postgres => client::run::<postgres::Connection>(plan).await,
                 Client::Amqp => client::run::<amqp::Connection>(plan).await,
+                Client::Dns => client::run::<dns::Connection>(plan).await,
             }
         }
+        Verb::Resolve { server, lookups } => dns::resolve(server, lookups).await,
     }
 }

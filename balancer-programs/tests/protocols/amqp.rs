@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path, process::Command};
 use balancer_lab::{Lab, Pod};
 
 use crate::{
-    harness::Cluster,
+    harness::{Cluster, Transport},
     process::{Process, as_user},
 };
 
@@ -19,7 +19,7 @@ fn amqp_connections_are_even() {
         Path::new(SERVER).is_file(),
         "RabbitMQ is not installed; `cargo xtask setup` installs it"
     );
-    let mut cluster = Cluster::start("rabbitmq", 3, PORT, broker);
+    let mut cluster = Cluster::start("rabbitmq", 3, (Transport::Tcp, PORT), broker);
     let mut workers: Vec<_> = cluster
         .servers
         .iter_mut()

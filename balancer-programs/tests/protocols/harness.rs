@@ -13,6 +13,13 @@ use crate::process::Process;
 /// The ClusterIP of the Service.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
+/// What a Service port carries.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
 /// A lab with a Service, its backends, two client pods, and an agent.
 pub struct Cluster<S = Process> {
     // Dropped in this order: agent and servers before the lab they run in.
@@ -21,15 +28,16 @@ pub struct Cluster<S = Process> {
     pub backends: Vec<Pod>,
     pub clients: Vec<Pod>,
     /// The port of the Service and of its backends.
-    pub port: u16,
-    _lab: Lab,
+    port: (Transport, u16),
+    pub lab: Lab,
 }
 
 /// A row of the table: one backend as its clients, its own kernel and the agent see it.
 #[derive(Debug, Default)]
 struct Seen {
     by_clients: u64,
-    by_server: u64,
+    /// Not of UDP, whose servers have one socket for all clients.
+    by_server: Option<u64>,
     by_agent: u64,
     requests: u64,
 }
@@ -41,7 +49,12 @@ struct Spread(BTreeMap<String, Seen>);
 impl<S> Cluster<S> {
     /// Pods `<name>-1` and so on, in each of which `serve` starts what listens on the port; whether
     /// it listens already is the caller's matter.
-    pub fn start(name: &str, backends: u8, port: u16, serve: impl Fn(&Lab, &Pod) -> S) -> Self {
+    pub fn start(
+        name: &str,
+        backends: u8,
+        port: (Transport, u16),
+        serve: impl Fn(&Lab, &Pod) -> S,
+    ) -> Self {
         let lab = Lab::create(name).expect("a lab; the tests need root, iproute2, and cgroup2");
         let address = |n| Ipv4Addr::new(10, 244, 0, n);
         let clients = lab.pods((1..=2).map(|n| (format!("client-{n}"), address(200 + n))));
@@ -49,10 +62,9 @@ impl<S> Cluster<S> {
         let (clients, backends) = (clients.expect("clients"), pods.expect("backends"));
         let servers = backends.iter().map(|pod| serve(&lab, pod)).collect();
         let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("manifests");
-        let service = Service::new(name, VIP, port, port, backends.iter().map(Pod::ip));
-        manifests.write(&service).expect("written");
+        write_service(&manifests, name, port, &backends);
         let agent = Agent::start(&lab, manifests.dir(), &[]).expect("agent");
-        Self { agent, servers, backends, clients, port, _lab: lab }
+        Self { agent, servers, backends, clients, port, lab }
     }
 
     /// Prints where the connections went; they must be spread evenly, all be there, and all be told
@@ -86,12 +98,15 @@ impl<S> Cluster<S> {
 
     /// Connections of clients that are open in a backend's own network namespace. Servers that listen
     /// on both families see IPv4 clients as `::ffff:a.b.c.d`.
-    fn accepted(&self, backend: &Pod) -> u64 {
+    fn accepted(&self, backend: &Pod) -> Option<u64> {
+        if self.port.0 == Transport::Udp {
+            return None;
+        }
         let peers = open_by_peer(backend.place()).expect("ss");
         let of_client = |address: &&std::net::SocketAddr| {
             self.clients.iter().any(|client| address.ip().to_canonical() == client.ip())
         };
-        peers.iter().filter(|(address, _)| of_client(address)).map(|(_, count)| count).sum()
+        Some(peers.iter().filter(|(address, _)| of_client(address)).map(|(_, count)| count).sum())
     }
 
     /// Open connections by backend, as `balancer-agent backends` says.
@@ -116,7 +131,7 @@ impl<S> Cluster<S> {
 impl Cluster {
     /// Five servers of `balancer-programs`.
     pub fn of_program(protocol: &str, port: u16) -> Self {
-        let mut cluster = Self::start(protocol, 5, port, |_, pod| {
+        let mut cluster = Self::start(protocol, 5, (Transport::Tcp, port), |_, pod| {
             let address = pod.socket(port).to_string();
             Process::program(pod, &["serve", protocol, "--name", pod.name(), &address])
         });
@@ -127,7 +142,18 @@ impl Cluster {
     /// Runs a client of `balancer-programs` in each client pod, checks that its requests succeed and
     /// that its connections are spread evenly, and gone from the counts once it has closed them.
     pub fn assert_even(&self, protocol: &str, connections: u64, requests: u64) {
-        let target = format!("{VIP}:{}", self.port);
+        self.assert_even_named(protocol, connections, requests, |pod| pod.name().to_owned());
+    }
+
+    /// The same for servers that call themselves something else than their pods.
+    pub fn assert_even_named(
+        &self,
+        protocol: &str,
+        connections: u64,
+        requests: u64,
+        name: impl Fn(&Pod) -> String,
+    ) {
+        let target = format!("{VIP}:{}", self.port.1);
         let (each, over) = (connections.to_string(), requests.to_string());
         let flags = ["--connections", &each, "--requests", &over];
         let arguments = [&["client", protocol, &target], &flags[..]].concat();
@@ -137,8 +163,10 @@ impl Cluster {
         for client in &mut clients {
             let report = client.await_json();
             let counts = report["connections"].as_object().expect("counts of connections");
-            for (backend, count) in counts {
-                let (connections, answered) = told.entry(backend.clone()).or_default();
+            for (named, count) in counts {
+                let backend = self.backends.iter().find(|pod| name(pod) == *named);
+                let backend = backend.unwrap_or_else(|| panic!("{named} is no backend"));
+                let (connections, answered) = told.entry(backend.name().to_owned()).or_default();
                 let count = count.as_u64().expect("a count");
                 *connections += count;
                 *answered += count * requests;
@@ -150,13 +178,33 @@ impl Cluster {
     }
 }
 
+/// Writes the Service with every pod as an endpoint.
+fn write_service(
+    manifests: &Manifests,
+    name: &str,
+    (transport, port): (Transport, u16),
+    backends: &[Pod],
+) {
+    let service = Service::new(name, VIP, port, port, backends.iter().map(Pod::ip));
+    let (mut object, mut slice) = (service.service(), service.endpoint_slice());
+    if transport == Transport::Udp {
+        object["spec"]["ports"][0]["protocol"] = "UDP".into();
+        slice["ports"][0]["protocol"] = "UDP".into();
+    }
+    for (file, object) in [("service.json", object), ("slice.json", slice)] {
+        manifests.write_text(file, &object.to_string()).expect("written");
+    }
+}
+
 impl Spread {
     /// As many connections as the clients opened, as even as they can be, the same from all sides.
     fn assert_even(&self, connections: u64) {
         let counts = || self.0.values().map(|seen| seen.by_agent);
         assert_eq!(counts().sum::<u64>(), connections, "\n{self}");
         assert!(counts().max().zip(counts().min()).is_some_and(|(a, b)| a - b <= 1), "\n{self}");
-        let agree = |seen: &Seen| [seen.by_clients, seen.by_server] == [seen.by_agent; 2];
+        let agree = |seen: &Seen| {
+            seen.by_clients == seen.by_agent && seen.by_server.is_none_or(|n| n == seen.by_agent)
+        };
         assert!(self.0.values().all(agree), "\n{self}");
     }
 }
@@ -169,7 +217,8 @@ impl fmt::Display for Spread {
             "connections of", "clients", "server", "agent", "requests"
         )?;
         for (name, seen) in &self.0 {
-            let Seen { by_clients, by_server, by_agent, requests } = seen;
+            let Seen { by_clients, by_agent, requests, .. } = seen;
+            let by_server = seen.by_server.map_or_else(|| "-".into(), |count| count.to_string());
             writeln!(
                 formatter,
                 "  {name:<14} {by_clients:>8} {by_server:>8} {by_agent:>8} {requests:>9}"

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use balancer_lab::http::{Client, LoadOptions, Pools, Server, Until};
 
-use crate::harness::{Cluster, VIP};
+use crate::harness::{Cluster, Transport, VIP};
 
 const PORT: u16 = 8080;
 const THREADS: u64 = 6;
@@ -13,7 +13,7 @@ const REQUESTS: u64 = 20;
 
 #[test]
 fn pooled_http1_connections_are_even() {
-    let cluster = Cluster::start("http1", 5, PORT, |_, pod| {
+    let cluster = Cluster::start("http1", 5, (Transport::Tcp, PORT), |_, pod| {
         Server::start(pod.place(), pod.name(), &[pod.socket(PORT)]).expect("server")
     });
     let uri = format!("http://{VIP}:{PORT}/").parse().expect("uri");

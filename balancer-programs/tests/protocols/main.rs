@@ -4,6 +4,7 @@
 //! Every test prints what it saw: `-- --nocapture` shows it.
 
 mod amqp;
+mod dns;
 mod harness;
 mod http;
 mod postgres;

@@ -9,7 +9,7 @@ use std::{
 use balancer_lab::{Lab, Pod, host};
 
 use crate::{
-    harness::Cluster,
+    harness::{Cluster, Transport},
     process::{Process, as_user},
 };
 
@@ -18,7 +18,7 @@ const REMEDY: &str = "PostgreSQL's server is not installed; `cargo xtask setup` 
 
 #[test]
 fn pooled_postgres_connections_are_even() {
-    let mut cluster = Cluster::start("postgres", 3, PORT, serve);
+    let mut cluster = Cluster::start("postgres", 3, (Transport::Tcp, PORT), serve);
     for server in &mut cluster.servers {
         server.await_line("readiness", |line| line.contains("ready to accept connections"));
     }
