@@ -28,7 +28,11 @@ impl Process {
         let child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let program = command.get_program().to_string_lossy();
-        let mut child = child.unwrap_or_else(|error| panic!("start {program} in {name}: {error}"));
+        let mut child = child.unwrap_or_else(|error| {
+            panic!(
+                "start {program} in {name}: {error}; `cargo xtask setup` installs what is missing"
+            )
+        });
         let (sender, lines) = mpsc::channel();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let streams: [Box<dyn Read + Send>; 2] =
