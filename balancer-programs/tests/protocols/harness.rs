@@ -1,6 +1,6 @@
 //! A Service in a lab, clients of it, and the count of their connections from three sides.
 
-use std::{collections::BTreeMap, fmt, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use balancer_lab::{
     Agent, Lab, Pod,
@@ -8,7 +8,10 @@ use balancer_lab::{
     sockets::open_by_peer,
 };
 
-use crate::process::Process;
+use crate::{
+    process::Process,
+    spread::{Seen, Spread},
+};
 
 /// The ClusterIP of the Service.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
@@ -31,20 +34,6 @@ pub struct Cluster<S = Process> {
     port: (Transport, u16),
     pub lab: Lab,
 }
-
-/// A row of the table: one backend as its clients, its own kernel and the agent see it.
-#[derive(Debug, Default)]
-struct Seen {
-    by_clients: u64,
-    /// Not of UDP, whose servers have one socket for all clients.
-    by_server: Option<u64>,
-    by_agent: u64,
-    requests: u64,
-}
-
-/// Where the connections went, by backend.
-#[derive(Debug)]
-struct Spread(BTreeMap<String, Seen>);
 
 impl<S> Cluster<S> {
     /// Pods `<name>-1` and so on, in each of which `serve` starts what listens on the port; whether
@@ -193,37 +182,5 @@ fn write_service(
     }
     for (file, object) in [("service.json", object), ("slice.json", slice)] {
         manifests.write_text(file, &object.to_string()).expect("written");
-    }
-}
-
-impl Spread {
-    /// As many connections as the clients opened, as even as they can be, the same from all sides.
-    fn assert_even(&self, connections: u64) {
-        let counts = || self.0.values().map(|seen| seen.by_agent);
-        assert_eq!(counts().sum::<u64>(), connections, "\n{self}");
-        assert!(counts().max().zip(counts().min()).is_some_and(|(a, b)| a - b <= 1), "\n{self}");
-        let agree = |seen: &Seen| {
-            seen.by_clients == seen.by_agent && seen.by_server.is_none_or(|n| n == seen.by_agent)
-        };
-        assert!(self.0.values().all(agree), "\n{self}");
-    }
-}
-
-impl fmt::Display for Spread {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            formatter,
-            "  {:<14} {:>8} {:>8} {:>8} {:>9}",
-            "connections of", "clients", "server", "agent", "requests"
-        )?;
-        for (name, seen) in &self.0 {
-            let Seen { by_clients, by_agent, requests, .. } = seen;
-            let by_server = seen.by_server.map_or_else(|| "-".into(), |count| count.to_string());
-            writeln!(
-                formatter,
-                "  {name:<14} {by_clients:>8} {by_server:>8} {by_agent:>8} {requests:>9}"
-            )?;
-        }
-        Ok(())
     }
 }

@@ -10,3 +10,4 @@ mod http;
 mod postgres;
 mod process;
 mod programs;
+mod spread;
