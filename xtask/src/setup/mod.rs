@@ -1,7 +1,7 @@
 //! Finds what building and testing need, and installs what is missing.
 //!
-//! In order: the tools of the lab, a compiler for BPF, a linker that can read that compiler's
-//! bitcode, formatter and lints. When all is there this costs a few calls of `rustc -vV`.
+//! In order: the tools of the lab, the servers that tests run, a compiler for BPF, a linker that can
+//! read that compiler's bitcode, formatter and lints. When all is there this costs a few calls of `rustc -vV`.
 
 use std::fmt;
 
@@ -12,6 +12,7 @@ mod apt;
 mod choice;
 mod compilers;
 mod linker;
+mod servers;
 mod tools;
 
 use choice::{Compiler, Linker};
@@ -28,25 +29,33 @@ const NO_COMPILER: &str = "no Rust compiler here can build eBPF programs: it tak
 pub struct Needs {
     /// The tools with which the lab builds its networks.
     lab: bool,
+    /// The servers that tests run.
+    servers: bool,
     /// rustfmt and clippy.
     lints: bool,
 }
 
 impl Needs {
     /// Only what compiling takes.
-    pub const BUILD: Self = Self { lab: false, lints: false };
+    pub const BUILD: Self = Self { lab: false, servers: false, lints: false };
     /// Compiling and the lab.
-    pub const LAB: Self = Self { lab: true, lints: false };
+    pub const LAB: Self = Self { lab: true, servers: false, lints: false };
     /// Compiling and the checks that stay away from the kernel.
-    pub const LINTS: Self = Self { lab: false, lints: true };
+    pub const LINTS: Self = Self { lab: false, servers: false, lints: true };
     /// Everything.
-    pub const ALL: Self = Self { lab: true, lints: true };
+    pub const ALL: Self = Self { lab: true, servers: true, lints: true };
 }
 
 /// Makes sure that all a verb needs is there, and says with what the eBPF programs are compiled.
 pub fn run(workspace: &Workspace, preference: Preference, needs: Needs) -> Result<Toolchain> {
     if needs.lab {
         tools::for_lab()?;
+    }
+    if needs.servers
+        && let Err(error) = servers::for_tests()
+    {
+        // The other checks can do without; the tests that need a server fail and name it.
+        ui::note(&format!("some tests will fail: {error:#}"));
     }
     let toolchain = toolchain(workspace, preference)?;
     if needs.lints {

@@ -54,8 +54,15 @@ pub fn run(
         report.stage("host tests", || stages::host_tests(workspace, options.filter.as_deref()));
         if options.quick {
             report.left_out("lab tests", "--quick");
+            report.left_out("real programs", "--quick");
         } else {
             report.stage("lab tests", || stages::lab_tests(workspace, options.filter.as_deref()));
+            if checks {
+                report.stage("clippy, programs", || check(&mut stages::clippy_programs(workspace)));
+            }
+            report.stage("real programs", || {
+                stages::program_tests(workspace, options.filter.as_deref())
+            });
             if checks {
                 report.stage("documentation", || check(&mut stages::documentation(workspace)));
             }

@@ -1,7 +1,8 @@
 //! The commands behind the stages.
 //!
-//! All stages select the same packages in the same profile, so that cargo unifies features in one
-//! way and compiles each dependency once.
+//! All stages but those of balancer-programs select the same packages in the same profile, so that
+//! cargo unifies features in one way and compiles each dependency once. balancer-programs stands
+//! apart: its many libraries would have everything compiled again with their features.
 
 use std::{fs, process::Command};
 
@@ -11,8 +12,12 @@ use super::report::Outcome;
 use crate::{process, workspace::Workspace};
 
 /// The crates for this machine.
-const HOST: [&str; 4] = ["--workspace", "--exclude", "balancer-ebpf", "--release"];
+const HOST: [&str; 6] =
+    ["--workspace", "--exclude", "balancer-ebpf", "--exclude", PROGRAMS, "--release"];
+/// The crate of real programs, alone.
+const REAL: [&str; 3] = ["--package", PROGRAMS, "--release"];
 const LAB: &str = "balancer-lab";
+const PROGRAMS: &str = "balancer-programs";
 
 /// Formatting, of the eBPF programs too.
 pub fn format(workspace: &Workspace) -> Command {
@@ -21,10 +26,19 @@ pub fn format(workspace: &Workspace) -> Command {
     cargo
 }
 
-/// Lints on everything for this machine.
+/// Lints on everything for this machine but the real programs.
 pub fn clippy(workspace: &Workspace) -> Command {
+    lints(workspace, &HOST)
+}
+
+/// Lints on the real programs.
+pub fn clippy_programs(workspace: &Workspace) -> Command {
+    lints(workspace, &REAL)
+}
+
+fn lints(workspace: &Workspace, packages: &[&str]) -> Command {
     let mut cargo = workspace.cargo("clippy");
-    cargo.args(HOST).args(["--keep-going", "--all-targets", "--", "--deny", "warnings"]);
+    cargo.args(packages).args(["--keep-going", "--all-targets", "--", "--deny", "warnings"]);
     cargo
 }
 
@@ -39,11 +53,13 @@ pub fn documentation(workspace: &Workspace) -> Command {
 pub fn host_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let mut targets = vec!["--lib".to_owned(), "--bins".to_owned()];
-    for package in packages(workspace)?.iter().filter(|name| *name != LAB) {
+    for package in
+        packages(workspace)?.iter().filter(|name| ![LAB, PROGRAMS].contains(&name.as_str()))
+    {
         targets.extend(integration_tests(workspace, package));
     }
-    run(workspace, &targets, filter, &mut outcome)?;
-    run(workspace, &["--doc".to_owned()], filter, &mut outcome)?;
+    run(workspace, &HOST, &targets, filter, &mut outcome)?;
+    run(workspace, &HOST, &["--doc".to_owned()], filter, &mut outcome)?;
     Ok(outcome)
 }
 
@@ -54,12 +70,20 @@ pub fn lab_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Outcome>
         bail!("there are no tests in {LAB}/tests");
     }
     let mut outcome = Outcome::default();
-    run(workspace, &targets, filter, &mut outcome)?;
+    run(workspace, &HOST, &targets, filter, &mut outcome)?;
+    Ok(outcome)
+}
+
+/// The tests with real programs, on the kernel that runs here.
+pub fn program_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    run(workspace, &REAL, &[], filter, &mut outcome)?;
     Ok(outcome)
 }
 
 fn run(
     workspace: &Workspace,
+    packages: &[&str],
     targets: &[String],
     filter: Option<&str>,
     outcome: &mut Outcome,
@@ -67,7 +91,7 @@ fn run(
     let mut cargo = workspace.cargo("test");
     workspace.tell_binaries(&mut cargo);
     // Go on with the other crates after a failure: one run should tell all of them.
-    cargo.args(HOST).arg("--no-fail-fast").args(targets).args(filter);
+    cargo.args(packages).arg("--no-fail-fast").args(targets).args(filter);
     let before = outcome.failed.len();
     let status = process::teed(&mut cargo, |line| outcome.read(line))?;
     if !status.success() && outcome.failed.len() == before {
