@@ -4,6 +4,7 @@ mod pods;
 mod provider;
 mod ready;
 mod reconcile;
+mod stale;
 mod sweep;
 mod teller;
 
@@ -28,6 +29,7 @@ use crate::{
 use pods::Pods;
 use provider::Shared;
 use reconcile::Reconciler;
+use stale::Stale;
 
 /// Why the agent stopped or did not start.
 #[derive(Debug, Error)]
@@ -75,6 +77,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         maps,
         config.node_port_addresses.clone(),
         Pods::new(config.cgroup.clone()),
+        Stale::new(config.cgroup.clone()),
     )?;
     let shared = Arc::new(Shared::new(&config)?);
 

@@ -3,7 +3,11 @@
 pub mod memory;
 pub mod pinned;
 
-use std::{collections::BTreeMap, io, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+};
 
 use balancer_common::{
     layout::{Backend, Frontend, FrontendKey4, FrontendKey6, Row, ServiceName, Slot},
@@ -100,10 +104,23 @@ pub trait ReadMaps {
     fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError>;
 }
 
-/// The charges of sockets, for [`crate::agent`]'s sweep alone.
+/// A connected UDP socket and its charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Connected {
+    /// Cookie of its network namespace.
+    pub netns: u64,
+    /// Index of the charge.
+    pub index: u32,
+    /// Word of the charge.
+    pub word: u64,
+}
+
+/// The charges of sockets, for [`crate::agent`] alone, which ends those that nothing else ends.
 pub trait Charges {
     /// TCP charges whose SYN has not been sent: index and word.
     fn unsent(&self) -> Vec<(u32, u64)>;
+    /// Charges of connected UDP sockets to any of the given backends.
+    fn connected_udp(&self, backends: &BTreeSet<u32>) -> Vec<Connected>;
     /// Ends a charge and lowers the counter, unless somebody else did.
     fn end_charge(&self, index: u32, word: u64) -> bool;
 }

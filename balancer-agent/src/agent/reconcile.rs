@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{pods::Pods, provider::Shared, sweep::Sweeper, teller::Teller};
+use super::{pods::Pods, provider::Shared, stale::Stale, sweep::Sweeper, teller::Teller};
 use crate::{
     apply::{self, apply},
-    desired::{Desired, desired, node_ports::NodePortAddresses},
+    desired::{BackendAddr, Desired, desired, node_ports::NodePortAddresses},
     maps::{MapsError, ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
-    model::{Problem, State},
+    model::{Problem, Protocol, State},
     plan::{
         held::Held,
         plan,
@@ -32,6 +32,7 @@ pub struct Reconciler {
     retry_at: Option<Instant>,
     sweeper: Sweeper,
     pods: Pods,
+    stale: Stale,
 }
 
 impl Reconciler {
@@ -41,6 +42,7 @@ impl Reconciler {
         mut maps: PinnedMaps,
         node_ports: NodePortAddresses,
         pods: Pods,
+        stale: Stale,
     ) -> Result<Self, MapsError> {
         maps.grace();
         Ok(Self {
@@ -52,6 +54,7 @@ impl Reconciler {
             retry_at: None,
             sweeper: Sweeper::default(),
             pods,
+            stale,
         })
     }
 
@@ -94,6 +97,18 @@ impl Reconciler {
         if ended > 0 {
             tracing::debug!(ended, "charges of connections that failed inside connect()");
         }
+        self.end_stale();
+    }
+
+    /// Ends UDP sockets whose backend is gone.
+    fn end_stale(&mut self) {
+        let pass = self.stale.pass(&self.maps);
+        if pass.ended > 0 {
+            tracing::info!(sockets = pass.ended, "UDP sockets ended whose backend is gone");
+        }
+        for failed in pass.failed {
+            tracing::warn!("{failed}; their programs wait for answers that won't come");
+        }
     }
 
     /// Brings the maps to the state that was given last.
@@ -109,6 +124,10 @@ impl Reconciler {
                 let applied = apply(&mut self.maps, &plan);
                 problems.extend(plan.problems);
                 failed.extend(applied.problems);
+                if self.unsure.is_empty() {
+                    self.stale.set(gone(&held, &self.desired));
+                    self.end_stale();
+                }
                 tracing::info!(
                     services = self.desired.ports.len(),
                     steps = plan.steps.len(),
@@ -128,4 +147,16 @@ impl Reconciler {
         self.teller.tell(&problems);
         shared.settle(problems);
     }
+}
+
+/// UDP backends that no Service has any more, ready or not.
+fn gone(held: &Held, desired: &Desired) -> BTreeSet<u32> {
+    let known: BTreeSet<_> = desired
+        .ports
+        .values()
+        .flat_map(|port| port.backends.keys().chain(port.external.iter().flatten().map(|(b, _)| b)))
+        .collect();
+    let is_gone =
+        |backend: &BackendAddr| backend.protocol == Protocol::Udp && !known.contains(backend);
+    held.backends.iter().filter(|(backend, _)| is_gone(backend)).map(|(_, id)| *id).collect()
 }

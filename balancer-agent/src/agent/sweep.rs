@@ -50,15 +50,19 @@ impl Sweeper {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::{cell::RefCell, collections::BTreeSet};
 
     use super::*;
+    use crate::maps::Connected;
 
     struct Fake(RefCell<BTreeMap<u32, u64>>);
 
     impl Charges for Fake {
         fn unsent(&self) -> Vec<(u32, u64)> {
             self.0.borrow().iter().map(|(index, word)| (*index, *word)).collect()
+        }
+        fn connected_udp(&self, _: &BTreeSet<u32>) -> Vec<Connected> {
+            Vec::new()
         }
         fn end_charge(&self, index: u32, word: u64) -> bool {
             let mut charges = self.0.borrow_mut();

@@ -27,7 +27,7 @@ use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 
-use super::{Charges, FrontendKey, Limits, MapsError, ReadMaps, Settings, WriteMaps};
+use super::{Charges, Connected, FrontendKey, Limits, MapsError, ReadMaps, Settings, WriteMaps};
 use crate::{
     config::Capacities,
     kernel::{pins::Pins, slab::Slab},
@@ -98,6 +98,20 @@ impl PinnedMaps {
                 typed("VERDICTS", PerCpuArray::try_from(Map::PerCpuArray(data)))?
             },
         })
+    }
+
+    /// Every charge: index and word.
+    fn standing(&self) -> impl Iterator<Item = (u32, u64)> {
+        let words = (0..WORDS).map(|index| (index, self.charge(index)));
+        words.filter(|(_, word)| charge::is_charge(*word))
+    }
+
+    /// [`Record::state`], which shares its word with `port` and is read with it: there are no 2-byte
+    /// accesses.
+    fn record_state(&self, index: u32) -> u16 {
+        let at = index as usize * size_of::<Record>() + offset_of!(Record, port);
+        let [_, _, low, high] = self.records.get32(at).to_ne_bytes();
+        u16::from_ne_bytes([low, high])
     }
 
     /// Sets the number of open connections of a backend that no program counts on.
@@ -408,15 +422,20 @@ impl charge::Words for ChargeWords<'_> {
 
 impl Charges for PinnedMaps {
     fn unsent(&self) -> Vec<(u32, u64)> {
-        // `state` shares its word with `port` and is read with it: there are no 2-byte accesses.
-        let sent = |index: u32| {
-            let at = index as usize * size_of::<Record>() + offset_of!(Record, port);
-            let [_, _, low, high] = self.records.get32(at).to_ne_bytes();
-            u16::from_ne_bytes([low, high]) != RecordState::Waiting as u16
+        let waits = |index: u32| self.record_state(index) == RecordState::Waiting as u16;
+        self.standing().filter(|(index, _)| waits(*index)).collect()
+    }
+
+    fn connected_udp(&self, backends: &BTreeSet<u32>) -> Vec<Connected> {
+        let of_them = |word: &u64| backends.contains(&charge::backend_of(*word));
+        let connected = |index: u32| self.record_state(index) == RecordState::Connected as u16;
+        let netns = |index: u32| {
+            self.records.get64(index as usize * size_of::<Record>() + offset_of!(Record, netns))
         };
-        (0..WORDS)
-            .map(|index| (index, self.charge(index)))
-            .filter(|(index, word)| charge::is_charge(*word) && !sent(*index))
+        self.standing()
+            .filter(|(index, word)| of_them(word) && connected(*index))
+            .map(|(index, word)| Connected { netns: netns(index), index, word })
+            .filter(|found| found.netns != 0)
             .collect()
     }
 

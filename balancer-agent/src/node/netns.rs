@@ -30,6 +30,21 @@ pub fn cookies(namespaces: Vec<File>) -> io::Result<Vec<io::Result<u64>>> {
     thread.join().map_err(|_| io::Error::other("the thread that reads network namespaces died"))
 }
 
+/// Runs a function in a network namespace, given as its file in `/proc/PID/ns`.
+pub fn within<T: Send>(
+    namespace: &File,
+    function: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    let enter = || {
+        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        function()
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, enter)?;
+        thread.join().map_err(|_| io::Error::other("the thread in a network namespace died"))?
+    })
+}
+
 fn of(namespace: &File) -> io::Result<u64> {
     setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
     own()

@@ -98,7 +98,7 @@ pub fn resolve(cgroup: &Path, desired: &Desired) -> Result<Resolved, PodsError> 
 
 /// The network namespaces of the processes of a cgroup and those below, each once, by inode. A pod
 /// has more than one where it makes its own; clients there go out by the addresses of the pod.
-fn networks(cgroup: &Path) -> BTreeMap<u64, File> {
+pub fn networks(cgroup: &Path) -> BTreeMap<u64, File> {
     let mut found = BTreeMap::new();
     for pid in cgroups::processes(cgroup) {
         // A process may end at any moment.

@@ -1,0 +1,108 @@
+//! Ends connected UDP sockets whose backend is gone.
+//!
+//! A datagram to a pod that is gone is lost without a word, and nothing inside the kernel can lead a
+//! connected socket elsewhere: its program would wait for its timeout, often more than once. So the
+//! socket is disconnected and its program told, which makes it connect again, to a backend that is
+//! there. TCP needs none of that: the peer's node answers, or the connection times out by itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    path::PathBuf,
+};
+
+use balancer_common::charge;
+
+use crate::{
+    maps::{Charges, Connected},
+    node::{netns, pods, sockets},
+};
+
+/// Ends sockets, and remembers which it could not find.
+#[derive(Debug)]
+pub struct Stale {
+    /// Whose processes may have such sockets.
+    cgroup: PathBuf,
+    /// Backends that no EndpointSlice has any more.
+    backends: BTreeSet<u32>,
+    /// Charges whose socket was not there at the last pass.
+    missed: BTreeSet<Connected>,
+}
+
+/// What one pass did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// Sockets that were ended.
+    pub ended: usize,
+    /// Why some could not be.
+    pub failed: Vec<String>,
+}
+
+impl Stale {
+    /// Will look at the processes of a cgroup.
+    pub const fn new(cgroup: PathBuf) -> Self {
+        Self { cgroup, backends: BTreeSet::new(), missed: BTreeSet::new() }
+    }
+
+    /// Says which backends are gone.
+    pub fn set(&mut self, backends: BTreeSet<u32>) {
+        self.backends = backends;
+    }
+
+    /// Ends the sockets that are connected to what is gone.
+    ///
+    /// A socket that is not found is looked for once more: it may have been on its way through
+    /// `connect()`. After that it is connected to its backend no longer, and its charge is ended.
+    pub fn pass(&mut self, maps: &impl Charges) -> Pass {
+        let mut pass = Pass::default();
+        let missed = std::mem::take(&mut self.missed);
+        if self.backends.is_empty() {
+            return pass;
+        }
+        let mut charged: BTreeMap<u64, Vec<Connected>> = BTreeMap::new();
+        for found in maps.connected_udp(&self.backends) {
+            charged.entry(found.netns).or_default().push(found);
+        }
+        if charged.is_empty() {
+            return pass;
+        }
+        let mut namespaces = match self.namespaces() {
+            Ok(namespaces) => namespaces,
+            Err(error) => {
+                pass.failed.push(format!("network namespaces can't be read: {error}"));
+                return pass;
+            }
+        };
+        for (cookie, charges) in charged {
+            // Of no process that is left: its sockets are, too, or will be.
+            let Some(namespace) = namespaces.remove(&cookie) else { continue };
+            let wanted = charges.iter().map(|found| charge::cookie_of(found.word)).collect();
+            let ended = match netns::within(&namespace, || sockets::end_udp(&wanted)) {
+                Ok(ended) => ended,
+                Err(error) => {
+                    pass.failed.push(format!("UDP sockets can't be ended: {error}"));
+                    continue;
+                }
+            };
+            pass.ended += ended.len();
+            for found in charges {
+                if ended.contains(&charge::cookie_of(found.word)) || missed.contains(&found) {
+                    maps.end_charge(found.index, found.word);
+                } else {
+                    self.missed.insert(found);
+                }
+            }
+        }
+        pass
+    }
+
+    /// The network namespaces of the cgroup's processes, by cookie.
+    fn namespaces(&self) -> io::Result<BTreeMap<u64, File>> {
+        let files: Vec<_> = pods::networks(&self.cgroup).into_values().collect();
+        let copies = files.iter().map(File::try_clone).collect::<io::Result<_>>()?;
+        let cookies = netns::cookies(copies)?;
+        let found = cookies.into_iter().zip(files);
+        Ok(found.filter_map(|(cookie, file)| Some((cookie.ok()?, file))).collect())
+    }
+}
