@@ -1,8 +1,8 @@
 //! Who may use the addresses of a load balancer.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::object::Fault;
 
@@ -10,37 +10,16 @@ const FIELD: &str = "spec.loadBalancerSourceRanges";
 /// The older form of the field.
 const ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-/// The networks that the field, else the annotation names, and the addresses that stand behind them.
-///
-/// A family without a network is open to everybody, save where an entry could not be understood:
-/// somebody meant to keep others out, and of which family is not known. The addresses of such a
-/// family are left out, for kube-proxy.
-pub fn guard(
-    field: &[String],
-    annotations: Option<&BTreeMap<String, String>>,
-    addresses: Vec<IpAddr>,
-    faults: &mut Vec<Fault>,
-) -> (Vec<IpNet>, Vec<IpAddr>) {
-    let before = faults.len();
-    let ranges = ranges(field, annotations, faults);
-    let has_range = |ip: &IpAddr| ranges.iter().any(|net| net.addr().is_ipv4() == ip.is_ipv4());
-    if faults.len() == before {
-        return (ranges, addresses);
-    }
-    let (guarded, open): (Vec<_>, Vec<_>) = addresses.into_iter().partition(has_range);
-    if !open.is_empty() {
-        let open: Vec<_> = open.iter().map(IpAddr::to_string).collect();
-        let message = format!(
-            "no usable entry is of the family of {}, left to kube-proxy: mend the entries",
-            open.join(", ")
-        );
-        faults.push(Fault::new(FIELD, message));
-    }
-    (ranges, guarded)
-}
+/// A network without a client: what stands where ranges were written and none can be read. Somebody
+/// meant to keep others out.
+const NOBODY: IpNet = match Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 32) {
+    Ok(net) => IpNet::V4(net),
+    Err(_) => panic!("32 bits are a prefix"),
+};
 
-/// The networks, as far as they are usable; entries that are not are told and left out.
-fn ranges(
+/// The networks that the field, else the annotation names; everybody where there is none. Entries
+/// that can't be read are told, and admit nobody.
+pub fn ranges(
     field: &[String],
     annotations: Option<&BTreeMap<String, String>>,
     faults: &mut Vec<Fault>,
@@ -73,6 +52,13 @@ fn ranges(
             )),
         }
     }
+    if found.is_empty() && !named.is_empty() {
+        faults.push(Fault::new(
+            FIELD,
+            "no entry is usable: nobody may use the addresses of the load balancer",
+        ));
+        found.push(NOBODY);
+    }
     found
 }
 
@@ -92,9 +78,9 @@ mod tests {
             (&[], Some("10.0.0.0/8, fd00::/8"), &["10.0.0.0/8", "fd00::/8"], 0),
             (&[], Some(""), &[], 0),
             (&["10.0.0.0/33", "10.0.0.0/8"], None, &["10.0.0.0/8"], 1),
-            (&["10.0.0.1"], None, &[], 1),
-            (&["office"], Some("10.0.0.0/8"), &[], 1),
-            (&[], Some("x,y"), &[], 2),
+            (&["10.0.0.1"], None, &["0.0.0.0/32"], 2),
+            (&["office"], Some("10.0.0.0/8"), &["0.0.0.0/32"], 2),
+            (&[], Some("x,y"), &["0.0.0.0/32"], 3),
         ];
         for (field, annotation, want, told) in table {
             let field: Vec<_> = field.iter().map(|text| (*text).to_owned()).collect();
@@ -103,26 +89,6 @@ mod tests {
             let found = ranges(&field, annotations.as_ref(), &mut faults);
             let want: Vec<IpNet> = want.iter().map(|net| net.parse().unwrap()).collect();
             assert_eq!((found, faults.len()), (want, *told), "{field:?} {annotation:?}");
-        }
-    }
-
-    #[test]
-    fn an_entry_that_can_not_be_read_opens_no_address() {
-        let all: [IpAddr; 2] = ["203.0.113.1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
-        // field -> addresses that stay, number of faults
-        let table: [(&[&str], &[IpAddr], usize); 6] = [
-            (&[], &all, 0),
-            (&["10.0.0.0/8"], &all, 0),
-            (&["10.0.0.0/8", "x"], &all[..1], 2),
-            (&["fd00::/8", "x"], &all[1..], 2),
-            (&["fd00::/8", "10.0.0.0/8", "x"], &all, 1),
-            (&["x"], &[], 2),
-        ];
-        for (field, want, told) in table {
-            let field: Vec<_> = field.iter().map(|text| (*text).to_owned()).collect();
-            let mut faults = Vec::new();
-            let (_, kept) = guard(&field, None, all.into(), &mut faults);
-            assert_eq!((&kept[..], faults.len()), (want, told), "{field:?} {faults:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     affinity::affinity,
     annotations::tuning,
     object::{Fault, Found},
-    ranges::guard,
+    ranges::ranges,
 };
 use crate::model::{ObjectRef, Protocol, Service, ServicePort, TrafficPolicy};
 
@@ -35,15 +35,14 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     let ingress = object.status.and_then(|status| status.load_balancer).and_then(|lb| lb.ingress);
     let cluster_ips = cluster_ips(&spec, &mut faults);
     let external_ips = external_ips(spec.external_ips.as_deref().unwrap_or_default(), &mut faults);
-    let listed = load_balancer_ips(ingress.as_deref().unwrap_or_default(), &mut faults);
+    let load_balancer_ips = load_balancer_ips(ingress.as_deref().unwrap_or_default(), &mut faults);
     let written = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
-    let (source_ranges, load_balancer_ips) = guard(written, annotations, listed, &mut faults);
     let service = Service {
         id: id.clone(),
         cluster_ips,
         external_ips,
         load_balancer_ips,
-        source_ranges,
+        source_ranges: ranges(written, annotations, &mut faults),
         session_affinity: affinity(&spec, &mut faults),
         internal_traffic_policy: internal_traffic_policy(&spec, &mut faults),
         ports: ports(spec.ports.unwrap_or_default(), &mut faults),
