@@ -79,8 +79,8 @@ pub struct Service {
     pub external_ips: Vec<IpAddr>,
     /// `status.loadBalancer.ingress[].ip` where `ipMode` is VIP or unset.
     pub load_balancer_ips: Vec<IpAddr>,
-    /// `spec.loadBalancerSourceRanges`: who may use the addresses of the load balancer. Of a family
-    /// without any, everybody.
+    /// `spec.loadBalancerSourceRanges`: who may use the addresses of the load balancer; everybody
+    /// where it is empty.
     pub source_ranges: Vec<IpNet>,
     /// Where `spec.sessionAffinity` is ClientIP, for how many seconds a client stays with its backend.
     pub session_affinity: Option<u32>,

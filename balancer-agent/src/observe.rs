@@ -5,7 +5,7 @@ pub mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use balancer_common::{charge, layout::Row, verdict::Verdict};
+use balancer_common::{charge, layout::Row, policy::DEFAULT_WEIGHT, verdict::Verdict};
 
 pub use self::offline::{ObserveError, Offline};
 use crate::{
@@ -49,6 +49,8 @@ pub struct BackendSnapshot {
     pub backend: BackendAddr,
     /// True if new connections may go there.
     pub in_row: bool,
+    /// Its share beside that of others, where it is in a row.
+    pub weight: u16,
     /// Open connections.
     pub active: u32,
     /// Connections ever opened.
@@ -85,15 +87,17 @@ impl Snapshot {
         let mut ports: BTreeMap<PortId, PortSnapshot> = BTreeMap::new();
         let services_used = names.len() as u64;
         for (service, (port, number, row)) in names {
-            let in_row: BTreeSet<_> =
-                (row.base..row.base + row.len).map(|index| maps.slot(index).backend).collect();
+            let slots = (row.base..row.base + row.len).map(|index| maps.slot(index));
+            let in_row: BTreeMap<_, _> = slots.map(|slot| (slot.backend, slot.weight)).collect();
             let left = charged.range((service, 0)..=(service, u32::MAX)).map(|(_, id)| *id);
-            let shown = in_row.iter().copied().chain(left.filter(|id| !in_row.contains(id)));
+            let left = left.filter(|id| !in_row.contains_key(id));
+            let shown = in_row.keys().copied().chain(left);
             let shown = shown.filter_map(|id| {
                 let entry = backends.get(&id)?;
                 Some(BackendSnapshot {
                     backend: convert::backend_addr(entry)?,
-                    in_row: in_row.contains(&id),
+                    in_row: in_row.contains_key(&id),
+                    weight: in_row.get(&id).copied().unwrap_or(DEFAULT_WEIGHT),
                     active: maps.active(id),
                     opened: entry.opened,
                     failed: entry.failed,

@@ -2,7 +2,8 @@
 //!
 //! A Pod is known before its cgroup and its network namespace are there, and nothing tells when
 //! they come: kubelet makes them some moments later. So after every change the pods are looked up,
-//! and again with growing pauses for as long as one of them is not seen.
+//! and again with growing pauses for as long as one of them is not seen. And now and then at any
+//! time, since a pod may make itself another network namespace.
 
 use std::{
     path::PathBuf,
@@ -17,8 +18,10 @@ use crate::{
 
 /// The first pause; each is twice as long as the one before.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest pause: a pod that waits for its image costs no more than this.
-const LONGEST: Duration = Duration::from_secs(5);
+/// The longest pause while a pod is not seen.
+const LONGEST: Duration = Duration::from_secs(1);
+/// The pause while every pod is seen.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// What was found of the pods of this node, and when to look again.
 #[derive(Debug)]
@@ -28,13 +31,19 @@ pub struct Pods {
     /// Why nothing could be found the last time.
     problem: Option<Problem>,
     pause: Duration,
-    due: Option<Instant>,
+    due: Instant,
 }
 
 impl Pods {
     /// Will look below the cgroup that the programs are attached to.
     pub fn new(cgroup: PathBuf) -> Self {
-        Self { cgroup, found: Resolved::default(), problem: None, pause: FIRST, due: None }
+        Self {
+            cgroup,
+            found: Resolved::default(),
+            problem: None,
+            pause: FIRST,
+            due: Instant::now(),
+        }
     }
 
     /// Looks after a change of what is desired; true if something else was found than before.
@@ -59,7 +68,7 @@ impl Pods {
                 (self.found.clone(), true)
             }
         };
-        self.due = waits.then(|| Instant::now() + self.pause);
+        self.due = Instant::now() + if waits { self.pause } else { IDLE };
         self.pause = (self.pause * 2).min(LONGEST);
         let differs = found != self.found || before != self.problem;
         self.found = found;
@@ -76,12 +85,9 @@ impl Pods {
         self.problem.as_ref()
     }
 
-    /// Waits until it is time to look again; for ever while every pod is seen. Cancel-safe.
+    /// Waits until it is time to look again. Cancel-safe.
     pub async fn due(&self) {
-        match self.due {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
+        tokio::time::sleep_until(self.due.into()).await;
     }
 }
 
@@ -107,7 +113,7 @@ mod tests {
 
     /// On this kernel, with cgroups of its own. Needs root.
     #[tokio::test]
-    async fn a_pod_that_comes_later_is_found_and_then_nothing_is_due() {
+    async fn a_pod_that_comes_later_is_found_and_then_there_is_no_hurry() {
         let root = cgroup::root().unwrap();
         let tree = root.join(format!("balancer-agent-pods-{}", std::process::id()));
         let pod = tree.join(format!("pod{UID}"));
@@ -122,7 +128,7 @@ mod tests {
         assert!(pods.look(&desired));
         assert_eq!(pods.found().opted_out.len(), 1);
         assert!(!pods.look(&desired), "nothing else than before");
-        assert_eq!(pods.due, None);
+        assert!(pods.due > Instant::now() + LONGEST, "there is no hurry any more");
 
         fs::remove_dir(&pod).unwrap();
         fs::remove_dir(&tree).unwrap();

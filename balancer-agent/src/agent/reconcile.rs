@@ -71,12 +71,12 @@ impl Reconciler {
         self.again(shared);
     }
 
-    /// Waits until pods should be looked up again; for ever while all are seen. Cancel-safe.
+    /// Waits until pods should be looked up again. Cancel-safe.
     pub async fn pods_due(&self) {
         self.pods.due().await;
     }
 
-    /// Looks up pods that were not seen before.
+    /// Looks the pods up again.
     pub fn look_for_pods(&mut self, shared: &Shared) {
         if self.pods.look(&self.desired) {
             self.again(shared);

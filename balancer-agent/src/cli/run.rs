@@ -18,7 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   balancer-agent run --manifests /etc/balancer/manifests
   balancer-agent run --config /etc/balancer/agent.yaml --log-format json
-  kubectl get services,endpointslices,nodes -A -o yaml > manifests/all.yaml
+  kubectl get services,endpointslices,nodes,pods,namespaces -A -o yaml > manifests/all.yaml
   balancer-agent run --manifests manifests --node-name \"$(hostname)\"
 
 The file of --config is YAML with the names of the flags in camelCase:
@@ -32,7 +32,7 @@ SIGTERM and SIGINT end the agent and leave balancing in place; `balancer-agent c
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Folder of Kubernetes YAML (Service, EndpointSlice, Node), read and watched
+    /// Folder of Kubernetes YAML (Service, EndpointSlice, Node, Pod, Namespace), read and watched
     #[arg(long, value_name = "DIR")]
     manifests: Option<PathBuf>,
 

@@ -1,6 +1,6 @@
 //! Snapshots as the wire types of [`crate::view`]. Pure.
 
-use balancer_common::{layout::FrontendKind, policy::DEFAULT_WEIGHT};
+use balancer_common::layout::FrontendKind;
 
 use super::{BackendSnapshot, PortSnapshot, Snapshot};
 use crate::{
@@ -100,7 +100,7 @@ fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView 
         node: details.and_then(|details| details.node.clone()),
         zone: details.and_then(|details| details.zone.clone()),
         state,
-        weight: details.map_or(DEFAULT_WEIGHT, |details| details.weight),
+        weight: found.weight,
         active: found.active,
         opened_total: found.opened,
         failed_total: found.failed,

@@ -1,8 +1,8 @@
 //! Who may use the addresses of a load balancer.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::object::Fault;
 
@@ -10,21 +10,20 @@ const FIELD: &str = "spec.loadBalancerSourceRanges";
 /// The older form of the field.
 const ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-/// What the field, else the annotation says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ranges {
-    /// These networks; everybody where there is none.
-    Of(Vec<IpNet>),
-    /// Somebody, but none of the entries tells whom.
-    Unusable,
-}
+/// A network without a client: what stands where ranges were written and none can be read. Somebody
+/// meant to keep others out.
+const NOBODY: IpNet = match Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 32) {
+    Ok(net) => IpNet::V4(net),
+    Err(_) => panic!("32 bits are a prefix"),
+};
 
-/// The networks, as far as they are usable; entries that are not are told and left out.
+/// The networks that the field, else the annotation names; everybody where there is none. Entries
+/// that can't be read are told, and admit nobody.
 pub fn ranges(
     field: &[String],
     annotations: Option<&BTreeMap<String, String>>,
     faults: &mut Vec<Fault>,
-) -> Ranges {
+) -> Vec<IpNet> {
     let old = annotations.and_then(|annotations| annotations.get(ANNOTATION));
     let named: Vec<(String, &str)> = match old {
         Some(old) if field.is_empty() => {
@@ -53,7 +52,14 @@ pub fn ranges(
             )),
         }
     }
-    if found.is_empty() && !named.is_empty() { Ranges::Unusable } else { Ranges::Of(found) }
+    if found.is_empty() && !named.is_empty() {
+        faults.push(Fault::new(
+            FIELD,
+            "no entry is usable: nobody may use the addresses of the load balancer",
+        ));
+        found.push(NOBODY);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -63,27 +69,25 @@ mod tests {
     #[test]
     fn the_field_counts_then_the_annotation() {
         // field, annotation -> networks, number of faults
-        type Row<'a> = (&'a [&'a str], Option<&'a str>, Option<&'a [&'a str]>, usize);
+        type Row<'a> = (&'a [&'a str], Option<&'a str>, &'a [&'a str], usize);
         let table: &[Row<'_>] = &[
-            (&[], None, Some(&[]), 0),
-            (&["192.0.2.0/24"], None, Some(&["192.0.2.0/24"]), 0),
-            (&[" 192.0.2.7/24 ", "fd00::/8"], None, Some(&["192.0.2.0/24", "fd00::/8"]), 0),
-            (&["192.0.2.0/24"], Some("10.0.0.0/8"), Some(&["192.0.2.0/24"]), 0),
-            (&[], Some("10.0.0.0/8, fd00::/8"), Some(&["10.0.0.0/8", "fd00::/8"]), 0),
-            (&[], Some(""), Some(&[]), 0),
-            (&["10.0.0.0/33", "10.0.0.0/8"], None, Some(&["10.0.0.0/8"]), 1),
-            (&["10.0.0.1"], None, None, 1),
-            (&["office"], Some("10.0.0.0/8"), None, 1),
-            (&[], Some("x,y"), None, 2),
+            (&[], None, &[], 0),
+            (&["192.0.2.0/24"], None, &["192.0.2.0/24"], 0),
+            (&[" 192.0.2.7/24 ", "fd00::/8"], None, &["192.0.2.0/24", "fd00::/8"], 0),
+            (&["192.0.2.0/24"], Some("10.0.0.0/8"), &["192.0.2.0/24"], 0),
+            (&[], Some("10.0.0.0/8, fd00::/8"), &["10.0.0.0/8", "fd00::/8"], 0),
+            (&[], Some(""), &[], 0),
+            (&["10.0.0.0/33", "10.0.0.0/8"], None, &["10.0.0.0/8"], 1),
+            (&["10.0.0.1"], None, &["0.0.0.0/32"], 2),
+            (&["office"], Some("10.0.0.0/8"), &["0.0.0.0/32"], 2),
+            (&[], Some("x,y"), &["0.0.0.0/32"], 3),
         ];
         for (field, annotation, want, told) in table {
             let field: Vec<_> = field.iter().map(|text| (*text).to_owned()).collect();
             let annotations = annotation.map(|a| BTreeMap::from([(ANNOTATION.into(), a.into())]));
             let mut faults = Vec::new();
             let found = ranges(&field, annotations.as_ref(), &mut faults);
-            let want = want.map_or(Ranges::Unusable, |nets| {
-                Ranges::Of(nets.iter().map(|net| net.parse().unwrap()).collect())
-            });
+            let want: Vec<IpNet> = want.iter().map(|net| net.parse().unwrap()).collect();
             assert_eq!((found, faults.len()), (want, *told), "{field:?} {annotation:?}");
         }
     }

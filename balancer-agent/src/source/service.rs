@@ -12,7 +12,7 @@ use super::{
     affinity::affinity,
     annotations::tuning,
     object::{Fault, Found},
-    ranges::{Ranges, ranges},
+    ranges::ranges,
 };
 use crate::model::{ObjectRef, Protocol, Service, ServicePort, TrafficPolicy};
 
@@ -35,27 +35,14 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     let ingress = object.status.and_then(|status| status.load_balancer).and_then(|lb| lb.ingress);
     let cluster_ips = cluster_ips(&spec, &mut faults);
     let external_ips = external_ips(spec.external_ips.as_deref().unwrap_or_default(), &mut faults);
-    let mut load_balancer_ips =
-        load_balancer_ips(ingress.as_deref().unwrap_or_default(), &mut faults);
+    let load_balancer_ips = load_balancer_ips(ingress.as_deref().unwrap_or_default(), &mut faults);
     let written = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
-    let source_ranges = match ranges(written, annotations, &mut faults) {
-        Ranges::Of(ranges) => ranges,
-        Ranges::Unusable => {
-            // Somebody meant to keep others out: what can't be understood must not let them in.
-            faults.push(Fault::new(
-                "spec.loadBalancerSourceRanges",
-                "no entry is usable: the addresses of the load balancer are left to kube-proxy",
-            ));
-            load_balancer_ips.clear();
-            Vec::new()
-        }
-    };
     let service = Service {
         id: id.clone(),
         cluster_ips,
         external_ips,
         load_balancer_ips,
-        source_ranges,
+        source_ranges: ranges(written, annotations, &mut faults),
         session_affinity: affinity(&spec, &mut faults),
         internal_traffic_policy: internal_traffic_policy(&spec, &mut faults),
         ports: ports(spec.ports.unwrap_or_default(), &mut faults),

@@ -34,6 +34,7 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
     let in_map = |last| BackendSnapshot {
         backend: addr(last),
         in_row: last != 3,
+        weight: if last == 2 { 7 } else { 1 },
         active: 1,
         opened: 2,
         failed: 0,
@@ -56,7 +57,7 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
         backends: backends(&[(1, 5)]),
         external: Some(backends(&[(1, 5), (2, 7)])),
         local: true,
-        options: Options { policy: Policy::WeightedLeastConnections, affinity: 60, slow_start: 30 },
+        options: Options::default(),
         source_ranges: vec!["192.0.2.0/24".parse().unwrap()],
     };
     let desired = Desired { ports: BTreeMap::from([(id(), port)]), ..Desired::default() };
@@ -68,15 +69,15 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
     let shown: Vec<_> =
         view.backends.iter().map(|b| (b.weight, b.node.as_deref(), b.state)).collect();
     let expected = [
-        (5, Some("n5"), BackendState::Ready),
+        (1, Some("n5"), BackendState::Ready),
         (7, Some("n7"), BackendState::Ready),
         (1, None, BackendState::Draining),
     ];
     assert_eq!(shown, expected);
 
     let [view] = &services(&snapshot, None)[..] else { panic!("one port") };
-    assert_eq!((view.affinity_s, view.slow_start_s), (Some(60), Some(30)), "the maps tell it too");
-    assert_eq!(view.backends[0].weight, 1);
+    assert_eq!((view.affinity_s, view.slow_start_s), (Some(60), Some(30)), "the maps tell");
+    assert_eq!((view.backends[1].weight, view.source_ranges.len()), (7, 0));
 }
 
 #[test]

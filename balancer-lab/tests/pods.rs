@@ -1,0 +1,154 @@
+//! Pods as clients: left alone by a label, and known by their addresses.
+
+mod common;
+
+use std::{
+    net::Ipv4Addr,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use balancer_lab::{Lab, Place, Pod};
+use common::{VIP, Web, address};
+use serde_json::{Value, json};
+
+/// How long kubelet's cgroups may stay unseen.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Named as kubelet names the cgroup of a pod.
+fn uid(number: u8) -> String {
+    format!("5f0a7a3e-0001-4a4a-8c8c-{number:012}")
+}
+
+fn pod_object(number: u8, label: Option<&str>) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": format!("client-{number}"),
+            "namespace": "default",
+            "uid": uid(number),
+            "labels": label.map(|value| json!({"balancer-agent/enabled": value})),
+        },
+        "spec": {"nodeName": "lab-node"},
+        "status": {"phase": "Running", "podIP": address(number), "podIPs": [{"ip": address(number)}]},
+    })
+}
+
+fn namespace(label: &str) -> Value {
+    let labels = json!({"balancer-agent/enabled": label});
+    let metadata = json!({"name": "default", "labels": labels});
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+}
+
+fn tell(web: &Web, items: &[Value]) {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    web.manifests.write_text("pods.json", &list.to_string()).expect("written");
+}
+
+/// A pod in a cgroup as kubelet makes it, with a process as the sandbox of a pod has one.
+struct Client {
+    pod: Pod,
+    pause: Child,
+}
+
+impl Client {
+    fn start(web: &Web, number: u8) -> Self {
+        let pod = web.lab.pod(&format!("pod{}", uid(number)), address(number)).expect("a pod");
+        let mut command = pod.command("sleep");
+        let pause = command.arg("120").stdin(Stdio::null()).spawn().expect("a process");
+        Self { pod, pause }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.pause.kill();
+        let _ = self.pause.wait();
+    }
+}
+
+/// What a program in a place is told when it dials an address on port 80.
+fn dial(place: &Place, ip: Ipv4Addr) -> String {
+    let mut command = Lab::self_command(place).expect("balancer-lab");
+    command.args(["connect", "--timeout-ms", "300", &format!("{ip}:80")]);
+    let output = command.stdin(Stdio::null()).output().expect("run");
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    said["error"].as_str().unwrap_or("connected").to_owned()
+}
+
+/// Dials until the answer is as wanted: the agent may still have to see the pod.
+fn await_answer(web: &Web, place: &Place, ip: Ipv4Addr, wanted: &str) {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let found = dial(place, ip);
+        if found == wanted {
+            return;
+        }
+        let log = web.agent.log().unwrap_or_default();
+        assert!(Instant::now() < deadline, "{found}, not {wanted}\nlog of the agent:\n{log}");
+    }
+}
+
+#[test]
+fn sockets_of_a_pod_are_left_alone_by_its_label_or_that_of_its_namespace() {
+    let web = Web::start("opt-out", 1);
+    // Its Pod is known before its cgroup is there.
+    tell(&web, &[pod_object(201, Some("false"))]);
+    let (out, other) = (Client::start(&web, 201), Client::start(&web, 202));
+    // Nothing else answers at the ClusterIP in a lab: what is left alone times out.
+    await_answer(&web, out.pod.place(), VIP, "timed out");
+    assert_eq!(dial(other.pod.place(), VIP), "connected");
+    let status = web.agent.json(&["status"]).expect("status");
+    assert_eq!(status["pods"][0]["name"], json!("client-201"), "{status:#}");
+    assert_eq!(status["pods"][0]["state"], json!("opted-out"), "{status:#}");
+
+    tell(&web, &[namespace("false"), pod_object(201, Some("true")), pod_object(202, None)]);
+    await_answer(&web, out.pod.place(), VIP, "connected");
+    await_answer(&web, other.pod.place(), VIP, "timed out");
+
+    tell(&web, &[]);
+    await_answer(&web, other.pod.place(), VIP, "connected");
+    assert_eq!(dial(out.pod.place(), VIP), "connected");
+}
+
+#[test]
+fn source_ranges_are_asked_for_the_addresses_of_the_pod() {
+    let balancer = Ipv4Addr::new(203, 0, 113, 2);
+    let mut web = Web::start("ranges", 1);
+    let (inside, outside) = (Client::start(&web, 201), Client::start(&web, 202));
+    let node = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "lab-node"},
+        "status": {"addresses": [{"type": "InternalIP", "address": "172.18.0.2"}]},
+    });
+    tell(&web, &[node, pod_object(201, None), pod_object(202, None)]);
+    web.service = web.service.clone().with("type", json!("LoadBalancer"));
+    web.service.status = json!({"loadBalancer": {"ingress": [{"ip": balancer}]}});
+    web.service = web.service.clone().with("loadBalancerSourceRanges", json!(["10.244.0.201/32"]));
+    web.manifests.write(&web.service).expect("written");
+    await_answer(&web, inside.pod.place(), balancer, "connected");
+    await_answer(&web, outside.pod.place(), balancer, "host unreachable");
+    await_answer(&web, web.lab.node(), balancer, "host unreachable");
+    assert_eq!(dial(outside.pod.place(), VIP), "connected", "the ClusterIP has no ranges");
+
+    // A client that no Pod tells of is left to kube-proxy.
+    assert_eq!(dial(web.client.place(), balancer), "timed out");
+
+    web.service = web
+        .service
+        .clone()
+        .with("loadBalancerSourceRanges", json!(["10.244.0.202/32", "172.18.0.0/16"]));
+    web.manifests.write(&web.service).expect("written");
+    await_answer(&web, outside.pod.place(), balancer, "connected");
+    await_answer(&web, inside.pod.place(), balancer, "host unreachable");
+    assert_eq!(dial(web.lab.node(), balancer), "connected");
+
+    // What can't be read lets nobody in.
+    web.service = web.service.clone().with("loadBalancerSourceRanges", json!(["office"]));
+    web.manifests.write(&web.service).expect("written");
+    await_answer(&web, outside.pod.place(), balancer, "host unreachable");
+    let problems = web.agent.json(&["status"]).expect("status")["problems"].to_string();
+    assert!(problems.contains("no entry is usable: nobody may use"), "{problems}");
+}
