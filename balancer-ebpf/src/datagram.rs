@@ -205,13 +205,11 @@ pub fn recvmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
     let (state, service, port) = unsafe { ((*record).state, (*record).addr, (*record).port) };
     // SAFETY: the entry points run each family on its own hook.
     let from = Destination { addr: unsafe { F::read(addr) }, port: addr.user_port as u16 };
-    if state == RecordState::Connected as u16 {
-        // Since it may have been disconnected meanwhile, which no hook sees.
-        if is_from(charge.backend(), from) {
-            // SAFETY: as above.
-            unsafe { F::write(addr, service) };
-            addr.user_port = port as u32;
-        }
+    // Where it is not from there, the socket was disconnected meanwhile, which no hook sees.
+    if state == RecordState::Connected as u16 && is_from(charge.backend(), from) {
+        // SAFETY: as above.
+        unsafe { F::write(addr, service) };
+        addr.user_port = port as u32;
         return PROCEED;
     }
     let from = PeerKey { cookie, addr: from.addr, port: from.port, zero: [0; 3] };

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// One UDP socket that does what the lines of its input say, and answers each with a line of JSON
 ///
 /// `connect ADDRESS`, `disconnect`, `peer`; `send TEXT` and `sendto ADDRESS TEXT`, which also wait
-/// for an answer and say whom it seems to come from. Ends with its input.
+/// for an answer and say whom it seems to come from; `recv`, which waits only. Ends with its input.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   printf 'sendto 10.96.0.10:53 hello\\n' | balancer-lab udp
@@ -64,6 +64,7 @@ fn obey(socket: &UdpSocket, line: &str) -> Result<Value> {
         "connect" => socket.connect(address(rest)?)?,
         "disconnect" => sockets::disconnect(socket)?,
         "peer" => return Ok(json!({"peer": socket.peer_addr()?})),
+        "recv" => return receive(socket),
         "send" => {
             socket.send(rest.as_bytes())?;
             return receive(socket);
