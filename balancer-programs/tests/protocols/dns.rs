@@ -1,7 +1,12 @@
 //! DNS over UDP: Debian's dnsmasq in each pod, asked by the resolver of glibc, which connects a
 //! socket for each lookup, by hickory's, which does not, and over connected sockets that stay.
 
-use std::{collections::BTreeMap, fs, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use balancer_lab::{Lab, Pod};
 
@@ -52,16 +57,10 @@ fn connected_dns_sockets_are_even() {
 #[test]
 fn glibc_resolves_through_every_server() {
     let cluster = cluster();
-    let configuration = cluster.lab.state_dir();
-    fs::write(configuration.join("resolv.conf"), format!("nameserver {VIP}\n")).expect("written");
-    fs::write(configuration.join("nsswitch.conf"), "hosts: dns\n").expect("written");
-    let mut command = cluster.clients[0].command("unshare");
-    command.current_dir(configuration).args(["--mount", "sh", "-ec"]).arg(format!(
-        "for file in resolv.conf nsswitch.conf; do mount --bind $file /etc/$file; done
-         for _ in $(seq {LOOKUPS}); do getent ahostsv4 whoami.lab | head -n 1; done
-         echo done"
-    ));
-    let mut resolver = Process::start("getent", command);
+    let mut resolver = glibc(
+        &cluster,
+        &format!("for _ in $(seq {LOOKUPS}); do getent ahostsv4 whoami.lab | head -n 1; done"),
+    );
     let mut answers = BTreeMap::<String, u64>::new();
     loop {
         let line = resolver.await_line("answer", |_| true);
@@ -73,6 +72,61 @@ fn glibc_resolves_through_every_server() {
     }
     resolver.finish();
     assert_all_asked(&cluster, "glibc", &answers);
+}
+
+/// A shell in a client pod in which glibc asks the Service; prints `done` at its end.
+fn glibc(cluster: &Cluster, script: &str) -> Process {
+    let configuration = cluster.lab.state_dir();
+    fs::write(configuration.join("resolv.conf"), format!("nameserver {VIP}\n")).expect("written");
+    fs::write(configuration.join("nsswitch.conf"), "hosts: dns\n").expect("written");
+    let mut command = cluster.clients[0].command("unshare");
+    command.current_dir(configuration).args(["--mount", "sh", "-ec"]).arg(format!(
+        "for file in resolv.conf nsswitch.conf; do mount --bind $file /etc/$file; done
+         {script}
+         echo done"
+    ));
+    Process::start("getent", command)
+}
+
+/// The server that was asked hangs, and leaves the Service while the resolver waits for it. glibc
+/// would wait five seconds by default before it asks again, and ask the same server.
+#[test]
+fn glibc_does_not_wait_for_a_server_that_is_gone() {
+    assert_served_elsewhere(|cluster| glibc(cluster, "getent ahostsv4 whoami.lab | head -n 1"));
+}
+
+#[test]
+fn hickory_does_not_wait_for_a_server_that_is_gone() {
+    let server = format!("{VIP}:{PORT}");
+    assert_served_elsewhere(|cluster| {
+        Process::program(&cluster.clients[0], &["resolve", &server, "--lookups", "1"])
+    });
+}
+
+/// The time after which glibc and hickory ask again by default.
+const RETRY: Duration = Duration::from_secs(5);
+
+fn assert_served_elsewhere(resolve: impl Fn(&Cluster) -> Process) {
+    let cluster = cluster();
+    cluster.servers.iter().for_each(|server| server.freeze(true));
+    let mut resolver = resolve(&cluster);
+    let deadline = Instant::now() + RETRY;
+    let asked = loop {
+        assert!(Instant::now() < deadline, "nobody is asked");
+        let counted = cluster.counted();
+        if let Some((ip, _)) = counted.iter().find(|(_, count)| **count > 0) {
+            break cluster.backends.iter().position(|pod| pod.ip() == *ip).expect("a backend");
+        }
+    };
+    let gone = Instant::now();
+    cluster.remove(&cluster.backends[asked]);
+    let rest = cluster.servers.iter().enumerate().filter(|(index, _)| *index != asked);
+    rest.for_each(|(_, server)| server.freeze(false));
+    resolver.await_line("answer", |line| line.contains("192.0.2."));
+    let waited = gone.elapsed();
+    println!("answered by another server {waited:.1?} after the first one was gone\n");
+    assert!(waited < RETRY + RETRY / 2, "{waited:?} is more than one retry");
+    cluster.servers[asked].freeze(false);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub struct Cluster<S = Process> {
     pub clients: Vec<Pod>,
     /// The port of the Service and of its backends.
     port: (Transport, u16),
+    manifests: Manifests,
+    name: String,
     pub lab: Lab,
 }
 
@@ -51,9 +53,9 @@ impl<S> Cluster<S> {
         let (clients, backends) = (clients.expect("clients"), pods.expect("backends"));
         let servers = backends.iter().map(|pod| serve(&lab, pod)).collect();
         let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("manifests");
-        write_service(&manifests, name, port, &backends);
+        write_service(&manifests, name, port, backends.iter());
         let agent = Agent::start(&lab, manifests.dir(), &[]).expect("agent");
-        Self { agent, servers, backends, clients, port, lab }
+        Self { agent, servers, backends, clients, port, manifests, name: name.to_owned(), lab }
     }
 
     /// Prints where the connections went; they must be spread evenly, all be there, and all be told
@@ -98,8 +100,14 @@ impl<S> Cluster<S> {
         Some(peers.iter().filter(|(address, _)| of_client(address)).map(|(_, count)| count).sum())
     }
 
+    /// Takes a backend out of the Service.
+    pub fn remove(&self, gone: &Pod) {
+        let rest = self.backends.iter().filter(|pod| pod.ip() != gone.ip());
+        write_service(&self.manifests, &self.name, self.port, rest);
+    }
+
     /// Open connections by backend, as `balancer-agent backends` says.
-    fn counted(&self) -> BTreeMap<Ipv4Addr, u64> {
+    pub fn counted(&self) -> BTreeMap<Ipv4Addr, u64> {
         let shown = self.agent.json(&["backends"]).expect("backends");
         let backends = shown.as_array().expect("an array").iter();
         backends
@@ -168,13 +176,13 @@ impl Cluster {
 }
 
 /// Writes the Service with every pod as an endpoint.
-fn write_service(
+fn write_service<'a>(
     manifests: &Manifests,
     name: &str,
     (transport, port): (Transport, u16),
-    backends: &[Pod],
+    backends: impl Iterator<Item = &'a Pod>,
 ) {
-    let service = Service::new(name, VIP, port, port, backends.iter().map(Pod::ip));
+    let service = Service::new(name, VIP, port, port, backends.map(Pod::ip));
     let (mut object, mut slice) = (service.service(), service.endpoint_slice());
     if transport == Transport::Udp {
         object["spec"]["ports"][0]["protocol"] = "UDP".into();

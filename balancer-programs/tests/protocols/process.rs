@@ -87,6 +87,13 @@ impl Process {
         serde_json::from_str(&line).expect("JSON")
     }
 
+    /// Stops it, so that it answers nothing and refuses nothing; or lets it go on.
+    pub fn freeze(&self, frozen: bool) {
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill").success(), "{signal} {}", self.name);
+    }
+
     /// Ends its input and waits until it has ended well.
     pub fn finish(mut self) {
         drop(self.stdin.take());
