@@ -1,6 +1,9 @@
 //! Carries plans out: the only writer of the maps.
 
-use balancer_common::layout::{ROW_STEP, Row, Slot};
+use balancer_common::{
+    choice,
+    layout::{ROW_STEP, Row, Slot},
+};
 use rand::Rng as _;
 
 use crate::{
@@ -84,8 +87,11 @@ fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> 
 /// Writes a row with fresh salts, and pads it.
 fn put_slots(maps: &mut impl WriteMaps, row: Row, backends: &[(u32, u16)]) {
     let mut rng = rand::rng();
-    let slots =
-        backends.iter().map(|&(backend, weight)| Slot { backend, weight, salt: rng.random() });
+    let slots = backends.iter().map(|&(backend, weight)| Slot {
+        backend,
+        weight,
+        salt: choice::salt(rng.random()),
+    });
     let padding = std::iter::repeat_n(Slot::PAD, ROW_STEP as usize);
     for (index, slot) in (row.base..row.base + Row::width(row.len)).zip(slots.chain(padding)) {
         maps.set_slot(index, slot);

@@ -11,16 +11,15 @@
 //!
 //! ```text
 //! 63           32 31             12 11         0
-//! [ open sockets ][ salt * a + b   ][ index ^ m ]
+//! [ open sockets ][ salt * a + b   ][ index     ]
 //! ```
 //!
-//! `a`, `b` and `m` come from a random word per connection, the salt was drawn when the row was written. The
-//! obvious `index ^ m` alone is *not* uniform: of three tied slots 0, 1, 2 under a two-bit mask,
-//! slot 2 wins half of the draws. With independent 32-bit salts, `(a * d1, a * d2, ...)` spreads
-//! evenly for the differences `d` of any set of tied slots, and the uniform shift `b` makes each
-//! of them the smallest equally often; it costs one multiplication and one addition a slot. The
-//! mask stays, because it hides the index from the verifier, which would otherwise follow every
-//! possible winner separately.
+//! `a` and `b` come from a random word per connection, the salt was drawn when the row was written.
+//! The obvious `index ^ random` is *not* uniform: of three tied slots 0, 1, 2 under a two-bit mask,
+//! slot 2 wins half of the draws. With independent salts, `(a * d1, a * d2, ...)` spreads evenly for
+//! the differences `d` of any set of tied slots, and the uniform shift `b` makes each of them the
+//! smallest equally often. Salts and `b` are multiples of 4,096, and so is what an odd `a` makes of
+//! a salt: it takes one multiplication and one addition a slot, and nothing has to be cut off.
 
 use crate::layout::{MAX_SCAN, PAD_ACTIVE, ROW_STEP, Slot};
 
@@ -48,12 +47,17 @@ pub trait Table {
     }
 }
 
+/// A salt from a random word.
+#[inline(always)]
+pub const fn salt(random: u32) -> u32 {
+    random & !INDEX_MASK
+}
+
 /// Randomness for one scan.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
     a: u32,
     b: u32,
-    mask: u32,
 }
 
 impl Draw {
@@ -62,23 +66,23 @@ impl Draw {
     pub const fn new(random: u32) -> Self {
         // An odd factor permutes. The shift is the word mixed (a step of MurmurHash3): it has to be
         // uniform for each factor's differences, not independent of the factor; a second random
-        // number would cost a call. The mask only has to be unknown to the verifier.
+        // number would cost a call.
         let b = (random ^ random >> 16).wrapping_mul(0x85eb_ca6b);
-        Self { a: random | 1, b: b ^ b >> 13, mask: random >> (32 - INDEX_BITS) }
+        Self { a: random | 1, b: (b ^ b >> 13) & !INDEX_MASK }
     }
 
     /// The key of a slot with a score.
     #[inline(always)]
-    pub(crate) const fn key(self, score: u32, salt: u32, index: u32) -> u64 {
-        let tie = salt.wrapping_mul(self.a).wrapping_add(self.b) & !INDEX_MASK;
-        (score as u64) << 32 | (tie | (index ^ self.mask)) as u64
+    const fn key(self, score: u32, salt: u32, index: u32) -> u64 {
+        let low = salt.wrapping_mul(self.a).wrapping_add(self.b.wrapping_add(index));
+        (score as u64) << 32 | low as u64
     }
+}
 
-    /// The index in a key.
-    #[inline(always)]
-    pub(crate) const fn index(self, key: u64) -> u32 {
-        (key as u32 ^ self.mask) & INDEX_MASK
-    }
+/// The index in a key.
+#[inline(always)]
+const fn index(key: u64) -> u32 {
+    key as u32 & INDEX_MASK
 }
 
 /// A backend and the value of its counter that won it the choice.
@@ -96,6 +100,9 @@ pub const PART: u32 = 128;
 const _: () = assert!(MAX_SCAN.is_multiple_of(PART) && PART.is_multiple_of(ROW_STEP));
 
 /// The smallest key among up to [`PART`] slots from `start` of a row of `len` backends.
+///
+/// The verifier takes `start` for unknown and therefore the index in a key, too: with a known one
+/// it would follow every possible winner separately.
 ///
 /// Reads the row in steps of `STEP` slots, at most [`ROW_STEP`]; its padding has counters that never
 /// win.
@@ -126,7 +133,7 @@ pub fn part<const STEP: u32, T: Table>(table: &T, start: u32, len: u32, draw: Dr
 /// The index of the best slot of a row of `len` backends, `len` at most [`MAX_SCAN`], and its score.
 /// `part` is [`part`] from the given start. `None` only where every backend is padding.
 #[inline(always)]
-pub fn scan(len: u32, draw: Draw, part: impl Fn(u32) -> u64) -> Option<(u32, u32)> {
+pub fn scan(len: u32, part: impl Fn(u32) -> u64) -> Option<(u32, u32)> {
     let mut best = u64::MAX;
     let mut start = 0;
     while start < MAX_SCAN {
@@ -140,7 +147,7 @@ pub fn scan(len: u32, draw: Draw, part: impl Fn(u32) -> u64) -> Option<(u32, u32
         start += PART;
     }
     let score = (best >> 32) as u32;
-    if score == PAD_ACTIVE { None } else { Some((draw.index(best), score)) }
+    if score == PAD_ACTIVE { None } else { Some((index(best), score)) }
 }
 
 /// The least loaded of [`SAMPLES`] random slots of a row of `len` backends, for rows too long to
@@ -203,8 +210,9 @@ mod tests {
         /// Backends 1..=n in a padded row.
         fn new(active: &[u32], rng: &mut StdRng) -> Self {
             let len = active.len() as u32;
-            let mut slots: Vec<_> =
-                (1..=len).map(|backend| Slot { backend, weight: 1, salt: rng.random() }).collect();
+            let mut slots: Vec<_> = (1..=len)
+                .map(|backend| Slot { backend, weight: 1, salt: salt(rng.random()) })
+                .collect();
             slots.resize(Row::width(len).max(MAX_SCAN) as usize, Slot::PAD);
             let mut counters = vec![PAD_ACTIVE];
             counters.extend_from_slice(active);
@@ -234,9 +242,8 @@ mod tests {
     }
 
     fn scan(host: &Host, len: u32, draw: Draw) -> Option<Pick> {
-        let found = super::scan(len, draw, |start| {
-            part::<ROW_STEP, _>(&From(host, start), start, len, draw)
-        });
+        let found =
+            super::scan(len, |start| part::<ROW_STEP, _>(&From(host, start), start, len, draw));
         found.map(|(index, seen)| Pick { backend: host.slot(index).backend, seen })
     }
 

@@ -200,7 +200,7 @@ pub struct Slot {
     /// Its share beside that of others, at most [`crate::policy::MAX_WEIGHT`]. Only the weighted
     /// choice reads it.
     pub weight: u16,
-    /// A random number drawn when the row was written; breaks ties (see [`crate::choice`]).
+    /// A random number drawn when the row was written; breaks ties ([`crate::choice::salt`]).
     pub salt: u32,
 }
 

@@ -90,7 +90,11 @@ mod tests {
         fn new(backends: &[(u16, u32)], rng: &mut StdRng) -> Self {
             let mut slots: Vec<_> = (1..)
                 .zip(backends)
-                .map(|(backend, (weight, _))| Slot { backend, weight: *weight, salt: rng.random() })
+                .map(|(backend, (weight, _))| Slot {
+                    backend,
+                    weight: *weight,
+                    salt: choice::salt(rng.random()),
+                })
                 .collect();
             slots.resize(Row::width(backends.len() as u32) as usize, Slot::PAD);
             let mut active = vec![0; backends.len() + 1];
@@ -128,7 +132,7 @@ mod tests {
 
     /// All rows here are one part.
     fn scan(host: &Host, len: u32, draw: Draw) -> Option<Result<Pick, Changed>> {
-        let found = choice::scan(len, draw, |start| choice::part::<1, _>(host, start, len, draw));
+        let found = choice::scan(len, |start| choice::part::<1, _>(host, start, len, draw));
         found.map(|(index, score)| won(host, index, score))
     }
 
