@@ -40,14 +40,14 @@ struct Published {
 
 impl Shared {
     /// Opens the maps a second time, for reading.
-    pub fn new(config: &RunConfig) -> Result<Self, MapsError> {
+    pub fn new(config: &RunConfig, source: String) -> Result<Self, MapsError> {
         let pins = Pins::new(&config.bpffs);
         Ok(Self {
             bpffs: config.bpffs.clone(),
             maps: PinnedMaps::open(&pins, config.capacities)?,
             pins,
             node: config.node_name.clone(),
-            source: format!("folder {}", config.manifests.display()),
+            source,
             started: Instant::now(),
             published: RwLock::default(),
         })
@@ -64,6 +64,11 @@ impl Shared {
         let mut published = self.write();
         published.problems = problems;
         published.ready = true;
+    }
+
+    /// Takes what is in the way of a first state.
+    pub fn wait(&self, problems: &[Problem]) {
+        self.write().problems = problems.to_vec();
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Published> {

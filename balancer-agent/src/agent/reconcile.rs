@@ -83,6 +83,12 @@ impl Reconciler {
         }
     }
 
+    /// Tells what is in the way of a first state; the maps stay as they are.
+    pub fn wait(&mut self, problems: &[Problem], shared: &Shared) {
+        self.tell(problems);
+        shared.wait(problems);
+    }
+
     /// Waits until something that failed should be tried again; for ever if nothing did.
     pub async fn retry(&self) {
         match self.retry_at {
