@@ -9,7 +9,7 @@
 //! | `POST /slow?ms=N`, `/cut?count=N`, `/garbage?count=N`, `/fail?status=N&count=N` | [`Faults`](super::Faults) |
 //! | `GET /seen` | the requests so far, as JSON |
 
-use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http_body_util::BodyExt;
 use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
@@ -19,13 +19,12 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 
 use super::{ApiServer, body::Answer, query::Query};
-use crate::error::{Attempt, Error, Result, on};
+use crate::error::{Attempt, Error, Result};
 
-/// Takes orders for `server` at a new socket, for ever.
-pub async fn control(server: Arc<ApiServer>, socket: &Path) -> Result<()> {
-    let listener = UnixListener::bind(socket).attempt(on("listen on", socket))?;
+/// Takes orders for `server`, for ever.
+pub async fn control(server: Arc<ApiServer>, socket: UnixListener) -> Result<()> {
     loop {
-        let (stream, _) = listener.accept().await.attempt(on("accept on", socket))?;
+        let (stream, _) = socket.accept().await.attempt("accept orders")?;
         let server = Arc::clone(&server);
         tokio::spawn(async move {
             let service = service_fn(|request| {

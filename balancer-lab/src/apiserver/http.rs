@@ -89,7 +89,8 @@ async fn respond(api: &Arc<Api>, request: Request<Incoming>) -> Result<Response<
                 false => "",
             };
             let _turn = locked(&api.writing);
-            Ok(json_answer(201, &write::create(api, kind, namespace, object, dry)?))
+            let made = write::create(api, kind, namespace, object, dry)?;
+            Ok(json_answer(201, &made))
         }
         (Method::DELETE, Place::Collection(kind, namespace)) => {
             let fields = query.get("fieldSelector").unwrap_or_default();

@@ -98,8 +98,8 @@ impl Watch {
             let lines = match self.fresh(&api) {
                 Ok(lines) => lines,
                 Err(refusal) => {
-                    // What follows an error is the end of the stream.
-                    send(&api, &sender, line("ERROR", &refusal.body())).await;
+                    // Faults are for objects. After an error the stream ends, whoever listens.
+                    let _ = sender.send(Ok(line("ERROR", &refusal.body()).into())).await;
                     return;
                 }
             };

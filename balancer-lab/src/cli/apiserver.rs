@@ -4,6 +4,7 @@ use std::{fs, io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use balancer_lab::apiserver::{ApiServer, Options, control, objects};
+use tokio::net::UnixListener;
 
 /// Serve a double of the Kubernetes API for kubectl, an agent, or any other client
 ///
@@ -47,10 +48,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         }
         _ => {}
     }
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "serving on https://{}", server.address())?;
-    writeln!(stdout, "kubeconfig: {}", server.kubeconfig().display())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(control(Arc::new(server), &socket))?;
-    Ok(())
+    runtime.block_on(async {
+        let listener = UnixListener::bind(&socket)
+            .with_context(|| format!("listen on {}", socket.display()))?;
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "serving on https://{}", server.address())?;
+        writeln!(stdout, "kubeconfig: {}", server.kubeconfig().display())?;
+        control(Arc::new(server), listener).await?;
+        Ok(())
+    })
 }
