@@ -69,6 +69,9 @@ impl Reconciler {
         self.unsure.retain(|id| state.missing && !seen(id));
         self.pods.changed(&self.desired);
         self.again(shared);
+        if self.retry_at.is_none() {
+            shared.written(&state.triggers);
+        }
     }
 
     /// Waits until pods should be looked up again. Cancel-safe.

@@ -12,6 +12,7 @@
 //! - `http`, `discovery`, `status`, `body`: requests and answers.
 //! - `listener`, `tls`, `kubeconfig`: how clients get there.
 //! - [`Faults`], [`ApiServer`], `control`: what goes wrong on command, from Rust or over a socket.
+//! - [`Process`]: the server in a lab.
 
 mod body;
 mod control;
@@ -24,6 +25,7 @@ mod kubeconfig;
 mod list;
 mod listener;
 mod patch;
+mod process;
 mod query;
 mod selector;
 mod server;
@@ -45,6 +47,7 @@ use tokio::sync::watch as latest;
 
 pub use control::{control, objects};
 pub use faults::Faults;
+pub use process::Process;
 pub use server::ApiServer;
 
 use store::{Key, Store};
