@@ -88,7 +88,7 @@ impl Reconciler {
 
     /// Tells what is in the way of a first state; the maps stay as they are.
     pub fn wait(&mut self, problems: &[Problem], shared: &Shared) {
-        self.tell(problems);
+        self.teller.tell(problems);
         shared.wait(problems);
     }
 

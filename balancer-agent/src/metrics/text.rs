@@ -161,7 +161,7 @@ mod tests {
 
     fn series(problems: Vec<Problem>) -> Vec<String> {
         let status = StatusView { problems, ..testing::status() };
-        let text = render(&status, &[]).expect("text");
+        let text = render(&status, &[], Programming::default()).expect("text");
         let ours = text.lines().filter(|line| line.starts_with("balancer_object_problems{"));
         let mut ours: Vec<_> = ours.map(str::to_owned).collect();
         ours.sort();

@@ -41,6 +41,37 @@ async fn changes_and_deletions_arrive() {
 }
 
 #[tokio::test]
+async fn pods_of_this_node_and_namespaces_are_told_with_their_labels() {
+    let mut watching = Watching::start().await;
+    let pod = |name: &str, node: &str, phase: &str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": {"balancer-agent/enabled": "false"}},
+            "spec": {"nodeName": node},
+            "status": {"phase": phase, "podIPs": [{"ip": "10.244.0.7"}]},
+        })
+    };
+    watching.server.put(&pod("elsewhere", "node-2", "Running")).expect("put");
+    watching.server.put(&pod("here", "node-1", "Running")).expect("put");
+    let state = watching.until("told", |state| state.pods.contains_key(&id("here"))).await;
+    assert_eq!(state.pods.keys().collect::<Vec<_>>(), [&id("here")]);
+    assert_eq!(state.pods[&id("here")].enabled, Some(false));
+    watching.server.put(&pod("here", "node-1", "Succeeded")).expect("put");
+    watching.until("ended", |state| state.pods.is_empty()).await;
+
+    let state = watching.seen.state.as_ref().expect("a state");
+    assert_eq!(state.namespaces["default"].enabled, None);
+    let labels = json!({"balancer-agent/enabled": "false"});
+    let metadata = json!({"name": "default", "labels": labels});
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
+    watching.server.put(&namespace).expect("put");
+    watching.until("labelled", |s| s.namespaces["default"].enabled == Some(false)).await;
+    watching.server.remove(&namespace).expect("removed");
+    watching.until("gone", |state| !state.namespaces.contains_key("default")).await;
+}
+
+#[tokio::test]
 async fn what_is_for_another_proxy_is_not_even_asked_for() {
     let mut watching = Watching::start().await;
     let mut other = service("other", "10.96.0.9");

@@ -8,7 +8,7 @@ use crate::{
     source::{
         node,
         object::{Fault, Found, Key, Kind},
-        service, slice,
+        pod, service, slice,
     },
 };
 
@@ -58,6 +58,10 @@ pub fn decode(kind: Kind, text: &str) -> Result<Decoded, serde_json::Error> {
             typed::<discovery::EndpointSlice>(text).map(|o| slice::convert(o, &key.id))
         }
         Kind::Node => typed::<core::Node>(text).map(|o| node::convert(o, &key.id.name)),
+        Kind::Pod => typed::<core::Pod>(text).map(|o| pod::convert(o, &key.id)),
+        Kind::Namespace => {
+            typed::<core::Namespace>(text).map(|o| pod::convert_namespace(&o, &key.id.name))
+        }
     };
     let (found, faults) = converted.unwrap_or_else(|fault| (Found::Undecodable, vec![fault]));
     Ok(Decoded { key, version, found, faults })

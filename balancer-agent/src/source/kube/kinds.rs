@@ -36,5 +36,12 @@ pub fn watched(node: &str) -> Vec<Watched> {
             labels: None,
             fields: Some(format!("metadata.name={node}")),
         },
+        Watched {
+            kind: Kind::Pod,
+            path: "/api/v1/pods",
+            labels: None,
+            fields: Some(format!("spec.nodeName={node}")),
+        },
+        Watched { kind: Kind::Namespace, path: "/api/v1/namespaces", labels: None, fields: None },
     ]
 }

@@ -130,6 +130,11 @@ impl Store {
                 let node = Some(Arc::unwrap_or_clone(node));
                 std::mem::replace(&mut self.state.node, node.clone()) != node
             }
+            Found::Pod(pod) => replace(self.state.pods.entry(key.id), Arc::unwrap_or_clone(pod)),
+            Found::Namespace(namespace) => {
+                let namespace = Arc::unwrap_or_clone(namespace);
+                replace(self.state.namespaces.entry(key.id.name), namespace)
+            }
             Found::Skipped | Found::Undecodable => self.remove(&key),
         };
     }
@@ -139,6 +144,8 @@ impl Store {
             Kind::Service => self.state.services.contains_key(&key.id),
             Kind::EndpointSlice => self.state.slices.contains_key(&key.id),
             Kind::Node => self.state.node.as_ref() != Some(&self.unseen()),
+            Kind::Pod => self.state.pods.contains_key(&key.id),
+            Kind::Namespace => self.state.namespaces.contains_key(&key.id.name),
         }
     }
 
@@ -156,6 +163,8 @@ impl Store {
                 let unseen = Some(self.unseen());
                 std::mem::replace(&mut self.state.node, unseen.clone()) != unseen
             }
+            Kind::Pod => self.state.pods.remove(&key.id).is_some(),
+            Kind::Namespace => self.state.namespaces.remove(&key.id.name).is_some(),
         }
     }
 
@@ -165,7 +174,9 @@ impl Store {
         let known: Vec<ObjectRef> = match kind {
             Kind::Service => self.state.services.keys().cloned().collect(),
             Kind::EndpointSlice => self.state.slices.keys().cloned().collect(),
-            Kind::Node => self.state.node.iter().map(|n| of_cluster(&n.name)).collect(),
+            Kind::Node => self.state.node.iter().map(|node| of_cluster(&node.name)).collect(),
+            Kind::Pod => self.state.pods.keys().cloned().collect(),
+            Kind::Namespace => self.state.namespaces.keys().map(|name| of_cluster(name)).collect(),
         };
         let told = self.faults.keys().chain(&self.unread).filter(|key| key.kind == kind);
         let known: BTreeSet<ObjectRef> =
@@ -202,7 +213,7 @@ impl Store {
 }
 
 /// Whether the value is another one than before.
-fn replace<V: PartialEq>(entry: Entry<'_, ObjectRef, V>, value: V) -> bool {
+fn replace<K: Ord, V: PartialEq>(entry: Entry<'_, K, V>, value: V) -> bool {
     match entry {
         Entry::Occupied(mut entry) => entry.insert(value) != *entry.get(),
         Entry::Vacant(entry) => {
