@@ -52,9 +52,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     runtime.block_on(async {
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("listen on {}", socket.display()))?;
-        let mut stdout = std::io::stdout();
-        writeln!(stdout, "serving on https://{}", server.address())?;
-        writeln!(stdout, "kubeconfig: {}", server.kubeconfig().display())?;
+        // In one piece: who reads the first line may not wait for the second.
+        let kubeconfig = server.kubeconfig();
+        let text = format!(
+            "serving on https://{}\nkubeconfig: {}\n",
+            server.address(),
+            kubeconfig.display()
+        );
+        std::io::stdout().write_all(text.as_bytes())?;
         control(Arc::new(server), listener).await?;
         Ok(())
     })
