@@ -96,6 +96,9 @@ impl ApiServer {
             }
             None => defaults::identify(metadata),
         }
+        if !key.2.is_empty() {
+            metadata.insert("namespace".to_owned(), json!(key.2));
+        }
         self.api.change(|store| store.put(key, object));
         Ok(())
     }
