@@ -24,7 +24,7 @@ use crate::{
     kernel::{self, KernelError},
     maps::MapsError,
     metrics,
-    source::{Manifests, SourceError},
+    source::{Source, SourceError, Update},
 };
 use pods::Pods;
 use provider::Shared;
@@ -65,7 +65,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let socket = api::bind(&config.socket)?;
     let endpoints =
         metrics::Endpoints::bind(config.metrics_bind_address, config.healthz_bind_address).await?;
-    let mut source = Manifests::open(&config.manifests)?.of_node(&config.node_name);
+    let mut source = Source::open(&config.source, &config.node_name).await?;
     let (maps, programs) = kernel::load(&config.bpffs, &config.cgroup, config.capacities)?;
     tracing::info!(
         cgroup = %config.cgroup.display(),
@@ -79,7 +79,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         Pods::new(config.cgroup.clone()),
         Stale::new(config.cgroup.clone()),
     )?;
-    let shared = Arc::new(Shared::new(&config)?);
+    let shared = Arc::new(Shared::new(&config, source.describe())?);
 
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
@@ -93,8 +93,12 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
                 tracing::info!(signal = name, "stopping; balancing stays in place");
                 break Ok(());
             }
-            state = source.next() => match state {
-                Ok(state) => state,
+            update = source.next() => match update {
+                Ok(Update::State(state)) => state,
+                Ok(Update::Waiting(problems)) => {
+                    reconciler.wait(problems, &shared);
+                    continue;
+                }
                 Err(error) => break Err(error.into()),
             },
             _ = sweeps.tick() => {
@@ -110,7 +114,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
                 continue;
             }
         };
-        tokio::task::block_in_place(|| reconciler.reconcile(&state, &shared));
+        tokio::task::block_in_place(|| reconciler.reconcile(state, &shared));
         ready::announce();
     };
     stop.send_replace(true);

@@ -21,7 +21,10 @@ pub use self::{
     client::{Client, ClientError},
     socket::{BindError, Socket, bind},
 };
-use crate::view::{ServiceView, StatusView};
+use crate::{
+    metrics::Programming,
+    view::{ServiceView, StatusView},
+};
 
 const STATUS: &str = "/v1/status";
 const SERVICES: &str = "/v1/services";
@@ -32,6 +35,10 @@ pub trait Provider: Send + Sync + 'static {
     fn status(&self) -> StatusView;
     /// Every Service port at this moment.
     fn services(&self) -> Vec<ServiceView>;
+    /// How long changes took to be written; nothing where none is written.
+    fn programming(&self) -> Programming {
+        Programming::default()
+    }
 }
 
 /// Answers on the socket until `shutdown` turns true, then removes the socket.

@@ -29,8 +29,8 @@ pub const DEFAULT_HEALTHZ: &str = "0.0.0.0:10356";
 /// What `run` needs to know. Every value has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunConfig {
-    /// Folder of Kubernetes YAML; absolute.
-    pub manifests: PathBuf,
+    /// Where Services and their endpoints come from.
+    pub source: Origin,
     /// Name of this node, as Kubernetes knows it.
     pub node_name: String,
     /// The cgroup that the programs are attached to; absolute.
@@ -49,6 +49,19 @@ pub struct RunConfig {
     pub capacities: Capacities,
     /// Form of the log lines.
     pub log_format: LogFormat,
+}
+
+/// Where Services and their endpoints come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A folder of Kubernetes YAML; absolute.
+    Folder(PathBuf),
+    /// The API server.
+    Cluster {
+        /// The file that says how to get there; absolute. Without one: as a pod, else by the
+        /// kubeconfig of `$KUBECONFIG` or the home directory.
+        kubeconfig: Option<PathBuf>,
+    },
 }
 
 /// How many of each there is room for.
@@ -95,6 +108,8 @@ pub enum LogFormat {
 pub struct Settings {
     /// `manifests`.
     pub manifests: Option<PathBuf>,
+    /// `kubeconfig`.
+    pub kubeconfig: Option<PathBuf>,
     /// `nodeName`.
     pub node_name: Option<String>,
     /// `cgroup`.
@@ -145,6 +160,7 @@ impl Settings {
     pub fn or(self, other: Self) -> Self {
         Self {
             manifests: self.manifests.or(other.manifests),
+            kubeconfig: self.kubeconfig.or(other.kubeconfig),
             node_name: self.node_name.or(other.node_name),
             cgroup: self.cgroup.or(other.cgroup),
             bpffs: self.bpffs.or(other.bpffs),
@@ -161,10 +177,9 @@ impl Settings {
 
     /// Checks everything and fills the gaps.
     pub fn resolve(self, around: Surroundings) -> Result<RunConfig, ConfigError> {
-        let manifests = self.manifests.ok_or(ConfigError::NoSource)?;
         let cgroup = self.cgroup.or(around.cgroup).ok_or(node::cgroup::CgroupError::NotMounted)?;
         Ok(RunConfig {
-            manifests: path("--manifests", &manifests)?,
+            source: source(self.manifests, self.kubeconfig)?,
             node_name: node_name(self.node_name.unwrap_or(around.node_name))?,
             cgroup: path("--cgroup", &cgroup)?,
             bpffs: path("--bpffs", &self.bpffs.unwrap_or_else(|| DEFAULT_BPFFS.into()))?,
@@ -187,6 +202,17 @@ impl Settings {
             },
             log_format: self.log_format.unwrap_or_default(),
         })
+    }
+}
+
+fn source(manifests: Option<PathBuf>, kubeconfig: Option<PathBuf>) -> Result<Origin, ConfigError> {
+    match (manifests, kubeconfig) {
+        (Some(_), Some(_)) => Err(ConfigError::TwoSources),
+        (Some(dir), None) => Ok(Origin::Folder(path("--manifests", &dir)?)),
+        (None, kubeconfig) => {
+            let kubeconfig = kubeconfig.map(|file| path("--kubeconfig", &file)).transpose()?;
+            Ok(Origin::Cluster { kubeconfig })
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! what it measured.
 
 mod health;
+mod programming;
 mod text;
 
 use std::{io, net::SocketAddr, sync::Arc};
@@ -15,6 +16,8 @@ use axum::{
 };
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch::Receiver};
+
+pub use programming::Programming;
 
 use crate::api::{Provider, ask, http};
 
@@ -81,7 +84,9 @@ async fn listen(
 async fn scrape(
     State(provider): State<Arc<dyn Provider>>,
 ) -> Result<impl IntoResponse, StatusCode> {
-    let text = ask(move || text::render(&provider.status(), &provider.services())).await?;
+    let render =
+        move || text::render(&provider.status(), &provider.services(), provider.programming());
+    let text = ask(render).await?;
     let text = text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], text))
 }

@@ -3,7 +3,7 @@
 //! Sources convert the objects of the API into these once, at the edge; nothing behind imports
 //! Kubernetes types. Ports here are host byte order and never 0.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr, time::SystemTime};
 
 use balancer_common::policy::Policy;
 use ipnet::IpNet;
@@ -154,6 +154,9 @@ pub struct EndpointSlice {
     pub id: ObjectRef,
     /// Name of the Service, from the label `kubernetes.io/service-name`; same namespace.
     pub service: String,
+    /// When the change was made that the slice follows, from the annotation
+    /// `endpoints.kubernetes.io/last-change-trigger-time`.
+    pub triggered: Option<SystemTime>,
     /// `ports`, those with a number.
     pub ports: Vec<EndpointPort>,
     /// `endpoints`.
@@ -260,6 +263,8 @@ pub struct State {
     /// True while some input could never be read since the source was opened, so that objects may
     /// be missing here which an earlier agent knew.
     pub missing: bool,
+    /// When the changes were made that this state is the first to show, as far as it is known.
+    pub triggers: Vec<SystemTime>,
 }
 
 /// Input that could not be used.

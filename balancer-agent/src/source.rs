@@ -1,10 +1,17 @@
-//! A folder of Kubernetes YAML, converted once, at the edge. The stages in their order:
+//! What Kubernetes describes, converted once, at the edge: from the API server, or from a folder of
+//! its YAML.
+//!
+//! - [`kube`]: the API server.
+//! - `service`, `slice`, `node`, `pod`, `address`, `ranges`, `affinity`, `annotations`, `weights`,
+//!   `duration`: objects to the types of [`crate::model`] (pure); both sources use them.
+//! - [`Source`]: either of the two.
+//!
+//! The folder, its stages in their order:
 //!
 //! - `watch`, `disk`: what changed in the folder, and the bytes of it; all the I/O there is.
 //! - `folder`, `tracked`: which file to read when, so that no half-written file is believed.
 //! - `reading`, `document`, `parse`: text to documents, documents and Lists to values (pure).
-//! - `decode`, `service`, `slice`, `node`, `pod`, `address`, `ranges`, `affinity`, `annotations`, `weights`,
-//!   `duration`: values to the types of [`crate::model`] (pure).
+//! - `decode`: values to objects (pure).
 //! - `content`: what a file defines now, given what it defined before (pure).
 //! - `merge`: all files to one [`State`](crate::model::State) (pure).
 //! - `worker`, [`Manifests`]: the loop around it, on its own thread, and its receiving end.
@@ -19,7 +26,9 @@ mod decode;
 mod disk;
 mod document;
 mod duration;
+mod either;
 mod folder;
+pub mod kube;
 mod manifests;
 mod merge;
 mod node;
@@ -37,9 +46,10 @@ mod worker;
 
 use std::{io, path::PathBuf};
 
+pub use either::{Source, Update};
 pub use manifests::Manifests;
 
-/// Why a folder of manifests can't be used at all.
+/// Why a source can't be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// There is no such folder.
@@ -98,5 +108,14 @@ pub enum SourceError {
     Stopped {
         /// The folder.
         dir: PathBuf,
+    },
+    /// There is no API server to ask.
+    #[error(transparent)]
+    Access(#[from] kube::AccessError),
+    /// The tasks that watch the API server have ended, which only a defect can cause.
+    #[error("{server} is no longer watched: restart the agent; balancing goes on meanwhile")]
+    Deaf {
+        /// The API server.
+        server: String,
     },
 }

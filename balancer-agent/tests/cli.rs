@@ -113,8 +113,9 @@ fn shells_complete_every_verb() {
 }
 
 #[test]
-fn run_needs_manifests_for_now() {
-    let ended = agent(&["run"]).with(2).saying("--manifests is required for now");
+fn run_reads_a_folder_or_a_cluster_but_not_both() {
+    let both = ["run", "--manifests", "/m", "--kubeconfig", "/k"];
+    let ended = agent(&both).with(2).saying("--manifests and --kubeconfig exclude each other");
     assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
 }
 

@@ -43,9 +43,18 @@ impl Agent {
     /// Starts the agent on a folder of manifests and returns once it is ready. `extra` arguments
     /// come last, so they win.
     pub fn start(lab: &Lab, manifests: &Path, extra: &[&str]) -> Result<Self> {
+        Self::start_with(lab, "--manifests", manifests, extra)
+    }
+
+    /// The same for an agent that watches the cluster of this kubeconfig.
+    pub fn start_watching(lab: &Lab, kubeconfig: &Path, extra: &[&str]) -> Result<Self> {
+        Self::start_with(lab, "--kubeconfig", kubeconfig, extra)
+    }
+
+    fn start_with(lab: &Lab, flag: &str, source: &Path, extra: &[&str]) -> Result<Self> {
         let display = |path: &Path| path.display().to_string();
         let mut arguments: Vec<String> = [
-            ("--manifests", display(manifests)),
+            (flag, display(source)),
             ("--node-name", "lab-node".into()),
             ("--cgroup", display(lab.cgroup())),
             ("--metrics-bind-address", "127.0.0.1:0".into()),
@@ -68,6 +77,17 @@ impl Agent {
 
     /// Starts the agent again after [`Agent::kill`] or [`Agent::terminate`], and waits until ready.
     pub fn resume(&mut self) -> Result<()> {
+        let notify = self.spawn()?;
+        self.await_ready(&notify)
+    }
+
+    /// The same without waiting, for an agent whose source is not there.
+    pub fn launch(&mut self) -> Result<()> {
+        self.spawn().map(drop)
+    }
+
+    /// Starts the process and returns the socket where it tells that it is ready.
+    fn spawn(&mut self) -> Result<UnixDatagram> {
         let notify_path = self.state_dir.join("notify.sock");
         match fs::remove_file(&notify_path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -95,7 +115,7 @@ impl Agent {
         let pid = pid_of(&child);
         self.child = Some(child);
         report_exit(pid, notify_path);
-        self.await_ready(&notify)
+        Ok(notify)
     }
 
     /// Waits for the agent's `READY=1`; its exit arrives on the same socket.

@@ -8,6 +8,7 @@
 //! - [`lab`]: create, use and remove labs; leftovers of killed owners are swept by the next run.
 //! - [`agent`]: the agent in a lab, started, awaited until ready, killed, restarted, asked.
 //! - [`manifests`]: the Service and EndpointSlice files an agent watches.
+//! - [`apiserver`]: a double of the Kubernetes API server.
 //! - [`kubeproxy`]: the rules kube-proxy would load, for comparison.
 //! - [`churn`]: connections opened and closed at random, and [`sockets`], to count them.
 //! - [`http`]: backends that say who answered, and clients with connection pools.
@@ -25,6 +26,7 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
+pub mod apiserver;
 pub mod bench;
 pub mod churn;
 pub mod error;

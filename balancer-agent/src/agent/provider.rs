@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     process,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     desired::Desired,
     kernel::pins::Pins,
     maps::{MapsError, pinned::PinnedMaps},
+    metrics::Programming,
     model::Problem,
     observe::{Snapshot, offline, views},
     view::{AgentView, ServiceView, StatusView},
@@ -27,6 +28,7 @@ pub struct Shared {
     source: String,
     started: Instant,
     published: RwLock<Published>,
+    programming: Programming,
 }
 
 /// What the loop has told.
@@ -40,16 +42,17 @@ struct Published {
 
 impl Shared {
     /// Opens the maps a second time, for reading.
-    pub fn new(config: &RunConfig) -> Result<Self, MapsError> {
+    pub fn new(config: &RunConfig, source: String) -> Result<Self, MapsError> {
         let pins = Pins::new(&config.bpffs);
         Ok(Self {
             bpffs: config.bpffs.clone(),
             maps: PinnedMaps::open(&pins, config.capacities)?,
             pins,
             node: config.node_name.clone(),
-            source: format!("folder {}", config.manifests.display()),
+            source,
             started: Instant::now(),
             published: RwLock::default(),
+            programming: Programming::default(),
         })
     }
 
@@ -64,6 +67,16 @@ impl Shared {
         let mut published = self.write();
         published.problems = problems;
         published.ready = true;
+    }
+
+    /// Takes when the changes were triggered that the maps have now.
+    pub fn written(&self, triggers: &[SystemTime]) {
+        self.programming.written(triggers);
+    }
+
+    /// Takes what is in the way of a first state.
+    pub fn wait(&self, problems: &[Problem]) {
+        self.write().problems = problems.to_vec();
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Published> {
@@ -110,6 +123,10 @@ impl Provider for Shared {
                 Vec::new()
             }
         }
+    }
+
+    fn programming(&self) -> Programming {
+        self.programming.clone()
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Reconciler {
     maps: PinnedMaps,
     node_ports: NodePortAddresses,
     desired: Desired,
+    /// Whether there was a first state: before, what is desired is not known, and not nothing.
+    begun: bool,
     /// Rows that an earlier agent left in the maps and that no state has shown yet.
     unsure: BTreeSet<RowId>,
     teller: Teller,
@@ -50,6 +52,7 @@ impl Reconciler {
             maps,
             node_ports,
             desired: Desired::default(),
+            begun: false,
             teller: Teller::default(),
             retry_at: None,
             sweeper: Sweeper::default(),
@@ -64,15 +67,22 @@ impl Reconciler {
     /// until it is seen: a broken file at the start must not end what works.
     pub fn reconcile(&mut self, state: &State, shared: &Shared) {
         self.desired = desired(state, &self.node_ports);
+        self.begun = true;
         let rows = rows::rows(&self.desired);
         let seen = |id: &RowId| rows.get(id).is_some_and(|row| !row.backends.is_empty());
         self.unsure.retain(|id| state.missing && !seen(id));
         self.pods.changed(&self.desired);
         self.again(shared);
+        if self.retry_at.is_none() {
+            shared.written(&state.triggers);
+        }
     }
 
-    /// Waits until pods should be looked up again. Cancel-safe.
+    /// Waits until pods should be looked up again; for ever before the first state. Cancel-safe.
     pub async fn pods_due(&self) {
+        if !self.begun {
+            std::future::pending::<()>().await;
+        }
         self.pods.due().await;
     }
 
@@ -81,6 +91,12 @@ impl Reconciler {
         if self.pods.look(&self.desired) {
             self.again(shared);
         }
+    }
+
+    /// Tells what is in the way of a first state; the maps stay as they are.
+    pub fn wait(&mut self, problems: &[Problem], shared: &Shared) {
+        self.teller.tell(problems);
+        shared.wait(problems);
     }
 
     /// Waits until something that failed should be tried again; for ever if nothing did.

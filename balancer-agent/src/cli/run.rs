@@ -16,6 +16,7 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
+  balancer-agent run --kubeconfig /etc/kubernetes/kubelet.conf
   balancer-agent run --manifests /etc/balancer/manifests
   balancer-agent run --config /etc/balancer/agent.yaml --log-format json
   kubectl get services,endpointslices,nodes,pods,namespaces -A -o yaml > manifests/all.yaml
@@ -33,8 +34,14 @@ SIGTERM and SIGINT end the agent and leave balancing in place; `balancer-agent c
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Folder of Kubernetes YAML (Service, EndpointSlice, Node, Pod, Namespace), read and watched
+    /// instead of the API server
     #[arg(long, value_name = "DIR")]
     manifests: Option<PathBuf>,
+
+    /// File that says where the API server is [default: the pod's service account, then
+    /// $KUBECONFIG, then ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
 
     /// Name of this node [default: $NODE_NAME, then the hostname]
     #[arg(long, value_name = "NAME")]
@@ -132,6 +139,7 @@ fn settings(args: Args) -> Result<Settings, ConfigError> {
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let flags = Settings {
         manifests: args.manifests,
+        kubeconfig: args.kubeconfig,
         node_name: args.node_name,
         cgroup: args.cgroup,
         bpffs: args.bpffs,

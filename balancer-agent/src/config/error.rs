@@ -13,12 +13,9 @@ pub enum ConfigError {
     /// The configuration file is at fault.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Nowhere to read Services from.
-    #[error(
-        "--manifests is required for now: give a folder of Kubernetes YAML, reading from the API \
-         server comes in a later version"
-    )]
-    NoSource,
+    /// Two places to read Services from.
+    #[error("--manifests and --kubeconfig exclude each other: name a folder or a cluster")]
+    TwoSources,
     /// A path was given as an empty string.
     #[error("{flag} is empty: give a path, or leave the flag out for the default")]
     EmptyPath {

@@ -62,7 +62,10 @@ fn errors_of_the_file_name_file_and_key() {
 fn bad_values_name_their_flag() {
     let range = |text: &str| Some(vec!["primary".to_owned(), text.to_owned()]);
     let cases: [(Settings, &str); 8] = [
-        (Settings::default(), "--manifests is required for now"),
+        (
+            Settings { kubeconfig: Some("/k".into()), ..minimal() },
+            "--manifests and --kubeconfig exclude each other",
+        ),
         (
             Settings { metrics_bind_address: Some("10349".into()), ..minimal() },
             "--metrics-bind-address \"10349\"",
@@ -108,4 +111,13 @@ fn no_cgroup_is_the_fault_of_the_node() {
     let nowhere = Surroundings { cgroup: None, ..around() };
     let error = minimal().resolve(nowhere).expect_err("no cgroup");
     assert!(matches!(error, ConfigError::NoCgroup(_)), "{error:?}");
+}
+
+#[test]
+fn the_source_is_the_cluster_unless_a_folder_is_named() {
+    let origin = |settings: Settings| settings.resolve(around()).expect("settings").source;
+    assert_eq!(origin(Settings::default()), Origin::Cluster { kubeconfig: None });
+    let file = Settings { kubeconfig: Some("/k".into()), ..Settings::default() };
+    assert_eq!(origin(file), Origin::Cluster { kubeconfig: Some("/k".into()) });
+    assert_eq!(origin(minimal()), Origin::Folder("/m".into()));
 }

@@ -45,6 +45,7 @@ fn slice(name: &str, service: &str, endpoints: Vec<Endpoint>) -> EndpointSlice {
     EndpointSlice {
         id: reference(name),
         service: service.into(),
+        triggered: None,
         ports: vec![EndpointPort { name: String::new(), port: 8080, protocol: Protocol::Tcp }],
         endpoints,
     }

@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,6 +29,13 @@ impl Provider for Switch {
 
     fn services(&self) -> Vec<ServiceView> {
         if self.0.load(Ordering::SeqCst) { testing::services() } else { Vec::new() }
+    }
+
+    fn programming(&self) -> Programming {
+        let programming = Programming::default();
+        let now = SystemTime::now();
+        programming.written(&[now - Duration::from_secs(20), now + Duration::from_secs(20)]);
+        programming
     }
 }
 
@@ -72,6 +82,10 @@ async fn metrics_and_health_follow_the_provider() {
         "balancer_map_entries_max{map=\"services\"} 131072\n".to_owned(),
         "balancer_problems 1\n".to_owned(),
         "balancer_ready 1\n".to_owned(),
+        "balancer_network_programming_duration_seconds_count 2\n".to_owned(),
+        "balancer_network_programming_duration_seconds_bucket{le=\"0.001\"} 1\n".to_owned(),
+        "balancer_network_programming_duration_seconds_bucket{le=\"10.0\"} 1\n".to_owned(),
+        "balancer_network_programming_duration_seconds_bucket{le=\"30.0\"} 2\n".to_owned(),
         format!("balancer_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION")),
         "# EOF\n".to_owned(),
     ] {

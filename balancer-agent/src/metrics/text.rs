@@ -8,6 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::Programming;
 use crate::{
     model::Problem,
     view::{ServiceView, StatusView},
@@ -58,12 +59,18 @@ struct Families {
 }
 
 /// The text of one scrape.
-pub(super) fn render(status: &StatusView, services: &[ServiceView]) -> Result<String, fmt::Error> {
+pub(super) fn render(
+    status: &StatusView,
+    services: &[ServiceView],
+    programming: Programming,
+) -> Result<String, fmt::Error> {
     let families = Families::default();
     families.fill_status(status);
     services.iter().for_each(|service| families.fill_service(service));
     let mut text = String::new();
-    encode(&mut text, &families.register())?;
+    let mut registry = families.register();
+    programming.register(&mut registry);
+    encode(&mut text, &registry)?;
     Ok(text)
 }
 
@@ -154,7 +161,7 @@ mod tests {
 
     fn series(problems: Vec<Problem>) -> Vec<String> {
         let status = StatusView { problems, ..testing::status() };
-        let text = render(&status, &[]).expect("text");
+        let text = render(&status, &[], Programming::default()).expect("text");
         let ours = text.lines().filter(|line| line.starts_with("balancer_object_problems{"));
         let mut ours: Vec<_> = ours.map(str::to_owned).collect();
         ours.sort();

@@ -56,6 +56,11 @@ impl Manifests {
         self
     }
 
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The first complete state, then each state that differs from the one before.
     ///
     /// Cancel-safe: a state is given to the call that completes, and lost by none.

@@ -122,6 +122,7 @@ impl Merged {
             },
             problems: self.problems.clone(),
             missing: self.missing,
+            triggers: Vec::new(),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! An EndpointSlice of the API to an EndpointSlice of the model.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
-use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::{api::discovery::v1 as discovery, jiff::Timestamp};
 
 use super::{
     address::address,
@@ -12,6 +15,9 @@ use super::{
 use crate::model::{Endpoint, EndpointPort, EndpointSlice, ObjectRef};
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// When the change was made that the slice follows, as the endpoint controllers note it.
+const TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
 /// The slice as far as it is usable, and what is not.
 pub fn convert(object: discovery::EndpointSlice, id: &ObjectRef) -> (Found, Vec<Fault>) {
@@ -40,10 +46,17 @@ pub fn convert(object: discovery::EndpointSlice, id: &ObjectRef) -> (Found, Vec<
     let slice = EndpointSlice {
         id: id.clone(),
         service: service.clone(),
+        triggered: triggered(object.metadata.annotations.as_ref()),
         ports: ports(object.ports.unwrap_or_default(), &mut faults),
         endpoints: endpoints(object.endpoints, ipv4, &mut faults),
     };
     (Found::Slice(slice.into()), faults)
+}
+
+/// Nothing rests on it but a metric: a time that can't be read is no fault.
+fn triggered(annotations: Option<&BTreeMap<String, String>>) -> Option<SystemTime> {
+    let time: Timestamp = annotations?.get(TRIGGERED)?.parse().ok()?;
+    Some(time.into())
 }
 
 fn ports(entries: Vec<discovery::EndpointPort>, faults: &mut Vec<Fault>) -> Vec<EndpointPort> {

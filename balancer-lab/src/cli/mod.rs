@@ -1,6 +1,7 @@
 //! The command line: one verb a file.
 
 mod agent;
+mod apiserver;
 mod bench;
 mod churn;
 mod client;
@@ -41,6 +42,7 @@ enum Verb {
     Udp(udp::Arguments),
     Exec(exec::Arguments),
     Agent(agent::Arguments),
+    Apiserver(apiserver::Arguments),
     /// Remove what killed owners left behind (every new lab does so, too)
     #[command(after_help = "Examples:\n  balancer-lab sweep\n  balancer-lab sweep --kept")]
     Sweep {
@@ -65,6 +67,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Verb::Udp(arguments) => udp::run(&arguments)?,
         Verb::Exec(arguments) => exec::run(&arguments)?,
         Verb::Agent(arguments) => agent::run(&arguments)?,
+        Verb::Apiserver(arguments) => apiserver::run(&arguments)?,
         Verb::Sweep { kept } => {
             let gone = if kept { lab::sweep_kept()? } else { lab::sweep()? };
             match gone.as_slice() {

@@ -32,7 +32,7 @@ fn endpoint(index: usize, text: &str) -> Endpoint {
 fn slice(endpoints: Vec<Endpoint>) -> EndpointSlice {
     let id = ObjectRef { namespace: "shop".into(), name: "web-1".into() };
     let ports = vec![EndpointPort { name: String::new(), port: 8080, protocol: Protocol::Tcp }];
-    EndpointSlice { id, service: "web".into(), ports, endpoints }
+    EndpointSlice { id, service: "web".into(), triggered: None, ports, endpoints }
 }
 
 fn n1(zone: Option<&str>) -> Node {

@@ -1,0 +1,66 @@
+//! The source that the settings name.
+
+use super::{Manifests, SourceError, kube::Cluster};
+use crate::{
+    config::Origin,
+    model::{Problem, State},
+};
+
+/// What a source gives.
+#[derive(Debug)]
+pub enum Update<'a> {
+    /// Everything it knows; it differs from the state before.
+    State(&'a State),
+    /// There is no first state yet, for these reasons.
+    Waiting(&'a [Problem]),
+}
+
+/// A source of states.
+#[derive(Debug)]
+pub enum Source {
+    /// A folder of YAML, and its state.
+    Folder(Manifests, State),
+    /// A cluster.
+    Cluster(Cluster),
+}
+
+impl Source {
+    /// Opens the source for the agent of that node.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be used at all.
+    pub async fn open(from: &Origin, node: &str) -> Result<Self, SourceError> {
+        match from {
+            Origin::Folder(dir) => {
+                Ok(Self::Folder(Manifests::open(dir)?.of_node(node), State::default()))
+            }
+            Origin::Cluster { kubeconfig } => {
+                Ok(Self::Cluster(Cluster::open(kubeconfig.clone(), node).await?))
+            }
+        }
+    }
+
+    /// What it is, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Folder(manifests, _) => format!("folder {}", manifests.dir().display()),
+            Self::Cluster(cluster) => format!("API server {}", cluster.server()),
+        }
+    }
+
+    /// The first complete state, then each state that differs from the one before. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// Only where what reads has died.
+    pub async fn next(&mut self) -> Result<Update<'_>, SourceError> {
+        match self {
+            Self::Folder(manifests, state) => {
+                *state = manifests.next().await?;
+                Ok(Update::State(state))
+            }
+            Self::Cluster(cluster) => cluster.next().await,
+        }
+    }
+}

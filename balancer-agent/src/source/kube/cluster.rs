@@ -1,0 +1,81 @@
+//! The receiving end: states of a cluster, one after another.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    access::{Access, AccessError},
+    feed::{Feed, Told},
+    kinds::watched,
+    store::Store,
+};
+use crate::source::{SourceError, Update};
+
+/// How much may be told before it is taken in; feeds wait then, and the API server with them.
+const BACKLOG: usize = 1024;
+/// What has arrived already is taken together, at most for so long.
+const BURST: Duration = Duration::from_millis(5);
+
+/// A cluster that is watched.
+#[derive(Debug)]
+pub struct Cluster {
+    server: String,
+    told: mpsc::Receiver<Told>,
+    store: Store,
+    _feeds: JoinSet<()>,
+}
+
+impl Cluster {
+    /// Starts to watch, as the agent of that node.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing says how to get at the API server. That it does not answer is no error: it
+    /// may be started later.
+    pub async fn open(kubeconfig: Option<PathBuf>, node: &str) -> Result<Self, AccessError> {
+        let access = Access::new(kubeconfig);
+        let (_, server) = access.client().await?;
+        let (teller, told) = mpsc::channel(BACKLOG);
+        let watched = watched(node);
+        let store = Store::new(server.clone(), node, watched.iter().map(|watched| watched.kind));
+        let mut feeds = JoinSet::new();
+        for watched in watched {
+            feeds.spawn(Feed::new(watched, access.clone(), teller.clone()).run());
+        }
+        Ok(Self { server, told, store, _feeds: feeds })
+    }
+
+    /// Address of the API server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// What is in the way until the first complete state, that state, then each that differs from
+    /// the one before. Changes that arrive together, or while the caller is busy, come as one.
+    ///
+    /// Cancel-safe: what was told is kept in the store.
+    ///
+    /// # Errors
+    ///
+    /// Only where the feeds have died.
+    pub async fn next(&mut self) -> Result<Update<'_>, SourceError> {
+        loop {
+            let stopped = || SourceError::Deaf { server: self.server.clone() };
+            self.store.take(self.told.recv().await.ok_or_else(stopped)?);
+            let start = Instant::now();
+            while start.elapsed() < BURST
+                && let Ok(told) = self.told.try_recv()
+            {
+                self.store.take(told);
+            }
+            if self.store.has_news() {
+                break;
+            }
+        }
+        Ok(self.store.update())
+    }
+}

@@ -1,0 +1,228 @@
+//! What the feeds tell, as one state.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use super::{decode::Decoded, feed::Told};
+use crate::{
+    model::{Node, ObjectRef, Problem, State},
+    source::{
+        Update,
+        object::{Fault, Found, Key, Kind},
+    },
+};
+
+/// The objects of the API server as they were last told.
+#[derive(Debug)]
+pub struct Store {
+    server: String,
+    node: String,
+    state: State,
+    /// Kinds that were never listed to the end.
+    awaited: BTreeSet<Kind>,
+    /// What the lists that are being told have named so far.
+    named: BTreeMap<Kind, BTreeSet<ObjectRef>>,
+    faults: BTreeMap<Key, Vec<Fault>>,
+    /// Objects that could never be understood.
+    unread: BTreeSet<Key>,
+    nameless: BTreeMap<Kind, String>,
+    troubles: BTreeMap<Kind, String>,
+    /// When the changes were triggered that no state has shown yet.
+    triggers: Vec<SystemTime>,
+    changed: bool,
+}
+
+impl Store {
+    /// Nothing, until all of `kinds` have been listed.
+    pub fn new(server: String, node: &str, kinds: impl Iterator<Item = Kind>) -> Self {
+        let mut store = Self {
+            server,
+            node: node.to_owned(),
+            state: State::default(),
+            awaited: kinds.collect(),
+            named: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            unread: BTreeSet::new(),
+            nameless: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            triggers: Vec::new(),
+            changed: false,
+        };
+        store.state.node = Some(store.unseen());
+        store
+    }
+
+    /// Whether there is something to give.
+    pub fn has_news(&self) -> bool {
+        self.changed && (self.awaited.is_empty() || self.problems() != self.state.problems)
+    }
+
+    /// What has changed since it was given last.
+    pub fn update(&mut self) -> Update<'_> {
+        self.state.problems = self.problems();
+        if !self.awaited.is_empty() {
+            return Update::Waiting(&self.state.problems);
+        }
+        self.changed = false;
+        self.state.missing = !self.unread.is_empty();
+        self.state.triggers = std::mem::take(&mut self.triggers);
+        Update::State(&self.state)
+    }
+
+    /// Takes in what a feed tells.
+    pub fn take(&mut self, told: Told) {
+        match told {
+            Told::Begins(kind) => {
+                self.named.insert(kind, BTreeSet::new());
+                self.changed |= self.nameless.remove(&kind).is_some();
+            }
+            Told::Is(decoded) => self.put(*decoded),
+            Told::Gone(key) => self.forget(&key),
+            Told::Complete(kind) => self.complete(kind),
+            Told::Trouble(kind, Some(message)) => {
+                self.changed |= self.troubles.insert(kind, message.clone()) != Some(message);
+            }
+            Told::Trouble(kind, None) => self.changed |= self.troubles.remove(&kind).is_some(),
+            Told::Nameless(kind, error) => {
+                self.nameless.insert(kind, error);
+                self.changed = true;
+            }
+        }
+    }
+
+    fn put(&mut self, decoded: Decoded) {
+        let Decoded { key, found, faults, .. } = decoded;
+        if let Some(named) = self.named.get_mut(&key.kind) {
+            named.insert(key.id.clone());
+        }
+        let told = if faults.is_empty() {
+            self.faults.remove(&key)
+        } else {
+            self.faults.insert(key.clone(), faults.clone())
+        };
+        self.changed |= told.unwrap_or_default() != faults;
+        if found == Found::Undecodable {
+            if !self.is_known(&key) {
+                self.changed |= self.unread.insert(key);
+            }
+            return;
+        }
+        self.changed |= self.unread.remove(&key);
+        self.changed |= match found {
+            Found::Service(service) => {
+                let service = Arc::unwrap_or_clone(service);
+                replace(self.state.services.entry(key.id), service)
+            }
+            Found::Slice(slice) => {
+                let slice = Arc::unwrap_or_clone(slice);
+                if let Some(at) = slice.triggered
+                    && self.awaited.is_empty()
+                    && self.state.slices.get(&key.id).and_then(|s| s.triggered) != Some(at)
+                {
+                    self.triggers.push(at);
+                }
+                replace(self.state.slices.entry(key.id), slice)
+            }
+            Found::Node(node) => {
+                let node = Some(Arc::unwrap_or_clone(node));
+                std::mem::replace(&mut self.state.node, node.clone()) != node
+            }
+            Found::Pod(pod) => replace(self.state.pods.entry(key.id), Arc::unwrap_or_clone(pod)),
+            Found::Namespace(namespace) => {
+                let namespace = Arc::unwrap_or_clone(namespace);
+                replace(self.state.namespaces.entry(key.id.name), namespace)
+            }
+            Found::Skipped | Found::Undecodable => self.remove(&key),
+        };
+    }
+
+    fn is_known(&self, key: &Key) -> bool {
+        match key.kind {
+            Kind::Service => self.state.services.contains_key(&key.id),
+            Kind::EndpointSlice => self.state.slices.contains_key(&key.id),
+            Kind::Node => self.state.node.as_ref() != Some(&self.unseen()),
+            Kind::Pod => self.state.pods.contains_key(&key.id),
+            Kind::Namespace => self.state.namespaces.contains_key(&key.id.name),
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.changed |= self.faults.remove(key).is_some();
+        self.changed |= self.unread.remove(key);
+        self.changed |= self.remove(key);
+    }
+
+    fn remove(&mut self, key: &Key) -> bool {
+        match key.kind {
+            Kind::Service => self.state.services.remove(&key.id).is_some(),
+            Kind::EndpointSlice => self.state.slices.remove(&key.id).is_some(),
+            Kind::Node => {
+                let unseen = Some(self.unseen());
+                std::mem::replace(&mut self.state.node, unseen.clone()) != unseen
+            }
+            Kind::Pod => self.state.pods.remove(&key.id).is_some(),
+            Kind::Namespace => self.state.namespaces.remove(&key.id.name).is_some(),
+        }
+    }
+
+    /// What a complete list does not name is gone.
+    fn complete(&mut self, kind: Kind) {
+        let Some(named) = self.named.remove(&kind) else { return };
+        let known: Vec<ObjectRef> = match kind {
+            Kind::Service => self.state.services.keys().cloned().collect(),
+            Kind::EndpointSlice => self.state.slices.keys().cloned().collect(),
+            Kind::Node => self.state.node.iter().map(|node| of_cluster(&node.name)).collect(),
+            Kind::Pod => self.state.pods.keys().cloned().collect(),
+            Kind::Namespace => self.state.namespaces.keys().map(|name| of_cluster(name)).collect(),
+        };
+        let told = self.faults.keys().chain(&self.unread).filter(|key| key.kind == kind);
+        let known: BTreeSet<ObjectRef> =
+            known.into_iter().chain(told.map(|key| key.id.clone())).collect();
+        for id in known.difference(&named) {
+            self.forget(&Key { kind, id: id.clone() });
+        }
+        self.changed |= self.awaited.remove(&kind);
+    }
+
+    /// The own Node as long as the API server has none: it may come later.
+    fn unseen(&self) -> Node {
+        Node { name: self.node.clone(), ..Node::default() }
+    }
+
+    /// What is wrong now.
+    fn problems(&self) -> Vec<Problem> {
+        let server = format!("API server {}", self.server);
+        let problem =
+            |message: String| Problem { object: server.clone(), field: String::new(), message };
+        // When the server is away every feed says the same.
+        let troubles: BTreeSet<&String> = self.troubles.values().collect();
+        let troubles = troubles.into_iter().map(|trouble| {
+            problem(format!("{trouble}; until it answers, all that it told stays in force"))
+        });
+        let nameless = self.nameless.iter().map(|(kind, error)| {
+            problem(format!("it sent a {kind:?} that can't be told from others: {error}"))
+        });
+        let faults = self.faults.iter().flat_map(|(key, faults)| {
+            faults.iter().cloned().map(|fault| fault.at(key.to_string()))
+        });
+        troubles.chain(nameless).chain(faults).collect()
+    }
+}
+
+/// Whether the value is another one than before.
+fn replace<K: Ord, V: PartialEq>(entry: Entry<'_, K, V>, value: V) -> bool {
+    match entry {
+        Entry::Occupied(mut entry) => entry.insert(value) != *entry.get(),
+        Entry::Vacant(entry) => {
+            entry.insert(value);
+            true
+        }
+    }
+}
+
+fn of_cluster(name: &str) -> ObjectRef {
+    ObjectRef { namespace: String::new(), name: name.to_owned() }
+}
