@@ -1,0 +1,70 @@
+//! The charges of sockets, for those that no program ends.
+
+use super::*;
+
+/// The words of the table of charges.
+struct ChargeWords<'a>(&'a Slab);
+
+impl charge::Words for ChargeWords<'_> {
+    fn load(&self, index: u32) -> u64 {
+        self.0.get64(index as usize * 8)
+    }
+
+    fn swap(&self, index: u32, old: u64, new: u64) -> bool {
+        self.0.swap64(index as usize * 8, old, new)
+    }
+
+    fn increment(&self, index: u32) {
+        self.0.add64(index as usize * 8, 1);
+    }
+
+    fn decrement(&self, index: u32) {
+        self.0.add64(index as usize * 8, u64::MAX);
+    }
+}
+
+impl PinnedMaps {
+    /// Every charge: index and word.
+    fn standing(&self) -> impl Iterator<Item = (u32, u64)> {
+        let words = (0..WORDS).map(|index| (index, self.charge(index)));
+        words.filter(|(_, word)| charge::is_charge(*word))
+    }
+
+    /// [`Record::state`], which shares its word with `port` and is read with it: there are no 2-byte
+    /// accesses.
+    fn record_state(&self, index: u32) -> u16 {
+        let at = index as usize * size_of::<Record>() + offset_of!(Record, port);
+        let [_, _, low, high] = self.records.get32(at).to_ne_bytes();
+        u16::from_ne_bytes([low, high])
+    }
+}
+
+impl Charges for PinnedMaps {
+    fn unsent(&self) -> Vec<(u32, u64)> {
+        let waits = |index: u32| self.record_state(index) == RecordState::Waiting as u16;
+        self.standing().filter(|(index, _)| waits(*index)).collect()
+    }
+
+    fn connected_udp(&self, backends: &BTreeSet<u32>) -> Vec<Connected> {
+        let of_them = |word: &u64| backends.contains(&charge::backend_of(*word));
+        let connected = |index: u32| self.record_state(index) == RecordState::Connected as u16;
+        let netns = |index: u32| {
+            self.records.get64(index as usize * size_of::<Record>() + offset_of!(Record, netns))
+        };
+        self.standing()
+            .filter(|(index, word)| of_them(word) && connected(*index))
+            .map(|(index, word)| Connected { netns: netns(index), index, word })
+            .filter(|found| found.netns != 0)
+            .collect()
+    }
+
+    fn end_charge(&self, index: u32, word: u64) -> bool {
+        let ended = charge::end(&ChargeWords(&self.charges), Charge { index, word });
+        if ended {
+            self.active.decrement32(charge::backend_of(word) as usize * 4);
+        }
+        ended
+    }
+}
+
+const _: () = assert!(offset_of!(Record, state) == offset_of!(Record, port) + 2);

@@ -1,0 +1,86 @@
+//! What the maps in the kernel hold.
+
+use super::*;
+
+impl ReadMaps for PinnedMaps {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError> {
+        let mut frontends = all(&self.frontends4, "FRONTENDS4", |key, value| {
+            (FrontendKey::V4(transmute!(key)), transmute!(value))
+        })?;
+        frontends.extend(all(&self.frontends6, "FRONTENDS6", |key, value| {
+            (FrontendKey::V6(transmute!(key)), transmute!(value))
+        })?);
+        Ok(frontends)
+    }
+
+    fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError> {
+        all(&self.names, "NAMES", |id, name| {
+            (id, ServiceName::read_from_bytes(&name).unwrap_or_else(|_| ServiceName::new_zeroed()))
+        })
+    }
+
+    fn row(&self, service: u32) -> Row {
+        let at = service as usize * size_of::<Service>() + offset_of!(Service, row);
+        Row::unpack(self.services.get64(at))
+    }
+
+    fn settings(&self, service: u32) -> Settings {
+        let at = service as usize * size_of::<Service>();
+        let word = |offset| self.services.get32(at + offset);
+        Settings {
+            // What no agent of this version wrote differs from everything that is desired.
+            policy: Policy::from_raw(word(offset_of!(Service, policy)) as u8).unwrap_or_default(),
+            affinity: word(offset_of!(Service, affinity)),
+            slow_start: word(offset_of!(Service, slow_start)),
+            group: word(offset_of!(Service, group)),
+        }
+    }
+
+    fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError> {
+        let mut ranges = Vec::new();
+        for key in self.ranges.keys() {
+            let key = key.map_err(failed("RANGES", "read"))?;
+            let range: RangeKey = transmute!(key.data());
+            ranges.extend(convert::range_of(key.prefix_len(), &range));
+        }
+        Ok(ranges)
+    }
+
+    fn slot(&self, index: u32) -> Slot {
+        Slot::unpack(self.slots.get64(index as usize * 8))
+    }
+
+    fn backend(&self, backend: u32) -> Backend {
+        let at = backend as usize * size_of::<Backend>();
+        let words: [u64; size_of::<Backend>() / 8] =
+            std::array::from_fn(|word| self.backends.get64(at + word * 8));
+        transmute!(words)
+    }
+
+    fn active(&self, backend: u32) -> u32 {
+        self.active.get32(backend as usize * 4)
+    }
+
+    fn charges(&self) -> u32 {
+        WORDS
+    }
+
+    fn charge(&self, index: u32) -> u64 {
+        self.charges.get64(index as usize * 8)
+    }
+
+    fn record_service(&self, index: u32) -> u32 {
+        let at = index as usize * size_of::<Record>() + offset_of!(Record, service);
+        self.records.get32(at)
+    }
+
+    fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError> {
+        let values =
+            self.verdicts.get(&verdict.counter(), 0).map_err(failed("VERDICTS", "read"))?;
+        Ok(values.iter().sum())
+    }
+}

@@ -1,0 +1,64 @@
+//! Backends, and the sockets that are charged to them.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Value of the map of backends: one (address, port, protocol), shared by every Service that
+/// selects it. One cache line.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C, align(64))]
+pub struct Backend {
+    /// IPv6 address, or IPv4 as `::ffff:a.b.c.d`, in network byte order.
+    pub addr: [u32; 4],
+    /// Port, network byte order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// 1 while the entry belongs to a backend.
+    pub in_use: u8,
+    /// Always 0.
+    pub zero: u32,
+    /// Connections ever charged to it.
+    pub opened: u64,
+    /// Connections that were refused or timed out.
+    pub failed: u64,
+    /// Always 0: fills the cache line.
+    pub reserved: [u64; 3],
+}
+
+/// Value of the map of records: what is known of the socket whose charge has the same index.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Record {
+    /// The address the client dialled, as in [`Backend::addr`].
+    pub addr: [u32; 4],
+    /// The port the client dialled, network byte order.
+    pub port: u16,
+    /// A [`RecordState`].
+    pub state: u16,
+    /// Index into the map of Services.
+    pub service: u32,
+    /// Cookie of the network namespace of a UDP socket; 0 for TCP.
+    pub netns: u64,
+}
+
+/// How far the socket of a charge has come. Stored as [`Record::state`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum RecordState {
+    /// TCP whose SYN was not sent. What stays so failed inside `connect()`, after the hook, or
+    /// waits with its SYN for the first write (TCP_FASTOPEN_CONNECT).
+    Waiting = 0,
+    /// TCP whose SYN was sent, or connected UDP.
+    Connected = 1,
+    /// UDP that names the Service in every datagram.
+    Unconnected = 2,
+}
+
+const _: () = {
+    assert!(size_of::<Backend>() == 64);
+    assert!(size_of::<Record>() == 32);
+};

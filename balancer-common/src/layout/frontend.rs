@@ -1,0 +1,102 @@
+//! What clients dial.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Key of the map of IPv4 frontends: what a client passes to `connect()`.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct FrontendKey4 {
+    /// Address, network byte order.
+    pub addr: u32,
+    /// Port, network byte order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Always 0.
+    pub zero: u8,
+}
+
+/// Key of the map of IPv6 frontends. `::ffff:a.b.c.d` is never among them: whatever the family of
+/// the socket that dials it, it is an address of the map of IPv4 frontends.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct FrontendKey6 {
+    /// Address, network byte order.
+    pub addr: [u32; 4],
+    /// Port, network byte order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Always 0.
+    pub zero: u8,
+}
+
+/// Value of the maps of frontends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Frontend {
+    /// Index into the map of Services.
+    pub service: u32,
+    /// A [`FrontendKind`], which only the agent reads, and [`RESTRICTED`].
+    pub kind: u32,
+}
+
+/// Set in [`Frontend::kind`] where only some clients may use the address
+/// (`spec.loadBalancerSourceRanges`).
+pub const RESTRICTED: u32 = 1 << 8;
+
+/// Why an address is captured. Stored as [`Frontend::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum FrontendKind {
+    /// An address of `spec.clusterIPs`.
+    ClusterIp = 1,
+    /// A node address with a node port.
+    NodePort = 2,
+    /// An address of `spec.externalIPs`.
+    ExternalIp = 3,
+    /// An address of `status.loadBalancer.ingress`.
+    LoadBalancer = 4,
+}
+
+impl FrontendKind {
+    /// Reads [`Frontend::kind`] back.
+    pub const fn from_raw(raw: u32) -> Option<Self> {
+        match raw & !RESTRICTED {
+            1 => Some(Self::ClusterIp),
+            2 => Some(Self::NodePort),
+            3 => Some(Self::ExternalIp),
+            4 => Some(Self::LoadBalancer),
+            _ => None,
+        }
+    }
+}
+
+const _: () = {
+    assert!(size_of::<FrontendKey4>() == 8);
+    assert!(size_of::<FrontendKey6>() == 20);
+    assert!(size_of::<Frontend>() == 8);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frontend_kinds_read_back() {
+        for kind in [
+            FrontendKind::ClusterIp,
+            FrontendKind::NodePort,
+            FrontendKind::ExternalIp,
+            FrontendKind::LoadBalancer,
+        ] {
+            assert_eq!(FrontendKind::from_raw(kind as u32), Some(kind));
+            assert_eq!(FrontendKind::from_raw(kind as u32 | RESTRICTED), Some(kind));
+        }
+        assert_eq!(FrontendKind::from_raw(0), None);
+    }
+}

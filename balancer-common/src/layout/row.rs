@@ -1,0 +1,142 @@
+//! Service ports and their backends.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{MAX_BACKENDS, MAX_SLOTS, PAD_BACKEND, ROW_STEP};
+use crate::policy::MAX_WEIGHT;
+
+/// Value of the map of Services: one Service port of one family, so that no frontend leads to a
+/// backend that its clients' sockets can't reach.
+///
+/// `row` is replaced by one aligned 8-byte store, so that a program sees either the old set of
+/// backends or the new one. The other words say how one of them is chosen; each stands for itself.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Service {
+    /// A [`Row`], packed, with its generation.
+    pub row: u64,
+    /// A [`crate::policy::Policy`].
+    pub policy: u32,
+    /// Seconds for which a client stays with its backend; 0 without session affinity.
+    pub affinity: u32,
+    /// Seconds over which a new backend comes to its full share; 0 for at once.
+    pub slow_start: u32,
+    /// The Service whose memory of clients this one shares; its own identifier, or that of another
+    /// row of the same Service port.
+    pub group: u32,
+    /// What round-robin counts.
+    pub cursor: u32,
+    /// Always 0.
+    pub zero: u32,
+}
+
+/// Where the backends of a Service port stand in the slot slab.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// First slot.
+    pub base: u32,
+    /// Number of backends; 0 means that the Service has no usable endpoint: the row is
+    /// [`Row::EMPTY`] or [`Row::NOT_LOCAL`].
+    pub len: u32,
+}
+
+impl Row {
+    /// No usable endpoint anywhere.
+    pub const EMPTY: Self = Self { base: 0, len: 0 };
+    /// No usable endpoint on this node, where internalTrafficPolicy is Local. An empty row has no
+    /// slots, so that its base is free to tell the two apart, in the same store.
+    pub const NOT_LOCAL: Self = Self { base: 1, len: 0 };
+
+    const BITS: u32 = 20;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+
+    /// The word of [`Service::row`]. The generation tells two rows apart that lie in the same
+    /// place one after the other, so that whoever remembers the word knows that the set of
+    /// backends is still the same; it has 24 bits.
+    #[inline(always)]
+    pub const fn pack(self, generation: u32) -> u64 {
+        (generation as u64) << (2 * Self::BITS)
+            | (self.base as u64 & Self::MASK) << Self::BITS
+            | self.len as u64 & Self::MASK
+    }
+
+    /// The inverse of [`Row::pack`], but for the generation.
+    #[inline(always)]
+    pub const fn unpack(word: u64) -> Self {
+        Self { base: (word >> Self::BITS & Self::MASK) as u32, len: (word & Self::MASK) as u32 }
+    }
+
+    /// The generation in a word.
+    pub const fn generation(word: u64) -> u32 {
+        (word >> (2 * Self::BITS)) as u32
+    }
+
+    /// Slots that a row of `len` backends occupies, padding included.
+    pub const fn width(len: u32) -> u32 {
+        len.div_ceil(ROW_STEP) * ROW_STEP
+    }
+}
+
+/// One word of the slot slab: a backend of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Index into the counters and the map of backends, below [`MAX_BACKENDS`].
+    pub backend: u32,
+    /// Its share beside that of others, at most [`crate::policy::MAX_WEIGHT`]. Only the weighted
+    /// choice reads it.
+    pub weight: u16,
+    /// A random number drawn when the row was written; breaks ties ([`crate::choice::salt`]).
+    pub salt: u32,
+}
+
+impl Slot {
+    /// What rows are padded with.
+    pub const PAD: Self = Self { backend: PAD_BACKEND, weight: 1, salt: 0 };
+
+    const BACKEND_BITS: u32 = MAX_BACKENDS.trailing_zeros();
+
+    /// The word in the slab.
+    #[inline(always)]
+    pub const fn pack(self) -> u64 {
+        let high = (self.weight as u32) << Self::BACKEND_BITS | self.backend & (MAX_BACKENDS - 1);
+        (high as u64) << 32 | self.salt as u64
+    }
+
+    /// The inverse of [`Slot::pack`].
+    #[inline(always)]
+    pub const fn unpack(word: u64) -> Self {
+        let high = (word >> 32) as u32;
+        Self {
+            backend: high & (MAX_BACKENDS - 1),
+            weight: (high >> Self::BACKEND_BITS) as u16,
+            salt: word as u32,
+        }
+    }
+}
+
+const _: () = {
+    assert!(size_of::<Service>() == 32);
+    assert!(MAX_WEIGHT < 1 << (32 - Slot::BACKEND_BITS));
+    assert!(MAX_SLOTS < 1 << Row::BITS);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_slots_survive_packing() {
+        let row = Row { base: MAX_SLOTS, len: MAX_SLOTS };
+        assert_eq!(Row::unpack(row.pack(u32::MAX)), row);
+        assert_eq!(Row::generation(row.pack(0xab_cdef)), 0xab_cdef);
+        let slot = Slot { backend: MAX_BACKENDS - 1, weight: 1000, salt: u32::MAX };
+        assert_eq!(Slot::unpack(slot.pack()), slot);
+    }
+
+    #[test]
+    fn a_row_is_as_wide_as_its_padding() {
+        assert_eq!([0, 1, 8, 9].map(Row::width), [0, 8, 8, 16]);
+    }
+}
