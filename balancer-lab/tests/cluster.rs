@@ -55,7 +55,7 @@ impl Cluster {
         let options = LoadOptions::new(uri, 6, Pools::PerThread, Until::Requests(2));
         let report = Client::run(self.client.place(), &options).expect("client");
         assert_eq!(report.errors, 0, "{when}: {report:?}");
-        report.spread().into_iter().map(|count| count as u64).collect()
+        report.spread()
     }
 
     fn await_backends(&self, count: usize) {
