@@ -2,69 +2,17 @@
 
 mod common;
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use balancer_lab::{
-    Agent, Lab, Place, Pod,
+    Agent, Lab, Pod,
     manifests::{Endpoint, Manifests, Service},
 };
-use common::{address, await_shown};
-use serde_json::Value;
+use common::{address, await_shown, udp::Udp};
 
 const DNS: &str = "10.96.0.53:53";
 const TIME: &str = "10.96.0.123:123";
 const DNS6: &str = "[fd00:96::53]:53";
-
-/// A process with one UDP socket. Killed when dropped.
-struct Udp {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Udp {
-    fn open(place: &Place, flags: &[&str]) -> Self {
-        let mut command = Lab::self_command(place).expect("balancer-lab");
-        command.arg("udp").args(flags).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("started");
-        let input = child.stdin.take().expect("a pipe");
-        let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { child, input, output }
-    }
-
-    fn ask(&mut self, line: &str) -> Value {
-        self.tell(line);
-        self.line()
-    }
-
-    fn tell(&mut self, line: &str) {
-        writeln!(self.input, "{line}").expect("told");
-    }
-
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("a line");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
-    }
-
-    /// Sends, and says who answered. The answer must seem to come from `service`.
-    fn answer(&mut self, line: &str, service: &str) -> String {
-        let answer = self.ask(line);
-        assert_eq!(answer["from"], service, "{line}: {answer}");
-        answer["text"].as_str().expect("text").to_owned()
-    }
-}
-
-impl Drop for Udp {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Two Services over the same pods, one of them over both families, and a client.
 struct Stage {
@@ -131,16 +79,7 @@ impl Stage {
 
 /// A server of both Services over both families, which answers with the name of its pod.
 fn serve(pod: &Pod) -> Udp {
-    let addresses = [pod.socket(5353), pod.socket6(5353), pod.socket(1123)].map(|a| a.to_string());
-    let mut flags = vec!["--serve", pod.name()];
-    flags.extend(addresses.iter().map(String::as_str));
-    let mut server = Udp::open(pod.place(), &flags);
-    for _ in &addresses {
-        let mut line = String::new();
-        server.output.read_line(&mut line).expect("the server says where it listens");
-        assert!(line.parse::<SocketAddr>().is_err() && line.trim().parse::<SocketAddr>().is_ok());
-    }
-    server
+    Udp::serve(pod, &[pod.socket(5353), pod.socket6(5353), pod.socket(1123)])
 }
 
 #[test]

@@ -2,14 +2,10 @@
 
 mod common;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    process::Stdio,
-};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use balancer_lab::{Lab, Place};
-use common::{VIP, Web, await_shown};
-use serde_json::{Value, json};
+use common::{VIP, Web, await_shown, dial, frontends, in_use};
+use serde_json::json;
 
 /// Documentation addresses (RFC 5737): nobody routes them.
 const EXTERNAL: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
@@ -18,30 +14,6 @@ const PROXY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 3);
 /// The lab's node, and its neighbour.
 const NODE: &str = "172.18.0.2";
 const OTHER_NODE: &str = "172.18.0.1";
-
-/// Connects once, closes, and returns what the program was told.
-fn dial(place: &Place, target: impl Into<SocketAddr>) -> Value {
-    let mut command = Lab::self_command(place).expect("balancer-lab");
-    command.args(["connect", &target.into().to_string()]).stdin(Stdio::null());
-    let output = command.output().expect("run");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-/// Each frontend as `services` shows it, `TYPE ADDRESS:PORT`.
-fn frontends(service: &Value) -> Vec<String> {
-    let text = |frontend: &Value| {
-        let part = |name: &str| frontend[name].as_str().expect("text").to_owned();
-        format!("{} {}:{}", part("type"), part("address"), frontend["port"])
-    };
-    service["frontends"].as_array().expect("frontends").iter().map(text).collect()
-}
-
-/// Connections ever opened to each backend.
-fn opened(web: &Web) -> Vec<u64> {
-    let shown = web.shown("default/web");
-    let backends = shown["backends"].as_array().expect("backends").iter();
-    backends.map(|backend| backend["opened_total"].as_u64().expect("a number")).collect()
-}
 
 /// Tells the agent of its own node, in a zone, and of another one.
 fn write_nodes(web: &Web, zone: &str) {
@@ -59,14 +31,6 @@ fn write_nodes(web: &Web, zone: &str) {
         "items": [node("lab-node", zone, NODE), node("another-node", "z9", OTHER_NODE)],
     });
     web.manifests.write_text("nodes.json", &nodes.to_string()).expect("written");
-}
-
-/// The last number of the address of each backend that new connections may go to.
-fn in_use(service: &Value) -> Vec<u8> {
-    let backends = service["backends"].as_array().expect("backends").iter();
-    let open = backends.filter(|backend| backend["state"] != json!("draining"));
-    let ip = |b: &Value| b["address"].as_str().expect("text").parse::<Ipv4Addr>().expect("IPv4");
-    open.map(|backend| ip(backend).octets()[3]).collect()
 }
 
 #[test]
@@ -97,7 +61,7 @@ fn external_addresses_lead_to_the_service_unless_they_must_be_reached() {
         }
         assert_eq!(dial(place, (PROXY, 80))["error"], json!("timed out"), "left to the network");
     }
-    let opened = opened(&web);
+    let opened = web.opened();
     assert_eq!(opened.iter().sum::<u64>(), 6, "{opened:?}");
 }
 
@@ -144,7 +108,7 @@ fn a_node_port_leads_to_the_service_on_the_addresses_of_this_node() {
         assert_eq!(at(OTHER_NODE)["error"], json!("connection refused"));
         assert_eq!(at("127.0.0.1")["error"], json!("connection refused"));
     }
-    let opened = opened(&web);
+    let opened = web.opened();
     assert_eq!(opened.iter().sum::<u64>(), 2, "{opened:?}");
 }
 
@@ -161,7 +125,7 @@ fn internal_traffic_policy_local_keeps_to_this_node() {
     for _ in 0..20 {
         assert_eq!(dial(&pod, (VIP, 80))["peer"], json!("10.96.0.10:80"));
     }
-    assert_eq!(opened(&web).iter().sum::<u64>(), 20, "all went to the two of this node");
+    assert_eq!(web.opened().iter().sum::<u64>(), 20, "all went to the two of this node");
 
     for endpoint in &mut web.service.endpoints {
         endpoint.node = Some("another-node".into());
@@ -189,7 +153,7 @@ fn zone_hints_keep_connections_near_where_every_endpoint_has_some() {
     for _ in 0..20 {
         assert_eq!(dial(&pod, (VIP, 80))["peer"], json!("10.96.0.10:80"));
     }
-    assert_eq!(opened(&web).iter().sum::<u64>(), 20, "all went to the two of this zone");
+    assert_eq!(web.opened().iter().sum::<u64>(), 20, "all went to the two of this zone");
 
     write_nodes(&web, "z2");
     await_shown(&web.agent, |services| in_use(&services[0]) == [3, 4]);

@@ -4,76 +4,22 @@ mod common;
 
 use std::{
     net::Ipv4Addr,
-    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
-use balancer_lab::{Lab, Place, Pod};
-use common::{VIP, Web, address};
-use serde_json::{Value, json};
+use balancer_lab::Place;
+use common::{
+    Connection, VIP, Web,
+    clients::{Client, namespace, pod_object, tell},
+};
+use serde_json::json;
 
 /// How long kubelet's cgroups may stay unseen.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Named as kubelet names the cgroup of a pod.
-fn uid(number: u8) -> String {
-    format!("5f0a7a3e-0001-4a4a-8c8c-{number:012}")
-}
-
-fn pod_object(number: u8, label: Option<&str>) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": format!("client-{number}"),
-            "namespace": "default",
-            "uid": uid(number),
-            "labels": label.map(|value| json!({"balancer-agent/enabled": value})),
-        },
-        "spec": {"nodeName": "lab-node"},
-        "status": {"phase": "Running", "podIP": address(number), "podIPs": [{"ip": address(number)}]},
-    })
-}
-
-fn namespace(label: &str) -> Value {
-    let labels = json!({"balancer-agent/enabled": label});
-    let metadata = json!({"name": "default", "labels": labels});
-    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-}
-
-fn tell(web: &Web, items: &[Value]) {
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    web.manifests.write_text("pods.json", &list.to_string()).expect("written");
-}
-
-/// A pod in a cgroup as kubelet makes it, with a process as the sandbox of a pod has one.
-struct Client {
-    pod: Pod,
-    pause: Child,
-}
-
-impl Client {
-    fn start(web: &Web, number: u8) -> Self {
-        let pod = web.lab.pod(&format!("pod{}", uid(number)), address(number)).expect("a pod");
-        let mut command = pod.command("sleep");
-        let pause = command.arg("120").stdin(Stdio::null()).spawn().expect("a process");
-        Self { pod, pause }
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.pause.kill();
-        let _ = self.pause.wait();
-    }
-}
-
 /// What a program in a place is told when it dials an address on port 80.
 fn dial(place: &Place, ip: Ipv4Addr) -> String {
-    let mut command = Lab::self_command(place).expect("balancer-lab");
-    command.args(["connect", "--timeout-ms", "300", &format!("{ip}:80")]);
-    let output = command.stdin(Stdio::null()).output().expect("run");
-    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let said = Connection::open_with(place, (ip, 80).into(), &["--timeout-ms", "300"]).said.clone();
     said["error"].as_str().unwrap_or("connected").to_owned()
 }
 

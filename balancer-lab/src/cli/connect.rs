@@ -1,14 +1,20 @@
 //! `balancer-lab connect`
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Barrier,
+    thread::{self, ScopedJoinHandle},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connect once, say as JSON whom the program believes to speak to, and hold until the input ends
+/// Connect, say as JSON whom the program believes to speak to, and hold until the input ends
 ///
-/// A socket whose connection failed is held, too.
+/// A line for each connection. A socket whose connection failed is held, too.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  balancer-lab connect 10.96.0.10:80 </dev/null")]
 pub(super) struct Arguments {
@@ -20,22 +26,54 @@ pub(super) struct Arguments {
     /// Use Multipath TCP
     #[arg(long)]
     mptcp: bool,
+    /// Open so many connections
+    #[arg(long, default_value_t = 1)]
+    count: usize,
+    /// Open all at the same time, each from a thread of its own, and not one after another
+    #[arg(long)]
+    at_once: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let one_by_one = || (0..arguments.count).map(|_| connect(arguments)).collect();
+    let held: Vec<(Socket, Value)> =
+        if arguments.at_once { at_once(arguments) } else { one_by_one() }?;
+    for (_, said) in &held {
+        println!("{said}");
+    }
+    io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    Ok(())
+}
+
+fn at_once(arguments: &Arguments) -> Result<Vec<(Socket, Value)>> {
+    let barrier = Barrier::new(arguments.count);
+    let one = || {
+        barrier.wait();
+        connect(arguments)
+    };
+    let join = |thread: ScopedJoinHandle<'_, Result<_>>| match thread.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..arguments.count).map(|_| scope.spawn(one)).collect();
+        threads.into_iter().map(join).collect()
+    })
+}
+
+fn connect(arguments: &Arguments) -> Result<(Socket, Value)> {
     let protocol = if arguments.mptcp { Protocol::MPTCP } else { Protocol::TCP };
     let domain = Domain::for_address(arguments.target);
     let socket = Socket::new(domain, Type::STREAM, Some(protocol))?;
     let timeout = Duration::from_millis(arguments.timeout_ms);
-    match socket.connect_timeout(&arguments.target.into(), timeout) {
+    let said = match socket.connect_timeout(&arguments.target.into(), timeout) {
         Ok(()) => {
             let address = |from: io::Result<socket2::SockAddr>| from.map(|a| a.as_socket());
             let (peer, local) = (address(socket.peer_addr())?, address(socket.local_addr())?);
             let peer = peer.context("the peer has no address of IP")?;
-            println!("{}", json!({"peer": peer, "local": local}));
+            json!({"peer": peer, "local": local})
         }
-        Err(error) => println!("{}", json!({"error": error.kind().to_string()})),
-    }
-    io::copy(&mut io::stdin().lock(), &mut io::sink())?;
-    Ok(())
+        Err(error) => json!({"error": error.kind().to_string(), "errno": error.raw_os_error()}),
+    };
+    Ok((socket, said))
 }

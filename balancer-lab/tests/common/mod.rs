@@ -1,19 +1,23 @@
 //! What the tests with an agent share.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
+
+pub mod clients;
+pub mod connections;
+pub mod udp;
 
 use std::{
-    io::{BufRead as _, BufReader},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use balancer_lab::{
-    Agent, Lab, Place, Pod,
+    Agent, Lab, Pod,
     http::Server,
     manifests::{Manifests, Service},
 };
 use serde_json::Value;
+
+pub use connections::{Connection, Connections, dial};
 
 /// The ClusterIP of [`Web`].
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
@@ -56,6 +60,30 @@ impl Web {
         all[0].clone()
     }
 
+    /// Changes the Service and waits until it is shown as wanted.
+    pub fn change(
+        &mut self,
+        change: impl FnOnce(Service) -> Service,
+        wanted: impl Fn(&Value) -> bool,
+    ) {
+        self.service = change(self.service.clone());
+        self.manifests.write(&self.service).expect("written");
+        let name = self.service.name.as_str();
+        await_shown(&self.agent, |all| all.iter().any(|s| s["name"] == name && wanted(s)));
+    }
+
+    /// Open connections of each backend, by its address.
+    pub fn counts(&self) -> Vec<u64> {
+        self.active().into_iter().map(|(_, active)| active).collect()
+    }
+
+    /// Connections ever opened to each backend.
+    pub fn opened(&self) -> Vec<u64> {
+        let shown = self.shown("default/web");
+        let backends = shown["backends"].as_array().expect("backends").iter();
+        backends.map(|backend| backend["opened_total"].as_u64().expect("a number")).collect()
+    }
+
     /// Open connections per backend, as the agent counts them.
     pub fn active(&self) -> Vec<(SocketAddr, u64)> {
         active(&self.shown("default/web"))
@@ -76,39 +104,26 @@ pub fn await_shown(agent: &Agent, wanted: impl Fn(&[Value]) -> bool) -> Vec<Valu
     }
 }
 
-/// A process that has tried to connect, and what it said of it. Killed when dropped.
-pub struct Connection {
-    child: Child,
-    pub said: Value,
-}
-
-impl Connection {
-    pub fn open(place: &Place, target: SocketAddr) -> Self {
-        Self::open_with(place, target, &[])
-    }
-
-    pub fn open_with(place: &Place, target: SocketAddr, flags: &[&str]) -> Self {
-        let mut command = Lab::self_command(place).expect("balancer-lab");
-        command.args(["connect", &target.to_string()]).args(flags);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("started");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        Self { child, said: serde_json::from_str(&line).expect("JSON") }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Starts the HTTP server of a backend.
 pub fn serve(pod: &Pod) -> Server {
     Server::start(pod.place(), pod.name(), &[pod.socket(8080)]).expect("server")
+}
+
+/// Each frontend as `services` shows it, `TYPE ADDRESS:PORT`.
+pub fn frontends(service: &Value) -> Vec<String> {
+    let text = |frontend: &Value| {
+        let part = |name: &str| frontend[name].as_str().expect("text").to_owned();
+        format!("{} {}:{}", part("type"), part("address"), frontend["port"])
+    };
+    service["frontends"].as_array().expect("frontends").iter().map(text).collect()
+}
+
+/// The last number of the address of each backend that new connections may go to.
+pub fn in_use(service: &Value) -> Vec<u8> {
+    let backends = service["backends"].as_array().expect("backends").iter();
+    let open = backends.filter(|backend| backend["state"] != "draining");
+    let ip = |b: &Value| b["address"].as_str().expect("text").parse::<Ipv4Addr>().expect("IPv4");
+    open.map(|backend| ip(backend).octets()[3]).collect()
 }
 
 /// Address and `active` of every backend of a Service.

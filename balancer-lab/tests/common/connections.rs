@@ -1,0 +1,78 @@
+//! Connections that are held by processes of their own.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Stdio},
+};
+
+use balancer_lab::{Lab, Place};
+use serde_json::Value;
+
+/// A process that has tried to connect some times, and what it said of each. Killed when dropped.
+pub struct Connections {
+    child: Child,
+    pub said: Vec<Value>,
+}
+
+impl Connections {
+    /// One after another.
+    pub fn open(place: &Place, target: impl Into<SocketAddr>, count: usize) -> Self {
+        Self::open_with(place, target.into(), count, &[])
+    }
+
+    /// All at the same time.
+    pub fn open_at_once(place: &Place, target: impl Into<SocketAddr>, count: usize) -> Self {
+        Self::open_with(place, target.into(), count, &["--at-once"])
+    }
+
+    fn open_with(place: &Place, target: SocketAddr, count: usize, flags: &[&str]) -> Self {
+        let mut command = Lab::self_command(place).expect("balancer-lab");
+        command.args(["connect", &target.to_string(), "--count", &count.to_string()]).args(flags);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("started");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut said = || {
+            let line = lines.next().expect("a line for each").expect("text");
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+        };
+        let said = (0..count).map(|_| said()).collect();
+        Self { child, said }
+    }
+
+    /// The same, where all must be connected to what they dialled.
+    pub fn opened(self, target: impl Into<SocketAddr>) -> Self {
+        let target = target.into().to_string();
+        assert!(self.said.iter().all(|said| said["peer"] == target.as_str()), "{:?}", self.said);
+        self
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A process that has tried to connect, and what it said of it. Killed when dropped.
+pub struct Connection {
+    pub said: Value,
+    _held: Connections,
+}
+
+impl Connection {
+    pub fn open(place: &Place, target: SocketAddr) -> Self {
+        Self::open_with(place, target, &[])
+    }
+
+    pub fn open_with(place: &Place, target: SocketAddr, flags: &[&str]) -> Self {
+        let mut held = Connections::open_with(place, target, 1, flags);
+        Self { said: held.said.remove(0), _held: held }
+    }
+}
+
+/// Connects once, closes, and returns what the program was told.
+pub fn dial(place: &Place, target: impl Into<SocketAddr>) -> Value {
+    Connection::open(place, target.into()).said.clone()
+}
