@@ -18,7 +18,7 @@ mod grace;
 pub mod link;
 mod load;
 pub mod pins;
-pub(crate) mod slab;
+pub mod slab;
 
 use std::{io, path::PathBuf};
 

@@ -131,7 +131,7 @@ pub struct Plan {
 /// Rows of `unsure` stay as the maps hold them, whatever is desired.
 pub fn plan(held: &Held, desired: &Desired, limits: Limits, unsure: &BTreeSet<RowId>) -> Plan {
     let wanted = rows::rows(desired);
-    let mut planner = Planner::new(held, &wanted, limits, unsure);
+    let mut planner = Planner::new(held, limits, unsure);
     let mut kept = BTreeMap::new();
     for (id, row) in wanted.iter().filter(|(id, _)| !unsure.contains(id)) {
         match planner.row(id, row) {
@@ -170,20 +170,13 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     /// Starts with what can be used again at once: backends that no row names and no connection is
-    /// charged to. The grace at the end of the plan that took their last row away has passed.
-    fn new(
-        held: &'a Held,
-        wanted: &BTreeMap<RowId, DesiredRow>,
-        limits: Limits,
-        unsure: &'a BTreeSet<RowId>,
-    ) -> Self {
-        let wanted: BTreeSet<_> = wanted
-            .values()
-            .flat_map(|row| row.backends.iter().map(|(backend, _)| *backend))
-            .collect();
+    /// charged to. The grace at the end of the plan that took their last row away has passed. Those
+    /// that are wanted again are given up, too, and made anew: nothing tells that they are still the
+    /// same pod, and the slow start counts from here.
+    fn new(held: &'a Held, limits: Limits, unsure: &'a BTreeSet<RowId>) -> Self {
         let mut plan = Plan::default();
         let mut backends = held.backends.clone();
-        for backend in held.idle.difference(&wanted) {
+        for backend in &held.idle {
             if let Some(id) = backends.remove(backend) {
                 plan.push(format!("backend {}", backend.addr), vec![Write::RemoveBackend { id }]);
             }

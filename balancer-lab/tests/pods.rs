@@ -9,8 +9,9 @@ use std::{
 
 use balancer_lab::Place;
 use common::{
-    Connection, VIP, Web,
+    VIP, Web,
     clients::{Client, namespace, pod_object, tell},
+    dial,
 };
 use serde_json::json;
 
@@ -18,8 +19,8 @@ use serde_json::json;
 const SOON: Duration = Duration::from_secs(10);
 
 /// What a program in a place is told when it dials an address on port 80.
-fn dial(place: &Place, ip: Ipv4Addr) -> String {
-    let said = Connection::open_with(place, (ip, 80).into(), &["--timeout-ms", "300"]).said.clone();
+fn told(place: &Place, ip: Ipv4Addr) -> String {
+    let said = dial(place, (ip, 80));
     said["error"].as_str().unwrap_or("connected").to_owned()
 }
 
@@ -27,7 +28,7 @@ fn dial(place: &Place, ip: Ipv4Addr) -> String {
 fn await_answer(web: &Web, place: &Place, ip: Ipv4Addr, wanted: &str) {
     let deadline = Instant::now() + SOON;
     loop {
-        let found = dial(place, ip);
+        let found = told(place, ip);
         if found == wanted {
             return;
         }
@@ -44,7 +45,7 @@ fn sockets_of_a_pod_are_left_alone_by_its_label_or_that_of_its_namespace() {
     let (out, other) = (Client::start(&web, 201), Client::start(&web, 202));
     // Nothing else answers at the ClusterIP in a lab: what is left alone times out.
     await_answer(&web, out.pod.place(), VIP, "timed out");
-    assert_eq!(dial(other.pod.place(), VIP), "connected");
+    assert_eq!(told(other.pod.place(), VIP), "connected");
     let status = web.agent.json(&["status"]).expect("status");
     assert_eq!(status["pods"][0]["name"], json!("client-201"), "{status:#}");
     assert_eq!(status["pods"][0]["state"], json!("opted-out"), "{status:#}");
@@ -55,7 +56,7 @@ fn sockets_of_a_pod_are_left_alone_by_its_label_or_that_of_its_namespace() {
 
     tell(&web, &[]);
     await_answer(&web, other.pod.place(), VIP, "connected");
-    assert_eq!(dial(out.pod.place(), VIP), "connected");
+    assert_eq!(told(out.pod.place(), VIP), "connected");
 }
 
 #[test]
@@ -77,10 +78,10 @@ fn source_ranges_are_asked_for_the_addresses_of_the_pod() {
     await_answer(&web, inside.pod.place(), balancer, "connected");
     await_answer(&web, outside.pod.place(), balancer, "host unreachable");
     await_answer(&web, web.lab.node(), balancer, "host unreachable");
-    assert_eq!(dial(outside.pod.place(), VIP), "connected", "the ClusterIP has no ranges");
+    assert_eq!(told(outside.pod.place(), VIP), "connected", "the ClusterIP has no ranges");
 
     // A client that no Pod tells of is left to kube-proxy.
-    assert_eq!(dial(web.client.place(), balancer), "timed out");
+    assert_eq!(told(web.client.place(), balancer), "timed out");
 
     web.service = web
         .service
@@ -89,7 +90,7 @@ fn source_ranges_are_asked_for_the_addresses_of_the_pod() {
     web.manifests.write(&web.service).expect("written");
     await_answer(&web, outside.pod.place(), balancer, "connected");
     await_answer(&web, inside.pod.place(), balancer, "host unreachable");
-    assert_eq!(dial(web.lab.node(), balancer), "connected");
+    assert_eq!(told(web.lab.node(), balancer), "connected");
 
     // What can't be read lets nobody in.
     web.service = web.service.clone().with("loadBalancerSourceRanges", json!(["office"]));

@@ -179,6 +179,22 @@ fn a_removed_backend_keeps_its_identifier_until_its_last_connection_ends() {
     assert_eq!(Held::read(&maps).unwrap().backends.get(&backend(2)), None);
 }
 
+/// An address that nobody was connected to any more may be another pod's by now, whether or not a
+/// plan came between.
+#[test]
+fn a_backend_that_comes_back_without_connections_is_a_new_one() {
+    let mut maps = Memory::new(LIMITS);
+    let with = desired(&[("web", &[1], &[1, 2])]);
+    settle(&mut maps, &with);
+    settle(&mut maps, &desired(&[("web", &[1], &[1])]));
+    let plan = settle(&mut maps, &with);
+    let put =
+        |write: &Write| matches!(write, Write::PutBackend { backend: b, .. } if *b == backend(2));
+    let writes: Vec<_> = plan.steps.iter().flat_map(|step| &step.writes).collect();
+    assert!(writes.into_iter().any(put), "{plan:?}");
+    assert_holds(&maps, &with);
+}
+
 #[test]
 fn what_is_unsure_stays_as_it_is() {
     let mut maps = Memory::new(LIMITS);
