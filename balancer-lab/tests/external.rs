@@ -2,10 +2,7 @@
 
 mod common;
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::{Duration, Instant},
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use balancer_lab::{Agent, manifests::Service};
 use common::{Connections, VIP, Web, dial, frontends};
