@@ -5,11 +5,16 @@ use indicatif::ProgressBar;
 use serde_json::Value;
 
 fn rows(bench: Bench) -> Vec<Value> {
+    tables(bench).swap_remove(0)
+}
+
+fn tables(bench: Bench) -> Vec<Vec<Value>> {
     let effort = Effort { rounds: 2, connects: 50, trials: 10, services: vec![1, 20] };
     let report = bench::run(bench, &effort, &ProgressBar::hidden())
         .unwrap_or_else(|error| panic!("{bench:?}: {error}; the benches need root"));
     let json = report.json();
-    json["tables"][0]["rows"].as_array().expect("rows").clone()
+    let tables = json["tables"].as_array().expect("tables").iter();
+    tables.map(|table| table["rows"].as_array().expect("rows").clone()).collect()
 }
 
 fn of<'a>(rows: &'a [Value], variant: &str) -> Vec<&'a Value> {
@@ -41,10 +46,15 @@ fn traffic_is_carried_by_every_variant() {
 
 #[test]
 fn choice_takes_longer_than_nothing() {
-    let rows = rows(Bench::Choice);
+    let tables = tables(Bench::Choice);
+    let [rows, ways] = &tables[..] else { panic!("{tables:?}") };
     assert_eq!(rows.len(), 8, "{rows:?}");
     let above = |row: &Value| row["connect4_above_ns"].as_f64().expect("a number");
     assert!(above(&rows[7]) > above(&rows[2]), "1,024 backends beside 1: {rows:?}");
+    assert_eq!(ways.len(), 11, "{ways:?}");
+    for way in ways {
+        assert!(way["above_ns"].as_f64().is_some_and(|nanos| nanos > 10.0), "{way}");
+    }
 }
 
 #[test]

@@ -82,8 +82,8 @@ fn node_ports_are_on_the_first_address_or_where_they_are_asked_for() {
     web.change(with_node_port, |shown| frontends(shown).len() == 2);
     let on = |web: &Web| -> Vec<bool> {
         let at = |ip: &str| SocketAddr::new(ip.parse::<IpAddr>().expect("an address"), NODE_PORT);
-        let connects = |ip: &&str| dial(web.client.place(), at(ip))["peer"] == at(ip).to_string();
-        NODE.iter().map(|ip| connects(&ip)).collect()
+        let connects = |ip: &str| dial(web.client.place(), at(ip))["peer"] == at(ip).to_string();
+        NODE.iter().map(|ip| connects(ip)).collect()
     };
     assert_eq!(on(&web), [true, false, false], "by default");
     for (ranges, expected, told) in [

@@ -1,7 +1,7 @@
 //! What the measuring process is asked, a line of JSON each. It answers with a line of JSON: the
 //! type named with each job, in a `Result`.
 
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,16 @@ pub enum Job {
         warm_up: u32,
         /// Whether to ask each socket for its peer.
         ask_peer: bool,
+    },
+    /// Use sockets in some way, one after another, with the first backend listening for them.
+    /// Answer: `()`.
+    Use {
+        /// Where to.
+        target: SocketAddr,
+        /// How.
+        usage: SocketUse,
+        /// How often.
+        count: u32,
     },
     /// Accept and close this many connections. Answer: `Vec<u32>`, the number on each backend.
     Accept {
@@ -51,6 +61,19 @@ pub enum Job {
         /// How often.
         trials: u32,
     },
+}
+
+/// What to do with sockets that are not TCP over IPv4.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub enum SocketUse {
+    /// Connect a fresh TCP socket over IPv6 and reset it.
+    Tcp6,
+    /// Connect a fresh UDP socket and close it.
+    UdpConnect,
+    /// Send one datagram with a fresh UDP socket and close that.
+    UdpFirst,
+    /// Send one datagram after another with one UDP socket.
+    UdpFurther,
 }
 
 /// Bytes that [`Job::Bulk`] sends at a time: less than a socket buffers, as one thread does both

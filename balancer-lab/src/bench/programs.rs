@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The programs: the name `status` gives them, and how they attach.
-pub(super) const PROGRAMS: [(&str, bpf_prog_type, bpf_attach_type); 4] = [
+pub(super) const PROGRAMS: [(&str, bpf_prog_type, bpf_attach_type); 6] = [
     (
         "connect4",
         bpf_prog_type::BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
@@ -31,6 +31,16 @@ pub(super) const PROGRAMS: [(&str, bpf_prog_type, bpf_attach_type); 4] = [
         "getpeer4",
         bpf_prog_type::BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
         bpf_attach_type::BPF_CGROUP_INET4_GETPEERNAME,
+    ),
+    (
+        "connect6",
+        bpf_prog_type::BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+        bpf_attach_type::BPF_CGROUP_INET6_CONNECT,
+    ),
+    (
+        "sendmsg4",
+        bpf_prog_type::BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+        bpf_attach_type::BPF_CGROUP_UDP4_SENDMSG,
     ),
 ];
 

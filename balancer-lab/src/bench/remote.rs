@@ -2,13 +2,13 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    net::SocketAddrV4,
+    net::{SocketAddr, SocketAddrV4},
     process::{Child, ChildStdin, ChildStdout, Stdio},
 };
 
 use serde::de::DeserializeOwned;
 
-use super::job::{Connects, Job};
+use super::job::{Connects, Job, SocketUse};
 use crate::{
     Lab, Pod,
     error::{Attempt, Error, Result},
@@ -54,6 +54,16 @@ impl Remote {
         ask_peer: bool,
     ) -> Result<Connects> {
         self.ask(&Job::Connect { targets: targets.to_vec(), count, warm_up, ask_peer })
+    }
+
+    /// Uses sockets, one after another.
+    pub(super) fn use_sockets(
+        &mut self,
+        target: SocketAddr,
+        usage: SocketUse,
+        count: u32,
+    ) -> Result<()> {
+        self.ask(&Job::Use { target, usage, count })
     }
 
     /// Closes the other ends; the number on each backend.

@@ -158,11 +158,15 @@ fn balance(lab: &Lab, variant: Variant, services: &[ServicePort]) -> Result<Opti
 
 /// Starts an agent on manifests of these Services.
 pub(super) fn start_agent(lab: &Lab, services: &[ServicePort]) -> Result<Agent> {
+    start_agent_on(lab, &services.iter().map(manifest).collect::<Vec<_>>())
+}
+
+/// Starts an agent on these manifests.
+pub(super) fn start_agent_on(lab: &Lab, services: &[Service]) -> Result<Agent> {
     let manifests = Manifests::create(lab.state_dir().join("manifests"))?;
     for (index, part) in services.chunks(SERVICES_PER_FILE).enumerate() {
         let documents = part
             .iter()
-            .map(manifest)
             .flat_map(|service| [service.service(), service.endpoint_slice()])
             // JSON is YAML, and faster to write.
             .map(|document| format!("---\n{document}\n"));

@@ -1,15 +1,18 @@
-//! `choice`: nanoseconds that each eBPF program takes, by the number of backends.
+//! `choice`: nanoseconds that each eBPF program takes, by the number of backends, by policy and by
+//! protocol.
 
 mod outcome;
 mod scene;
+mod ways;
 
 use indicatif::ProgressBar;
 use rand::seq::SliceRandom;
 
 use super::{Effort, report::Report};
 use crate::error::Result;
-use outcome::Case;
+use outcome::{Case, Subject};
 use scene::Scene;
+use ways::WAYS;
 
 /// Numbers of backends; 0 is an address that is no Service.
 const BACKENDS: [u32; 7] = [0, 1, 3, 16, 64, 256, 1024];
@@ -17,16 +20,20 @@ const BACKENDS: [u32; 7] = [0, 1, 3, 16, 64, 256, 1024];
 pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     progress.set_message("build");
     let mut scene = Scene::build()?;
-    let mut cases: Vec<Case> =
-        BACKENDS.iter().map(|&backends| Case { backends, samples: Vec::new() }).collect();
+    let mut cases: Vec<Case> = BACKENDS
+        .map(Subject::Backends)
+        .into_iter()
+        .chain(WAYS.iter().map(Subject::Way))
+        .map(Case::of)
+        .collect();
     progress.set_length(u64::from(effort.rounds) * cases.len() as u64);
     let mut order: Vec<usize> = (0..cases.len()).collect();
     for round in 0..=effort.rounds {
         order.shuffle(&mut rand::rng());
         for &index in &order {
             let case = &mut cases[index];
-            progress.set_message(format!("{} backends", case.backends));
-            let sample = scene.measure(case.backends, effort.connects)?;
+            progress.set_message(case.subject.name());
+            let sample = scene.measure(case.subject, effort.connects)?;
             // Round 0 warms up.
             if round > 0 {
                 case.samples.push(sample);
@@ -44,7 +51,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
              connection, for both of its ends.",
             effort.rounds, effort.connects
         ),
-        tables: vec![outcome::table(&cases)],
+        tables: vec![outcome::table(&cases), ways::table(&cases)],
         notes: outcome::notes(&cases),
         raw: outcome::raw(&cases),
     })

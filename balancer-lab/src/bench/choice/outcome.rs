@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::ways::Way;
 use crate::bench::{
     programs::{PROGRAMS, Usage},
     report::{Cell, Column, Table},
@@ -9,10 +10,12 @@ use crate::bench::{
 };
 
 /// Programs by their place in [`PROGRAMS`].
-const CONNECT: usize = 0;
-const RELEASE: usize = 1;
+pub(super) const CONNECT: usize = 0;
+pub(super) const RELEASE: usize = 1;
 const TCP: usize = 2;
 const PEER: usize = 3;
+pub(super) const CONNECT6: usize = 4;
+pub(super) const SENDMSG: usize = 5;
 /// The most that a run may take beyond an empty program, in nanoseconds: program, backends, limit.
 const TARGETS: [(usize, u32, f64); 3] =
     [(CONNECT, 16, 450.0), (CONNECT, 1024, 1400.0), (RELEASE, 16, 250.0)];
@@ -26,7 +29,7 @@ pub(super) struct Sample {
 
 impl Sample {
     /// Nanoseconds of one run beyond an empty program.
-    fn above(&self, program: usize) -> f64 {
+    pub(super) fn above(&self, program: usize) -> f64 {
         self.usage[program].each() - self.empty(program)
     }
 
@@ -45,16 +48,52 @@ impl Sample {
     }
 }
 
-/// A number of backends and its rounds.
+/// What is measured.
+#[derive(Clone, Copy)]
+pub(super) enum Subject {
+    /// Connections to a Service with so many backends; 0 is an address that is no Service.
+    Backends(u32),
+    /// A policy or a protocol.
+    Way(&'static Way),
+}
+
+impl Subject {
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Backends(0) => "no Service".to_owned(),
+            Self::Backends(1) => "1 backend".to_owned(),
+            Self::Backends(n) => format!("{n} backends"),
+            Self::Way(way) => way.name.to_owned(),
+        }
+    }
+}
+
+/// A subject and its rounds.
 pub(super) struct Case {
-    pub(super) backends: u32,
+    pub(super) subject: Subject,
     pub(super) samples: Vec<Sample>,
 }
 
 impl Case {
-    fn median(&self, value: impl Fn(&Sample) -> f64) -> f64 {
+    pub(super) const fn of(subject: Subject) -> Self {
+        Self { subject, samples: Vec::new() }
+    }
+
+    /// Its number of backends, if that is what it is about.
+    const fn backends(&self) -> Option<u32> {
+        match self.subject {
+            Subject::Backends(backends) => Some(backends),
+            Subject::Way(_) => None,
+        }
+    }
+
+    pub(super) fn median(&self, value: impl Fn(&Sample) -> f64) -> f64 {
         Spread::of(self.samples.iter().map(value)).median
     }
+}
+
+fn by_backends(cases: &[Case]) -> impl Iterator<Item = &Case> {
+    cases.iter().filter(|case| case.backends().is_some())
 }
 
 pub(super) fn table(cases: &[Case]) -> Table {
@@ -62,13 +101,8 @@ pub(super) fn table(cases: &[Case]) -> Table {
     let row = |case: &Case| {
         let each = |program: usize| whole(case.median(|sample| sample.usage[program].each()));
         let above = |program: usize| whole(case.median(|sample| sample.above(program)));
-        let name = match case.backends {
-            0 => "no Service".to_owned(),
-            1 => "1 backend".to_owned(),
-            n => format!("{n} backends"),
-        };
         vec![
-            Cell::Text(name),
+            Cell::Text(case.subject.name()),
             each(CONNECT),
             above(CONNECT),
             each(RELEASE),
@@ -80,7 +114,7 @@ pub(super) fn table(cases: &[Case]) -> Table {
         ]
     };
     let floor = |program: usize| {
-        let all = cases.iter().flat_map(|case| &case.samples);
+        let all = by_backends(cases).flat_map(|case| &case.samples);
         whole(Spread::of(all.map(|sample| sample.empty(program))).median)
     };
     let mut rows = vec![vec![
@@ -94,7 +128,7 @@ pub(super) fn table(cases: &[Case]) -> Table {
         floor(PEER),
         Cell::Absent,
     ]];
-    rows.extend(cases.iter().map(row));
+    rows.extend(by_backends(cases).map(row));
     let column = |key, head| Column { key, head };
     Table {
         caption: "Nanoseconds of one run".into(),
@@ -115,7 +149,7 @@ pub(super) fn table(cases: &[Case]) -> Table {
 
 pub(super) fn notes(cases: &[Case]) -> Vec<String> {
     let note = |&(program, backends, limit): &(usize, u32, f64)| {
-        let case = cases.iter().find(|case| case.backends == backends)?;
+        let case = cases.iter().find(|case| case.backends() == Some(backends))?;
         let reached = case.median(|sample| sample.above(program));
         let word = if reached <= limit { "reached" } else { "missed" };
         Some(format!(
@@ -140,7 +174,7 @@ pub(super) fn raw(cases: &[Case]) -> Value {
             .enumerate()
             .map(|(index, (name, ..))| ((*name).to_owned(), of_program(case, index)))
             .collect();
-        json!({"backends": case.backends, "programs": programs})
+        json!({"case": case.subject.name(), "programs": programs})
     };
     cases.iter().map(of_case).collect()
 }
@@ -159,6 +193,8 @@ mod tests {
                 usage(2000.0, 10.0),
                 usage(4000.0, 40.0),
                 usage(1000.0, 10.0),
+                usage(0.0, 0.0),
+                usage(0.0, 0.0),
                 usage(500.0, 10.0),
                 usage(500.0, 10.0),
                 usage(2000.0, 40.0),

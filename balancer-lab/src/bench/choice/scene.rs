@@ -1,19 +1,25 @@
 //! Where the programs are measured.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use super::{BACKENDS, outcome::Sample};
+use super::{
+    BACKENDS,
+    outcome::{Sample, Subject},
+    ways::{Road, WAYS, Way},
+};
 use crate::{
     Agent, Lab,
     bench::{BACKEND_PORT, programs::Programs, remote::Remote, stage},
     error::Result,
     host,
-    kubeproxy::ServicePort,
+    manifests::Service,
 };
 
 /// The addresses of backends: all of them the same pod's.
 const ADDRESSES: &str = "10.245.0.0/16";
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 245, 0, 1);
+const ADDRESSES6: &str = "fd00:10:245::/64";
+const FIRST_ADDRESS6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x245, 0, 0, 0, 0, 1);
 
 /// One pod that answers for every backend, one client, an agent. Declared in this order, so that
 /// the processes go before the lab.
@@ -29,30 +35,45 @@ impl Scene {
         let lab = Lab::create("bench: choice")?;
         let pod = lab.pod("backends", [10, 244, 0, 1].into())?;
         let client = lab.pod("client", [10, 244, 1, 1].into())?;
-        let local = ["route", "add", "local", ADDRESSES, "dev", "lo"];
-        host::run(pod.command("ip").args(local), "")?;
-        let via = ["route", "add", ADDRESSES, "via", &pod.ip().to_string()];
-        host::run(lab.node().command("ip").args(via), "")?;
-        let services: Vec<ServicePort> =
-            BACKENDS.iter().filter(|&&backends| backends > 0).map(|&n| service(n)).collect();
-        let agent = stage::start_agent(&lab, &services)?;
+        for (addresses, pod_ip) in
+            [(ADDRESSES, pod.ip().to_string()), (ADDRESSES6, pod.ip6().to_string())]
+        {
+            let local = ["route", "add", "local", addresses, "dev", "lo"];
+            host::run(pod.command("ip").args(local), "")?;
+            let via = ["route", "add", addresses, "via", &pod_ip];
+            host::run(lab.node().command("ip").args(via), "")?;
+        }
+        let by_backends = BACKENDS.iter().filter(|&&backends| backends > 0).map(|&n| service(n));
+        let services: Vec<Service> = by_backends.chain(WAYS.iter().map(Way::service)).collect();
+        let agent = stage::start_agent_on(&lab, &services)?;
         let programs = Programs::find(&agent, &lab)?;
         let worker = Remote::start(&lab, &client, &[pod], true)?;
         Ok(Self { worker, programs, _agent: agent, _lab: lab })
     }
 
-    /// What each program used in one loop of connections.
-    pub(super) fn measure(&mut self, backends: u32, connects: u32) -> Result<Sample> {
-        let target = match backends {
-            0 => SocketAddrV4::new(FIRST_ADDRESS, BACKEND_PORT),
-            _ => vip(backends),
-        };
+    /// What each program used in one loop.
+    pub(super) fn measure(&mut self, subject: Subject, count: u32) -> Result<Sample> {
         let before = self.programs.usage()?;
-        self.worker.connect(&[target], connects, 0, true)?;
+        let tcp4 = match subject {
+            Subject::Backends(0) => Some(SocketAddrV4::new(FIRST_ADDRESS, BACKEND_PORT)),
+            Subject::Backends(backends) => Some(vip(backends)),
+            Subject::Way(way) => match way.road {
+                Road::Tcp4 => Some(way.target4()),
+                Road::Other(usage) => {
+                    self.worker.use_sockets(way.target(), usage, count)?;
+                    None
+                }
+            },
+        };
+        if let Some(target) = tcp4 {
+            self.worker.connect(&[target], count, 0, true)?;
+        }
         let after = self.programs.usage()?;
-        self.worker.accept(connects)?;
+        if tcp4.is_some() {
+            self.worker.accept(count)?;
+        }
         let usage = after.iter().zip(&before).map(|(after, before)| after.since(*before)).collect();
-        Ok(Sample { connects, usage })
+        Ok(Sample { connects: count, usage })
     }
 }
 
@@ -60,15 +81,20 @@ fn vip(backends: u32) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::from_bits(Ipv4Addr::new(10, 96, 0, 0).to_bits() + backends), 80)
 }
 
-fn service(backends: u32) -> ServicePort {
+fn service(backends: u32) -> Service {
     let vip = vip(backends);
-    let address = |n| Ipv4Addr::from_bits(FIRST_ADDRESS.to_bits() + n);
-    ServicePort {
-        name: format!("bench/of-{backends}:http"),
-        address: *vip.ip(),
-        port: vip.port(),
-        backends: (0..backends).map(|n| SocketAddrV4::new(address(n), BACKEND_PORT)).collect(),
-    }
+    let name = format!("of-{backends}");
+    Service::new(&name, *vip.ip(), vip.port(), BACKEND_PORT, addresses(backends))
+}
+
+/// The first addresses of backends.
+pub(super) fn addresses(count: u32) -> impl Iterator<Item = Ipv4Addr> {
+    (0..count).map(|n| Ipv4Addr::from_bits(FIRST_ADDRESS.to_bits() + n))
+}
+
+/// The same over IPv6.
+pub(super) fn addresses6(count: u32) -> impl Iterator<Item = Ipv6Addr> {
+    (0..count).map(|n| Ipv6Addr::from_bits(FIRST_ADDRESS6.to_bits() + u128::from(n)))
 }
 
 #[cfg(test)]
@@ -79,6 +105,6 @@ mod tests {
     fn services_have_addresses_of_their_own() {
         assert_eq!(vip(16).to_string(), "10.96.0.16:80");
         let service = service(1024);
-        assert_eq!(service.backends.last().expect("backends").to_string(), "10.245.4.0:8080");
+        assert_eq!(service.endpoints.last().expect("backends").address, "10.245.4.0");
     }
 }

@@ -6,6 +6,7 @@
 
 mod connect;
 mod listeners;
+mod others;
 mod spread;
 mod traffic;
 
@@ -43,16 +44,17 @@ pub fn run(options: &WorkerOptions) -> Result<()> {
         let line = line.attempt("read a job")?;
         let job: Job = serde_json::from_str(&line)
             .map_err(|error| Error::Unmet(format!("{line:?} is no job: {error}")))?;
-        perform(job, &listeners)?;
+        perform(job, options, &listeners)?;
     }
     Ok(())
 }
 
-fn perform(job: Job, listeners: &Listeners) -> Result<()> {
+fn perform(job: Job, options: &WorkerOptions, listeners: &Listeners) -> Result<()> {
     match job {
         Job::Connect { targets, count, warm_up, ask_peer } => {
             answer(connect::run(&targets, [warm_up, count], ask_peer, listeners))
         }
+        Job::Use { target, usage, count } => answer(others::run(options, target, usage, count)),
         Job::Accept { count } => {
             answer(listeners.accept(count).map(|open| listeners::counts(&open)))
         }
