@@ -10,6 +10,7 @@ pub mod kubeproxy;
 mod mounts;
 pub mod netns;
 pub mod pods;
+pub mod processes;
 pub mod sockets;
 
 /// `$NODE_NAME`, else the hostname in lower case, as kubelet registers it.

@@ -10,6 +10,7 @@ use crate::node::{
     hooks::{self, Attached},
     kernel,
     kubeproxy::{self, KubeProxy},
+    processes, sockets,
 };
 
 /// What was found on a node.
@@ -23,6 +24,10 @@ pub struct Facts {
     pub jit: Option<u32>,
     /// `kernel.unprivileged_bpf_disabled`.
     pub unprivileged_bpf_disabled: Option<u32>,
+    /// True if this process sees all those of the machine.
+    pub sees_processes: bool,
+    /// Whether the kernel can end sockets, or why that cannot be asked.
+    pub ends_sockets: Result<bool, String>,
     /// Programs that sockets of the cgroup meet, balancer's own left out; or why they cannot be
     /// listed.
     pub others: Result<Vec<Attached>, String>,
@@ -81,6 +86,8 @@ impl Facts {
             btf: kernel::has_btf(),
             jit: kernel::sysctl("net/core/bpf_jit_enable"),
             unprivileged_bpf_disabled: kernel::sysctl("kernel/unprivileged_bpf_disabled"),
+            sees_processes: processes::sees_all(),
+            ends_sockets: sockets::can_end().map_err(|error| error.to_string()),
             others,
             conntrack: conntrack::probe(),
             kube_proxy: kubeproxy::probe(),

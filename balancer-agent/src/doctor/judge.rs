@@ -23,6 +23,8 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
     findings.extend([
         features::errno(&facts.essential.release),
         features::protocols(),
+        features::processes(facts),
+        features::socket_destroy(&facts.ends_sockets),
         features::btf(facts.btf),
         features::jit(facts.jit),
         features::unprivileged(facts.unprivileged_bpf_disabled),

@@ -4,6 +4,7 @@ use std::fs;
 
 /// Bits of `linux/capability.h`.
 const NET_ADMIN: u64 = 1 << 12;
+const SYS_PTRACE: u64 = 1 << 19;
 const SYS_ADMIN: u64 = 1 << 21;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
@@ -17,6 +18,8 @@ pub struct Caps {
     pub perfmon: bool,
     /// CAP_NET_ADMIN: attach programs to a cgroup.
     pub net_admin: bool,
+    /// CAP_SYS_PTRACE: look at processes of other users.
+    pub sys_ptrace: bool,
     /// CAP_SYS_ADMIN: look at the programs of others.
     pub sys_admin: bool,
     /// False in a user namespace, where capabilities mean nothing to BPF.
@@ -43,6 +46,7 @@ impl Caps {
             bpf: has(BPF | SYS_ADMIN),
             perfmon: has(PERFMON | SYS_ADMIN),
             net_admin: has(NET_ADMIN),
+            sys_ptrace: has(SYS_PTRACE),
             sys_admin: has(SYS_ADMIN),
             init_userns: map == ["0", "0", "4294967295"],
         }
@@ -64,6 +68,7 @@ mod tests {
                 bpf: false,
                 perfmon: false,
                 net_admin: false,
+                sys_ptrace: false,
                 sys_admin: false,
                 init_userns: true
             }

@@ -30,6 +30,16 @@ pub fn end_udp(cookies: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
     Ok(ended)
 }
 
+/// Whether the kernel can end sockets: asked to end one that is none, it says so.
+pub fn can_end() -> io::Result<bool> {
+    let nobody = SocketId { cookie: u64::MAX.to_ne_bytes(), ..SocketId::new_v4() };
+    match Netlink::open()?.destroy(AF_INET, nobody) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 struct Netlink {
     socket: Socket,
     buffer: Vec<u8>,
@@ -136,6 +146,12 @@ mod tests {
         let found = [AF_INET, AF_INET6].map(|family| netlink.connected(family).unwrap()).concat();
         let own = found.into_iter().find(|id| id.source_port == port).unwrap();
         u64::from_ne_bytes(own.cookie)
+    }
+
+    /// Needs root.
+    #[test]
+    fn a_kernel_that_ends_sockets_says_so() {
+        assert!(can_end().unwrap());
     }
 
     /// In a network namespace of its own. Needs root.

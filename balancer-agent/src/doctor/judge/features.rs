@@ -1,7 +1,10 @@
 //! What the kernel offers.
 
 use super::{SETS_ERRNO, ok, warn};
-use crate::{doctor::Finding, node::kernel::Version};
+use crate::{
+    doctor::{Finding, facts::Facts},
+    node::kernel::Version,
+};
 
 pub(super) fn errno(release: &str) -> Finding {
     match Version::parse(release) {
@@ -19,6 +22,42 @@ pub(super) fn errno(release: &str) -> Finding {
 
 pub(super) fn protocols() -> Finding {
     ok("protocols", "TCP and UDP are balanced; SCTP and raw sockets are left alone, for kube-proxy")
+}
+
+pub(super) fn processes(facts: &Facts) -> Finding {
+    let (detail, remedy) = match (facts.sees_processes, facts.essential.caps.sys_ptrace) {
+        (true, true) => {
+            let found = "processes of pods can be seen: their network namespaces are found";
+            return ok("processes", found);
+        }
+        (false, _) => (
+            "processes of pods cannot be seen from this namespace of processes",
+            "run it in that of the machine (`hostPID: true` in a pod)",
+        ),
+        (true, false) => (
+            "without CAP_SYS_PTRACE the network namespaces of other users' processes are hidden",
+            "run it as root, or add CAP_SYS_PTRACE",
+        ),
+    };
+    let effect = "source ranges do not know their clients, and UDP sockets stay connected to \
+                  backends that are gone";
+    warn("processes", format!("{detail}: {effect}"), remedy)
+}
+
+pub(super) fn socket_destroy(ends: &Result<bool, String>) -> Finding {
+    const NAME: &str = "socket-destroy";
+    let problem = match ends {
+        Ok(true) => {
+            return ok(NAME, "connected UDP sockets are ended when their backend is gone");
+        }
+        Ok(false) => "the kernel cannot end sockets (CONFIG_INET_DIAG_DESTROY)".to_owned(),
+        Err(error) => format!("the kernel cannot be asked to end sockets: {error}"),
+    };
+    warn(
+        NAME,
+        format!("{problem}: connected UDP sockets wait for backends that are gone"),
+        "use a kernel with CONFIG_INET_DIAG_DESTROY, as all large distributions build it",
+    )
 }
 
 pub(super) fn btf(present: bool) -> Finding {
