@@ -12,7 +12,7 @@ use std::{
 use balancer_common::layout;
 use clap::ValueEnum;
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::{error::ConfigError, file::FileError};
 use crate::{desired::node_ports::NodePortAddresses, node};
@@ -94,7 +94,7 @@ impl Default for Capacities {
 }
 
 /// Form of the log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -105,7 +105,7 @@ pub enum LogFormat {
 }
 
 /// Settings as they were given, by flags or by a file; absent where neither says anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// `manifests`.
