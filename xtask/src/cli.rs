@@ -77,7 +77,7 @@ pub enum Verb {
 }
 
 /// What `cargo xtask image` makes.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct ImageOptions {
     /// Where to write the archive, with the bill of materials beside it
     /// [default: target/balancer-agent-VERSION.tar].

@@ -50,7 +50,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
             compile::all(&workspace, &toolchain, debug)?;
         }
-        Verb::Image(options) => image::run(&workspace, preference, &options)?,
+        Verb::Image(options) => {
+            let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
+            image::run(&workspace, &toolchain, &options)?;
+        }
         Verb::Demo { args } => match lab::hand_over(&workspace, preference, "demo", &args)? {},
         Verb::Bench { args } => match lab::hand_over(&workspace, preference, "bench", &args)? {},
         Verb::Test(options) => return test::run(&workspace, preference, &options),

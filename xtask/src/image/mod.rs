@@ -11,13 +11,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{
-    cli::{ImageOptions, Preference},
-    compile,
-    setup::{self, Needs},
-    ui,
-    workspace::Workspace,
-};
+use crate::{cli::ImageOptions, compile, setup::Toolchain, ui, workspace::Workspace};
 use layout::{Archive, File, Image};
 
 const BINARY: &str = "balancer-agent";
@@ -25,9 +19,8 @@ const DESCRIPTION: &str =
     "Chooses the backend of a Kubernetes Service inside connect(), by fewest open connections";
 
 /// Builds the image and writes it.
-pub fn run(workspace: &Workspace, preference: Preference, options: &ImageOptions) -> Result<()> {
-    let toolchain = setup::run(workspace, preference, Needs::BUILD)?;
-    compile::object(workspace, &toolchain)?;
+pub fn run(workspace: &Workspace, toolchain: &Toolchain, options: &ImageOptions) -> Result<()> {
+    compile::object(workspace, toolchain)?;
     let (target, binary) = build::static_binary(workspace)?;
     let package = sbom::packages(workspace, &target)?;
     let bill = package.bill()?;
