@@ -41,7 +41,8 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 fn resolved(settings: Settings) -> RunConfig {
     let around = Surroundings { node_name: "worker-1".into(), cgroup: Some("/cgroup".into()) };
     let settings = Settings {
-        manifests: Some("/manifests".into()),
+        manifests: None,
+        kubeconfig: None,
         node_name: None,
         cgroup: None,
         log_format: None,
@@ -72,10 +73,8 @@ fn every_config_map_is_one_that_the_agent_reads() {
     for name in names().filter(|name| *name != "uninstall") {
         let objects = kept(name);
         let text = the(&objects, "ConfigMap")["data"]["agent.yaml"].as_str().expect("text");
-        let config =
-            read(text).or(Settings { manifests: Some("/manifests".into()), ..Settings::default() });
         let around = Surroundings { node_name: "worker-1".into(), cgroup: Some("/cgroup".into()) };
-        config.resolve(around).unwrap_or_else(|error| panic!("{name}: {error}"));
+        read(text).resolve(around).unwrap_or_else(|error| panic!("{name}: {error}"));
         seen += 1;
     }
     assert_eq!(seen, 4);
