@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     api,
     config::RunConfig,
-    doctor,
+    doctor, health,
     kernel::{self, KernelError},
     maps::MapsError,
     metrics,
@@ -84,7 +84,11 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
     servers.spawn(api::serve(socket, Arc::clone(&shared) as _, stopped.clone()));
-    servers.spawn(endpoints.serve(Arc::clone(&shared) as _, stopped));
+    let health = Arc::clone(shared.health());
+    if config.health_check_node_ports {
+        servers.spawn(health::node_ports::serve(Arc::clone(&health), stopped.clone()));
+    }
+    servers.spawn(endpoints.serve(Arc::clone(&shared) as _, Arc::clone(&health), stopped));
 
     let mut sweeps = tokio::time::interval(sweep::INTERVAL);
     let result = loop {
@@ -102,18 +106,22 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
                 Err(error) => break Err(error.into()),
             },
             _ = sweeps.tick() => {
+                let _work = health.work();
                 tokio::task::block_in_place(|| reconciler.sweep());
                 continue;
             }
             () = reconciler.retry() => {
+                let _work = health.work();
                 tokio::task::block_in_place(|| reconciler.again(&shared));
                 continue;
             }
             () = reconciler.pods_due() => {
+                let _work = health.work();
                 tokio::task::block_in_place(|| reconciler.look_for_pods(&shared));
                 continue;
             }
         };
+        let _work = health.work();
         tokio::task::block_in_place(|| reconciler.reconcile(state, &shared));
         ready::announce();
     };

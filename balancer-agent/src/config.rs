@@ -12,7 +12,7 @@ use std::{
 use balancer_common::layout;
 use clap::ValueEnum;
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::{error::ConfigError, file::FileError};
 use crate::{desired::node_ports::NodePortAddresses, node};
@@ -45,6 +45,8 @@ pub struct RunConfig {
     pub healthz_bind_address: SocketAddr,
     /// Where node ports are captured.
     pub node_port_addresses: NodePortAddresses,
+    /// Whether load balancers are answered at the health check node ports of Services.
+    pub health_check_node_ports: bool,
     /// Sizes of the maps.
     pub capacities: Capacities,
     /// Form of the log lines.
@@ -92,7 +94,7 @@ impl Default for Capacities {
 }
 
 /// Form of the log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -103,7 +105,7 @@ pub enum LogFormat {
 }
 
 /// Settings as they were given, by flags or by a file; absent where neither says anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// `manifests`.
@@ -124,6 +126,8 @@ pub struct Settings {
     pub healthz_bind_address: Option<String>,
     /// `nodePortAddresses`.
     pub node_port_addresses: Option<Vec<String>>,
+    /// `healthCheckNodePorts`.
+    pub health_check_node_ports: Option<bool>,
     /// `maxServices`.
     pub max_services: Option<u32>,
     /// `maxBackends`.
@@ -168,6 +172,7 @@ impl Settings {
             metrics_bind_address: self.metrics_bind_address.or(other.metrics_bind_address),
             healthz_bind_address: self.healthz_bind_address.or(other.healthz_bind_address),
             node_port_addresses: self.node_port_addresses.or(other.node_port_addresses),
+            health_check_node_ports: self.health_check_node_ports.or(other.health_check_node_ports),
             max_services: self.max_services.or(other.max_services),
             max_backends: self.max_backends.or(other.max_backends),
             max_slots: self.max_slots.or(other.max_slots),
@@ -195,6 +200,7 @@ impl Settings {
                 DEFAULT_HEALTHZ,
             )?,
             node_port_addresses: node_ports(&self.node_port_addresses.unwrap_or_default())?,
+            health_check_node_ports: self.health_check_node_ports.unwrap_or_default(),
             capacities: Capacities {
                 services: capacity("--max-services", self.max_services, |c| c.services)?,
                 backends: capacity("--max-backends", self.max_backends, |c| c.backends)?,

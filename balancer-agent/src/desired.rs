@@ -6,6 +6,7 @@
 
 pub mod endpoints;
 mod frontends;
+pub mod health_checks;
 pub mod node_ports;
 pub mod pods;
 mod topology;
@@ -22,6 +23,7 @@ use ipnet::IpNet;
 
 use crate::model::{ObjectRef, Problem, Protocol, State, TrafficPolicy};
 use endpoints::Backends;
+use health_checks::HealthChecks;
 use node_ports::NodePortAddresses;
 use pods::DesiredPod;
 
@@ -107,6 +109,10 @@ pub struct Desired {
     pub pods: BTreeMap<String, DesiredPod>,
     /// The addresses that clients with the network of the node have.
     pub node_addresses: Vec<IpAddr>,
+    /// True once new connections from outside should not come to this node any more.
+    pub node_leaving: bool,
+    /// What load balancers ask this node for.
+    pub health_checks: HealthChecks,
     /// What is not balanced, and why.
     pub problems: Vec<Problem>,
 }
@@ -117,14 +123,18 @@ pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
     let node = state.node.as_ref();
     let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
     let claims = frontends::claims(state, &node_addresses);
+    let (health_checks, clashes) = health_checks::of(state, &slices, node_ports, &node_addresses);
     let mut out = Desired {
         ports: BTreeMap::new(),
         pods: pods::pods(state),
         node_addresses: node.map(|node| node.addresses.clone()).unwrap_or_default(),
+        node_leaving: node.is_some_and(|node| node.leaving),
+        health_checks,
         problems: state.problems.clone(),
     };
     out.problems.extend(unmatched);
     out.problems.extend(claims.problems);
+    out.problems.extend(clashes);
     for service in state.services.values() {
         let slices = slices.get(&service.id).map(Vec::as_slice).unwrap_or_default();
         for port in &service.ports {

@@ -20,6 +20,7 @@ pub mod cli;
 pub mod config;
 pub mod desired;
 pub mod doctor;
+pub mod health;
 pub mod kernel;
 pub mod maps;
 pub mod metrics;

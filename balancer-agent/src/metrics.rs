@@ -1,7 +1,6 @@
-//! `/metrics` and `/healthz`. Every scrape is made from a snapshot, so that a series ends with
-//! what it measured.
+//! `/metrics`, and where health is served. Every scrape is made from a snapshot, so that a series
+//! ends with what it measured.
 
-mod health;
 mod programming;
 mod text;
 
@@ -19,7 +18,10 @@ use tokio::{net::TcpListener, sync::watch::Receiver};
 
 pub use programming::Programming;
 
-use crate::api::{Provider, ask, http};
+use crate::{
+    api::{Provider, ask, http},
+    health::{self, Health},
+};
 
 /// The address cannot be had.
 #[derive(Debug, Error)]
@@ -59,12 +61,16 @@ impl Endpoints {
     }
 
     /// Serves both until `shutdown` turns true.
-    pub async fn serve(self, provider: Arc<dyn Provider>, shutdown: Receiver<bool>) {
-        let metrics =
-            Router::new().route("/metrics", get(scrape)).with_state(Arc::clone(&provider));
+    pub async fn serve(
+        self,
+        provider: Arc<dyn Provider>,
+        health: Arc<Health>,
+        shutdown: Receiver<bool>,
+    ) {
+        let metrics = Router::new().route("/metrics", get(scrape)).with_state(provider);
         tokio::join!(
             http::serve(&self.metrics, metrics, shutdown.clone()),
-            http::serve(&self.healthz, health::router(provider), shutdown),
+            http::serve(&self.healthz, health::probes::router(health), shutdown),
         );
     }
 }

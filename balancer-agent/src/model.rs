@@ -86,6 +86,9 @@ pub struct Service {
     pub session_affinity: Option<u32>,
     /// `spec.internalTrafficPolicy`.
     pub internal_traffic_policy: TrafficPolicy,
+    /// `spec.healthCheckNodePort`, where `spec.type` is LoadBalancer and
+    /// `spec.externalTrafficPolicy` is Local.
+    pub health_check_node_port: Option<u16>,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
     /// What its annotations say.
@@ -206,6 +209,8 @@ pub struct Node {
     pub zone: Option<String>,
     /// `status.addresses` of type InternalIP, then those of type ExternalIP.
     pub addresses: Vec<IpAddr>,
+    /// True once it is being deleted, or the cluster autoscaler is about to.
+    pub leaving: bool,
 }
 
 impl Node {

@@ -40,6 +40,7 @@ mod reading;
 mod service;
 mod slice;
 mod tracked;
+mod traffic;
 mod watch;
 mod weights;
 mod worker;

@@ -1,6 +1,11 @@
-//! Views that several tests share.
+//! What several tests share: views, and a client.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     api::Provider,
@@ -10,6 +15,29 @@ use crate::{
         PortView, ProgramView, ServiceView, StatusView, VerdictView,
     },
 };
+
+/// An answer over HTTP.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Its status.
+    pub(crate) code: u16,
+    /// Its status line and headers, with names in lower case.
+    pub(crate) head: String,
+    /// What it says.
+    pub(crate) body: String,
+}
+
+/// Asks a server over a connection of its own.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a code");
+    Answer { code, head: head.to_lowercase(), body: body.to_owned() }
+}
 
 /// Shows [`status`] and [`services`].
 pub(crate) struct Fixed;

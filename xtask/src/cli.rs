@@ -1,6 +1,6 @@
 //! The command line of `cargo xtask`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -10,6 +10,7 @@ Examples:
   cargo xtask demo --scenario pools-5 --keep run one scenario and leave the lab up
   cargo xtask test                           every check, on the real kernel (root)
   cargo xtask test --quick choice            the host tests whose name contains `choice`
+  cargo xtask image --check                  make the container image and run the agent from it
   cargo xtask --bpf-toolchain nightly build  compile the eBPF programs with nightly Rust";
 
 /// Sets up, builds, tests, measures and shows balancer.
@@ -55,6 +56,8 @@ pub enum Verb {
         #[arg(long)]
         debug: bool,
     },
+    /// Make the container image: an OCI archive with a static binary, and what it is made of.
+    Image(ImageOptions),
     /// Show least connections beside kube-proxy's rules (root; `demo --help` lists options).
     #[command(disable_help_flag = true)]
     Demo {
@@ -71,6 +74,18 @@ pub enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+}
+
+/// What `cargo xtask image` makes.
+#[derive(Args, Debug, Default)]
+pub struct ImageOptions {
+    /// Where to write the archive, with the bill of materials beside it
+    /// [default: target/balancer-agent-VERSION.tar].
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Unpack the archive and run the agent from it in a chroot (root).
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// What `cargo xtask test` runs.

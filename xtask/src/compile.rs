@@ -52,12 +52,9 @@ fn target_directory(workspace: &Workspace) -> PathBuf {
 fn bpf_cargo(workspace: &Workspace, toolchain: &Toolchain, program: &Path, verb: &str) -> Command {
     // v3: v4 writes constants straight to a program's context, which kernels before 6.4 refuse;
     // generic has no atomics that return the old value.
-    let flags = [
-        &format!("-Clinker={}", toolchain.linker.display()),
-        "-Clink-arg=--btf",
-        "-Cdebuginfo=2",
-        "-Ctarget-cpu=v3",
-    ];
+    let mut flags = vec![format!("-Clinker={}", toolchain.linker.display())];
+    flags.extend(["-Clink-arg=--btf", "-Cdebuginfo=2", "-Ctarget-cpu=v3"].map(str::to_owned));
+    flags.extend(workspace.remapped());
     let mut cargo = Command::new(program);
     cargo
         .arg(verb)

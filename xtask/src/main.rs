@@ -5,6 +5,7 @@
 //! - [`cli`] reads the command line,
 //! - [`setup`] finds or installs the BPF toolchain, its linker and the tools of the lab,
 //! - [`compile`] builds the eBPF object, then the programs that embed it,
+//! - [`image`] packs the agent into a container image,
 //! - [`lab`] hands over to `balancer-lab` (demo, bench),
 //! - [`test`](mod@test) runs every check and reports on each.
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ use clap::Parser;
 
 mod cli;
 mod compile;
+mod image;
 mod lab;
 mod process;
 mod setup;
@@ -47,6 +49,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Build { debug } => {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
             compile::all(&workspace, &toolchain, debug)?;
+        }
+        Verb::Image(options) => {
+            let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
+            image::run(&workspace, &toolchain, &options)?;
         }
         Verb::Demo { args } => match lab::hand_over(&workspace, preference, "demo", &args)? {},
         Verb::Bench { args } => match lab::hand_over(&workspace, preference, "bench", &args)? {},

@@ -60,6 +60,18 @@ impl Workspace {
         cargo
     }
 
+    /// Flags for the compiler by which a build names files alike wherever it takes place: messages of
+    /// panics and debug information carry these names.
+    pub fn remapped(&self) -> Vec<String> {
+        let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+        let registry = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home);
+        let places = [(Some(self.root.clone()), "/balancer"), (registry, "/cargo")];
+        let flag = |(from, to): (Option<PathBuf>, &str)| {
+            from.map(|from| format!("--remap-path-prefix={}={to}", from.display()))
+        };
+        places.into_iter().filter_map(flag).collect()
+    }
+
     /// Tells the agent's build script where the object is. Not when it is where the script looks
     /// by itself: a variable that comes and goes would rebuild the agent each time.
     fn tell_object(&self, cargo: &mut Command) {

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     process,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Instant, SystemTime},
 };
 
@@ -11,6 +11,7 @@ use crate::{
     api::Provider,
     config::RunConfig,
     desired::Desired,
+    health::Health,
     kernel::pins::Pins,
     maps::{MapsError, pinned::PinnedMaps},
     metrics::Programming,
@@ -29,6 +30,7 @@ pub struct Shared {
     started: Instant,
     published: RwLock<Published>,
     programming: Programming,
+    health: Arc<Health>,
 }
 
 /// What the loop has told.
@@ -36,8 +38,6 @@ pub struct Shared {
 struct Published {
     desired: Option<Desired>,
     problems: Vec<Problem>,
-    /// True once the first complete state is in the maps.
-    ready: bool,
 }
 
 impl Shared {
@@ -53,20 +53,26 @@ impl Shared {
             started: Instant::now(),
             published: RwLock::default(),
             programming: Programming::default(),
+            health: Arc::default(),
         })
     }
 
     /// Takes what is about to be written to the maps: it adds to what they tell, so it must be
     /// known before they tell it.
     pub fn announce(&self, desired: Desired) {
+        self.health.know(&desired);
         self.write().desired = Some(desired);
     }
 
-    /// Takes what remains wrong after the writes.
-    pub fn settle(&self, problems: Vec<Problem>) {
-        let mut published = self.write();
-        published.problems = problems;
-        published.ready = true;
+    /// Takes what remains wrong after the writes, and whether all were carried out.
+    pub fn settle(&self, problems: Vec<Problem>, complete: bool) {
+        self.write().problems = problems;
+        self.health.written(complete);
+    }
+
+    /// What probes are told.
+    pub const fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
     /// Takes when the changes were triggered that the maps have now.
@@ -90,10 +96,10 @@ impl Shared {
 
 impl Provider for Shared {
     fn status(&self) -> StatusView {
-        let (ready, pods, mut problems) = {
+        let (pods, mut problems) = {
             let published = self.read();
             let pods = published.desired.as_ref().map(views::pods).unwrap_or_default();
-            (published.ready, pods, published.problems.clone())
+            (pods, published.problems.clone())
         };
         let snapshot = Snapshot::read(&self.maps);
         let snapshot = snapshot.unwrap_or_else(|error| {
@@ -107,7 +113,7 @@ impl Provider for Shared {
                 node: self.node.clone(),
                 uptime_s: self.started.elapsed().as_secs(),
                 source: self.source.clone(),
-                ready,
+                ready: self.health.report().ready,
             }),
             pods,
             problems,

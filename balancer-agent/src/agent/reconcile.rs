@@ -158,10 +158,11 @@ impl Reconciler {
                 message: format!("{error}; they stay as they are"),
             }),
         }
-        self.retry_at = (!failed.is_empty()).then(|| Instant::now() + RETRY);
+        let complete = failed.is_empty();
+        self.retry_at = (!complete).then(|| Instant::now() + RETRY);
         problems.extend(failed);
         self.teller.tell(&problems);
-        shared.settle(problems);
+        shared.settle(problems, complete);
     }
 }
 

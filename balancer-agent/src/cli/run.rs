@@ -84,6 +84,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     nodeport_addresses: Option<Vec<String>>,
 
+    /// Answer load balancers at the health check node ports of Services, which is kube-proxy's work
+    /// where that runs [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    healthcheck_nodeports: Option<bool>,
+
     /// YAML file with the same settings in camelCase; flags win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -147,6 +152,7 @@ fn settings(args: Args) -> Result<Settings, ConfigError> {
         metrics_bind_address: args.metrics_bind_address,
         healthz_bind_address: args.healthz_bind_address,
         node_port_addresses: args.nodeport_addresses,
+        health_check_node_ports: args.healthcheck_nodeports,
         max_services: args.max_services,
         max_backends: args.max_backends,
         max_slots: args.max_slots,

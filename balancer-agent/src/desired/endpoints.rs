@@ -121,7 +121,7 @@ fn merged<'a>(
     found
 }
 
-fn is_local(endpoint: &Endpoint, node: Option<&Node>) -> bool {
+pub(super) fn is_local(endpoint: &Endpoint, node: Option<&Node>) -> bool {
     node.is_some_and(|node| endpoint.node.as_deref() == Some(node.name.as_str()))
 }
 

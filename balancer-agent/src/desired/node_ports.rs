@@ -72,7 +72,7 @@ mod tests {
         ];
         for (addresses, ranges, want, unmatched) in table {
             let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
-            let node = Node { name: "n".into(), zone: None, addresses };
+            let node = Node { name: "n".into(), addresses, ..Node::default() };
             let rule = ranges.map_or(NodePortAddresses::Primary, |ranges| {
                 NodePortAddresses::In(ranges.iter().map(|range| range.parse().unwrap()).collect())
             });

@@ -17,6 +17,7 @@ fn service(name: &str, ip: &str) -> Service {
         source_ranges: Vec::new(),
         session_affinity: None,
         internal_traffic_policy: TrafficPolicy::Cluster,
+        health_check_node_port: None,
         ports: vec![port("", 80, Protocol::Tcp)],
         tuning: Tuning::default(),
     }
@@ -158,7 +159,7 @@ fn shown(desired: &Desired) -> Vec<String> {
 
 fn on_node(services: Vec<Service>) -> State {
     let addresses = vec!["192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap()];
-    let node = Node { name: "here".into(), zone: None, addresses };
+    let node = Node { name: "here".into(), addresses, ..Node::default() };
     State { node: Some(node), ..state(services, vec![]) }
 }
 

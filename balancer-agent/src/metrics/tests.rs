@@ -3,15 +3,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::watch,
-};
+use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    testing,
+    testing::{self, Answer, get},
     view::{ServiceView, StatusView},
 };
 
@@ -39,38 +35,25 @@ impl Provider for Switch {
     }
 }
 
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).await.expect("a connection");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a code");
-    (code, body.to_owned())
-}
-
 #[tokio::test]
-async fn metrics_and_health_follow_the_provider() {
+async fn metrics_follow_the_provider() {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     let endpoints = Endpoints::bind(any, any).await.expect("two ports");
     let metrics = endpoints.metrics_address().expect("an address");
     let healthz = endpoints.healthz_address().expect("an address");
     let full = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(endpoints.serve(Arc::new(Switch(Arc::clone(&full))), stopped));
+    let provider = Arc::new(Switch(Arc::clone(&full)));
+    let server = tokio::spawn(endpoints.serve(provider, Arc::default(), stopped));
 
-    assert_eq!(get(healthz, "/livez").await.0, 200);
-    assert_eq!(get(healthz, "/readyz").await.0, 503);
-    let (code, text) = get(metrics, "/metrics").await;
+    assert_eq!(get(healthz, "/livez").await.code, 200);
+    let Answer { code, body: text, .. } = get(metrics, "/metrics").await;
     assert_eq!(code, 200);
     assert!(text.contains("balancer_ready 0\n"), "{text}");
     assert!(!text.contains("balancer_backend_connections{"), "{text}");
 
     full.store(true, Ordering::SeqCst);
-    assert_eq!(get(healthz, "/readyz").await.0, 200);
-    assert_eq!(get(healthz, "/healthz").await.0, 200);
-    let (_, text) = get(metrics, "/metrics").await;
+    let Answer { body: text, .. } = get(metrics, "/metrics").await;
     let labels = "{namespace=\"shop\",service=\"cart\",port=\"80\",protocol=\"TCP\",\
                   backend=\"10.0.0.1:8080\"}";
     for line in [
@@ -93,7 +76,7 @@ async fn metrics_and_health_follow_the_provider() {
     }
 
     full.store(false, Ordering::SeqCst);
-    let (_, text) = get(metrics, "/metrics").await;
+    let Answer { body: text, .. } = get(metrics, "/metrics").await;
     assert!(!text.contains("balancer_backend_connections{"), "a series outlived its backend");
     stop.send(true).expect("a server that listens");
     server.await.expect("an orderly end");

@@ -26,14 +26,17 @@ pub enum CgroupError {
 
 /// The root of the cgroup2 mount.
 pub fn root() -> Result<PathBuf, CgroupError> {
-    find(&fs::read_to_string("/proc/self/mountinfo")?).ok_or(CgroupError::NotMounted)
+    let is_root = |path: &Path| kind(path) == Kind::Root;
+    find(&fs::read_to_string("/proc/self/mountinfo")?, is_root).ok_or(CgroupError::NotMounted)
 }
 
-/// A mount of the whole tree is preferred to one of a part of it; among equals the first wins.
-fn find(table: &str) -> Option<PathBuf> {
+/// A mount of the whole tree is preferred to one of a part of it; among equals the first wins. The
+/// table alone does not tell: in a cgroup namespace its paths begin at the container's own cgroup,
+/// which is `/` there, and the root of the machine is `/../..`.
+fn find(table: &str, is_root: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let mut found: Vec<_> =
         mounts::parse(table).into_iter().filter(|mount| mount.kind == "cgroup2").collect();
-    found.sort_by_key(|mount| mount.root != "/");
+    found.sort_by_key(|mount| (!is_root(&mount.at), mount.root != "/"));
     found.into_iter().next().map(|mount| mount.at)
 }
 
@@ -81,8 +84,16 @@ mod tests {
             (part_first.as_str(), Some("/sys/fs/cgroup")),
             (&format!("{TMPFS}{V1}"), None),
         ] {
-            assert_eq!(find(table).as_deref(), want.map(Path::new), "{table}");
+            assert_eq!(find(table, |_| false).as_deref(), want.map(Path::new), "{table}");
         }
+    }
+
+    #[test]
+    fn a_container_finds_the_root_of_the_machine() {
+        let table = "50 1 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n\
+                     51 1 0:26 /../../.. /host/cgroup ro - cgroup2 cgroup2 rw\n";
+        let host = Path::new("/host/cgroup");
+        assert_eq!(find(table, |path| path == host).as_deref(), Some(host));
     }
 
     #[test]

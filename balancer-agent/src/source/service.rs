@@ -13,8 +13,9 @@ use super::{
     annotations::tuning,
     object::{Fault, Found},
     ranges::ranges,
+    traffic,
 };
-use crate::model::{ObjectRef, Protocol, Service, ServicePort, TrafficPolicy};
+use crate::model::{ObjectRef, Protocol, Service, ServicePort};
 
 /// Labels that hand an object to another proxy or to nobody, whatever their value.
 const OTHER_PROXY: [&str; 2] =
@@ -44,7 +45,8 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
         load_balancer_ips,
         source_ranges: ranges(written, annotations, &mut faults),
         session_affinity: affinity(&spec, &mut faults),
-        internal_traffic_policy: internal_traffic_policy(&spec, &mut faults),
+        internal_traffic_policy: traffic::internal_policy(&spec, &mut faults),
+        health_check_node_port: traffic::health_check_node_port(&spec, &mut faults),
         ports: ports(spec.ports.unwrap_or_default(), &mut faults),
         tuning: tuning(annotations, &mut faults),
     };
@@ -107,19 +109,6 @@ fn load_balancer_ips(
     addresses(found.into_iter(), faults)
 }
 
-fn internal_traffic_policy(spec: &core::ServiceSpec, faults: &mut Vec<Fault>) -> TrafficPolicy {
-    match spec.internal_traffic_policy.as_deref() {
-        None | Some("" | "Cluster") => TrafficPolicy::Cluster,
-        Some("Local") => TrafficPolicy::Local,
-        Some(other) => {
-            let message =
-                format!("{other:?} is no policy: Cluster is used; write Cluster or Local");
-            faults.push(Fault::new("spec.internalTrafficPolicy", message));
-            TrafficPolicy::Cluster
-        }
-    }
-}
-
 fn ports(entries: Vec<core::ServicePort>, faults: &mut Vec<Fault>) -> Vec<ServicePort> {
     if entries.is_empty() {
         faults.push(Fault::new("spec.ports", "missing: nothing is balanced; add the ports"));
@@ -176,7 +165,7 @@ fn node_port(field: &str, port: i32) -> Result<u16, Fault> {
     })
 }
 
-fn usable(port: i32) -> Option<u16> {
+pub(super) fn usable(port: i32) -> Option<u16> {
     u16::try_from(port).ok().filter(|port| *port != 0)
 }
 

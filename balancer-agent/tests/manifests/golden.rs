@@ -47,6 +47,9 @@ fn render(state: &State) -> String {
         if service.internal_traffic_policy == TrafficPolicy::Local {
             text.push_str(" local");
         }
+        if let Some(port) = service.health_check_node_port {
+            write!(text, " health-port={port}").unwrap();
+        }
         if let Some(seconds) = service.session_affinity {
             write!(text, " affinity={seconds}s").unwrap();
         }
@@ -103,7 +106,8 @@ fn render(state: &State) -> String {
     }
     if let Some(node) = state.node.as_ref().filter(|node| !node.addresses.is_empty()) {
         let zone = node.zone.as_deref().unwrap_or("none");
-        writeln!(text, "node {} in zone {zone}: {:?}", node.name, node.addresses).unwrap();
+        let leaving = if node.leaving { " leaving" } else { "" };
+        writeln!(text, "node {} in zone {zone}: {:?}{leaving}", node.name, node.addresses).unwrap();
     }
     for pod in state.pods.values() {
         write!(text, "pod {} {}: {:?}", pod.id, pod.uid, pod.addresses).unwrap();

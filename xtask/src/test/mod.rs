@@ -10,8 +10,8 @@ mod stages;
 use report::{Outcome, Report};
 
 use crate::{
-    cli::{Preference, TestOptions},
-    compile, process,
+    cli::{ImageOptions, Preference, TestOptions},
+    compile, image, process,
     setup::{self, Needs},
     workspace::{Workspace, is_root},
 };
@@ -64,6 +64,11 @@ pub fn run(
                 stages::program_tests(workspace, options.filter.as_deref())
             });
             if checks {
+                let options = ImageOptions { check: true, ..ImageOptions::default() };
+                report.stage("image", || {
+                    image::run(workspace, &toolchain, &options)?;
+                    Ok(Outcome::default())
+                });
                 report.stage("documentation", || check(&mut stages::documentation(workspace)));
             }
         }

@@ -36,7 +36,7 @@ fn slice(endpoints: Vec<Endpoint>) -> EndpointSlice {
 }
 
 fn n1(zone: Option<&str>) -> Node {
-    Node { name: "n1".into(), zone: zone.map(str::to_owned), addresses: Vec::new() }
+    Node { name: "n1".into(), zone: zone.map(str::to_owned), ..Node::default() }
 }
 
 /// Which endpoints may be used, by their number from 1.

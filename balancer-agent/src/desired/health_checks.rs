@@ -1,0 +1,91 @@
+//! What load balancers outside of the cluster ask a node for: whether it has ready endpoints of a
+//! Service whose external traffic must stay on the node that it came to. Pure; rules of kube-proxy.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv6Addr},
+};
+
+use super::{endpoints::is_local, node_ports::NodePortAddresses};
+use crate::model::{EndpointSlice, Node, ObjectRef, Problem, Service, ServicePort, State};
+
+/// Where answers are given, and which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealthChecks {
+    /// Addresses to listen at; `::` stands for all of both families.
+    pub addresses: Vec<IpAddr>,
+    /// By `spec.healthCheckNodePort`.
+    pub by_port: BTreeMap<u16, HealthCheck>,
+}
+
+/// A Service that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The Service.
+    pub service: ObjectRef,
+    /// Its ready endpoints on this node.
+    pub local_endpoints: usize,
+}
+
+/// The health checks of this node, and which are in each other's way.
+pub fn of(
+    state: &State,
+    slices: &BTreeMap<ObjectRef, Vec<&EndpointSlice>>,
+    node_ports: &NodePortAddresses,
+    captured: &[IpAddr],
+) -> (HealthChecks, Vec<Problem>) {
+    let addresses = match node_ports {
+        // A load balancer may ask at an address of its own that the node answers for.
+        NodePortAddresses::Primary => vec![Ipv6Addr::UNSPECIFIED.into()],
+        NodePortAddresses::In(_) => captured.to_vec(),
+    };
+    let mut checks = HealthChecks { addresses, by_port: BTreeMap::new() };
+    let mut problems = Vec::new();
+    for service in state.services.values() {
+        let Some(port) = service.health_check_node_port else { continue };
+        if let Some(first) = checks.by_port.get(&port) {
+            problems.push(clash(service, port, &first.service));
+            continue;
+        }
+        let slices = slices.get(&service.id).map(Vec::as_slice).unwrap_or_default();
+        let local_endpoints = local_endpoints(service, slices, state.node.as_ref());
+        checks.by_port.insert(port, HealthCheck { service: service.id.clone(), local_endpoints });
+    }
+    (checks, problems)
+}
+
+/// `LocalReadyEndpoints` of kube-proxy: addresses, each once, whatever the number of ports. A pod of
+/// both families counts once.
+fn local_endpoints(service: &Service, slices: &[&EndpointSlice], node: Option<&Node>) -> usize {
+    let serves = |slice: &&&EndpointSlice| {
+        slice.ports.iter().any(|of_slice| {
+            let is = |port: &ServicePort| {
+                (&port.name, port.protocol) == (&of_slice.name, of_slice.protocol)
+            };
+            service.ports.iter().any(is)
+        })
+    };
+    let ready: BTreeSet<IpAddr> = slices
+        .iter()
+        .filter(serves)
+        .flat_map(|slice| &slice.endpoints)
+        .filter(|endpoint| endpoint.ready && is_local(endpoint, node))
+        .map(|endpoint| endpoint.address)
+        .collect();
+    let ipv4 = ready.iter().filter(|address| address.is_ipv4()).count();
+    ipv4.max(ready.len() - ipv4)
+}
+
+fn clash(service: &Service, port: u16, first: &ObjectRef) -> Problem {
+    Problem {
+        object: format!("Service {}", service.id),
+        field: "spec.healthCheckNodePort".to_owned(),
+        message: format!(
+            "{port} belongs to Service {first} already, which is answered for there; give this \
+             one a port of its own"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! The health check node ports of Services, as kube-proxy answers there: load balancers ask which
+//! nodes have endpoints of a Service whose external traffic stays on the node that it came to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode},
+    response::IntoResponse,
+};
+use serde::Serialize;
+use tokio::{
+    net::TcpListener,
+    sync::watch::{self, Receiver},
+    task::JoinSet,
+};
+
+use super::{Health, probes::NO_SNIFFING};
+use crate::{api::http, desired::health_checks::HealthChecks};
+
+/// Cloud providers weigh nodes by it.
+const WEIGHT: HeaderName = HeaderName::from_static("x-load-balancing-endpoint-weight");
+/// How long after a port could not be had it is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Answers at the ports of the Services that [`Health`] knows, until `shutdown` turns true.
+///
+/// A port that somebody else holds, such as a kube-proxy beside the agent, is left to them and
+/// tried again now and then.
+pub async fn serve(health: Arc<Health>, mut shutdown: Receiver<bool>) {
+    let mut checks = health.checks.subscribe();
+    let mut ports = Ports::new(Arc::clone(&health));
+    loop {
+        let wanted = addresses(&checks.borrow_and_update());
+        ports.listen(&wanted).await;
+        let retry = async {
+            if ports.refused.is_empty() {
+                std::future::pending::<()>().await;
+            } else {
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        tokio::select! {
+            changed = checks.changed() => if changed.is_err() { break },
+            () = retry => {}
+            _ = shutdown.wait_for(|stop| *stop) => break,
+        }
+    }
+    ports.close().await;
+}
+
+fn addresses(checks: &HealthChecks) -> BTreeSet<SocketAddr> {
+    let of_port = |port: &u16| {
+        let port = *port;
+        checks.addresses.iter().map(move |address| SocketAddr::new(*address, port))
+    };
+    checks.by_port.keys().flat_map(of_port).collect()
+}
+
+/// The ports that are open. Dropping the sender of one closes it.
+struct Ports {
+    health: Arc<Health>,
+    open: BTreeMap<SocketAddr, watch::Sender<bool>>,
+    servers: JoinSet<()>,
+    /// Those that could not be had, so that each is told once.
+    refused: BTreeSet<SocketAddr>,
+}
+
+impl Ports {
+    fn new(health: Arc<Health>) -> Self {
+        let (open, refused) = (BTreeMap::new(), BTreeSet::new());
+        Self { health, open, servers: JoinSet::new(), refused }
+    }
+
+    async fn listen(&mut self, wanted: &BTreeSet<SocketAddr>) {
+        self.open.retain(|address, _| wanted.contains(address));
+        self.refused.retain(|address| wanted.contains(address));
+        while self.servers.try_join_next().is_some() {}
+        for address in wanted {
+            if self.open.contains_key(address) {
+                continue;
+            }
+            match bind(*address).await {
+                Ok(listener) => {
+                    tracing::info!(%address, "answering load balancers");
+                    self.refused.remove(address);
+                    self.open(*address, listener);
+                }
+                Err(error) => {
+                    if self.refused.insert(*address) {
+                        tracing::warn!(
+                            %address,
+                            "this health check node port can't be had, and is left to whoever \
+                             holds it, such as kube-proxy: {error}; --healthcheck-nodeports=false \
+                             leaves all of them"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, address: SocketAddr, listener: TcpListener) {
+        let (stop, stopped) = watch::channel(false);
+        let asked = Asked { health: Arc::clone(&self.health), port: address.port() };
+        let router = Router::new().fallback(answer).with_state(asked);
+        self.servers.spawn(async move { http::serve(&listener, router, stopped).await });
+        self.open.insert(address, stop);
+    }
+
+    async fn close(mut self) {
+        self.open.clear();
+        while self.servers.join_next().await.is_some() {}
+    }
+}
+
+/// Binds to an address; to all of IPv4 where all of both families are meant and there is no IPv6.
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if address.ip().is_unspecified() && lacks_ipv6(&error) => {
+            TcpListener::bind((IpAddr::from(Ipv4Addr::UNSPECIFIED), address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+#[derive(Clone)]
+struct Asked {
+    health: Arc<Health>,
+    port: u16,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    service: Name<'a>,
+    local_endpoints: usize,
+    service_proxy_healthy: bool,
+}
+
+#[derive(Serialize)]
+struct Name<'a> {
+    namespace: &'a str,
+    name: &'a str,
+}
+
+/// The same on every path, as with kube-proxy. Not by the eligibility of the node, which
+/// `/healthz` is for: endpoints here may still be the only ones.
+async fn answer(State(Asked { health, port }): State<Asked>) -> impl IntoResponse {
+    let checks = Arc::clone(&health.checks.borrow());
+    // The Service may have gone while its port is being closed.
+    let Some(check) = checks.by_port.get(&port) else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let service_proxy_healthy = health.report().keeps_up;
+    let well = check.local_endpoints > 0 && service_proxy_healthy;
+    let code = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = Answer {
+        service: Name { namespace: &check.service.namespace, name: &check.service.name },
+        local_endpoints: check.local_endpoints,
+        service_proxy_healthy,
+    };
+    let weight = HeaderValue::from(check.local_endpoints);
+    (code, [NO_SNIFFING], [(WEIGHT, weight)], Json(body)).into_response()
+}

@@ -1,0 +1,104 @@
+//! The parts of an installation among themselves, and with the agent.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::{
+    objects::the,
+    render::{kept, names},
+};
+
+fn pod(objects: &[Value]) -> &Value {
+    &the(objects, "DaemonSet")["spec"]["template"]["spec"]
+}
+
+fn installations() -> impl Iterator<Item = (&'static str, Vec<Value>)> {
+    names().filter(|name| *name != "uninstall").map(|name| (name, kept(name)))
+}
+
+#[test]
+fn names_lead_to_what_is_there() {
+    for (name, objects) in installations() {
+        let meta = |kind: &str, field: &str| the(&objects, kind)["metadata"][field].clone();
+        let pod = pod(&objects);
+        assert_eq!(pod["volumes"][0]["configMap"]["name"], meta("ConfigMap", "name"), "{name}");
+        assert_eq!(pod["serviceAccountName"], meta("ServiceAccount", "name"), "{name}");
+        let binding = the(&objects, "ClusterRoleBinding");
+        assert_eq!(binding["roleRef"]["name"], meta("ClusterRole", "name"), "{name}");
+        assert_eq!(binding["subjects"][0]["name"], meta("ServiceAccount", "name"), "{name}");
+        assert_eq!(binding["subjects"][0]["namespace"], meta("ServiceAccount", "namespace"));
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().expect("mounts");
+        let volumes = pod["volumes"].as_array().expect("volumes");
+        let of = |list: &[Value]| list.iter().map(|v| v["name"].clone()).collect::<Vec<_>>();
+        assert_eq!(of(mounts), of(volumes), "{name}");
+        let selector = &the(&objects, "DaemonSet")["spec"]["selector"]["matchLabels"];
+        let labels = &the(&objects, "DaemonSet")["spec"]["template"]["metadata"]["labels"];
+        for (key, value) in selector.as_object().expect("labels") {
+            assert_eq!(&labels[key], value, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_agent_may_read_what_it_reads_and_nothing_else() {
+    let want = json!([
+        {"apiGroups": [""], "resources": ["services", "nodes", "pods", "namespaces"],
+         "verbs": ["list", "watch"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"],
+         "verbs": ["list", "watch"]},
+    ]);
+    for (name, objects) in installations() {
+        assert_eq!(the(&objects, "ClusterRole")["rules"], want, "{name}");
+    }
+}
+
+/// The chart and the base are two texts of one thing.
+#[test]
+fn the_chart_installs_what_kustomize_installs() {
+    for form in ["beside-kube-proxy", "instead-of-kube-proxy"] {
+        let (kustomize, helm) = (kept(form), kept(&format!("helm-{form}")));
+        let mut pods = [pod(&kustomize).clone(), pod(&helm).clone()];
+        for pod in &mut pods {
+            // What differs: the name of the ConfigMap, and the address and log level of the test.
+            pod["volumes"][0] = Value::Null;
+            pod["containers"][0]["env"] = Value::Null;
+        }
+        assert_eq!(pods[0], pods[1], "{form}");
+    }
+}
+
+#[test]
+fn without_kube_proxy_the_api_server_is_given_and_load_balancers_are_answered() {
+    for (name, objects) in installations() {
+        let container = &pod(&objects)["containers"][0];
+        let instead = name.ends_with("instead-of-kube-proxy");
+        let env = container["env"].as_array().expect("variables");
+        let has_address = env.iter().any(|entry| entry["name"] == "KUBERNETES_SERVICE_HOST");
+        let args = container["args"].to_string();
+        assert_eq!(has_address, instead, "{name}: {env:?}");
+        assert_eq!(args.contains("--healthcheck-nodeports=true"), instead, "{name}: {args}");
+    }
+}
+
+/// A flag that is misspelt would end every agent of a cluster.
+#[test]
+fn the_agent_takes_the_arguments() {
+    for name in names() {
+        let objects = kept(name);
+        let args = pod(&objects)["containers"][0]["args"].as_array().expect("arguments").clone();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_balancer-agent"));
+        command.args(args.iter().map(|arg| arg.as_str().expect("text"))).arg("--help");
+        let output = command.output().expect("a binary that starts");
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn the_image_is_of_this_version() {
+    for name in names() {
+        let objects = kept(name);
+        let image = &pod(&objects)["containers"][0]["image"];
+        assert_eq!(*image, json!(concat!("balancer-agent:", env!("CARGO_PKG_VERSION"))), "{name}");
+    }
+}

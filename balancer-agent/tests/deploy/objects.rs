@@ -1,0 +1,77 @@
+//! Objects by the types of the API, strictly.
+
+use k8s_openapi::api::{
+    apps::v1::DaemonSet,
+    core::v1::{ConfigMap, ServiceAccount},
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// The objects of a file, each of which is what the API takes: a field of another type or another
+/// name fails the test.
+pub fn strict(name: &str, text: &str) -> Vec<Value> {
+    let documents = serde_norway::Deserializer::from_str(text).map(|document| {
+        Value::deserialize(document).unwrap_or_else(|error| panic!("{name}: {error}"))
+    });
+    let objects: Vec<_> = documents.filter(|object| !object.is_null()).collect();
+    for object in &objects {
+        let named = format!("{name}: {} {}", object["kind"], object["metadata"]["name"]);
+        match (object["apiVersion"].as_str(), object["kind"].as_str()) {
+            (Some("v1"), Some("ServiceAccount")) => check::<ServiceAccount>(&named, object),
+            (Some("v1"), Some("ConfigMap")) => check::<ConfigMap>(&named, object),
+            (Some("apps/v1"), Some("DaemonSet")) => check::<DaemonSet>(&named, object),
+            (Some("rbac.authorization.k8s.io/v1"), Some("ClusterRole")) => {
+                check::<ClusterRole>(&named, object);
+            }
+            (Some("rbac.authorization.k8s.io/v1"), Some("ClusterRoleBinding")) => {
+                check::<ClusterRoleBinding>(&named, object);
+            }
+            other => panic!("{named}: {other:?} is no kind that this test knows"),
+        }
+    }
+    objects
+}
+
+/// The only object of a kind.
+pub fn the<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    let found: Vec<_> = objects.iter().filter(|object| object["kind"] == kind).collect();
+    assert_eq!(found.len(), 1, "{kind} in {objects:#?}");
+    found[0]
+}
+
+/// A field that the type does not know is lost on the way through it.
+fn check<T: DeserializeOwned + Serialize>(named: &str, object: &Value) {
+    let typed: T = serde_json::from_value(object.clone())
+        .unwrap_or_else(|error| panic!("{named}: not of its type: {error}"));
+    let back = serde_json::to_value(typed).expect("JSON");
+    if let Some(path) = lost(object, &back) {
+        panic!("{named}: the API has no field {path}");
+    }
+}
+
+fn lost(before: &Value, after: &Value) -> Option<String> {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            before.iter().find_map(|(field, value)| match after.get(field) {
+                None => Some(field.clone()),
+                Some(kept) => lost(value, kept).map(|path| format!("{field}.{path}")),
+            })
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            let pairs = before.iter().zip(after).enumerate();
+            pairs.into_iter().find_map(|(index, (before, after))| {
+                lost(before, after).map(|path| format!("[{index}].{path}"))
+            })
+        }
+        _ => None,
+    }
+}
+
+#[test]
+#[should_panic(expected = "the API has no field spec.template.spec.containers.[0].imagePolicy")]
+fn a_field_of_another_name_is_seen() {
+    let text = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: a}\nspec:\n  selector: {}\n  \
+                template:\n    spec:\n      containers: [{name: a, imagePolicy: Never}]\n";
+    strict("test", text);
+}
