@@ -56,6 +56,22 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<F
             ),
         ));
     }
+    let counts = matches!(
+        tuning.policy,
+        Policy::LeastConnections | Policy::WeightedLeastConnections
+    );
+    if tuning.slow_start > 0 && !counts {
+        tuning.slow_start = 0;
+        faults.push(Fault::new(
+            field(SLOW_START),
+            format!(
+                "the policy is {}, which gives a new backend no more than the others: there is no \
+                 slow start; remove it, or annotate {PREFIX}{POLICY}: {}",
+                tuning.policy.name(),
+                Policy::LeastConnections.name(),
+            ),
+        ));
+    }
     tuning
 }
 
