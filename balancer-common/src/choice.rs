@@ -11,15 +11,17 @@
 //!
 //! ```text
 //! 63           32 31             12 11         0
-//! [ open sockets ][ salt * a + b   ][ index     ]
+//! [ open sockets ][ salt * a + b + index        ]
 //! ```
 //!
 //! `a` and `b` come from a random word per connection, the salt was drawn when the row was written.
 //! The obvious `index ^ random` is *not* uniform: of three tied slots 0, 1, 2 under a two-bit mask,
 //! slot 2 wins half of the draws. With independent salts, `(a * d1, a * d2, ...)` spreads evenly for
 //! the differences `d` of any set of tied slots, and the uniform shift `b` makes each of them the
-//! smallest equally often. Salts and `b` are multiples of 4,096, and so is what an odd `a` makes of
-//! a salt: it takes one multiplication and one addition a slot, and nothing has to be cut off.
+//! smallest equally often. Salts are multiples of 4,096, and so is what an odd `a` makes of them, so
+//! that the lowest bits are those of `b + index`, from which the index is told in the end: it takes
+//! one multiplication and one addition a slot, and nothing has to be cut off. And the verifier knows
+//! nothing of `b`, hence nothing of the winner; it would follow every possible one separately.
 
 use crate::layout::{MAX_SCAN, PAD_ACTIVE, ROW_STEP, Slot};
 
@@ -68,7 +70,7 @@ impl Draw {
         // uniform for each factor's differences, not independent of the factor; a second random
         // number would cost a call.
         let b = (random ^ random >> 16).wrapping_mul(0x85eb_ca6b);
-        Self { a: random | 1, b: (b ^ b >> 13) & !INDEX_MASK }
+        Self { a: random | 1, b: b ^ b >> 13 }
     }
 
     /// The key of a slot with a score.
@@ -77,12 +79,17 @@ impl Draw {
         let low = salt.wrapping_mul(self.a).wrapping_add(self.b.wrapping_add(index));
         (score as u64) << 32 | low as u64
     }
-}
 
-/// The index in a key.
-#[inline(always)]
-const fn index(key: u64) -> u32 {
-    key as u32 & INDEX_MASK
+    /// The index and the score of the smallest key of a row. `None` only where every backend is
+    /// padding.
+    #[inline(always)]
+    pub const fn winner(self, key: u64) -> Option<(u32, u32)> {
+        let score = (key >> 32) as u32;
+        if score == PAD_ACTIVE {
+            return None;
+        }
+        Some(((key as u32).wrapping_sub(self.b) & INDEX_MASK, score))
+    }
 }
 
 /// A backend and the value of its counter that won it the choice.
@@ -100,9 +107,6 @@ pub const PART: u32 = 128;
 const _: () = assert!(MAX_SCAN.is_multiple_of(PART) && PART.is_multiple_of(ROW_STEP));
 
 /// The smallest key among up to [`PART`] slots from `start` of a row of `len` backends.
-///
-/// The verifier takes `start` for unknown and therefore the index in a key, too: with a known one
-/// it would follow every possible winner separately.
 ///
 /// Reads the row in steps of `STEP` slots, at most [`ROW_STEP`]; its padding has counters that never
 /// win.
@@ -130,10 +134,10 @@ pub fn part<const STEP: u32, T: Table>(table: &T, start: u32, len: u32, draw: Dr
     best
 }
 
-/// The index of the best slot of a row of `len` backends, `len` at most [`MAX_SCAN`], and its score.
-/// `part` is [`part`] from the given start. `None` only where every backend is padding.
+/// The smallest key of a row of `len` backends, `len` at most [`MAX_SCAN`]. `part` is [`part`] from
+/// the given start.
 #[inline(always)]
-pub fn scan(len: u32, part: impl Fn(u32) -> u64) -> Option<(u32, u32)> {
+pub fn scan(len: u32, part: impl Fn(u32) -> u64) -> u64 {
     let mut best = u64::MAX;
     let mut start = 0;
     while start < MAX_SCAN {
@@ -146,8 +150,7 @@ pub fn scan(len: u32, part: impl Fn(u32) -> u64) -> Option<(u32, u32)> {
         }
         start += PART;
     }
-    let score = (best >> 32) as u32;
-    if score == PAD_ACTIVE { None } else { Some((index(best), score)) }
+    best
 }
 
 /// The least loaded of [`SAMPLES`] random slots of a row of `len` backends, for rows too long to
@@ -242,9 +245,9 @@ mod tests {
     }
 
     fn scan(host: &Host, len: u32, draw: Draw) -> Option<Pick> {
-        let found =
+        let key =
             super::scan(len, |start| part::<ROW_STEP, _>(&From(host, start), start, len, draw));
-        found.map(|(index, seen)| Pick { backend: host.slot(index).backend, seen })
+        draw.winner(key).map(|(index, seen)| Pick { backend: host.slot(index).backend, seen })
     }
 
     fn draw(rng: &mut StdRng) -> Draw {

@@ -132,8 +132,8 @@ mod tests {
 
     /// All rows here are one part.
     fn scan(host: &Host, len: u32, draw: Draw) -> Option<Result<Pick, Changed>> {
-        let found = choice::scan(len, |start| choice::part::<1, _>(host, start, len, draw));
-        found.map(|(index, score)| won(host, index, score))
+        let key = choice::scan(len, |start| choice::part::<1, _>(host, start, len, draw));
+        draw.winner(key).map(|(index, score)| won(host, index, score))
     }
 
     #[test]

@@ -100,7 +100,9 @@ pub extern "C" fn balancer_weigh(base: u32, len: u32, slow_start: u32) -> u64 {
     let (now, window, random) = (now(), ticks(slow_start), random());
     let clock = (now as u64) << 32 | window as u64;
     let part = |start| balancer_weigh_part(base, start, len, random, clock);
-    let Some((index, score)) = choice::scan(len, part) else { return NONE };
+    let Some((index, score)) = Draw::new(random).winner(choice::scan(len, part)) else {
+        return NONE;
+    };
     let Some(row) = Weighed::new(base, SlowStart { now, window }) else { return NONE };
     match weighted::won(&row, index, score) {
         Ok(pick) => packed(pick),

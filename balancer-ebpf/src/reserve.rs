@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use balancer_common::{
-    choice::{self, Draw, Pick, TRIES, Table as _},
+    choice::{self, Draw, PART, Pick, TRIES, Table as _},
     layout::{MAX_SCAN, Row},
 };
 
@@ -40,10 +40,17 @@ fn pick(row: Row) -> Option<Pick> {
     if row.len > MAX_SCAN {
         return choice::sample(&Sampled::new(row)?, row.len, random);
     }
+    let slots = Scanned::new(row.base)?;
     let random = random();
-    let part = |start| balancer_part(row.base, start, row.len, random);
-    let (index, seen) = choice::scan(row.len, part)?;
-    Some(Pick { backend: Scanned::new(row.base)?.slot(index).backend, seen })
+    let draw = Draw::new(random);
+    let key = if row.len <= PART {
+        // Nearly every row: without a further call.
+        choice::part::<STEP, _>(&slots, 0, row.len, draw)
+    } else {
+        choice::scan(row.len, |start| balancer_part(row.base, start, row.len, random))
+    };
+    let (index, seen) = draw.winner(key)?;
+    Some(Pick { backend: slots.slot(index).backend, seen })
 }
 
 /// Slots that are compared without a look at the length. With more, the compiler keeps words on the

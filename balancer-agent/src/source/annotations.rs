@@ -56,10 +56,8 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<F
             ),
         ));
     }
-    let counts = matches!(
-        tuning.policy,
-        Policy::LeastConnections | Policy::WeightedLeastConnections
-    );
+    let counts =
+        matches!(tuning.policy, Policy::LeastConnections | Policy::WeightedLeastConnections);
     if tuning.slow_start > 0 && !counts {
         tuning.slow_start = 0;
         faults.push(Fault::new(
