@@ -106,14 +106,21 @@ pub struct Pick {
 pub const PART: u32 = 128;
 const _: () = assert!(MAX_SCAN.is_multiple_of(PART) && PART.is_multiple_of(ROW_STEP));
 
-/// The smallest key among up to [`PART`] slots from `start` of a row of `len` backends.
+/// The smallest of `best` and the keys of up to [`PART`] slots from `start` of a row of `len`
+/// backends. To go on from the best so far, and not from nothing, saves the processor most of the
+/// branches that it would predict wrongly.
 ///
 /// Reads the row in steps of `STEP` slots, at most [`ROW_STEP`]; its padding has counters that never
 /// win.
 #[inline(always)]
-pub fn part<const STEP: u32, T: Table>(table: &T, start: u32, len: u32, draw: Draw) -> u64 {
+pub fn part<const STEP: u32, T: Table>(
+    table: &T,
+    start: u32,
+    len: u32,
+    draw: Draw,
+    mut best: u64,
+) -> u64 {
     const { assert!(ROW_STEP.is_multiple_of(STEP)) };
-    let mut best = u64::MAX;
     let mut base = 0;
     while base < PART {
         if start + base >= len {
@@ -135,19 +142,16 @@ pub fn part<const STEP: u32, T: Table>(table: &T, start: u32, len: u32, draw: Dr
 }
 
 /// The smallest key of a row of `len` backends, `len` at most [`MAX_SCAN`]. `part` is [`part`] from
-/// the given start.
+/// the given start and best.
 #[inline(always)]
-pub fn scan(len: u32, part: impl Fn(u32) -> u64) -> u64 {
+pub fn scan(len: u32, part: impl Fn(u32, u64) -> u64) -> u64 {
     let mut best = u64::MAX;
     let mut start = 0;
     while start < MAX_SCAN {
         if start >= len {
             break;
         }
-        let key = part(start);
-        if key < best {
-            best = key;
-        }
+        best = part(start, best);
         start += PART;
     }
     best
@@ -245,8 +249,9 @@ mod tests {
     }
 
     fn scan(host: &Host, len: u32, draw: Draw) -> Option<Pick> {
-        let key =
-            super::scan(len, |start| part::<ROW_STEP, _>(&From(host, start), start, len, draw));
+        let key = super::scan(len, |start, best| {
+            part::<ROW_STEP, _>(&From(host, start), start, len, draw, best)
+        });
         draw.winner(key).map(|(index, seen)| Pick { backend: host.slot(index).backend, seen })
     }
 

@@ -99,7 +99,11 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
 pub extern "C" fn balancer_weigh(base: u32, len: u32, slow_start: u32) -> u64 {
     let (now, window, random) = (now(), ticks(slow_start), random());
     let clock = (now as u64) << 32 | window as u64;
-    let part = |start| balancer_weigh_part(base, start, len, random, clock);
+    let part = |start, best: u64| {
+        // Five arguments are the most a function of BPF can have.
+        let key = balancer_weigh_part(base, start, len, random, clock);
+        if key < best { key } else { best }
+    };
     let Some((index, score)) = Draw::new(random).winner(choice::scan(len, part)) else {
         return NONE;
     };
@@ -124,7 +128,7 @@ pub extern "C" fn balancer_weigh_part(
     let slow_start = SlowStart { now: (clock >> 32) as u32, window: clock as u32 };
     match Weighed::new(base.wrapping_add(start), slow_start) {
         // One at a time: what is kept over a call is kept on a stack of 512 bytes for all functions.
-        Some(row) => choice::part::<1, _>(&row, start, len, Draw::new(random)),
+        Some(row) => choice::part::<1, _>(&row, start, len, Draw::new(random), u64::MAX),
         None => u64::MAX,
     }
 }

@@ -45,9 +45,9 @@ fn pick(row: Row) -> Option<Pick> {
     let draw = Draw::new(random);
     let key = if row.len <= PART {
         // Nearly every row: without a further call.
-        choice::part::<STEP, _>(&slots, 0, row.len, draw)
+        choice::part::<STEP, _>(&slots, 0, row.len, draw, u64::MAX)
     } else {
-        choice::scan(row.len, |start| balancer_part(row.base, start, row.len, random))
+        choice::scan(row.len, |start, best| balancer_part(row.base, start, row.len, random, best))
     };
     let (index, seen) = draw.winner(key)?;
     Some(Pick { backend: slots.slot(index).backend, seen })
@@ -60,10 +60,10 @@ const STEP: u32 = 4;
 /// [`choice::part`] of the row at `base`; what a random word draws is the same for all parts.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn balancer_part(base: u32, start: u32, len: u32, random: u32) -> u64 {
+pub extern "C" fn balancer_part(base: u32, start: u32, len: u32, random: u32, best: u64) -> u64 {
     match Scanned::new(base.wrapping_add(start)) {
-        Some(row) => choice::part::<STEP, _>(&row, start, len, Draw::new(random)),
-        None => u64::MAX,
+        Some(row) => choice::part::<STEP, _>(&row, start, len, Draw::new(random), best),
+        None => best,
     }
 }
 
