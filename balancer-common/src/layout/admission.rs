@@ -20,7 +20,7 @@ pub struct Control {
 )]
 #[repr(C)]
 pub struct Client {
-    /// IPv4, mapped as in [`Backend::addr`].
+    /// IPv4, mapped as in [`super::Backend::addr`].
     pub ipv4: [u32; 4],
     /// IPv6.
     pub ipv6: [u32; 4],
@@ -33,7 +33,7 @@ pub struct Client {
 pub struct RangeKey {
     /// Index into the map of Services, big endian for the sake of the prefix.
     pub service: [u8; 4],
-    /// Address, as in [`Backend::addr`].
+    /// Address, as in [`super::Backend::addr`].
     pub addr: [u32; 4],
 }
 

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct ClientKey {
     /// Cookie of the client's network namespace.
     pub netns: u64,
-    /// [`Service::group`].
+    /// [`super::Service::group`].
     pub group: u32,
     /// Always 0.
     pub zero: u32,

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct PeerKey {
     /// Cookie of the socket.
     pub cookie: u64,
-    /// Address of the peer, as in [`Backend::addr`].
+    /// Address of the peer, as in [`super::Backend::addr`].
     pub addr: [u32; 4],
     /// Port of the peer, network byte order.
     pub port: u16,
@@ -20,7 +20,7 @@ pub struct PeerKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Flow {
-    /// [`Service::row`] when the backend was chosen or last found among the usable ones.
+    /// [`super::Service::row`] when the backend was chosen or last found among the usable ones.
     pub row: u64,
     /// The backend.
     pub backend: u32,
@@ -32,7 +32,7 @@ pub struct Flow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Reply {
-    /// Address of the Service, as in [`Backend::addr`].
+    /// Address of the Service, as in [`super::Backend::addr`].
     pub addr: [u32; 4],
     /// Its port, network byte order.
     pub port: u16,
