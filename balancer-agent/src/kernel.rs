@@ -69,6 +69,18 @@ pub enum KernelError {
         /// What the kernel says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Programs of another version of the layout are attached.
+    #[error(
+        "an agent with another layout of the maps ({layout}) has its programs in {bpffs}, and two \
+         can't balance the same sockets: run `balancer-agent cleanup`, which leaves open \
+         connections alone, and start this one again"
+    )]
+    OtherLayout {
+        /// Its folder.
+        layout: String,
+        /// Where its pins are.
+        bpffs: PathBuf,
+    },
     /// The maps are not what this version expects.
     #[error(transparent)]
     Maps(#[from] crate::maps::MapsError),

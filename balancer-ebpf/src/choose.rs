@@ -166,7 +166,7 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
     // SAFETY: `known` is a map value.
     let word = unsafe { atomic::load(known) };
     let pin = Pin::unpack(word);
-    if now.wrapping_sub(pin.used) <= ticks(affinity) && holds(base, len, pin.backend) {
+    if pin.is_fresh(now, ticks(affinity)) && holds(base, len, pin.backend) {
         raise(pin.backend);
         // SAFETY: as above. Who loses the race was beaten by another use of the same pin.
         unsafe { atomic::swap(known, word, Pin { used: now, ..pin }.pack()) };

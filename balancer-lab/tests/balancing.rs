@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{net::SocketAddr, process::Command};
+use std::{fs, net::SocketAddr, process::Command};
 
 use balancer_lab::{manifests::Service, sockets::open_by_peer};
 use common::{Connection, VIP, Web, await_shown};
@@ -130,6 +130,30 @@ fn cleanup_removes_everything_and_connections_go_on() {
     drop(connection);
     // And balancing comes back with the next agent.
     web.agent.resume().expect("resumed");
+    assert_eq!(Connection::open(web.client.place(), vip()).said["peer"], json!("10.96.0.10:80"));
+}
+
+/// Two sets of programs would both choose and both count.
+#[test]
+fn an_agent_does_not_start_beside_programs_of_another_layout() {
+    let mut web = Web::start("layout", 1);
+    assert!(web.agent.terminate().expect("terminated").success());
+    let pins = web.lab.bpffs().join("balancer");
+    let versions: Vec<_> = fs::read_dir(&pins).expect("pins").map(|v| v.expect("entry")).collect();
+    assert_eq!(versions.len(), 1);
+    let (own, other) = (versions[0].path(), pins.join("v1"));
+    fs::rename(&own, &other).expect("the pins of an older version");
+    let error = web.agent.resume().expect_err("refused").to_string();
+    assert!(error.contains("another layout of the maps (v1)"), "{error}");
+    assert!(error.contains("balancer-agent cleanup"), "{error}");
+    assert!(other.join("links/connect4").exists(), "what was there is not touched");
+    assert!(!own.exists(), "and nothing is beside it");
+    let connection = Connection::open(web.client.place(), vip());
+    assert_eq!(connection.said["peer"], json!("10.96.0.10:80"), "balancing goes on");
+    drop(connection);
+
+    web.agent.cli(&["cleanup"]).expect("cleaned up");
+    web.agent.resume().expect("started");
     assert_eq!(Connection::open(web.client.place(), vip()).said["peer"], json!("10.96.0.10:80"));
 }
 

@@ -193,6 +193,33 @@ fn a_socket_leaves_a_backend_that_is_gone() {
     stage.await_counts("default/dns", 0);
 }
 
+/// A backend may get the identifier of one that is gone. Its sockets are its own.
+#[test]
+fn sockets_of_a_backend_in_the_place_of_another_stay() {
+    let stage = Stage::start("udp-replaced", 3);
+    let [old, stays, new] = &stage.pods[..] else { panic!("three pods") };
+    stage.manifests.write(&dns([old.ip(), stays.ip()])).expect("written");
+    stage.await_ready("dns", 2);
+    stage.manifests.write(&dns([stays.ip()])).expect("written");
+    stage.await_ready("dns", 1);
+    stage.manifests.write(&dns([stays.ip(), new.ip()])).expect("written");
+    stage.await_ready("dns", 2);
+
+    // Longer than between two passes over the sockets of backends that are gone.
+    let open = || Udp::open(stage.client.place(), &["--timeout-ms", "4500"]);
+    let mut sockets = [open(), open()];
+    for socket in &mut sockets {
+        socket.ask(&format!("connect {DNS}"));
+        socket.answer("send a", DNS);
+        socket.tell("recv");
+    }
+    for socket in &mut sockets {
+        let told = socket.line();
+        assert_eq!(told["errno"], nix::libc::EAGAIN, "nobody sends and nobody ends it: {told}");
+    }
+    assert_eq!(stage.counts("default/dns"), [1, 1]);
+}
+
 #[test]
 fn a_terminating_backend_keeps_its_sockets() {
     let stage = Stage::start("udp-terminating", 2);

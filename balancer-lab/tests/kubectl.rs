@@ -52,7 +52,6 @@ fn documents(port: u16, addresses: &[&str]) -> String {
 }
 
 #[test]
-#[ignore = "needs kubectl"]
 fn objects_are_applied_shown_changed_and_deleted() {
     let dir = tempfile::tempdir().expect("a folder");
     let server = ApiServer::start(dir.path(), Options::default()).expect("a server");

@@ -4,6 +4,9 @@ use std::{fs, io, path::Path};
 
 use super::{KernelError, link, pins};
 
+/// What the names of programs that choose backends begin with.
+const CHOOSING: [&str; 2] = ["connect", "sendmsg"];
+
 /// What [`cleanup`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
@@ -21,7 +24,7 @@ pub fn cleanup(bpffs: &Path) -> Result<Removed, KernelError> {
     for version in folders(bpffs)? {
         let links = bpffs.join(&version).join("links");
         let mut names = files(&links)?;
-        names.sort_by_key(|name| !name.starts_with("connect"));
+        names.sort_by_key(|name| !CHOOSING.iter().any(|hook| name.starts_with(hook)));
         for name in names {
             removed.links += usize::from(link::remove(links.join(name))?);
         }
@@ -43,6 +46,16 @@ fn folders(bpffs: &Path) -> Result<Vec<String>, KernelError> {
         .into_iter()
         .filter(|name| name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok()));
     Ok(versions.collect())
+}
+
+/// A layout version other than that of this agent of which programs are still attached.
+pub fn other_layout(bpffs: &Path) -> Result<Option<String>, KernelError> {
+    for version in folders(bpffs)? {
+        if version != pins::version() && !files(&bpffs.join(&version).join("links"))?.is_empty() {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
 }
 
 fn files(folder: &Path) -> Result<Vec<String>, KernelError> {

@@ -8,6 +8,7 @@ use balancer_common::layout::{PAD_ACTIVE, PAD_BACKEND};
 use super::{
     KernelError,
     attach::{self, Target},
+    cleanup::other_layout,
     link::PROGRAMS,
     pins::{MAPS, Pins},
 };
@@ -32,6 +33,10 @@ pub fn load(
     cgroup: &Path,
     capacities: Capacities,
 ) -> Result<(PinnedMaps, Programs), KernelError> {
+    // Two sets of programs would both choose and both count.
+    if let Some(layout) = other_layout(bpffs)? {
+        return Err(KernelError::OtherLayout { layout, bpffs: bpffs.into() });
+    }
     let pins = Pins::new(bpffs);
     let target = Target::open(cgroup)?;
     pins.create()?;

@@ -31,6 +31,11 @@ pub const MAPS: [&str; 18] = [
     "VERDICTS",
 ];
 
+/// The folder of this version's layout.
+pub(super) fn version() -> String {
+    format!("v{LAYOUT_VERSION}")
+}
+
 /// The folders of one agent.
 #[derive(Clone, Debug)]
 pub struct Pins {
@@ -40,7 +45,7 @@ pub struct Pins {
 impl Pins {
     /// The pins under the folder given with `--bpffs`, for this version's layout.
     pub fn new(bpffs: &Path) -> Self {
-        Self { root: bpffs.join(format!("v{LAYOUT_VERSION}")) }
+        Self { root: bpffs.join(version()) }
     }
 
     /// The pin of a map.

@@ -24,6 +24,10 @@ pub struct Pin {
     pub used: u32,
 }
 
+/// By how many ticks, about a second, one processor may be behind another between reading the clock
+/// and reading a pin.
+const LATER: u32 = 1024;
+
 impl Pin {
     /// The word.
     #[inline(always)]
@@ -35,6 +39,14 @@ impl Pin {
     #[inline(always)]
     pub const fn unpack(word: u64) -> Self {
         Self { backend: word as u32, used: (word >> 32) as u32 }
+    }
+
+    /// True if no more than `window` ticks have passed since the pin was used. Another processor may
+    /// have used it after `now` was read; that is fresh, too.
+    #[inline(always)]
+    pub const fn is_fresh(self, now: u32, window: u32) -> bool {
+        let age = now.wrapping_sub(self.used);
+        age <= window || age > u32::MAX - LATER
     }
 }
 
@@ -48,5 +60,24 @@ mod tests {
     fn a_pin_survives_packing() {
         let pin = Pin { backend: 77, used: u32::MAX };
         assert_eq!(Pin::unpack(pin.pack()), pin);
+    }
+
+    #[test]
+    fn a_pin_is_fresh_for_a_window_and_also_from_the_future() {
+        // used, now, window -> fresh
+        for (used, now, window, want) in [
+            (10, 10, 0, true),
+            (10, 11, 0, false),
+            (10, 15, 5, true),
+            (10, 16, 5, false),
+            (11, 10, 0, true),
+            (u32::MAX, 3, 4, true),
+            (u32::MAX, 4, 4, false),
+            (2, u32::MAX, 4, true),
+            (3_000, 0, 4, false),
+        ] {
+            let pin = Pin { backend: 1, used };
+            assert_eq!(pin.is_fresh(now, window), want, "{used} at {now} for {window}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Servers that tests run in pods: installed as Debian has them, and never started by the system.
+//! Servers that tests run in pods, and kubectl: installed as Debian has them, and never started by
+//! the system.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,7 +17,7 @@ use crate::{process, workspace::find_command};
 /// What Debian's packages ask before they start a service; 101 is "no".
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// A server, and how to see that it is installed.
+/// A package, and how to see that it is installed.
 struct Server {
     package: &'static str,
     is_there: fn() -> bool,
@@ -24,7 +25,7 @@ struct Server {
     service: Option<&'static str>,
 }
 
-const SERVERS: [Server; 3] = [
+const SERVERS: [Server; 4] = [
     Server { package: "postgresql", is_there: has_postgres, service: Some("postgresql") },
     Server {
         package: "rabbitmq-server",
@@ -34,6 +35,11 @@ const SERVERS: [Server; 3] = [
     Server {
         package: "dnsmasq-base",
         is_there: || find_command("dnsmasq").is_some(),
+        service: None,
+    },
+    Server {
+        package: "kubernetes-client",
+        is_there: || find_command("kubectl").is_some(),
         service: None,
     },
 ];
