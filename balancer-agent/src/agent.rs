@@ -1,5 +1,6 @@
 //! `balancer-agent run`: ties the stages together.
 
+mod graces;
 mod pods;
 mod provider;
 mod ready;
@@ -28,7 +29,7 @@ use crate::{
 };
 use pods::Pods;
 use provider::Shared;
-use reconcile::Reconciler;
+use reconcile::{Reconciler, TakeOverError};
 use stale::Stale;
 
 /// Why the agent stopped or did not start.
@@ -49,6 +50,9 @@ pub enum RunError {
     /// The maps can't be read.
     #[error(transparent)]
     Maps(#[from] MapsError),
+    /// The maps can't be taken over.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
     /// The source can't be read at all.
     #[error(transparent)]
     Source(#[from] SourceError),

@@ -79,7 +79,6 @@ fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> 
             maps.remove_frontend(convert::frontend(*frontend, 0, false).0)?;
         }
         Write::RemoveName { service } => maps.remove_name(*service)?,
-        Write::Grace => maps.grace(),
     }
     Ok(())
 }

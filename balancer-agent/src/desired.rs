@@ -13,7 +13,7 @@ mod topology;
 mod weights;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, SocketAddr},
 };
@@ -21,7 +21,9 @@ use std::{
 use balancer_common::{layout::FrontendKind, policy::Policy};
 use ipnet::IpNet;
 
-use crate::model::{ObjectRef, Problem, Protocol, State, TrafficPolicy};
+use crate::model::{
+    ObjectRef, Parts, Problem, Protocol, Service, ServicePort, State, TrafficPolicy,
+};
 use endpoints::Backends;
 use health_checks::HealthChecks;
 use node_ports::NodePortAddresses;
@@ -113,61 +115,89 @@ pub struct Desired {
     pub node_leaving: bool,
     /// What load balancers ask this node for.
     pub health_checks: HealthChecks,
-    /// What is not balanced, and why.
+    /// What is not balanced although it was understood, and why.
     pub problems: Vec<Problem>,
 }
 
 /// Computes what should be balanced. Which rules apply is in `docs/endpoints.md`.
 pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
-    let slices = endpoints::by_service(state);
     let node = state.node.as_ref();
     let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
     let claims = frontends::claims(state, &node_addresses);
-    let (health_checks, clashes) = health_checks::of(state, &slices, node_ports, &node_addresses);
-    let mut out = Desired {
-        ports: BTreeMap::new(),
+    let (health_checks, clashes) = health_checks::of(state, node_ports, &node_addresses);
+    let mut ports = BTreeMap::new();
+    let mut won = claims.won;
+    for service in state.services.values() {
+        for port in &service.ports {
+            let id = port_id(service, port);
+            if let Some(frontends) = won.remove(&id) {
+                ports.insert(id, desired_port(service, port, frontends, state));
+            }
+        }
+    }
+    Desired {
+        ports,
         pods: pods::pods(state),
         node_addresses: node.map(|node| node.addresses.clone()).unwrap_or_default(),
         node_leaving: node.is_some_and(|node| node.leaving),
         health_checks,
-        problems: state.problems.clone(),
-    };
-    out.problems.extend(unmatched);
-    out.problems.extend(claims.problems);
-    out.problems.extend(clashes);
-    for service in state.services.values() {
-        let slices = slices.get(&service.id).map(Vec::as_slice).unwrap_or_default();
-        for port in &service.ports {
-            let id = PortId {
-                service: service.id.clone(),
-                port: port.name.clone(),
-                protocol: port.protocol,
-            };
-            let Some(frontends) = claims.won.get(&id) else { continue };
-            let weights = &service.tuning.weights;
-            let backends = |policy| endpoints::of_port(slices, port, policy, node, weights);
-            let local = service.internal_traffic_policy == TrafficPolicy::Local;
-            let is_external = |f: &FrontendAddr| f.kind != FrontendKind::ClusterIp;
-            let external = local && frontends.iter().any(is_external);
-            out.ports.insert(
-                id,
-                DesiredPort {
-                    number: port.port,
-                    frontends: frontends.clone(),
-                    backends: backends(service.internal_traffic_policy),
-                    external: external.then(|| backends(TrafficPolicy::Cluster)),
-                    local,
-                    options: Options {
-                        policy: service.tuning.policy,
-                        affinity: service.session_affinity.unwrap_or(0),
-                        slow_start: service.tuning.slow_start,
-                    },
-                    source_ranges: service.source_ranges.clone(),
-                },
-            );
-        }
+        problems: [unmatched, claims.problems, clashes].concat(),
     }
-    out
+}
+
+impl Desired {
+    /// Follows a state in which nothing differs but some parts. Returns the Service ports that were
+    /// computed again: they differ in nothing but their backends.
+    pub fn follow(&mut self, state: &State, parts: &Parts) -> BTreeSet<PortId> {
+        let mut again = BTreeSet::new();
+        for service in parts.endpoints.iter().filter_map(|id| state.services.get(id)) {
+            for port in &service.ports {
+                let id = port_id(service, port);
+                if let Some(known) = self.ports.get_mut(&id) {
+                    let frontends = std::mem::take(&mut known.frontends);
+                    *known = desired_port(service, port, frontends, state);
+                    again.insert(id);
+                }
+            }
+            health_checks::recount(&mut self.health_checks, service, state);
+        }
+        if parts.pods {
+            self.pods = pods::pods(state);
+        }
+        again
+    }
+}
+
+fn port_id(service: &Service, port: &ServicePort) -> PortId {
+    PortId { service: service.id.clone(), port: port.name.clone(), protocol: port.protocol }
+}
+
+/// A Service port that clients dial at `frontends`.
+fn desired_port(
+    service: &Service,
+    port: &ServicePort,
+    frontends: Vec<FrontendAddr>,
+    state: &State,
+) -> DesiredPort {
+    let slices: Vec<_> = state.slices.of(&service.id).collect();
+    let (node, weights) = (state.node.as_ref(), &service.tuning.weights);
+    let backends = |policy| endpoints::of_port(&slices, port, policy, node, weights);
+    let local = service.internal_traffic_policy == TrafficPolicy::Local;
+    let is_external = |f: &FrontendAddr| f.kind != FrontendKind::ClusterIp;
+    let external = local && frontends.iter().any(is_external);
+    DesiredPort {
+        number: port.port,
+        frontends,
+        backends: backends(service.internal_traffic_policy),
+        external: external.then(|| backends(TrafficPolicy::Cluster)),
+        local,
+        options: Options {
+            policy: service.tuning.policy,
+            affinity: service.session_affinity.unwrap_or(0),
+            slow_start: service.tuning.slow_start,
+        },
+        source_ranges: service.source_ranges.clone(),
+    }
 }
 
 /// Protocols that the programs handle; the others are left to kube-proxy.

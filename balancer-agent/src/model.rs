@@ -3,11 +3,17 @@
 //! Sources convert the objects of the API into these once, at the edge; nothing behind imports
 //! Kubernetes types. Ports here are host byte order and never 0.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, time::SystemTime};
+mod changes;
+mod slices;
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::SystemTime};
 
 use balancer_common::policy::Policy;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub use changes::{Changes, Parts};
+pub use slices::Slices;
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -166,6 +172,13 @@ pub struct EndpointSlice {
     pub endpoints: Vec<Endpoint>,
 }
 
+impl EndpointSlice {
+    /// Its Service.
+    pub fn of(&self) -> ObjectRef {
+        ObjectRef { namespace: self.id.namespace.clone(), name: self.service.clone() }
+    }
+}
+
 /// An entry of `ports` of an EndpointSlice; belongs to the Service port of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointPort {
@@ -189,15 +202,15 @@ pub struct Endpoint {
     /// `conditions.terminating`; unset means false.
     pub terminating: bool,
     /// `nodeName`.
-    pub node: Option<String>,
+    pub node: Option<Arc<str>>,
     /// `zone`.
-    pub zone: Option<String>,
+    pub zone: Option<Arc<str>>,
     /// Name in `targetRef`, where that is a Pod.
-    pub pod: Option<String>,
+    pub pod: Option<Box<str>>,
     /// `hints.forNodes`.
-    pub for_nodes: Vec<String>,
+    pub for_nodes: Box<[Arc<str>]>,
     /// `hints.forZones`.
-    pub for_zones: Vec<String>,
+    pub for_zones: Box<[Arc<str>]>,
 }
 
 /// The Node the agent runs on.
@@ -254,8 +267,8 @@ pub struct Namespace {
 pub struct State {
     /// Services by namespace and name.
     pub services: BTreeMap<ObjectRef, Service>,
-    /// EndpointSlices by namespace and name.
-    pub slices: BTreeMap<ObjectRef, EndpointSlice>,
+    /// EndpointSlices.
+    pub slices: Slices,
     /// The Node of this agent, with its name alone where the source has no such Node; none where
     /// the source was not told its name.
     pub node: Option<Node>,
@@ -270,6 +283,8 @@ pub struct State {
     pub missing: bool,
     /// When the changes were made that this state is the first to show, as far as it is known.
     pub triggers: Vec<SystemTime>,
+    /// What differs from the state that was given before.
+    pub changes: Changes,
 }
 
 /// Input that could not be used.

@@ -36,7 +36,7 @@ pub struct Shared {
 /// What the loop has told.
 #[derive(Default)]
 struct Published {
-    desired: Option<Desired>,
+    desired: Desired,
     problems: Vec<Problem>,
 }
 
@@ -57,11 +57,18 @@ impl Shared {
         })
     }
 
-    /// Takes what is about to be written to the maps: it adds to what they tell, so it must be
-    /// known before they tell it.
-    pub fn announce(&self, desired: Desired) {
-        self.health.know(&desired);
-        self.write().desired = Some(desired);
+    /// Brings what is desired up to date. What is about to be written to the maps adds to what they
+    /// tell, so it must be known before they tell it.
+    pub fn announce<T>(&self, change: impl FnOnce(&mut Desired) -> T) -> T {
+        let mut published = self.write();
+        let result = change(&mut published.desired);
+        self.health.know(&published.desired);
+        result
+    }
+
+    /// Looks at what is desired. Those who ask wait meanwhile only if there is something new.
+    pub fn desired<T>(&self, look: impl FnOnce(&Desired) -> T) -> T {
+        look(&self.read().desired)
     }
 
     /// Takes what remains wrong after the writes, and whether all were carried out.
@@ -98,8 +105,7 @@ impl Provider for Shared {
     fn status(&self) -> StatusView {
         let (pods, mut problems) = {
             let published = self.read();
-            let pods = published.desired.as_ref().map(views::pods).unwrap_or_default();
-            (pods, published.problems.clone())
+            (views::pods(&published.desired), published.problems.clone())
         };
         let snapshot = Snapshot::read(&self.maps);
         let snapshot = snapshot.unwrap_or_else(|error| {
@@ -123,7 +129,7 @@ impl Provider for Shared {
 
     fn services(&self) -> Vec<ServiceView> {
         match Snapshot::read(&self.maps) {
-            Ok(snapshot) => views::services(&snapshot, self.read().desired.as_ref()),
+            Ok(snapshot) => views::services(&snapshot, Some(&self.read().desired)),
             Err(error) => {
                 tracing::error!("{error}");
                 Vec::new()

@@ -1,20 +1,24 @@
-//! From a state of the source to the maps: desired, held, plan, apply.
+//! From a state of the source to the maps: desired, plan, apply.
 
 use std::{
     collections::BTreeSet,
+    io,
     time::{Duration, Instant},
 };
 
-use super::{pods::Pods, provider::Shared, stale::Stale, sweep::Sweeper, teller::Teller};
+use super::{
+    graces::Graces, pods::Pods, provider::Shared, stale::Stale, sweep::Sweeper, teller::Teller,
+};
 use crate::{
     apply::{self, apply},
-    desired::{BackendAddr, Desired, desired, node_ports::NodePortAddresses},
+    desired::{BackendAddr, Desired, PortId, desired, node_ports::NodePortAddresses},
     maps::{MapsError, ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
-    model::{Problem, Protocol, State},
+    model::{Changes, Parts, Problem, Protocol, State},
     plan::{
-        held::Held,
+        Extent, Plan,
+        book::Book,
         plan,
-        rows::{self, RowId},
+        rows::{RowId, Rows, rows},
     },
 };
 
@@ -24,17 +28,36 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Owns the maps: everything that is written to them goes through here.
 pub struct Reconciler {
     maps: PinnedMaps,
+    /// What they hold; none where a write has failed since they were read.
+    book: Option<Book>,
+    graces: Graces,
     node_ports: NodePortAddresses,
-    desired: Desired,
     /// Whether there was a first state: before, what is desired is not known, and not nothing.
     begun: bool,
+    /// Input that could not be used.
+    unused: Vec<Problem>,
     /// Rows that an earlier agent left in the maps and that no state has shown yet.
     unsure: BTreeSet<RowId>,
+    /// Service ports that did not fit into the maps, and what is said of them.
+    full: (BTreeSet<PortId>, Vec<Problem>),
     teller: Teller,
     retry_at: Option<Instant>,
     sweeper: Sweeper,
     pods: Pods,
+    /// True if the maps may not have what was found of pods.
+    pods_differ: bool,
     stale: Stale,
+}
+
+/// Why the maps can't be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeOverError {
+    /// They can't be read.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// There is no thread to wait for programs.
+    #[error("no thread can be started: {0}; raise the limit of processes (ulimit -u)")]
+    Thread(io::Error),
 }
 
 impl Reconciler {
@@ -45,18 +68,23 @@ impl Reconciler {
         node_ports: NodePortAddresses,
         pods: Pods,
         stale: Stale,
-    ) -> Result<Self, MapsError> {
+    ) -> Result<Self, TakeOverError> {
         maps.grace();
+        let book = Book::read(&maps)?;
         Ok(Self {
-            unsure: Held::read(&maps)?.rows.into_keys().collect(),
+            unsure: book.held().rows.keys().cloned().collect(),
+            book: Some(book),
             maps,
+            graces: Graces::start().map_err(TakeOverError::Thread)?,
             node_ports,
-            desired: Desired::default(),
             begun: false,
+            unused: Vec::new(),
+            full: Default::default(),
             teller: Teller::default(),
             retry_at: None,
             sweeper: Sweeper::default(),
             pods,
+            pods_differ: false,
             stale,
         })
     }
@@ -66,16 +94,50 @@ impl Reconciler {
     /// While the source may lack objects that an earlier agent knew, what that agent left stays,
     /// until it is seen: a broken file at the start must not end what works.
     pub fn reconcile(&mut self, state: &State, shared: &Shared) {
-        self.desired = desired(state, &self.node_ports);
-        self.begun = true;
-        let rows = rows::rows(&self.desired);
-        let seen = |id: &RowId| rows.get(id).is_some_and(|row| !row.backends.is_empty());
-        self.unsure.retain(|id| state.missing && !seen(id));
-        self.pods.changed(&self.desired);
-        self.again(shared);
+        self.unused.clone_from(&state.problems);
+        let is_settled = self.begun && self.unsure.is_empty() && self.retry_at.is_none();
+        match &state.changes {
+            Changes::Some(parts) if is_settled => self.follow(state, parts, shared),
+            _ => self.renew(state, shared),
+        }
         if self.retry_at.is_none() {
             shared.written(&state.triggers);
         }
+    }
+
+    /// A state of which anything may be new.
+    fn renew(&mut self, state: &State, shared: &Shared) {
+        let new = desired(state, &self.node_ports);
+        let first = !std::mem::replace(&mut self.begun, true);
+        let pods_changed = shared.announce(|known| {
+            let changed =
+                first || known.pods != new.pods || known.node_addresses != new.node_addresses;
+            *known = new;
+            changed
+        });
+        let wanted = shared.desired(|desired| rows(&desired.ports));
+        let seen = |id: &RowId| wanted.get(id).is_some_and(|row| !row.backends.is_empty());
+        self.unsure.retain(|id| state.missing && !seen(id));
+        if pods_changed {
+            self.pods_differ |= shared.desired(|desired| self.pods.changed(desired));
+        }
+        self.all(&wanted, shared);
+    }
+
+    /// A state of which only parts are new.
+    fn follow(&mut self, state: &State, parts: &Parts, shared: &Shared) {
+        let started = Instant::now();
+        let mut again = shared.announce(|desired| desired.follow(state, parts));
+        // What others gave up meanwhile may make room.
+        again.extend(self.full.0.iter().cloned());
+        let wanted = shared.desired(|desired| {
+            let known = |id: &&PortId| desired.ports.contains_key(*id);
+            rows(again.iter().filter(known).map(|id| (id, &desired.ports[id])))
+        });
+        if parts.pods {
+            self.pods_differ |= shared.desired(|desired| self.pods.changed(desired));
+        }
+        self.write(&wanted, false, started, shared);
     }
 
     /// Waits until pods should be looked up again; for ever before the first state. Cancel-safe.
@@ -88,8 +150,9 @@ impl Reconciler {
 
     /// Looks the pods up again.
     pub fn look_for_pods(&mut self, shared: &Shared) {
-        if self.pods.look(&self.desired) {
-            self.again(shared);
+        if shared.desired(|desired| self.pods.look(desired)) {
+            self.pods_differ = true;
+            self.write(&Rows::new(), false, Instant::now(), shared);
         }
     }
 
@@ -129,25 +192,29 @@ impl Reconciler {
 
     /// Brings the maps to the state that was given last.
     pub fn again(&mut self, shared: &Shared) {
-        let started = Instant::now();
-        shared.announce(self.desired.clone());
-        let mut problems = self.desired.problems.clone();
-        problems.extend(self.pods.problem().cloned());
-        let mut failed = apply::pods(&mut self.maps, self.pods.found());
-        match Held::read(&self.maps) {
-            Ok(held) => {
-                let plan = plan(&held, &self.desired, self.maps.limits(), &self.unsure);
-                let applied = apply(&mut self.maps, &plan);
-                problems.extend(plan.problems);
-                failed.extend(applied.problems);
-                if self.unsure.is_empty() {
-                    self.stale.set(gone(&held, &self.desired));
-                    self.end_stale();
-                }
+        let wanted = shared.desired(|desired| rows(&desired.ports));
+        self.pods_differ = true;
+        self.all(&wanted, shared);
+    }
+
+    fn all(&mut self, wanted: &Rows, shared: &Shared) {
+        self.write(wanted, true, Instant::now(), shared);
+    }
+
+    /// Writes rows: all that there should be, or some, the others staying as they are.
+    fn write(&mut self, wanted: &Rows, all: bool, started: Instant, shared: &Shared) {
+        let mut failed = Vec::new();
+        if self.pods_differ {
+            failed.extend(apply::pods(&mut self.maps, self.pods.found()));
+            self.pods_differ = !failed.is_empty();
+        }
+        match self.plan_and_apply(wanted, all) {
+            Ok(done) => {
+                failed.extend(done.problems);
                 tracing::info!(
-                    services = self.desired.ports.len(),
-                    steps = plan.steps.len(),
-                    writes = applied.writes,
+                    services = shared.desired(|desired| desired.ports.len()),
+                    steps = done.steps,
+                    writes = done.writes,
                     micros = started.elapsed().as_micros() as u64,
                     "maps are up to date"
                 );
@@ -158,22 +225,90 @@ impl Reconciler {
                 message: format!("{error}; they stay as they are"),
             }),
         }
+        self.look_for_stale(shared);
         let complete = failed.is_empty();
         self.retry_at = (!complete).then(|| Instant::now() + RETRY);
+        let mut problems = self.unused.clone();
+        shared.desired(|desired| problems.extend_from_slice(&desired.problems));
+        problems.extend(self.pods.problem().cloned());
+        problems.extend_from_slice(&self.full.1);
         problems.extend(failed);
         self.teller.tell(&problems);
         shared.settle(problems, complete);
     }
+
+    fn plan_and_apply(&mut self, wanted: &Rows, all: bool) -> Result<Done, MapsError> {
+        let mut book = match self.book.take() {
+            Some(book) => book,
+            None => {
+                self.maps.grace();
+                Book::read(&self.maps)?
+            }
+        };
+        book.release(self.graces.passed());
+        let mut done = Done::default();
+        let mut plan = self.plan(&mut book, wanted, all);
+        self.carry_out(&plan, &mut done);
+        if !plan.problems.is_empty() && book.awaits_release() {
+            // What was given up may make room.
+            self.maps.grace();
+            book.release(book.epoch());
+            plan = self.plan(&mut book, wanted, all);
+            self.carry_out(&plan, &mut done);
+        }
+        if plan.gave_up {
+            self.graces.ask(book.epoch());
+        }
+        if done.problems.is_empty() {
+            self.book = Some(book);
+        }
+        let ports = plan.full.into_iter().map(|id| id.port).collect();
+        self.full = (ports, plan.problems);
+        Ok(done)
+    }
+
+    fn plan(&self, book: &mut Book, wanted: &Rows, all: bool) -> Plan {
+        let extent = if all { Extent::All(&self.unsure) } else { Extent::Some };
+        plan(book, wanted, extent, |backend| self.maps.active(backend))
+    }
+
+    fn carry_out(&mut self, plan: &Plan, done: &mut Done) {
+        let applied = apply(&mut self.maps, plan);
+        done.steps += plan.steps.len();
+        done.writes += applied.writes;
+        done.problems.extend(applied.problems);
+    }
+
+    /// Looks for UDP backends that no Service has any more.
+    fn look_for_stale(&mut self, shared: &Shared) {
+        // What the maps hold beside what is desired may only be missing for now.
+        let Some(book) = self.book.as_ref().filter(|_| self.unsure.is_empty()) else { return };
+        let gone = shared.desired(|desired| gone(book, desired));
+        if self.stale.set(gone) {
+            self.end_stale();
+        }
+    }
+}
+
+/// What became of the plans of one change.
+#[derive(Default)]
+struct Done {
+    steps: usize,
+    writes: usize,
+    problems: Vec<Problem>,
 }
 
 /// UDP backends that no Service has any more, ready or not.
-fn gone(held: &Held, desired: &Desired) -> BTreeSet<u32> {
-    let known: BTreeSet<_> = desired
-        .ports
-        .values()
-        .flat_map(|port| port.backends.keys().chain(port.external.iter().flatten().map(|(b, _)| b)))
+fn gone(book: &Book, desired: &Desired) -> BTreeSet<u32> {
+    let mut unnamed = book.unnamed_udp().peekable();
+    if unnamed.peek().is_none() {
+        return BTreeSet::new();
+    }
+    let udp = desired.ports.iter().filter(|(id, _)| id.protocol == Protocol::Udp);
+    let known: BTreeSet<&BackendAddr> = udp
+        .flat_map(|(_, port)| {
+            port.backends.keys().chain(port.external.iter().flatten().map(|(b, _)| b))
+        })
         .collect();
-    let is_gone =
-        |backend: &BackendAddr| backend.protocol == Protocol::Udp && !known.contains(backend);
-    held.backends.iter().filter(|(backend, _)| is_gone(backend)).map(|(_, id)| *id).collect()
+    unnamed.filter(|(backend, _)| !known.contains(backend)).map(|(_, id)| id).collect()
 }

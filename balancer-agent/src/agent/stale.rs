@@ -45,9 +45,11 @@ impl Stale {
         Self { cgroup, backends: BTreeSet::new(), missed: BTreeSet::new() }
     }
 
-    /// Says which backends are gone.
-    pub fn set(&mut self, backends: BTreeSet<u32>) {
+    /// Says which backends are gone; true if that is something else than before, and not nothing.
+    pub fn set(&mut self, backends: BTreeSet<u32>) -> bool {
+        let differs = self.backends != backends && !backends.is_empty();
         self.backends = backends;
+        differs
     }
 
     /// Ends the sockets that are connected to what is gone.

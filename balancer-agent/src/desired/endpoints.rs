@@ -1,19 +1,17 @@
 //! Which endpoints of its slices a Service port may use. Pure; rules of kube-proxy.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use super::{BackendAddr, topology::Reach, weights};
-use crate::model::{
-    Endpoint, EndpointSlice, Node, ObjectRef, ServicePort, State, TrafficPolicy, WeightRule,
-};
+use crate::model::{Endpoint, EndpointSlice, Node, ServicePort, TrafficPolicy, WeightRule};
 
 /// What is known of an endpoint beyond its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Details {
     /// Node it runs on.
-    pub node: Option<String>,
+    pub node: Option<Arc<str>>,
     /// Zone it runs in.
-    pub zone: Option<String>,
+    pub zone: Option<Arc<str>>,
     /// True if its pod is being deleted.
     pub terminating: bool,
     /// True if new connections may go there.
@@ -24,17 +22,6 @@ pub struct Details {
 
 /// Every endpoint of a Service port, usable or not.
 pub type Backends = BTreeMap<BackendAddr, Details>;
-
-/// Slices of each Service.
-pub fn by_service(state: &State) -> BTreeMap<ObjectRef, Vec<&EndpointSlice>> {
-    let mut slices: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for slice in state.slices.values() {
-        let service =
-            ObjectRef { namespace: slice.id.namespace.clone(), name: slice.service.clone() };
-        slices.entry(service).or_default().push(slice);
-    }
-    slices
-}
 
 /// The endpoints of a Service port. Families are judged apart, as by kube-proxy: a ready endpoint of
 /// one is no use to clients of the other. A slice has one family.
@@ -122,7 +109,7 @@ fn merged<'a>(
 }
 
 pub(super) fn is_local(endpoint: &Endpoint, node: Option<&Node>) -> bool {
-    node.is_some_and(|node| endpoint.node.as_deref() == Some(node.name.as_str()))
+    node.is_some_and(|node| endpoint.node.as_deref() == Some(&*node.name))
 }
 
 const fn is_ready(endpoint: &Endpoint) -> bool {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{endpoints::is_local, node_ports::NodePortAddresses};
-use crate::model::{EndpointSlice, Node, ObjectRef, Problem, Service, ServicePort, State};
+use crate::model::{EndpointSlice, ObjectRef, Problem, Service, ServicePort, State};
 
 /// Where answers are given, and which.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,6 @@ pub struct HealthCheck {
 /// The health checks of this node, and which are in each other's way.
 pub fn of(
     state: &State,
-    slices: &BTreeMap<ObjectRef, Vec<&EndpointSlice>>,
     node_ports: &NodePortAddresses,
     captured: &[IpAddr],
 ) -> (HealthChecks, Vec<Problem>) {
@@ -47,17 +46,25 @@ pub fn of(
             problems.push(clash(service, port, &first.service));
             continue;
         }
-        let slices = slices.get(&service.id).map(Vec::as_slice).unwrap_or_default();
-        let local_endpoints = local_endpoints(service, slices, state.node.as_ref());
+        let local_endpoints = local_endpoints(service, state);
         checks.by_port.insert(port, HealthCheck { service: service.id.clone(), local_endpoints });
     }
     (checks, problems)
 }
 
+/// Counts again for a Service some of whose slices differ.
+pub fn recount(checks: &mut HealthChecks, service: &Service, state: &State) {
+    let port = service.health_check_node_port;
+    let check = port.and_then(|port| checks.by_port.get_mut(&port));
+    if let Some(check) = check.filter(|check| check.service == service.id) {
+        check.local_endpoints = local_endpoints(service, state);
+    }
+}
+
 /// `LocalReadyEndpoints` of kube-proxy: addresses, each once, whatever the number of ports. A pod of
 /// both families counts once.
-fn local_endpoints(service: &Service, slices: &[&EndpointSlice], node: Option<&Node>) -> usize {
-    let serves = |slice: &&&EndpointSlice| {
+fn local_endpoints(service: &Service, state: &State) -> usize {
+    let serves = |slice: &&EndpointSlice| {
         slice.ports.iter().any(|of_slice| {
             let is = |port: &ServicePort| {
                 (&port.name, port.protocol) == (&of_slice.name, of_slice.protocol)
@@ -65,11 +72,12 @@ fn local_endpoints(service: &Service, slices: &[&EndpointSlice], node: Option<&N
             service.ports.iter().any(is)
         })
     };
-    let ready: BTreeSet<IpAddr> = slices
-        .iter()
+    let ready: BTreeSet<IpAddr> = state
+        .slices
+        .of(&service.id)
         .filter(serves)
         .flat_map(|slice| &slice.endpoints)
-        .filter(|endpoint| endpoint.ready && is_local(endpoint, node))
+        .filter(|endpoint| endpoint.ready && is_local(endpoint, state.node.as_ref()))
         .map(|endpoint| endpoint.address)
         .collect();
     let ipv4 = ready.iter().filter(|address| address.is_ipv4()).count();

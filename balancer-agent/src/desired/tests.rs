@@ -1,7 +1,9 @@
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
 use super::{desired as compute, *};
 use crate::model::{
-    Endpoint, EndpointPort, EndpointSlice, Node, Selector, Service, ServicePort, TrafficPolicy,
-    Tuning, WeightRule,
+    Changes, Endpoint, EndpointPort, EndpointSlice, Node, Selector, Service, ServicePort,
+    TrafficPolicy, Tuning, WeightRule,
 };
 
 fn reference(name: &str) -> ObjectRef {
@@ -37,8 +39,8 @@ fn endpoint(address: &str, conditions: &str) -> Endpoint {
         node: None,
         zone: None,
         pod: None,
-        for_nodes: Vec::new(),
-        for_zones: Vec::new(),
+        for_nodes: Box::default(),
+        for_zones: Box::default(),
     }
 }
 
@@ -55,7 +57,7 @@ fn slice(name: &str, service: &str, endpoints: Vec<Endpoint>) -> EndpointSlice {
 fn state(services: Vec<Service>, slices: Vec<EndpointSlice>) -> State {
     State {
         services: services.into_iter().map(|s| (s.id.clone(), s)).collect(),
-        slices: slices.into_iter().map(|s| (s.id.clone(), s)).collect(),
+        slices: slices.into_iter().collect(),
         ..State::default()
     }
 }
@@ -221,7 +223,7 @@ fn a_local_internal_policy_is_about_the_cluster_ip_alone() {
     near.node = Some("here".into());
     let slices = slice("a", "web", vec![near, endpoint("10.0.0.2", "rs")]);
     let mut state = on_node(vec![web]);
-    state.slices.insert(slices.id.clone(), slices);
+    state.slices.insert(slices);
     let found = desired(&state);
     assert_eq!(shown(&found).len(), 5, "{:?}", shown(&found));
     assert_eq!(usable(&found), ["10.0.0.1:8080"]);
@@ -341,4 +343,38 @@ fn annotations_reach_ports_and_backends() {
     assert_eq!(port.options.slow_start, 30);
     let weights: Vec<_> = port.backends.values().map(|details| details.weight).collect();
     assert_eq!(weights, [3, 2, 1]);
+}
+
+/// What follows a change of slices and pods is what is computed anew.
+#[test]
+fn following_parts_gives_what_everything_gives() {
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut lb = reachable("lb", "10.96.0.3");
+    lb.internal_traffic_policy = TrafficPolicy::Local;
+    lb.health_check_node_port = Some(32000);
+    let services = vec![service("web", "10.96.0.1"), service("api", "10.96.0.2"), lb];
+    let mut before = on_node(services);
+    let mut followed = desired(&before);
+    for _ in 0..300 {
+        let mut after = before.clone();
+        let (name, of) = (rng.random_range(0..5), rng.random_range(0..4));
+        // "other" is the name of no Service.
+        let mut changed =
+            slice(["a", "b", "c", "d", "e"][name], ["web", "api", "lb", "other"][of], vec![]);
+        for last in 1..rng.random_range(1..6) {
+            let mut endpoint = endpoint(&format!("10.0.0.{last}"), ["r", "rs", "st", ""][of]);
+            endpoint.node = rng.random_bool(0.5).then(|| "here".into());
+            changed.endpoints.push(endpoint);
+        }
+        match rng.random_range(0..4) {
+            0 => drop(after.slices.remove(&changed.id)),
+            _ => drop(after.slices.insert(changed)),
+        }
+        let Changes::Some(parts) = Changes::between(&before, &after) else {
+            panic!("only slices differ")
+        };
+        followed.follow(&after, &parts);
+        assert_eq!(followed, desired(&after));
+        before = after;
+    }
 }

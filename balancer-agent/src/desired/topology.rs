@@ -1,5 +1,7 @@
 //! Which of the ready endpoints are near enough. Pure; `availableForTopology` of kube-proxy.
 
+use std::sync::Arc;
+
 use crate::model::{Endpoint, Node};
 
 /// How far hints let connections go.
@@ -31,12 +33,14 @@ impl<'a> Reach<'a> {
     /// True if connections may go to the endpoint.
     pub fn allows(self, endpoint: &Endpoint) -> bool {
         match self {
-            Self::Node(here) | Self::Zone(here) => self.hints(endpoint).iter().any(|h| h == here),
+            Self::Node(here) | Self::Zone(here) => {
+                self.hints(endpoint).iter().any(|hint| **hint == *here)
+            }
             Self::All => true,
         }
     }
 
-    fn hints(self, endpoint: &Endpoint) -> &[String] {
+    fn hints(self, endpoint: &Endpoint) -> &[Arc<str>] {
         match self {
             Self::Node(_) => &endpoint.for_nodes,
             Self::Zone(_) => &endpoint.for_zones,

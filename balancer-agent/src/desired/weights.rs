@@ -7,7 +7,7 @@ use crate::model::{Endpoint, Selector, WeightRule};
 /// What the first rule that is about the endpoint says.
 pub fn of(rules: &[WeightRule], endpoint: &Endpoint) -> u16 {
     let about = |rule: &&WeightRule| match &rule.selector {
-        Selector::Zone(zone) => endpoint.zone.as_ref() == Some(zone),
+        Selector::Zone(zone) => endpoint.zone.as_deref() == Some(zone),
         Selector::PodPrefix(prefix) => {
             endpoint.pod.as_ref().is_some_and(|pod| pod.starts_with(prefix.as_str()))
         }
@@ -44,10 +44,10 @@ mod tests {
                 serving: true,
                 terminating: false,
                 node: None,
-                zone: zone.map(str::to_owned),
-                pod: pod.map(str::to_owned),
-                for_nodes: Vec::new(),
-                for_zones: Vec::new(),
+                zone: zone.map(Into::into),
+                pod: pod.map(Into::into),
+                for_nodes: Box::default(),
+                for_zones: Box::default(),
             };
             assert_eq!(of(&rules, &endpoint), want, "{endpoint:?}");
         }

@@ -97,8 +97,8 @@ fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView 
     BackendView {
         address: found.backend.addr.ip(),
         port: found.backend.addr.port(),
-        node: details.and_then(|details| details.node.clone()),
-        zone: details.and_then(|details| details.zone.clone()),
+        node: details.and_then(|details| details.node.as_deref().map(str::to_owned)),
+        zone: details.and_then(|details| details.zone.as_deref().map(str::to_owned)),
         state,
         weight: found.weight,
         active: found.active,

@@ -1,6 +1,6 @@
 //! What the maps hold, read back into plain types.
 //!
-//! Everything that the agent needs to go on after a restart is here; it keeps no other state.
+//! Everything that the agent needs to go on after a restart is here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,15 +48,12 @@ pub struct Held {
     pub frontends: BTreeMap<FrontendAddr, HeldFrontend>,
     /// Backends, also those that no row names any more, and their identifiers.
     pub backends: BTreeMap<BackendAddr, u32>,
-    /// Backends that no row names and no connection is charged to.
-    pub idle: BTreeSet<BackendAddr>,
 }
 
 impl Held {
     /// Reads the maps.
     pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
         let mut held = Self::default();
-        let mut named = BTreeSet::new();
         let mut ranges: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
         for (service, range) in maps.ranges()? {
             ranges.entry(service).or_default().insert(range);
@@ -67,7 +64,6 @@ impl Held {
             let slots = (row.base..row.base + row.len).map(|index| maps.slot(index));
             let mut backends: Vec<_> = slots.map(|slot| (slot.backend, slot.weight)).collect();
             backends.sort_unstable();
-            named.extend(backends.iter().map(|(backend, _)| *backend));
             let settings = maps.settings(id);
             let ranges = ranges.remove(&id).unwrap_or_default();
             let row = HeldRow { id, number: name.port, row, backends, settings, ranges };
@@ -81,10 +77,8 @@ impl Held {
             }
         }
         for (id, entry) in backends(maps) {
-            let Some(backend) = convert::backend_addr(&entry) else { continue };
-            held.backends.insert(backend, id);
-            if !named.contains(&id) && maps.active(id) == 0 {
-                held.idle.insert(backend);
+            if let Some(backend) = convert::backend_addr(&entry) {
+                held.backends.insert(backend, id);
             }
         }
         Ok(held)

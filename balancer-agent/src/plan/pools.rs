@@ -1,10 +1,10 @@
 //! Identifiers and slots that are free.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use balancer_common::layout::{MAX_SLOTS, Row};
 
-use super::{held::Held, rows::RowId};
+use super::rows::RowId;
 use crate::{maps::Limits, model::Problem};
 
 /// What is full.
@@ -37,97 +37,120 @@ impl Full {
     }
 }
 
-/// How far the pools have been used; see [`Pools::mark`].
-#[derive(Clone, Copy)]
-pub struct Mark {
-    services: usize,
-    backends: usize,
-}
-
 /// Free identifiers and slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pools {
     limits: Limits,
-    services: Vec<u32>,
-    backends: Vec<u32>,
-    used: Mark,
-    /// Free runs of slots: first, and one past the last.
-    runs: Vec<(u32, u32)>,
+    services: Runs,
+    backends: Runs,
+    slots: Runs,
 }
 
 impl Pools {
-    /// What is left beside the rows that are held, and the given backends.
-    pub fn new(held: &Held, backends: &BTreeSet<u32>, limits: Limits) -> Self {
-        let services: BTreeSet<_> = held.rows.values().map(|held| held.id).collect();
+    /// What is left beside those that are taken.
+    pub fn new(
+        limits: Limits,
+        services: impl IntoIterator<Item = u32>,
+        backends: impl IntoIterator<Item = u32>,
+        rows: impl IntoIterator<Item = Row>,
+    ) -> Self {
+        let one = |id: u32| (id, id + 1);
+        let rows = rows.into_iter().filter(|row| row.len > 0);
         Self {
             limits,
-            services: (0..limits.services).filter(|id| !services.contains(id)).collect(),
+            services: Runs::between(services.into_iter().map(one), 0, limits.services),
             // Identifier 0 pads rows.
-            backends: (1..limits.backends).filter(|id| !backends.contains(id)).collect(),
-            used: Mark { services: 0, backends: 0 },
-            runs: free_runs(held.rows.values().map(|held| held.row), limits.slots.min(MAX_SLOTS)),
+            backends: Runs::between(backends.into_iter().map(one), 1, limits.backends),
+            slots: Runs::between(
+                rows.map(|row| (row.base, row.base + Row::width(row.len))),
+                0,
+                limits.slots.min(MAX_SLOTS),
+            ),
         }
-    }
-
-    /// Remembers how far identifiers have been given out.
-    pub const fn mark(&self) -> Mark {
-        self.used
-    }
-
-    /// Takes back every identifier that was given out since the mark.
-    pub const fn reset(&mut self, mark: Mark) {
-        self.used = mark;
     }
 
     /// An identifier for a Service port.
     pub fn service(&mut self) -> Result<u32, Full> {
-        let id = self.services.get(self.used.services);
-        let id = *id.ok_or(Full::Services(self.limits.services))?;
-        self.used.services += 1;
-        Ok(id)
+        self.services.take(1).ok_or(Full::Services(self.limits.services))
+    }
+
+    /// Takes an identifier of a Service port back.
+    pub fn give_service(&mut self, id: u32) {
+        self.services.give(id, 1);
     }
 
     /// An identifier for a backend.
     pub fn backend(&mut self) -> Result<u32, Full> {
-        let id = self.backends.get(self.used.backends);
-        let id = *id.ok_or(Full::Backends(self.limits.backends - 1))?;
-        self.used.backends += 1;
-        Ok(id)
+        self.backends.take(1).ok_or(Full::Backends(self.limits.backends - 1))
+    }
+
+    /// Takes an identifier of a backend back.
+    pub fn give_backend(&mut self, id: u32) {
+        self.backends.give(id, 1);
     }
 
     /// Room for a row of `len` backends, at least one: the first run that is long enough.
     pub fn row(&mut self, len: u32) -> Result<Row, Full> {
-        let width = Row::width(len);
-        let fits = self.runs.iter_mut().find(|(start, end)| end - start >= width);
-        let (start, _) = fits.ok_or(Full::Slots(self.limits.slots))?;
-        let row = Row { base: *start, len };
-        *start += width;
-        // Rows of one Service after another: keep the front of the list short.
-        if self.runs.first().is_some_and(|(start, end)| start == end) {
-            self.runs.remove(0);
+        let base = self.slots.take(Row::width(len)).ok_or(Full::Slots(self.limits.slots))?;
+        Ok(Row { base, len })
+    }
+
+    /// Takes the room of a row back.
+    pub fn give_row(&mut self, row: Row) {
+        if row.len > 0 {
+            self.slots.give(row.base, Row::width(row.len));
         }
-        Ok(row)
     }
 }
 
-/// The runs between rows.
-fn free_runs(rows: impl Iterator<Item = Row>, slots: u32) -> Vec<(u32, u32)> {
-    let mut taken: Vec<_> = rows
-        .filter(|row| row.len > 0)
-        .map(|row| (row.base, row.base + Row::width(row.len)))
-        .collect();
-    taken.sort_unstable();
-    let mut runs = Vec::new();
-    let mut at = 0;
-    for (start, end) in taken {
-        if start > at {
-            runs.push((at, start));
+/// Free runs: one past the last by the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Runs(BTreeMap<u32, u32>);
+
+impl Runs {
+    /// The runs from `first` to `end` between those that are taken.
+    fn between(taken: impl Iterator<Item = (u32, u32)>, first: u32, end: u32) -> Self {
+        let mut taken: Vec<_> = taken.collect();
+        taken.sort_unstable();
+        let mut runs = BTreeMap::new();
+        let mut at = first;
+        for (start, past) in taken {
+            let until = start.min(end);
+            if until > at {
+                runs.insert(at, until);
+            }
+            at = at.max(past);
         }
-        at = at.max(end);
+        if end > at {
+            runs.insert(at, end);
+        }
+        Self(runs)
     }
-    if slots > at {
-        runs.push((at, slots));
+
+    /// The first of `width` in a row.
+    fn take(&mut self, width: u32) -> Option<u32> {
+        let (&start, &end) = self.0.iter().find(|(start, end)| *end - *start >= width)?;
+        self.0.remove(&start);
+        if start + width < end {
+            self.0.insert(start + width, end);
+        }
+        Some(start)
     }
-    runs
+
+    /// Takes back what [`Runs::take`] gave.
+    fn give(&mut self, start: u32, width: u32) {
+        let mut run = (start, start + width);
+        if let Some((&before, &end)) = self.0.range(..start).next_back()
+            && end == start
+        {
+            self.0.remove(&before);
+            run.0 = before;
+        }
+        if let Some(end) = self.0.remove(&run.1) {
+            run.1 = end;
+        }
+        self.0.insert(run.0, run.1);
+    }
 }
 
 #[cfg(test)]
@@ -135,9 +158,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_what_lies_between_rows() {
-        let rows = [Row { base: 16, len: 3 }, Row { base: 0, len: 8 }, Row { base: 0, len: 0 }];
-        assert_eq!(free_runs(rows.into_iter(), 32), [(8, 16), (24, 32)]);
-        assert_eq!(free_runs([].into_iter(), 32), [(0, 32)]);
+    fn runs_are_what_lies_between() {
+        let runs = |taken: &[(u32, u32)]| {
+            Runs::between(taken.iter().copied(), 0, 32).0.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(runs(&[(16, 24), (0, 8)]), [(8, 16), (24, 32)]);
+        assert_eq!(runs(&[]), [(0, 32)]);
+        assert_eq!(runs(&[(0, 32)]), []);
+        assert_eq!(runs(&[(0, 8), (40, 48), (50, 52)]), [(8, 32)], "made with a larger limit");
+    }
+
+    #[test]
+    fn what_is_given_back_joins_its_neighbours() {
+        let mut runs = Runs::between(std::iter::empty(), 0, 32);
+        let taken = [4, 8, 4, 16].map(|width| runs.take(width));
+        assert_eq!(taken, [Some(0), Some(4), Some(12), Some(16)]);
+        assert_eq!(runs.take(1), None);
+        for (start, width) in [(0, 4), (12, 4), (4, 8), (16, 16)] {
+            runs.give(start, width);
+        }
+        assert_eq!(runs, Runs(BTreeMap::from([(0, 32)])));
     }
 }

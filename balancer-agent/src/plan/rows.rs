@@ -14,7 +14,7 @@ use balancer_common::layout::{FrontendKind, Row};
 use ipnet::IpNet;
 
 use crate::desired::{
-    BackendAddr, Desired, DesiredPort, FrontendAddr, Options, PortId, endpoints::Backends,
+    BackendAddr, DesiredPort, FrontendAddr, Options, PortId, endpoints::Backends,
 };
 
 /// IP versions.
@@ -117,10 +117,13 @@ impl DesiredRow {
     }
 }
 
-/// Every row. A family that no frontend has needs none.
-pub fn rows(desired: &Desired) -> BTreeMap<RowId, DesiredRow> {
+/// Rows by what they are known by.
+pub type Rows = BTreeMap<RowId, DesiredRow>;
+
+/// Every row of some Service ports. A family that no frontend has needs none.
+pub fn rows<'a>(ports: impl IntoIterator<Item = (&'a PortId, &'a DesiredPort)>) -> Rows {
     let mut rows = BTreeMap::new();
-    for (id, port) in &desired.ports {
+    for (id, port) in ports {
         for family in Family::ALL {
             for (scope, backends) in scopes(port) {
                 let frontends: Vec<_> = port

@@ -1,18 +1,25 @@
-use std::net::SocketAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use balancer_common::{layout::FrontendKind, policy::Policy};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use super::*;
+use super::{
+    book::Book,
+    held::{Held, HeldFrontend},
+    rows::{Family, Scope, rows},
+    *,
+};
 use crate::{
     apply::apply,
     desired::{
-        DesiredPort, Options, PortId,
+        Desired, DesiredPort, Options, PortId,
         endpoints::{Backends, Details},
     },
-    maps::{ReadMaps as _, memory::Memory},
+    maps::{Limits, ReadMaps as _, WriteMaps as _, memory::Memory},
     model::{ObjectRef, Protocol},
-    plan::rows::{Family, Scope},
 };
 
 const LIMITS: Limits = Limits { services: 16, frontends: 64, backends: 64, slots: 256 };
@@ -59,16 +66,34 @@ fn desired(ports: &[(&str, &[u8], &[u8])]) -> Desired {
     Desired { ports: ports.collect(), ..Desired::default() }
 }
 
-/// Plans, applies, and checks that nothing is left to do.
+/// Plans everything anew.
+fn plan_all(maps: &Memory, desired: &Desired, unsure: &BTreeSet<RowId>) -> Plan {
+    let mut book = Book::read(maps).unwrap();
+    plan(&mut book, &rows(&desired.ports), Extent::All(unsure), |id| maps.active(id))
+}
+
+/// Carries a plan out as the agent does.
+fn carry_out(maps: &mut Memory, plan: &Plan) {
+    assert_eq!(apply(maps, plan).problems, []);
+    if plan.gave_up {
+        maps.grace();
+    }
+}
+
+/// Plans and carries it out, and checks that the book is what the maps hold.
 fn settle(maps: &mut Memory, desired: &Desired) -> Plan {
-    let plan = plan(&Held::read(maps).unwrap(), desired, LIMITS, &BTreeSet::new());
-    assert_eq!(apply(maps, &plan).problems, []);
+    let mut book = Book::read(maps).unwrap();
+    let wanted = rows(&desired.ports);
+    let plan = plan(&mut book, &wanted, Extent::All(&BTreeSet::new()), |id| maps.active(id));
+    carry_out(maps, &plan);
+    assert_eq!(book.held(), &Held::read(maps).unwrap());
     plan
 }
 
 fn assert_holds(maps: &Memory, desired: &Desired) {
     let held = Held::read(maps).unwrap();
-    let rows = rows::rows(desired);
+    let wanted_rows = rows(&desired.ports);
+    let rows = &wanted_rows;
     let frontends: BTreeMap<_, _> = rows
         .iter()
         .flat_map(|(id, row)| {
@@ -81,7 +106,7 @@ fn assert_holds(maps: &Memory, desired: &Desired) {
         .collect();
     assert_eq!(held.frontends, frontends);
     assert_eq!(held.rows.len(), rows.len());
-    for (id, row) in &rows {
+    for (id, row) in rows {
         let mut wanted: Vec<_> =
             row.backends.iter().map(|(b, weight)| (held.backends[b], *weight)).collect();
         wanted.sort_unstable();
@@ -200,10 +225,9 @@ fn what_is_unsure_stays_as_it_is() {
     let mut maps = Memory::new(LIMITS);
     let before = desired(&[("gone", &[1], &[1]), ("empty", &[2], &[2]), ("web", &[3], &[3])]);
     settle(&mut maps, &before);
-    let held = Held::read(&maps).unwrap();
     let unsure = BTreeSet::from([row_id("gone"), row_id("empty")]);
     let after = desired(&[("empty", &[2], &[]), ("web", &[3], &[3, 4])]);
-    let plan = plan(&held, &after, LIMITS, &unsure);
+    let plan = plan_all(&maps, &after, &unsure);
     assert_eq!(apply(&mut maps, &plan).problems, []);
     assert_holds(
         &maps,
@@ -250,7 +274,7 @@ fn a_failing_map_leaves_the_rest_and_is_tried_again() {
     let mut maps = Memory::new(LIMITS);
     let wanted = desired(&[("web", &[1], &[1])]);
     maps.broken = true;
-    let first = plan(&Held::read(&maps).unwrap(), &wanted, LIMITS, &BTreeSet::new());
+    let first = plan_all(&maps, &wanted, &BTreeSet::new());
     assert_eq!(apply(&mut maps, &first).problems.len(), 1);
     maps.broken = false;
     settle(&mut maps, &wanted);
@@ -262,18 +286,8 @@ fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
     let mut rng = StdRng::seed_from_u64(7);
     let mut maps = Memory::new(LIMITS);
     for round in 0..500 {
-        let names = ["a", "b", "c", "d"];
-        let mut ports = BTreeMap::new();
-        for (index, name) in names.iter().enumerate() {
-            if rng.random_bool(0.7) {
-                let backends: Vec<u8> = (0..12).filter(|_| rng.random_bool(0.4)).collect();
-                let mut port = port(&[index as u8 + 1], &backends);
-                vary(&mut port, &mut rng);
-                ports.insert(port_id(name), port);
-            }
-        }
-        let wanted = Desired { ports, ..Desired::default() };
-        let mut next = plan(&Held::read(&maps).unwrap(), &wanted, LIMITS, &BTreeSet::new());
+        let wanted = anything(&mut rng);
+        let mut next = plan_all(&maps, &wanted, &BTreeSet::new());
         if round % 3 == 0 {
             // The agent dies somewhere in the middle; the next one plans anew.
             next.steps.truncate(rng.random_range(0..=next.steps.len()));
@@ -289,6 +303,81 @@ fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
         settle(&mut maps, &wanted);
         assert_holds(&maps, &wanted);
     }
+}
+
+/// Any Services.
+fn anything(rng: &mut StdRng) -> Desired {
+    let mut ports = BTreeMap::new();
+    for (index, name) in ["a", "b", "c", "d"].iter().enumerate() {
+        if rng.random_bool(0.7) {
+            let backends: Vec<u8> = (0..12).filter(|_| rng.random_bool(0.4)).collect();
+            let mut port = port(&[index as u8 + 1], &backends);
+            vary(&mut port, rng);
+            ports.insert(port_id(name), port);
+        }
+    }
+    Desired { ports, ..Desired::default() }
+}
+
+/// Over many plans, all and some of them, graces that come late, and connections that come and go:
+/// the book is what the maps hold, and nothing is used again that a program may still use.
+#[test]
+fn the_book_follows_the_maps_over_any_sequence_of_plans() {
+    let limits = Limits { services: 9, frontends: 64, backends: 20, slots: 96 };
+    let mut rng = StdRng::seed_from_u64(11);
+    let mut maps = Memory::new(limits);
+    let mut book = Book::read(&maps).unwrap();
+    let mut wanted = Desired::default();
+    let (mut fitted, mut did_not_fit) = (0, 0);
+    for _ in 0..2000 {
+        let some = rng.random_bool(0.7);
+        let mut changed = wanted.ports.clone();
+        if some {
+            changed.retain(|_, port| {
+                let backends: Vec<u8> = (0..12).filter(|_| rng.random_bool(0.4)).collect();
+                let others = self::port(&[], &backends).backends;
+                port.external = port.external.is_some().then(|| others.clone());
+                port.backends = others;
+                rng.random_bool(0.5)
+            });
+            wanted.ports.extend(changed.clone());
+        } else {
+            wanted = anything(&mut rng);
+            changed = wanted.ports.clone();
+        }
+        let none = BTreeSet::new();
+        let extent = if some { Extent::Some } else { Extent::All(&none) };
+        let in_use: Vec<_> = book.held().rows.values().map(|held| held.row).collect();
+        let plan = plan(&mut book, &rows(&changed), extent, |id| maps.active(id));
+        for write in plan.steps.iter().flat_map(|step| &step.writes) {
+            if let Write::PutSlots { row, .. } = write {
+                let overlaps = |old: &&Row| {
+                    let end = |row: &Row| row.base + Row::width(row.len);
+                    old.len > 0 && row.base < end(old) && old.base < end(row)
+                };
+                assert_eq!(in_use.iter().find(overlaps), None, "{row:?} is written over");
+            }
+        }
+        assert_eq!(apply(&mut maps, &plan).problems, []);
+        assert_eq!(book.held(), &Held::read(&maps).unwrap());
+        if plan.problems.is_empty() {
+            fitted += 1;
+            if !some {
+                assert_holds(&maps, &wanted);
+            }
+        } else {
+            did_not_fit += 1;
+        }
+        if rng.random_bool(0.5) {
+            maps.grace();
+            book.release(book.epoch());
+            assert_eq!(book.free(), Book::read(&maps).unwrap().free(), "nothing leaks");
+        }
+        for id in 1..limits.backends {
+            maps.set_active(id, rng.random_range(0..2));
+        }
+    }
+    assert!(fitted > 500 && did_not_fit > 20, "{fitted} fitted, {did_not_fit} did not");
 }
 
 /// Other addresses, weights, ways of choosing and admissions, at random.
@@ -342,7 +431,7 @@ fn ranges_of_the_other_family_admit_nobody() {
         port.frontends[0].kind = FrontendKind::LoadBalancer;
         port.source_ranges = vec!["fd00::/8".parse().unwrap()];
     }
-    let rows = rows::rows(&wanted);
+    let rows = rows(&wanted.ports);
     let row = &rows[&row_id("web")];
     assert!(row.restricts(&row.frontends[0]));
     assert_eq!(row.ranges.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0.0.0.0/32"]);

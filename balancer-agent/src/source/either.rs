@@ -3,7 +3,7 @@
 use super::{Manifests, SourceError, kube::Cluster};
 use crate::{
     config::Origin,
-    model::{Problem, State},
+    model::{Changes, Problem, State},
 };
 
 /// What a source gives.
@@ -18,8 +18,8 @@ pub enum Update<'a> {
 /// A source of states.
 #[derive(Debug)]
 pub enum Source {
-    /// A folder of YAML, and its state.
-    Folder(Manifests, State),
+    /// A folder of YAML, and its state, once there is one.
+    Folder(Manifests, Option<Box<State>>),
     /// A cluster.
     Cluster(Cluster),
 }
@@ -32,9 +32,7 @@ impl Source {
     /// Where it can't be used at all.
     pub async fn open(from: &Origin, node: &str) -> Result<Self, SourceError> {
         match from {
-            Origin::Folder(dir) => {
-                Ok(Self::Folder(Manifests::open(dir)?.of_node(node), State::default()))
-            }
+            Origin::Folder(dir) => Ok(Self::Folder(Manifests::open(dir)?.of_node(node), None)),
             Origin::Cluster { kubeconfig } => {
                 Ok(Self::Cluster(Cluster::open(kubeconfig.clone(), node).await?))
             }
@@ -57,8 +55,11 @@ impl Source {
     pub async fn next(&mut self) -> Result<Update<'_>, SourceError> {
         match self {
             Self::Folder(manifests, state) => {
-                *state = manifests.next().await?;
-                Ok(Update::State(state))
+                let mut new = manifests.next().await?;
+                if let Some(state) = state {
+                    new.changes = Changes::between(state, &new);
+                }
+                Ok(Update::State(state.insert(Box::new(new))))
             }
             Self::Cluster(cluster) => cluster.next().await,
         }

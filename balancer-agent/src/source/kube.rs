@@ -20,6 +20,7 @@ mod cluster;
 mod decode;
 mod feed;
 mod kinds;
+mod names;
 mod store;
 mod trouble;
 

@@ -9,7 +9,7 @@ use super::{
     content::{Content, Definition, duplicate},
     object::{Found, Key},
 };
-use crate::model::{EndpointSlice, Namespace, Node, Pod, Problem, Service, State};
+use crate::model::{Changes, EndpointSlice, Namespace, Node, Pod, Problem, Service, State};
 
 /// A [`State`] that shares its objects with the files they stand in: cheap to make for every
 /// change, and to compare.
@@ -110,7 +110,7 @@ impl Merged {
         let unseen = |name: &str| Node { name: name.to_owned(), ..Node::default() };
         State {
             services: self.services.iter().map(|s| (s.id.clone(), Service::clone(s))).collect(),
-            slices: self.slices.iter().map(|s| (s.id.clone(), EndpointSlice::clone(s))).collect(),
+            slices: self.slices.iter().map(|s| EndpointSlice::clone(s)).collect(),
             node: node.map(|name| own(name).map_or_else(|| unseen(name), |n| Node::clone(n))),
             pods: {
                 let own = self.pods.iter().filter(|pod| Some(pod.node.as_str()) == node);
@@ -123,6 +123,7 @@ impl Merged {
             problems: self.problems.clone(),
             missing: self.missing,
             triggers: Vec::new(),
+            changes: Changes::All,
         }
     }
 }

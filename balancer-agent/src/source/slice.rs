@@ -104,17 +104,17 @@ fn endpoints(
             Some(address) if address.is_ipv4() == ipv4 => {
                 let conditions = entry.conditions.unwrap_or_default();
                 let hints = entry.hints.unwrap_or_default();
-                let for_nodes = hints.for_nodes.into_iter().flatten().map(|hint| hint.name);
+                let for_nodes = hints.for_nodes.into_iter().flatten().map(|hint| hint.name.into());
                 let pod = entry.target_ref.filter(|r| r.kind.as_deref() == Some("Pod"));
-                let for_zones = hints.for_zones.into_iter().flatten().map(|hint| hint.name);
+                let for_zones = hints.for_zones.into_iter().flatten().map(|hint| hint.name.into());
                 endpoints.push(Endpoint {
                     address,
                     ready: conditions.ready.unwrap_or(true),
                     serving: conditions.serving.unwrap_or(true),
                     terminating: conditions.terminating.unwrap_or(false),
-                    node: entry.node_name,
-                    zone: entry.zone,
-                    pod: pod.and_then(|r| r.name),
+                    node: entry.node_name.map(Into::into),
+                    zone: entry.zone.map(Into::into),
+                    pod: pod.and_then(|r| r.name).map(Into::into),
                     for_nodes: for_nodes.collect(),
                     for_zones: for_zones.collect(),
                 });

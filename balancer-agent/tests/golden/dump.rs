@@ -6,11 +6,8 @@ use balancer_agent::{
     apply::apply,
     desired::{Desired, DesiredPort, Options, PortId, endpoints::Backends},
     maps::{FrontendKey, Limits, ReadMaps as _, Settings, memory::Memory},
-    plan::{
-        convert,
-        held::{self, Held},
-        plan,
-    },
+    model::State,
+    plan::{Extent, book::Book, convert, held, plan, rows::rows},
 };
 use balancer_common::{
     layout::{RESTRICTED, Row, Slot},
@@ -20,12 +17,13 @@ use balancer_common::{
 const LIMITS: Limits = Limits { services: 64, frontends: 256, backends: 256, slots: 1024 };
 
 /// Everything that a case gives.
-pub fn all(desired: &Desired) -> String {
+pub fn all(state: &State, desired: &Desired) -> String {
     let mut maps = Memory::new(LIMITS);
-    let held = Held::read(&maps).unwrap();
-    let plan = plan(&held, desired, LIMITS, &BTreeSet::new());
+    let mut book = Book::read(&maps).unwrap();
+    let plan = plan(&mut book, &rows(&desired.ports), Extent::All(&BTreeSet::new()), |_| 0);
     let applied = apply(&mut maps, &plan);
-    let problems = [&desired.problems, &plan.problems, &applied.problems].map(Vec::as_slice);
+    let problems = [&state.problems, &desired.problems, &plan.problems, &applied.problems];
+    let problems = problems.map(Vec::as_slice);
     let mut text = String::from("desired\n");
     for (id, port) in &desired.ports {
         text += &self::port(id, port);

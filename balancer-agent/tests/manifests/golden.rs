@@ -88,7 +88,9 @@ fn render(state: &State) -> String {
                 write!(text, " {name}").unwrap();
             }
             for (name, value) in
-                [("node", &endpoint.node), ("zone", &endpoint.zone), ("pod", &endpoint.pod)]
+                [("node", endpoint.node.as_deref()), ("zone", endpoint.zone.as_deref())]
+                    .into_iter()
+                    .chain([("pod", endpoint.pod.as_deref())])
             {
                 if let Some(value) = value {
                     write!(text, " {name}={value}").unwrap();

@@ -64,6 +64,10 @@ pub enum FrontendKind {
 }
 
 impl FrontendKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] =
+        [Self::ClusterIp, Self::NodePort, Self::ExternalIp, Self::LoadBalancer];
+
     /// Reads [`Frontend::kind`] back.
     pub const fn from_raw(raw: u32) -> Option<Self> {
         match raw & !RESTRICTED {

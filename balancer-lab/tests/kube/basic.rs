@@ -138,7 +138,7 @@ async fn changes_bring_the_time_of_their_trigger_once() {
     watching.server.put(&changed).expect("put");
     let state = watching.until("changed", |s| endpoints(s, "web") == ["10.244.0.3"]).await;
     assert_eq!(state.triggers, [triggered]);
-    assert_eq!(state.slices[&id("web-1")].triggered, Some(triggered));
+    assert_eq!(state.slices.get(&id("web-1")).and_then(|slice| slice.triggered), Some(triggered));
     watching.server.put(&service("db", "10.96.0.2")).expect("put");
     let state = watching.until("joined", |s| s.services.contains_key(&id("db"))).await;
     assert!(state.triggers.is_empty(), "{:?}", state.triggers);

@@ -1,7 +1,7 @@
 //! The rules of `docs/endpoints.md`, a row each, seen from node `n1` in zone `z1`.
 
 use super::*;
-use crate::model::{EndpointPort, Protocol};
+use crate::model::{EndpointPort, ObjectRef, Protocol};
 
 /// An endpoint in words: its conditions (r, s, t), then any of `node=`, `for-node=`, `for-zone=`.
 fn endpoint(index: usize, text: &str) -> Endpoint {
@@ -15,18 +15,22 @@ fn endpoint(index: usize, text: &str) -> Endpoint {
         node: None,
         zone: None,
         pod: None,
-        for_nodes: Vec::new(),
-        for_zones: Vec::new(),
+        for_nodes: Box::default(),
+        for_zones: Box::default(),
     };
     for word in words {
         match word.split_once('=').unwrap() {
-            ("node", name) => endpoint.node = Some(name.to_owned()),
-            ("for-node", name) => endpoint.for_nodes.push(name.to_owned()),
-            ("for-zone", name) => endpoint.for_zones.push(name.to_owned()),
+            ("node", name) => endpoint.node = Some(name.into()),
+            ("for-node", name) => push(&mut endpoint.for_nodes, name),
+            ("for-zone", name) => push(&mut endpoint.for_zones, name),
             (other, _) => panic!("{other} in {text:?}"),
         }
     }
     endpoint
+}
+
+fn push(hints: &mut Box<[Arc<str>]>, name: &str) {
+    *hints = std::mem::take(hints).into_iter().chain([name.into()]).collect();
 }
 
 fn slice(endpoints: Vec<Endpoint>) -> EndpointSlice {

@@ -1,4 +1,4 @@
-use super::{super::endpoints::by_service, *};
+use super::*;
 use crate::model::{Endpoint, EndpointPort, Protocol, ServicePort, TrafficPolicy::Cluster, Tuning};
 
 fn service(name: &str, health_check_node_port: Option<u16>) -> Service {
@@ -36,11 +36,11 @@ fn slice(name: &str, ports: &[&str], endpoints: &[&str]) -> EndpointSlice {
             ready: words[2] == "ready",
             serving: true,
             terminating: words[2] == "terminating",
-            node: Some(words[1].to_owned()),
+            node: Some(words[1].into()),
             zone: None,
             pod: None,
-            for_nodes: Vec::new(),
-            for_zones: Vec::new(),
+            for_nodes: Box::default(),
+            for_zones: Box::default(),
         }
     };
     EndpointSlice {
@@ -57,14 +57,14 @@ fn checks(
     slices: Vec<EndpointSlice>,
     node_ports: &NodePortAddresses,
 ) -> (HealthChecks, Vec<Problem>) {
-    let node = Node { name: "here".into(), ..Node::default() };
+    let node = crate::model::Node { name: "here".into(), ..Default::default() };
     let state = State {
         services: services.into_iter().map(|s| (s.id.clone(), s)).collect(),
-        slices: slices.into_iter().map(|s| (s.id.clone(), s)).collect(),
+        slices: slices.into_iter().collect(),
         node: Some(node),
         ..State::default()
     };
-    of(&state, &by_service(&state), node_ports, &["192.0.2.1".parse().unwrap()])
+    of(&state, node_ports, &["192.0.2.1".parse().unwrap()])
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn addr(last: u8) -> BackendAddr {
 
 fn backends(found: &[(u8, u16)]) -> Backends {
     let details = |weight| Details {
-        node: Some(format!("n{weight}")),
+        node: Some(format!("n{weight}").into()),
         zone: None,
         terminating: false,
         usable: true,

@@ -6,9 +6,9 @@ use std::{
     time::SystemTime,
 };
 
-use super::{decode::Decoded, feed::Told};
+use super::{decode::Decoded, feed::Told, names::Names};
 use crate::{
-    model::{Node, ObjectRef, Problem, State},
+    model::{Changes, EndpointSlice, Node, ObjectRef, Problem, State},
     source::{
         Update,
         object::{Fault, Found, Key, Kind},
@@ -32,7 +32,11 @@ pub struct Store {
     troubles: BTreeMap<Kind, String>,
     /// When the changes were triggered that no state has shown yet.
     triggers: Vec<SystemTime>,
+    /// What differs from the state that was given last.
+    changes: Changes,
+    /// True if that, or what is wrong, is anything.
     changed: bool,
+    names: Names,
 }
 
 impl Store {
@@ -49,7 +53,9 @@ impl Store {
             nameless: BTreeMap::new(),
             troubles: BTreeMap::new(),
             triggers: Vec::new(),
+            changes: Changes::All,
             changed: false,
+            names: Names::default(),
         };
         store.state.node = Some(store.unseen());
         store
@@ -67,8 +73,12 @@ impl Store {
             return Update::Waiting(&self.state.problems);
         }
         self.changed = false;
-        self.state.missing = !self.unread.is_empty();
+        let missing = !self.unread.is_empty();
+        if std::mem::replace(&mut self.state.missing, missing) != missing {
+            self.changes = Changes::All;
+        }
         self.state.triggers = std::mem::take(&mut self.triggers);
+        self.state.changes = std::mem::replace(&mut self.changes, Changes::NONE);
         Update::State(&self.state)
     }
 
@@ -111,38 +121,72 @@ impl Store {
             return;
         }
         self.changed |= self.unread.remove(&key);
-        self.changed |= match found {
+        let id = key.id;
+        let is_new = match found {
             Found::Service(service) => {
-                let service = Arc::unwrap_or_clone(service);
-                replace(self.state.services.entry(key.id), service)
+                let is_new = replace(self.state.services.entry(id), Arc::unwrap_or_clone(service));
+                self.all(is_new)
             }
-            Found::Slice(slice) => {
-                let slice = Arc::unwrap_or_clone(slice);
-                if let Some(at) = slice.triggered
-                    && self.awaited.is_empty()
-                    && self.state.slices.get(&key.id).and_then(|s| s.triggered) != Some(at)
-                {
-                    self.triggers.push(at);
-                }
-                replace(self.state.slices.entry(key.id), slice)
-            }
+            Found::Slice(slice) => self.put_slice(Arc::unwrap_or_clone(slice)),
             Found::Node(node) => {
-                let node = Some(Arc::unwrap_or_clone(node));
-                std::mem::replace(&mut self.state.node, node.clone()) != node
+                let is_new = self.state.node.as_ref() != Some(&*node);
+                self.state.node = Some(Arc::unwrap_or_clone(node));
+                self.all(is_new)
             }
-            Found::Pod(pod) => replace(self.state.pods.entry(key.id), Arc::unwrap_or_clone(pod)),
+            Found::Pod(pod) => {
+                let is_new = replace(self.state.pods.entry(id), Arc::unwrap_or_clone(pod));
+                self.pods(is_new)
+            }
             Found::Namespace(namespace) => {
-                let namespace = Arc::unwrap_or_clone(namespace);
-                replace(self.state.namespaces.entry(key.id.name), namespace)
+                let entry = self.state.namespaces.entry(id.name);
+                let is_new = replace(entry, Arc::unwrap_or_clone(namespace));
+                self.pods(is_new)
             }
-            Found::Skipped | Found::Undecodable => self.remove(&key),
+            Found::Skipped | Found::Undecodable => self.remove(&Key { kind: key.kind, id }),
         };
+        self.changed |= is_new;
+    }
+
+    fn put_slice(&mut self, mut slice: EndpointSlice) -> bool {
+        let known = self.state.slices.get(&slice.id);
+        if known == Some(&slice) {
+            return false;
+        }
+        if let Some(at) = slice.triggered
+            && self.awaited.is_empty()
+            && known.and_then(|known| known.triggered) != Some(at)
+        {
+            self.triggers.push(at);
+        }
+        slice.endpoints.iter_mut().for_each(|endpoint| self.names.share(endpoint));
+        // They grew while they were read.
+        slice.endpoints.shrink_to_fit();
+        self.changes.endpoints(slice.of());
+        if let Some(old) = self.state.slices.insert(slice) {
+            self.changes.endpoints(old.of());
+        }
+        true
+    }
+
+    /// Says that anything may differ, if something does.
+    fn all(&mut self, is_new: bool) -> bool {
+        if is_new {
+            self.changes = Changes::All;
+        }
+        is_new
+    }
+
+    fn pods(&mut self, is_new: bool) -> bool {
+        if is_new {
+            self.changes.pods();
+        }
+        is_new
     }
 
     fn is_known(&self, key: &Key) -> bool {
         match key.kind {
             Kind::Service => self.state.services.contains_key(&key.id),
-            Kind::EndpointSlice => self.state.slices.contains_key(&key.id),
+            Kind::EndpointSlice => self.state.slices.get(&key.id).is_some(),
             Kind::Node => self.state.node.as_ref() != Some(&self.unseen()),
             Kind::Pod => self.state.pods.contains_key(&key.id),
             Kind::Namespace => self.state.namespaces.contains_key(&key.id.name),
@@ -157,14 +201,28 @@ impl Store {
 
     fn remove(&mut self, key: &Key) -> bool {
         match key.kind {
-            Kind::Service => self.state.services.remove(&key.id).is_some(),
-            Kind::EndpointSlice => self.state.slices.remove(&key.id).is_some(),
+            Kind::Service => {
+                let was_there = self.state.services.remove(&key.id).is_some();
+                self.all(was_there)
+            }
+            Kind::EndpointSlice => {
+                let old = self.state.slices.remove(&key.id);
+                old.map(|old| self.changes.endpoints(old.of())).is_some()
+            }
             Kind::Node => {
                 let unseen = Some(self.unseen());
-                std::mem::replace(&mut self.state.node, unseen.clone()) != unseen
+                let was_there = self.state.node != unseen;
+                self.state.node = unseen;
+                self.all(was_there)
             }
-            Kind::Pod => self.state.pods.remove(&key.id).is_some(),
-            Kind::Namespace => self.state.namespaces.remove(&key.id.name).is_some(),
+            Kind::Pod => {
+                let was_there = self.state.pods.remove(&key.id).is_some();
+                self.pods(was_there)
+            }
+            Kind::Namespace => {
+                let was_there = self.state.namespaces.remove(&key.id.name).is_some();
+                self.pods(was_there)
+            }
         }
     }
 
@@ -226,3 +284,6 @@ fn replace<K: Ord, V: PartialEq>(entry: Entry<'_, K, V>, value: V) -> bool {
 fn of_cluster(name: &str) -> ObjectRef {
     ObjectRef { namespace: String::new(), name: name.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

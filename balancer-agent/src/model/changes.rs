@@ -1,0 +1,109 @@
+//! What differs between two states.
+
+use std::collections::BTreeSet;
+
+use super::{ObjectRef, State};
+
+/// What differs from the state that was given before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Changes {
+    /// Anything, or there was no state before.
+    #[default]
+    All,
+    /// Nothing but these, and problems.
+    Some(Parts),
+}
+
+/// What changes often, and each time a little.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Services, themselves as they were, some of whose EndpointSlices differ.
+    pub endpoints: BTreeSet<ObjectRef>,
+    /// True if Pods of this Node or Namespaces differ.
+    pub pods: bool,
+}
+
+impl Changes {
+    /// Nothing.
+    pub const NONE: Self = Self::Some(Parts { endpoints: BTreeSet::new(), pods: false });
+
+    /// The slices of a Service differ.
+    pub fn endpoints(&mut self, service: ObjectRef) {
+        if let Self::Some(parts) = self {
+            parts.endpoints.insert(service);
+        }
+    }
+
+    /// Pods or Namespaces differ.
+    pub const fn pods(&mut self) {
+        if let Self::Some(parts) = self {
+            parts.pods = true;
+        }
+    }
+
+    /// What makes one state of another.
+    pub fn between(before: &State, after: &State) -> Self {
+        let as_before = before.services == after.services
+            && before.node == after.node
+            && before.missing == after.missing;
+        if !as_before {
+            return Self::All;
+        }
+        Self::Some(Parts {
+            endpoints: before.slices.differing(&after.slices),
+            pods: before.pods != after.pods || before.namespaces != after.namespaces,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EndpointSlice, Namespace, Node};
+
+    fn slice(name: &str, service: &str) -> EndpointSlice {
+        EndpointSlice {
+            id: ObjectRef { namespace: "shop".into(), name: name.into() },
+            service: service.into(),
+            triggered: None,
+            ports: Vec::new(),
+            endpoints: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn services_are_named_whose_slices_differ() {
+        let state = |slices: &[(&str, &str)]| State {
+            slices: slices.iter().map(|(name, service)| slice(name, service)).collect(),
+            ..State::default()
+        };
+        let before = state(&[("a", "web"), ("b", "api"), ("c", "api")]);
+        // slices after -> Services
+        for (slices, want) in [
+            (&[("a", "web"), ("b", "api"), ("c", "api")][..], &[][..]),
+            (&[("a", "web"), ("b", "api")], &["api"]),
+            (&[("a", "web"), ("b", "api"), ("c", "api"), ("d", "new")], &["new"]),
+            (&[("a", "api"), ("b", "api"), ("c", "api")], &["api", "web"]),
+            (&[], &["api", "web"]),
+        ] {
+            let Changes::Some(parts) = Changes::between(&before, &state(slices)) else {
+                panic!("no more than slices differ")
+            };
+            let names: Vec<_> = parts.endpoints.iter().map(|id| id.name.as_str()).collect();
+            assert_eq!((names, parts.pods), (want.to_vec(), false), "{slices:?}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_everything() {
+        let before = State::default();
+        assert_eq!(Changes::between(&before, &before), Changes::NONE);
+        let after = State { node: Some(Node::default()), ..State::default() };
+        assert_eq!(Changes::between(&before, &after), Changes::All);
+        let namespace = Namespace { name: "shop".into(), enabled: None };
+        let namespaces = [("shop".to_owned(), namespace)].into();
+        let after = State { namespaces, ..State::default() };
+        let pods = Changes::Some(Parts { pods: true, ..Parts::default() });
+        assert_eq!(Changes::between(&before, &after), pods);
+    }
+}

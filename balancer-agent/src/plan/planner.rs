@@ -1,0 +1,255 @@
+//! Plans, row by row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use balancer_common::layout::{FrontendKind, Row};
+use ipnet::IpNet;
+
+use super::{
+    Plan, Write,
+    book::Book,
+    held::{HeldFrontend, HeldRow},
+    pools::Full,
+    rows::{DesiredRow, RowId, Rows},
+};
+use crate::{
+    desired::{BackendAddr, FrontendAddr, Options},
+    maps::Settings,
+};
+
+/// What the rows that are wanted stand for.
+#[derive(Clone, Copy, Debug)]
+pub enum Extent<'a> {
+    /// All that there should be: others go. Except these, which stay as the maps hold them, whatever
+    /// is wanted.
+    All(&'a BTreeSet<RowId>),
+    /// Some whose frontends are what they were: others stay.
+    Some,
+}
+
+/// Plans the writes, and brings the book to what the maps hold once they are carried out. An empty
+/// plan means that the maps hold what is wanted. `active` tells the open connections of a backend.
+pub fn plan(
+    book: &mut Book,
+    wanted: &Rows,
+    extent: Extent<'_>,
+    active: impl Fn(u32) -> u32,
+) -> Plan {
+    let none = BTreeSet::new();
+    let unsure = if let Extent::All(unsure) = extent { unsure } else { &none };
+    let mut planner = Planner { book, plan: Plan::default() };
+    planner.begin(active);
+    let mut kept = BTreeMap::new();
+    for (id, row) in wanted.iter().filter(|(id, _)| !unsure.contains(id)) {
+        match planner.row(id, row) {
+            Ok((service, writes)) => {
+                kept.insert(id, (row, service, writes));
+            }
+            Err(error) => {
+                planner.plan.problems.push(error.problem(id));
+                planner.plan.full.push(id.clone());
+            }
+        }
+    }
+    let (frontends, rows): (Vec<_>, Vec<_>) = match extent {
+        Extent::All(_) => (planner.obsolete(&kept, unsure), {
+            let held = planner.book.held().rows.keys();
+            held.filter(|id| !kept.contains_key(id) && !unsure.contains(id)).cloned().collect()
+        }),
+        Extent::Some => {
+            // A row that was held and fits no more goes.
+            let held = |id: &&RowId| planner.book.held().rows.contains_key(*id);
+            let full: Vec<_> = planner.plan.full.iter().filter(held).cloned().collect();
+            let frontends = full.iter().flat_map(|id| &wanted[id].frontends);
+            (frontends.copied().collect(), full)
+        }
+    };
+    planner.unlink(frontends);
+    for (id, (row, service, writes)) in kept {
+        planner.link(id, row, service, writes);
+    }
+    for id in rows {
+        planner.give_up(&id);
+    }
+    planner.plan
+}
+
+/// Rows that are balanced: their identifier, and the writes before their frontends.
+type Kept<'a> = BTreeMap<&'a RowId, (&'a DesiredRow, u32, Vec<Write>)>;
+
+/// Identifiers and slots for one row.
+#[derive(Default)]
+struct Placed {
+    service: u32,
+    row: Row,
+    /// Its backends with their weights, sorted.
+    backends: Vec<(u32, u16)>,
+    /// Those that had no identifier.
+    new: Vec<(BackendAddr, u32)>,
+}
+
+struct Planner<'a> {
+    book: &'a mut Book,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    fn begin(&mut self, active: impl Fn(u32) -> u32) {
+        for (backend, id) in self.book.begin(active) {
+            self.plan.push(format!("backend {}", backend.addr), vec![Write::RemoveBackend { id }]);
+        }
+    }
+
+    /// Backends, name, slots and word of one row.
+    fn row(&mut self, id: &RowId, wanted: &DesiredRow) -> Result<(u32, Vec<Write>), Full> {
+        let Placed { service, row, backends, new } = self.place(id, wanted)?;
+        let put = |(backend, id)| Write::PutBackend { id, backend };
+        let mut writes: Vec<_> = new.into_iter().map(put).collect();
+        let held = self.book.held().rows.get(id);
+        if held.is_none_or(|held| held.number != wanted.number) {
+            let id = Box::new(id.clone());
+            writes.push(Write::PutName { service, id, number: wanted.number });
+        }
+        let settings = self.settings(id, wanted, service);
+        if held.map_or(Settings::default(), |held| held.settings) != settings {
+            writes.push(Write::SetSettings { service, settings });
+        }
+        let held_ranges = held.map(|held| &held.ranges);
+        let is_held = |range: &IpNet| held_ranges.is_some_and(|ranges| ranges.contains(range));
+        let missing = wanted.ranges.iter().filter(|range| !is_held(range));
+        writes.extend(missing.map(|range| Write::PutRange { service, range: *range }));
+        if held.is_none_or(|held| held.row != row) {
+            if row.len > 0 {
+                writes.push(Write::PutSlots { row, backends: backends.clone() });
+            }
+            writes.push(Write::SetRow { service, row });
+        }
+        // Those that are not wanted any more are still in the maps until the row is linked.
+        let ranges = held_ranges.into_iter().flatten().chain(&wanted.ranges).copied().collect();
+        let number = wanted.number;
+        let entry = HeldRow { id: service, number, row, backends, settings, ranges };
+        self.plan.gave_up |= self.book.put(id, entry);
+        Ok((service, writes))
+    }
+
+    fn settings(&self, id: &RowId, wanted: &DesiredRow, service: u32) -> Settings {
+        let Options { policy, affinity, slow_start } = wanted.options;
+        // The row of the ClusterIP is planned first, by the order of rows.
+        let group = || self.book.held().rows.get(&id.group()).map_or(service, |row| row.id);
+        let group = if affinity > 0 { group() } else { 0 };
+        Settings { policy, affinity, slow_start, group }
+    }
+
+    /// Identifiers and slots for one row; those that it holds where they still fit. Takes nothing
+    /// where the row does not fit.
+    fn place(&mut self, id: &RowId, wanted: &DesiredRow) -> Result<Placed, Full> {
+        let mut placed = Placed::default();
+        self.fill(id, wanted, &mut placed).inspect_err(|_| {
+            for &(backend, id) in &placed.new {
+                self.book.forget(backend, id);
+            }
+        })?;
+        Ok(placed)
+    }
+
+    fn fill(&mut self, id: &RowId, wanted: &DesiredRow, placed: &mut Placed) -> Result<(), Full> {
+        for &(backend, weight) in &wanted.backends {
+            let id = match self.book.held.backends.get(&backend) {
+                Some(id) => *id,
+                None => {
+                    let id = self.book.pools.backend()?;
+                    self.book.add(backend, id);
+                    placed.new.push((backend, id));
+                    id
+                }
+            };
+            placed.backends.push((id, weight));
+        }
+        placed.backends.sort_unstable();
+        let held = self.book.held.rows.get(id);
+        placed.row = match held {
+            _ if placed.backends.is_empty() => wanted.empty,
+            Some(held) if held.backends == placed.backends => held.row,
+            _ => self.book.pools.row(placed.backends.len() as u32)?,
+        };
+        placed.service = match held {
+            Some(held) => held.id,
+            None => {
+                let row = placed.row;
+                let pools = &mut self.book.pools;
+                pools.service().inspect_err(|_| pools.give_row(row))?
+            }
+        };
+        Ok(())
+    }
+
+    /// Frontends that lead nowhere any more. An address that moves to another Service is not among
+    /// them: it is replaced later, and never missing.
+    fn obsolete(&self, kept: &Kept<'_>, unsure: &BTreeSet<RowId>) -> Vec<FrontendAddr> {
+        let held = self.book.held();
+        let wanted: BTreeSet<_> = kept
+            .values()
+            .flat_map(|(row, ..)| &row.frontends)
+            .map(|frontend| (frontend.addr, frontend.protocol))
+            .collect();
+        let unsure: BTreeSet<_> =
+            unsure.iter().filter_map(|id| held.rows.get(id)).map(|held| held.id).collect();
+        let is_obsolete = |(frontend, leads): &(&FrontendAddr, &HeldFrontend)| {
+            !unsure.contains(&leads.service)
+                && !wanted.contains(&(frontend.addr, frontend.protocol))
+        };
+        held.frontends.iter().filter(is_obsolete).map(|(frontend, _)| *frontend).collect()
+    }
+
+    fn unlink(&mut self, frontends: Vec<FrontendAddr>) {
+        for frontend in frontends {
+            if self.book.held.frontends.remove(&frontend).is_some() {
+                let object = format!("frontend {} over {}", frontend.addr, frontend.protocol);
+                self.plan.push(object, vec![Write::RemoveFrontend { frontend }]);
+                self.plan.gave_up = true;
+            }
+        }
+    }
+
+    /// The step of one row: what [`Planner::row`] found, then its frontends.
+    fn link(&mut self, id: &RowId, row: &DesiredRow, service: u32, mut writes: Vec<Write>) {
+        let held = &mut self.book.held;
+        for &frontend in &row.frontends {
+            let restricted = row.restricts(&frontend);
+            let leads = HeldFrontend { service, restricted };
+            if held.frontends.get(&frontend) != Some(&leads) {
+                // The maps know an address once, whatever its kind.
+                for kind in FrontendKind::ALL {
+                    held.frontends.remove(&FrontendAddr { kind, ..frontend });
+                }
+                held.frontends.insert(frontend, leads);
+                writes.push(Write::PutFrontend { frontend, service, restricted });
+            }
+        }
+        // After the frontends: one that is free for all from now on must not refuse anybody first.
+        if let Some(held) = held.rows.get_mut(id) {
+            for range in held.ranges.difference(&row.ranges) {
+                writes.push(Write::RemoveRange { service, range: *range });
+            }
+            held.ranges.clone_from(&row.ranges);
+        }
+        self.plan.push(format!("Service {id}"), writes);
+    }
+
+    /// A row that is not balanced any more, after [`Planner::link`] has moved the frontends that
+    /// other Services took over.
+    fn give_up(&mut self, id: &RowId) {
+        let Some(held) = self.book.remove(id) else { return };
+        let service = held.id;
+        let mut writes = vec![Write::SetRow { service, row: Row::EMPTY }];
+        // Whoever gets the identifier starts with the defaults.
+        if held.settings != Settings::default() {
+            writes.push(Write::SetSettings { service, settings: Settings::default() });
+        }
+        writes
+            .extend(held.ranges.iter().map(|range| Write::RemoveRange { service, range: *range }));
+        writes.push(Write::RemoveName { service });
+        self.plan.push(format!("Service {id}"), writes);
+        self.plan.gave_up = true;
+    }
+}
