@@ -6,7 +6,13 @@
 mod changes;
 mod slices;
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use balancer_common::policy::Policy;
 use ipnet::IpNet;
@@ -283,6 +289,8 @@ pub struct State {
     pub missing: bool,
     /// When the changes were made that this state is the first to show, as far as it is known.
     pub triggers: Vec<SystemTime>,
+    /// When the first of what this state is the first to show arrived, as far as it is known.
+    pub arrived: Option<Instant>,
     /// What differs from the state that was given before.
     pub changes: Changes,
 }

@@ -119,6 +119,8 @@ pub struct Step {
 pub struct Plan {
     /// In order.
     pub steps: Vec<Step>,
+    /// How many rows are written.
+    pub rows: usize,
     /// Rows that do not fit.
     pub full: Vec<RowId>,
     /// What is to be said of them.

@@ -94,11 +94,12 @@ impl Reconciler {
     /// While the source may lack objects that an earlier agent knew, what that agent left stays,
     /// until it is seen: a broken file at the start must not end what works.
     pub fn reconcile(&mut self, state: &State, shared: &Shared) {
+        let started = state.arrived.unwrap_or_else(Instant::now);
         self.unused.clone_from(&state.problems);
         let is_settled = self.begun && self.unsure.is_empty() && self.retry_at.is_none();
         match &state.changes {
-            Changes::Some(parts) if is_settled => self.follow(state, parts, shared),
-            _ => self.renew(state, shared),
+            Changes::Some(parts) if is_settled => self.follow(state, parts, started, shared),
+            _ => self.renew(state, started, shared),
         }
         if self.retry_at.is_none() {
             shared.written(&state.triggers);
@@ -106,7 +107,7 @@ impl Reconciler {
     }
 
     /// A state of which anything may be new.
-    fn renew(&mut self, state: &State, shared: &Shared) {
+    fn renew(&mut self, state: &State, started: Instant, shared: &Shared) {
         let new = desired(state, &self.node_ports);
         let first = !std::mem::replace(&mut self.begun, true);
         let pods_changed = shared.announce(|known| {
@@ -121,12 +122,11 @@ impl Reconciler {
         if pods_changed {
             self.pods_differ |= shared.desired(|desired| self.pods.changed(desired));
         }
-        self.all(&wanted, shared);
+        self.write(&wanted, true, started, shared);
     }
 
     /// A state of which only parts are new.
-    fn follow(&mut self, state: &State, parts: &Parts, shared: &Shared) {
-        let started = Instant::now();
+    fn follow(&mut self, state: &State, parts: &Parts, started: Instant, shared: &Shared) {
         let mut again = shared.announce(|desired| desired.follow(state, parts));
         // What others gave up meanwhile may make room.
         again.extend(self.full.0.iter().cloned());
@@ -194,11 +194,7 @@ impl Reconciler {
     pub fn again(&mut self, shared: &Shared) {
         let wanted = shared.desired(|desired| rows(&desired.ports));
         self.pods_differ = true;
-        self.all(&wanted, shared);
-    }
-
-    fn all(&mut self, wanted: &Rows, shared: &Shared) {
-        self.write(wanted, true, Instant::now(), shared);
+        self.write(&wanted, true, Instant::now(), shared);
     }
 
     /// Writes rows: all that there should be, or some, the others staying as they are.
@@ -213,9 +209,10 @@ impl Reconciler {
                 failed.extend(done.problems);
                 tracing::info!(
                     services = shared.desired(|desired| desired.ports.len()),
-                    steps = done.steps,
+                    rows = done.rows,
                     writes = done.writes,
                     micros = started.elapsed().as_micros() as u64,
+                    of_which_writing = done.writing.as_micros() as u64,
                     "maps are up to date"
                 );
             }
@@ -273,8 +270,10 @@ impl Reconciler {
     }
 
     fn carry_out(&mut self, plan: &Plan, done: &mut Done) {
+        let started = Instant::now();
         let applied = apply(&mut self.maps, plan);
-        done.steps += plan.steps.len();
+        done.writing += started.elapsed();
+        done.rows += plan.rows;
         done.writes += applied.writes;
         done.problems.extend(applied.problems);
     }
@@ -293,8 +292,9 @@ impl Reconciler {
 /// What became of the plans of one change.
 #[derive(Default)]
 struct Done {
-    steps: usize,
+    rows: usize,
     writes: usize,
+    writing: Duration,
     problems: Vec<Problem>,
 }
 

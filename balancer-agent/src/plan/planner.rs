@@ -233,6 +233,7 @@ impl Planner<'_> {
             }
             held.ranges.clone_from(&row.ranges);
         }
+        self.plan.rows += usize::from(!writes.is_empty());
         self.plan.push(format!("Service {id}"), writes);
     }
 

@@ -18,6 +18,7 @@ mod access;
 mod backoff;
 mod cluster;
 mod decode;
+mod events;
 mod feed;
 mod kinds;
 mod names;

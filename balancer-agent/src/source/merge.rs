@@ -123,6 +123,7 @@ impl Merged {
             problems: self.problems.clone(),
             missing: self.missing,
             triggers: Vec::new(),
+            arrived: None,
             changes: Changes::All,
         }
     }

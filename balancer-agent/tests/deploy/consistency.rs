@@ -41,12 +41,13 @@ fn names_lead_to_what_is_there() {
 }
 
 #[test]
-fn the_agent_may_read_what_it_reads_and_nothing_else() {
+fn the_agent_may_do_what_it_does_and_nothing_else() {
     let want = json!([
         {"apiGroups": [""], "resources": ["services", "nodes", "pods", "namespaces"],
          "verbs": ["list", "watch"]},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"],
          "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     ]);
     for (name, objects) in installations() {
         assert_eq!(the(&objects, "ClusterRole")["rules"], want, "{name}");

@@ -14,6 +14,7 @@ mod remote;
 pub mod render;
 pub mod report;
 mod rounds;
+mod scale;
 mod stage;
 mod stats;
 mod traffic;
@@ -50,6 +51,8 @@ pub enum Bench {
     Choice,
     /// How evenly connections opened together come to the backends
     Balance,
+    /// Start, changes, memory and idle time of an agent in a large cluster
+    Scale,
 }
 
 /// How long to measure.
@@ -84,6 +87,7 @@ pub fn run(bench: Bench, effort: &Effort, progress: &ProgressBar) -> Result<Repo
         Bench::Traffic => traffic::run(effort, progress),
         Bench::Choice => choice::run(effort, progress),
         Bench::Balance => balance::run(effort, progress),
+        Bench::Scale => scale::run(effort, progress),
     }
 }
 

@@ -1,16 +1,21 @@
 //! What holds for every API server: run against the double, and against the cluster whose
 //! kubeconfig `BALANCER_TEST_KUBECONFIG` names. There it makes a namespace of its own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    pin::pin,
+    time::Duration,
+};
 
 use balancer_lab::apiserver::{ApiServer, Options};
+use futures_util::StreamExt as _;
 use k8s_openapi::api::{
-    core::v1::{Namespace, Service},
+    core::v1::{Event, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
     Api, Client, Config,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
@@ -21,7 +26,28 @@ struct Clients {
     namespaces: Api<Namespace>,
     services: Api<Service>,
     slices: Api<EndpointSlice>,
+    events: Api<Event>,
     namespace: String,
+}
+
+impl Clients {
+    /// The agent's Event of the namespace, once there is one.
+    async fn event(&self) -> Event {
+        let watched = self.events.watch(&WatchParams::default(), "0").await.expect("a watch");
+        let mut events = pin!(watched);
+        let first = async {
+            while let Some(event) = events.next().await {
+                if let WatchEvent::Added(event) = event.expect("an event")
+                    && event.source.as_ref().and_then(|s| s.component.as_deref())
+                        == Some("balancer-agent")
+                {
+                    return event;
+                }
+            }
+            panic!("the watch has ended")
+        };
+        tokio::time::timeout(Duration::from_secs(20), first).await.expect("an Event in time")
+    }
 }
 
 async fn clients(kubeconfig: &Path) -> Clients {
@@ -34,8 +60,9 @@ async fn clients(kubeconfig: &Path) -> Clients {
     let made = namespaces.create(&PostParams::default(), &wanted.expect("a namespace")).await;
     let namespace = made.expect("made").metadata.name.expect("a name");
     let services = Api::namespaced(client.clone(), &namespace);
-    let slices = Api::namespaced(client, &namespace);
-    Clients { namespaces, services, slices, namespace }
+    let slices = Api::namespaced(client.clone(), &namespace);
+    let events = Api::namespaced(client, &namespace);
+    Clients { namespaces, services, slices, events, namespace }
 }
 
 async fn follow(kubeconfig: PathBuf) {
@@ -76,6 +103,15 @@ async fn follow(kubeconfig: PathBuf) {
     let ports = json!({"spec": {"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "b"}]}});
     clients.services.patch("web", &how, &Patch::Strategic(&ports)).await.expect("patched");
     seen.until("with two ports", |state| state.services[&id("web")].ports.len() == 2).await;
+
+    let bad = json!({"metadata": {"annotations": {"balancer-agent/policy": "banana"}}});
+    clients.services.patch("web", &how, &Patch::Merge(&bad)).await.expect("patched");
+    seen.until("told", |state| !state.problems.is_empty()).await;
+    let event = clients.event().await;
+    assert_eq!(event.reason.as_deref(), Some("InvalidAnnotation"));
+    assert_eq!(event.involved_object.name.as_deref(), Some("web"));
+    assert!(event.involved_object.uid.is_some(), "kubectl describe looks for it: {event:?}");
+    assert!(event.message.is_some_and(|message| message.contains("banana")));
 
     clients.slices.delete("web-1", &DeleteParams::default()).await.expect("deleted");
     seen.until("without endpoints", |state| count(state).is_none()).await;

@@ -9,6 +9,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     access::{Access, AccessError},
+    events::{self, Note},
     feed::{Feed, Told},
     kinds::watched,
     store::Store,
@@ -17,6 +18,8 @@ use crate::source::{SourceError, Update};
 
 /// How much may be told before it is taken in; feeds wait then, and the API server with them.
 const BACKLOG: usize = 1024;
+/// Events that wait to be written. What is beyond is in the log and in `status` all the same.
+const NOTES: usize = 256;
 /// What has arrived already is taken together, at most for so long.
 const BURST: Duration = Duration::from_millis(5);
 
@@ -26,7 +29,8 @@ pub struct Cluster {
     server: String,
     told: mpsc::Receiver<Told>,
     store: Store,
-    _feeds: JoinSet<()>,
+    notes: mpsc::Sender<Note>,
+    _tasks: JoinSet<()>,
 }
 
 impl Cluster {
@@ -42,11 +46,13 @@ impl Cluster {
         let (teller, told) = mpsc::channel(BACKLOG);
         let watched = watched(node);
         let store = Store::new(server.clone(), node, watched.iter().map(|watched| watched.kind));
-        let mut feeds = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for watched in watched {
-            feeds.spawn(Feed::new(watched, access.clone(), teller.clone()).run());
+            tasks.spawn(Feed::new(watched, access.clone(), teller.clone()).run());
         }
-        Ok(Self { server, told, store, _feeds: feeds })
+        let (notes, noted) = mpsc::channel(NOTES);
+        tasks.spawn(events::write(access, node.to_owned(), noted));
+        Ok(Self { server, told, store, notes, _tasks: tasks })
     }
 
     /// Address of the API server.
@@ -71,6 +77,9 @@ impl Cluster {
                 && let Ok(told) = self.told.try_recv()
             {
                 self.store.take(told);
+            }
+            for note in self.store.notes() {
+                let _ = self.notes.try_send(note);
             }
             if self.store.has_news() {
                 break;

@@ -1,5 +1,7 @@
 //! The text of an object to the types of the model.
 
+use std::{mem, time::Instant};
+
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -26,12 +28,18 @@ struct Metadata {
     name: String,
     #[serde(default)]
     resource_version: String,
+    #[serde(default)]
+    uid: String,
 }
 
 /// An object as far as it is usable.
 #[derive(Debug)]
 pub struct Decoded {
+    /// When its text was there.
+    pub arrived: Instant,
     pub key: Key,
+    /// `metadata.uid`; empty where there is none.
+    pub uid: String,
     /// `metadata.resourceVersion`; empty where there is none.
     pub version: String,
     pub found: Found,
@@ -40,9 +48,15 @@ pub struct Decoded {
 
 /// Which object a text is and at which version, without the rest of it.
 pub fn identify(kind: Kind, text: &str) -> Result<(Key, String), serde_json::Error> {
-    let Head { metadata } = serde_json::from_str(text)?;
-    let id = ObjectRef { namespace: metadata.namespace, name: metadata.name };
-    Ok((Key { kind, id }, metadata.resource_version))
+    let (key, metadata) = head(kind, text)?;
+    Ok((key, metadata.resource_version))
+}
+
+fn head(kind: Kind, text: &str) -> Result<(Key, Metadata), serde_json::Error> {
+    let Head { mut metadata } = serde_json::from_str(text)?;
+    let (namespace, name) = (&mut metadata.namespace, &mut metadata.name);
+    let id = ObjectRef { namespace: mem::take(namespace), name: mem::take(name) };
+    Ok((Key { kind, id }, metadata))
 }
 
 /// Decodes one object.
@@ -51,7 +65,8 @@ pub fn identify(kind: Kind, text: &str) -> Result<(Key, String), serde_json::Err
 ///
 /// Where it has no name: there is no telling which object it is.
 pub fn decode(kind: Kind, text: &str) -> Result<Decoded, serde_json::Error> {
-    let (key, version) = identify(kind, text)?;
+    let arrived = Instant::now();
+    let (key, Metadata { resource_version: version, uid, .. }) = head(kind, text)?;
     let converted = match kind {
         Kind::Service => typed::<core::Service>(text).map(|o| service::convert(o, &key.id)),
         Kind::EndpointSlice => {
@@ -64,7 +79,7 @@ pub fn decode(kind: Kind, text: &str) -> Result<Decoded, serde_json::Error> {
         }
     };
     let (found, faults) = converted.unwrap_or_else(|fault| (Found::Undecodable, vec![fault]));
-    Ok(Decoded { key, version, found, faults })
+    Ok(Decoded { arrived, key, uid, version, found, faults })
 }
 
 fn typed<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {

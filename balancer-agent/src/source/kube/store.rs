@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
-use super::{decode::Decoded, feed::Told, names::Names};
+use super::{decode::Decoded, events::Note, feed::Told, names::Names};
 use crate::{
     model::{Changes, EndpointSlice, Node, ObjectRef, Problem, State},
     source::{
@@ -36,7 +36,11 @@ pub struct Store {
     changes: Changes,
     /// True if that, or what is wrong, is anything.
     changed: bool,
+    /// When the first of it arrived.
+    arrived: Option<Instant>,
     names: Names,
+    /// New faults of Services, for [`Store::notes`].
+    notes: Vec<Note>,
 }
 
 impl Store {
@@ -55,7 +59,9 @@ impl Store {
             triggers: Vec::new(),
             changes: Changes::All,
             changed: false,
+            arrived: None,
             names: Names::default(),
+            notes: Vec::new(),
         };
         store.state.node = Some(store.unseen());
         store
@@ -73,6 +79,7 @@ impl Store {
             return Update::Waiting(&self.state.problems);
         }
         self.changed = false;
+        self.state.arrived = self.arrived.take();
         let missing = !self.unread.is_empty();
         if std::mem::replace(&mut self.state.missing, missing) != missing {
             self.changes = Changes::All;
@@ -82,8 +89,21 @@ impl Store {
         Update::State(&self.state)
     }
 
+    /// What is wrong with Services that was not before, since it was asked for last.
+    pub fn notes(&mut self) -> impl Iterator<Item = Note> {
+        self.notes.drain(..)
+    }
+
     /// Takes in what a feed tells.
     pub fn take(&mut self, told: Told) {
+        let arrived = if let Told::Is(decoded) = &told { decoded.arrived } else { Instant::now() };
+        self.take_in(told);
+        if self.changed {
+            self.arrived.get_or_insert(arrived);
+        }
+    }
+
+    fn take_in(&mut self, told: Told) {
         match told {
             Told::Begins(kind) => {
                 self.named.insert(kind, BTreeSet::new());
@@ -104,9 +124,18 @@ impl Store {
     }
 
     fn put(&mut self, decoded: Decoded) {
-        let Decoded { key, found, faults, .. } = decoded;
+        let Decoded { key, uid, found, faults, .. } = decoded;
         if let Some(named) = self.named.get_mut(&key.kind) {
             named.insert(key.id.clone());
+        }
+        if key.kind == Kind::Service && !faults.is_empty() {
+            let known = self.faults.get(&key).map(Vec::as_slice).unwrap_or_default();
+            let new = faults.iter().filter(|fault| !known.contains(fault));
+            let note = |fault: &Fault| {
+                let (service, uid) = (key.id.clone(), uid.clone());
+                Note { service, uid, fault: fault.clone() }
+            };
+            self.notes.extend(new.map(note));
         }
         let told = if faults.is_empty() {
             self.faults.remove(&key)

@@ -1,0 +1,86 @@
+//! What a process uses.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+
+use nix::unistd::{SysconfVar, sysconf};
+
+use crate::{
+    Agent,
+    error::{Attempt, Error, Result, on},
+};
+
+/// Memory of a process, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage {
+    /// Anonymous pages and those of its binary, at most so far. Without those of maps, which the
+    /// kernel counts as files.
+    pub(super) own_peak: u64,
+}
+
+impl Usage {
+    /// Of the agent. What it had at its peak beyond now is taken to be its own.
+    pub(super) fn of(agent: &Agent) -> Result<Self> {
+        let path = proc(agent, "status")?;
+        let text = fs::read_to_string(&path).attempt(on("read", &path))?;
+        let field = |name: &str| -> u64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim_matches([':', '\t', ' ']).split(' ').next());
+            kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) << 10
+        };
+        let maps = resident_maps(agent)?;
+        Ok(Self { own_peak: field("VmHWM").saturating_sub(maps) })
+    }
+}
+
+/// Bytes of maps in the kernel that the agent has touched.
+fn resident_maps(agent: &Agent) -> Result<u64> {
+    let path = proc(agent, "smaps")?;
+    let text = fs::read_to_string(&path).attempt(on("read", &path))?;
+    let (mut is_map, mut bytes) = (false, 0);
+    for line in text.lines() {
+        let first = line.split(' ').next().unwrap_or_default();
+        if !first.ends_with(':') {
+            is_map = line.ends_with("anon_inode:bpf-map");
+        } else if is_map && first == "Rss:" {
+            let kib = line["Rss:".len()..].trim().split(' ').next().unwrap_or_default();
+            bytes += kib.parse::<u64>().unwrap_or(0) << 10;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Bytes of all maps of the agent, as the kernel accounts for them.
+pub(super) fn map_memory(agent: &Agent) -> Result<u64> {
+    let folder = proc(agent, "fdinfo")?;
+    let mut maps = BTreeMap::new();
+    for entry in fs::read_dir(&folder).attempt(on("read", &folder))? {
+        let entry = entry.attempt(on("read", &folder))?;
+        // It may be closed by now.
+        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        let field = |name: &str| -> Option<u64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim_matches([':', '\t', ' ']).parse().ok()
+        };
+        if let (Some(id), Some(bytes)) = (field("map_id"), field("memlock")) {
+            maps.insert(id, bytes);
+        }
+    }
+    Ok(maps.values().sum())
+}
+
+/// Processor time of the agent so far.
+pub(super) fn cpu(agent: &Agent) -> Result<Duration> {
+    let path = proc(agent, "stat")?;
+    let text = fs::read_to_string(&path).attempt(on("read", &path))?;
+    // The name, in brackets, may hold anything; utime and stime are the 14th and 15th field.
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    let second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    Ok(Duration::from_secs_f64(ticks as f64 / second as f64))
+}
+
+fn proc(agent: &Agent, file: &str) -> Result<PathBuf> {
+    let pid = agent.pid().ok_or_else(|| Error::Unmet("the agent has ended".into()))?;
+    Ok(format!("/proc/{pid}/{file}").into())
+}
