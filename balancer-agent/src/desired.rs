@@ -4,6 +4,7 @@
 //! Service port that can be balanced here. What can't be is left out, for kube-proxy, and stands in
 //! [`Desired::problems`] where somebody should mend it.
 
+pub mod backends;
 pub mod endpoints;
 mod frontends;
 pub mod health_checks;
@@ -24,7 +25,8 @@ use ipnet::IpNet;
 use crate::model::{
     ObjectRef, Parts, Problem, Protocol, Service, ServicePort, State, TrafficPolicy,
 };
-use endpoints::Backends;
+pub use backends::BackendAddr;
+use backends::Backends;
 use health_checks::HealthChecks;
 use node_ports::NodePortAddresses;
 use pods::DesiredPod;
@@ -59,15 +61,6 @@ pub struct FrontendAddr {
     /// What is dialled.
     pub addr: SocketAddr,
     /// Protocol it is dialled with.
-    pub protocol: Protocol,
-}
-
-/// A backend: one (address, port, protocol), whichever Services select it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BackendAddr {
-    /// Address and port of the endpoint.
-    pub addr: SocketAddr,
-    /// Its protocol.
     pub protocol: Protocol,
 }
 

@@ -207,16 +207,30 @@ pub struct Endpoint {
     pub serving: bool,
     /// `conditions.terminating`; unset means false.
     pub terminating: bool,
-    /// `nodeName`.
-    pub node: Option<Arc<str>>,
-    /// `zone`.
-    pub zone: Option<Arc<str>>,
+    /// Where it runs.
+    pub place: Arc<Place>,
     /// Name in `targetRef`, where that is a Pod.
     pub pod: Option<Box<str>>,
-    /// `hints.forNodes`.
-    pub for_nodes: Box<[Arc<str>]>,
-    /// `hints.forZones`.
-    pub for_zones: Box<[Arc<str>]>,
+    /// `hints`, where there are any.
+    pub hints: Option<Arc<Hints>>,
+}
+
+/// Where an endpoint runs; many share one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// `nodeName`.
+    pub node: Option<Box<str>>,
+    /// `zone`.
+    pub zone: Option<Box<str>>,
+}
+
+/// For whom an endpoint is meant; many share one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Hints {
+    /// `forNodes`.
+    pub nodes: Vec<Box<str>>,
+    /// `forZones`.
+    pub zones: Vec<Box<str>>,
 }
 
 /// The Node the agent runs on.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io,
+    ops::Bound,
     time::{Duration, Instant},
 };
 
@@ -11,8 +12,10 @@ use super::{
 };
 use crate::{
     apply::{self, apply},
-    desired::{BackendAddr, Desired, PortId, desired, node_ports::NodePortAddresses},
-    maps::{MapsError, ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
+    desired::{
+        BackendAddr, Desired, PortId, backends::Backends, desired, node_ports::NodePortAddresses,
+    },
+    maps::{MapsError, ReadMaps, WriteMaps as _, pinned::PinnedMaps},
     model::{Changes, Parts, Problem, Protocol, State},
     plan::{
         Extent, Plan,
@@ -24,6 +27,8 @@ use crate::{
 
 /// How long after a failed write it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// How many Service ports are written at a time into empty maps.
+const SOME: usize = 500;
 
 /// Owns the maps: everything that is written to them goes through here.
 pub struct Reconciler {
@@ -116,13 +121,18 @@ impl Reconciler {
             *known = new;
             changed
         });
-        let wanted = shared.desired(|desired| rows(&desired.ports));
-        let seen = |id: &RowId| wanted.get(id).is_some_and(|row| !row.backends.is_empty());
-        self.unsure.retain(|id| state.missing && !seen(id));
         if pods_changed {
             self.pods_differ |= shared.desired(|desired| self.pods.changed(desired));
         }
-        self.write(&wanted, true, started, shared);
+        if self.book.as_ref().is_some_and(Book::is_empty) {
+            self.unsure.clear();
+            self.write(Wanted::New, started, shared);
+            return;
+        }
+        let wanted = shared.desired(|desired| rows(&desired.ports));
+        let seen = |id: &RowId| wanted.get(id).is_some_and(|row| !row.backends.is_empty());
+        self.unsure.retain(|id| state.missing && !seen(id));
+        self.write(Wanted::All(&wanted), started, shared);
     }
 
     /// A state of which only parts are new.
@@ -137,7 +147,7 @@ impl Reconciler {
         if parts.pods {
             self.pods_differ |= shared.desired(|desired| self.pods.changed(desired));
         }
-        self.write(&wanted, false, started, shared);
+        self.write(Wanted::Some(&wanted), started, shared);
     }
 
     /// Waits until pods should be looked up again; for ever before the first state. Cancel-safe.
@@ -152,7 +162,7 @@ impl Reconciler {
     pub fn look_for_pods(&mut self, shared: &Shared) {
         if shared.desired(|desired| self.pods.look(desired)) {
             self.pods_differ = true;
-            self.write(&Rows::new(), false, Instant::now(), shared);
+            self.write(Wanted::Some(&Rows::new()), Instant::now(), shared);
         }
     }
 
@@ -194,18 +204,24 @@ impl Reconciler {
     pub fn again(&mut self, shared: &Shared) {
         let wanted = shared.desired(|desired| rows(&desired.ports));
         self.pods_differ = true;
-        self.write(&wanted, true, Instant::now(), shared);
+        self.write(Wanted::All(&wanted), Instant::now(), shared);
     }
 
-    /// Writes rows: all that there should be, or some, the others staying as they are.
-    fn write(&mut self, wanted: &Rows, all: bool, started: Instant, shared: &Shared) {
+    fn write(&mut self, wanted: Wanted<'_>, started: Instant, shared: &Shared) {
         let mut failed = Vec::new();
         if self.pods_differ {
             failed.extend(apply::pods(&mut self.maps, self.pods.found()));
             self.pods_differ = !failed.is_empty();
         }
-        match self.plan_and_apply(wanted, all) {
-            Ok(done) => {
+        let mut done = Done::default();
+        let result = match wanted {
+            Wanted::All(rows) => self.plan_and_apply(rows, true, &mut done),
+            Wanted::Some(rows) => self.plan_and_apply(rows, false, &mut done),
+            Wanted::New => self.fill(shared, &mut done),
+        };
+        self.full = (done.full, done.does_not_fit);
+        match result {
+            Ok(()) => {
                 failed.extend(done.problems);
                 tracing::info!(
                     services = shared.desired(|desired| desired.ports.len()),
@@ -234,7 +250,31 @@ impl Reconciler {
         shared.settle(problems, complete);
     }
 
-    fn plan_and_apply(&mut self, wanted: &Rows, all: bool) -> Result<Done, MapsError> {
+    /// Fills empty maps, some Service ports at a time: in a large cluster all of them at once would
+    /// take as much memory again as they do afterwards.
+    fn fill(&mut self, shared: &Shared, done: &mut Done) -> Result<(), MapsError> {
+        let mut next = Bound::Unbounded;
+        loop {
+            let (some, last) = shared.desired(|desired| {
+                let range = (next.as_ref(), Bound::Unbounded);
+                let some = desired.ports.range::<PortId, _>(range).take(SOME);
+                let last = some.clone().last().map(|(id, _)| id.clone());
+                (rows(some), last)
+            });
+            self.plan_and_apply(&some, false, done)?;
+            match last {
+                Some(last) => next = Bound::Excluded(last),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn plan_and_apply(
+        &mut self,
+        wanted: &Rows,
+        all: bool,
+        done: &mut Done,
+    ) -> Result<(), MapsError> {
         let mut book = match self.book.take() {
             Some(book) => book,
             None => {
@@ -243,15 +283,14 @@ impl Reconciler {
             }
         };
         book.release(self.graces.passed());
-        let mut done = Done::default();
         let mut plan = self.plan(&mut book, wanted, all);
-        self.carry_out(&plan, &mut done);
+        self.carry_out(&plan, done);
         if !plan.problems.is_empty() && book.awaits_release() {
             // What was given up may make room.
             self.maps.grace();
             book.release(book.epoch());
             plan = self.plan(&mut book, wanted, all);
-            self.carry_out(&plan, &mut done);
+            self.carry_out(&plan, done);
         }
         if plan.gave_up {
             self.graces.ask(book.epoch());
@@ -259,14 +298,14 @@ impl Reconciler {
         if done.problems.is_empty() {
             self.book = Some(book);
         }
-        let ports = plan.full.into_iter().map(|id| id.port).collect();
-        self.full = (ports, plan.problems);
-        Ok(done)
+        done.full.extend(plan.full.into_iter().map(|id| id.port));
+        done.does_not_fit.extend(plan.problems);
+        Ok(())
     }
 
     fn plan(&self, book: &mut Book, wanted: &Rows, all: bool) -> Plan {
         let extent = if all { Extent::All(&self.unsure) } else { Extent::Some };
-        plan(book, wanted, extent, |backend| self.maps.active(backend))
+        plan(book, wanted, extent, &self.maps)
     }
 
     fn carry_out(&mut self, plan: &Plan, done: &mut Done) {
@@ -282,7 +321,7 @@ impl Reconciler {
     fn look_for_stale(&mut self, shared: &Shared) {
         // What the maps hold beside what is desired may only be missing for now.
         let Some(book) = self.book.as_ref().filter(|_| self.unsure.is_empty()) else { return };
-        let gone = shared.desired(|desired| gone(book, desired));
+        let gone = shared.desired(|desired| gone(book, &self.maps, desired));
         if self.stale.set(gone) {
             self.end_stale();
         }
@@ -295,19 +334,35 @@ struct Done {
     rows: usize,
     writes: usize,
     writing: Duration,
+    /// What could not be written.
     problems: Vec<Problem>,
+    /// Service ports that do not fit.
+    full: BTreeSet<PortId>,
+    /// What is to be said of them.
+    does_not_fit: Vec<Problem>,
+}
+
+/// What is to be written.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// All that there should be.
+    All(&'a Rows),
+    /// Some; the others stay as they are.
+    Some(&'a Rows),
+    /// All that there should be, into empty maps.
+    New,
 }
 
 /// UDP backends that no Service has any more, ready or not.
-fn gone(book: &Book, desired: &Desired) -> BTreeSet<u32> {
-    let mut unnamed = book.unnamed_udp().peekable();
+fn gone(book: &Book, maps: &impl ReadMaps, desired: &Desired) -> BTreeSet<u32> {
+    let mut unnamed = book.unnamed_udp(maps).peekable();
     if unnamed.peek().is_none() {
         return BTreeSet::new();
     }
     let udp = desired.ports.iter().filter(|(id, _)| id.protocol == Protocol::Udp);
     let known: BTreeSet<&BackendAddr> = udp
         .flat_map(|(_, port)| {
-            port.backends.keys().chain(port.external.iter().flatten().map(|(b, _)| b))
+            port.backends.keys().chain(port.external.iter().flat_map(Backends::keys))
         })
         .collect();
     unnamed.filter(|(backend, _)| !known.contains(backend)).map(|(_, id)| id).collect()

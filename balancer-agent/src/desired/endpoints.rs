@@ -2,26 +2,12 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use super::{BackendAddr, topology::Reach, weights};
+use super::{
+    backends::{BackendAddr, Backends, Details},
+    topology::Reach,
+    weights,
+};
 use crate::model::{Endpoint, EndpointSlice, Node, ServicePort, TrafficPolicy, WeightRule};
-
-/// What is known of an endpoint beyond its address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Details {
-    /// Node it runs on.
-    pub node: Option<Arc<str>>,
-    /// Zone it runs in.
-    pub zone: Option<Arc<str>>,
-    /// True if its pod is being deleted.
-    pub terminating: bool,
-    /// True if new connections may go there.
-    pub usable: bool,
-    /// Its share beside that of others, from 1 to [`balancer_common::policy::MAX_WEIGHT`].
-    pub weight: u16,
-}
-
-/// Every endpoint of a Service port, usable or not.
-pub type Backends = BTreeMap<BackendAddr, Details>;
 
 /// The endpoints of a Service port. Families are judged apart, as by kube-proxy: a ready endpoint of
 /// one is no use to clients of the other. A slice has one family.
@@ -34,9 +20,8 @@ pub fn of_port(
 ) -> Backends {
     let ipv4 = |slice: &&EndpointSlice| slice.endpoints.iter().all(|e| e.address.is_ipv4());
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = slices.iter().copied().partition(ipv4);
-    let mut backends = select(&ipv4, port, policy, node, rules);
-    backends.extend(select(&ipv6, port, policy, node, rules));
-    backends
+    let select = |slices: &[_]| select(slices, port, policy, node, rules);
+    select(&ipv4).into_iter().chain(select(&ipv6)).collect()
 }
 
 /// The endpoints of one family, and which of them connections from this node may go to.
@@ -48,7 +33,7 @@ pub fn select(
     policy: TrafficPolicy,
     node: Option<&Node>,
     rules: &[WeightRule],
-) -> Backends {
+) -> Vec<(BackendAddr, Details)> {
     let found = merged(slices, port, node);
     let allowed = |endpoint: &Endpoint| match policy {
         TrafficPolicy::Cluster => true,
@@ -68,8 +53,7 @@ pub fn select(
             }
     };
     let details = |endpoint: &Endpoint| Details {
-        node: endpoint.node.clone(),
-        zone: endpoint.zone.clone(),
+        place: Arc::clone(&endpoint.place),
         terminating: endpoint.terminating,
         usable: usable(endpoint),
         weight: weights::of(rules, endpoint),
@@ -94,10 +78,8 @@ fn merged<'a>(
             .map(|p| p.port);
         for number in numbers {
             for endpoint in &slice.endpoints {
-                let addr = BackendAddr {
-                    addr: SocketAddr::new(endpoint.address, number),
-                    protocol: port.protocol,
-                };
+                let addr = SocketAddr::new(endpoint.address, number);
+                let addr = BackendAddr::new(addr, port.protocol);
                 let known = found.entry(addr).or_insert(endpoint);
                 if rank(endpoint) > rank(known) {
                     *known = endpoint;
@@ -109,7 +91,7 @@ fn merged<'a>(
 }
 
 pub(super) fn is_local(endpoint: &Endpoint, node: Option<&Node>) -> bool {
-    node.is_some_and(|node| endpoint.node.as_deref() == Some(&*node.name))
+    node.is_some_and(|node| endpoint.place.node.as_deref() == Some(&*node.name))
 }
 
 const fn is_ready(endpoint: &Endpoint) -> bool {

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{desired as compute, *};
 use crate::model::{
-    Changes, Endpoint, EndpointPort, EndpointSlice, Node, Selector, Service, ServicePort,
+    Changes, Endpoint, EndpointPort, EndpointSlice, Node, Place, Selector, Service, ServicePort,
     TrafficPolicy, Tuning, WeightRule,
 };
 
@@ -36,12 +38,14 @@ fn endpoint(address: &str, conditions: &str) -> Endpoint {
         ready: conditions.contains('r'),
         serving: conditions.contains('s'),
         terminating: conditions.contains('t'),
-        node: None,
-        zone: None,
+        place: Arc::default(),
         pod: None,
-        for_nodes: Box::default(),
-        for_zones: Box::default(),
+        hints: None,
     }
+}
+
+fn at(node: &str) -> Arc<Place> {
+    Place { node: Some(node.into()), zone: None }.into()
 }
 
 fn slice(name: &str, service: &str, endpoints: Vec<Endpoint>) -> EndpointSlice {
@@ -71,7 +75,7 @@ fn desired(state: &State) -> Desired {
 fn usable(desired: &Desired) -> Vec<String> {
     let port = desired.ports.values().next().expect("one port");
     let usable = port.backends.iter().filter(|(_, details)| details.usable);
-    usable.map(|(backend, _)| backend.addr.to_string()).collect()
+    usable.map(|(backend, _)| backend.to_string()).collect()
 }
 
 #[test]
@@ -127,7 +131,7 @@ fn tcp_and_udp_are_balanced_and_sctp_is_left_alone() {
     slice.ports.push(EndpointPort { name: "quic".into(), port: 8443, protocol: Protocol::Udp });
     let desired = desired(&state(vec![web], vec![slice]));
     let of_port = |(id, port): (&PortId, &DesiredPort)| {
-        let backends: Vec<_> = port.backends.keys().map(|b| b.addr.port()).collect();
+        let backends: Vec<_> = port.backends.keys().map(|b| b.addr().port()).collect();
         (id.protocol, port.frontends[0].protocol, backends)
     };
     let found: Vec<_> = desired.ports.iter().map(of_port).collect();
@@ -220,7 +224,7 @@ fn a_local_internal_policy_is_about_the_cluster_ip_alone() {
     let mut web = reachable("web", "10.96.0.1");
     web.internal_traffic_policy = TrafficPolicy::Local;
     let mut near = endpoint("10.0.0.1", "rs");
-    near.node = Some("here".into());
+    near.place = at("here");
     let slices = slice("a", "web", vec![near, endpoint("10.0.0.2", "rs")]);
     let mut state = on_node(vec![web]);
     state.slices.insert(slices);
@@ -335,7 +339,7 @@ fn annotations_reach_ports_and_backends() {
         slow_start: 30,
     };
     let mut endpoints = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|ip| endpoint(ip, "rs"));
-    endpoints[0].zone = Some("a".into());
+    endpoints[0].place = Place { node: None, zone: Some("a".into()) }.into();
     endpoints[1].pod = Some("web-0".into());
     let found = desired(&state(vec![web], vec![slice("a", "web", endpoints.into())]));
     let port = found.ports.values().next().unwrap();
@@ -363,7 +367,7 @@ fn following_parts_gives_what_everything_gives() {
             slice(["a", "b", "c", "d", "e"][name], ["web", "api", "lb", "other"][of], vec![]);
         for last in 1..rng.random_range(1..6) {
             let mut endpoint = endpoint(&format!("10.0.0.{last}"), ["r", "rs", "st", ""][of]);
-            endpoint.node = rng.random_bool(0.5).then(|| "here".into());
+            endpoint.place = at(["here", "there"][rng.random_range(0..2)]);
             changed.endpoints.push(endpoint);
         }
         match rng.random_range(0..4) {

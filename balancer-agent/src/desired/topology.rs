@@ -1,7 +1,5 @@
 //! Which of the ready endpoints are near enough. Pure; `availableForTopology` of kube-proxy.
 
-use std::sync::Arc;
-
 use crate::model::{Endpoint, Node};
 
 /// How far hints let connections go.
@@ -40,11 +38,11 @@ impl<'a> Reach<'a> {
         }
     }
 
-    fn hints(self, endpoint: &Endpoint) -> &[Arc<str>] {
-        match self {
-            Self::Node(_) => &endpoint.for_nodes,
-            Self::Zone(_) => &endpoint.for_zones,
-            Self::All => &[],
+    fn hints(self, endpoint: &Endpoint) -> &[Box<str>] {
+        match (self, &endpoint.hints) {
+            (Self::Node(_), Some(hints)) => &hints.nodes,
+            (Self::Zone(_), Some(hints)) => &hints.zones,
+            _ => &[],
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::model::{Endpoint, Selector, WeightRule};
 /// What the first rule that is about the endpoint says.
 pub fn of(rules: &[WeightRule], endpoint: &Endpoint) -> u16 {
     let about = |rule: &&WeightRule| match &rule.selector {
-        Selector::Zone(zone) => endpoint.zone.as_deref() == Some(zone),
+        Selector::Zone(zone) => endpoint.place.zone.as_deref() == Some(zone),
         Selector::PodPrefix(prefix) => {
             endpoint.pod.as_ref().is_some_and(|pod| pod.starts_with(prefix.as_str()))
         }
@@ -19,6 +19,7 @@ pub fn of(rules: &[WeightRule], endpoint: &Endpoint) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Place;
 
     #[test]
     fn the_first_rule_that_matches_counts() {
@@ -43,11 +44,9 @@ mod tests {
                 ready: true,
                 serving: true,
                 terminating: false,
-                node: None,
-                zone: zone.map(Into::into),
+                place: Place { node: None, zone: zone.map(Into::into) }.into(),
                 pod: pod.map(Into::into),
-                for_nodes: Box::default(),
-                for_zones: Box::default(),
+                hints: None,
             };
             assert_eq!(of(&rules, &endpoint), want, "{endpoint:?}");
         }

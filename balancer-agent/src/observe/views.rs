@@ -5,7 +5,7 @@ use balancer_common::layout::FrontendKind;
 use super::{BackendSnapshot, PortSnapshot, Snapshot};
 use crate::{
     desired::{
-        BackendAddr, Desired, DesiredPort, FrontendAddr, PortId, endpoints::Details,
+        BackendAddr, Desired, DesiredPort, FrontendAddr, PortId, backends::Details,
         pods::DesiredPod,
     },
     model::ObjectRef,
@@ -94,11 +94,12 @@ fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView 
         Some(details) if details.terminating => BackendState::Terminating,
         _ => BackendState::Ready,
     };
+    let place = details.map(|details| &*details.place);
     BackendView {
-        address: found.backend.addr.ip(),
-        port: found.backend.addr.port(),
-        node: details.and_then(|details| details.node.as_deref().map(str::to_owned)),
-        zone: details.and_then(|details| details.zone.as_deref().map(str::to_owned)),
+        address: found.backend.addr().ip(),
+        port: found.backend.addr().port(),
+        node: place.and_then(|place| place.node.as_deref().map(str::to_owned)),
+        zone: place.and_then(|place| place.zone.as_deref().map(str::to_owned)),
         state,
         weight: found.weight,
         active: found.active,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use balancer_common::layout::Row;
 
 use super::{
+    convert,
     held::{Held, HeldRow},
     pools::Pools,
     rows::RowId,
@@ -27,10 +28,10 @@ pub type Epoch = u64;
 pub struct Book {
     pub(super) held: Held,
     pub(super) pools: Pools,
-    /// Backends by their identifier, and how many rows name each.
-    named: Vec<Option<(BackendAddr, u32)>>,
-    /// Backends that no row names, and since which plan.
-    unnamed: BTreeMap<BackendAddr, Epoch>,
+    /// How many rows name a backend, by its identifier.
+    named: Vec<u32>,
+    /// Backends that no row names, by their identifier, and since which plan.
+    unnamed: BTreeMap<u32, Epoch>,
     /// What programs may still use, oldest first.
     given_up: Vec<(Epoch, GivenUp)>,
     /// The plan that was made last.
@@ -59,27 +60,29 @@ impl Book {
             held.backends.values().copied(),
             held.rows.values().map(|row| row.row),
         );
-        let mut named = Vec::new();
-        for (&backend, &id) in &held.backends {
-            entry(&mut named, id).replace((backend, 0));
-        }
         let mut book = Self {
             pools,
-            named,
-            unnamed: held.backends.keys().map(|backend| (*backend, 0)).collect(),
+            named: Vec::new(),
+            unnamed: held.backends.values().map(|id| (*id, 0)).collect(),
             given_up: Vec::new(),
             epoch: 0,
             released: 0,
             held,
         };
-        let rows: Vec<_> = book.held.rows.values().map(|row| row.backends.clone()).collect();
-        rows.iter().for_each(|backends| book.name(backends));
+        let held = std::mem::take(&mut book.held);
+        held.rows.values().for_each(|row| book.name(&row.backends));
+        book.held = held;
         book
     }
 
     /// What the maps hold.
     pub const fn held(&self) -> &Held {
         &self.held
+    }
+
+    /// True if the maps lead nowhere.
+    pub fn is_empty(&self) -> bool {
+        self.held.rows.is_empty() && self.held.frontends.is_empty()
     }
 
     /// The plan that was made last.
@@ -111,10 +114,10 @@ impl Book {
         &self.pools
     }
 
-    /// UDP backends that no row names, by address and identifier.
-    pub fn unnamed_udp(&self) -> impl Iterator<Item = (&BackendAddr, u32)> {
-        let udp = self.unnamed.keys().filter(|backend| backend.protocol == Protocol::Udp);
-        udp.map(|backend| (backend, self.held.backends[backend]))
+    /// UDP backends that no row names, by address and identifier, once the maps hold what was planned.
+    pub fn unnamed_udp(&self, maps: &impl ReadMaps) -> impl Iterator<Item = (BackendAddr, u32)> {
+        let known = self.unnamed.keys().filter_map(|id| Some((backend(maps, *id)?, *id)));
+        known.filter(|(backend, _)| backend.protocol == Protocol::Udp)
     }
 
     /// Begins the next plan: forgets backends that no row names and no connection is charged to, and
@@ -122,12 +125,12 @@ impl Book {
     ///
     /// Those that are wanted again are made anew: nothing tells that they are still the same pod, and
     /// the slow start counts from there.
-    pub(super) fn begin(&mut self, active: impl Fn(u32) -> u32) -> Vec<(BackendAddr, u32)> {
+    pub(super) fn begin(&mut self, maps: &impl ReadMaps) -> Vec<(BackendAddr, u32)> {
         self.epoch += 1;
-        let is_idle = |(backend, since): (&BackendAddr, &Epoch)| {
-            let id = self.held.backends[backend];
+        let is_idle = |(&id, since): (&u32, &Epoch)| {
             // Before, a program may still be about to raise its counter.
-            (*since <= self.released && active(id) == 0).then_some((*backend, id))
+            let is_idle = *since <= self.released && maps.active(id) == 0;
+            Some((backend(maps, id).filter(|_| is_idle)?, id))
         };
         let idle: Vec<_> = self.unnamed.iter().filter_map(is_idle).collect();
         for &(backend, id) in &idle {
@@ -139,15 +142,13 @@ impl Book {
     /// An identifier for a backend that has none.
     pub(super) fn add(&mut self, backend: BackendAddr, id: u32) {
         self.held.backends.insert(backend, id);
-        entry(&mut self.named, id).replace((backend, 0));
-        self.unnamed.insert(backend, self.epoch);
+        self.unnamed.insert(id, self.epoch);
     }
 
     /// Takes the identifier of a backend back.
     pub(super) fn forget(&mut self, backend: BackendAddr, id: u32) {
         self.held.backends.remove(&backend);
-        self.unnamed.remove(&backend);
-        entry(&mut self.named, id).take();
+        self.unnamed.remove(&id);
         self.pools.give_backend(id);
     }
 
@@ -181,30 +182,26 @@ impl Book {
 
     fn name(&mut self, backends: &[(u32, u16)]) {
         for (id, _) in backends {
-            // None: a row of another version may name what is not there.
-            if let Some((backend, rows)) = entry(&mut self.named, *id) {
-                *rows += 1;
-                self.unnamed.remove(backend);
+            let index = *id as usize;
+            if self.named.len() <= index {
+                self.named.resize(index + 1, 0);
             }
+            self.named[index] += 1;
+            self.unnamed.remove(id);
         }
     }
 
     fn unname(&mut self, backends: &[(u32, u16)]) {
         for (id, _) in backends {
-            if let Some((backend, rows)) = entry(&mut self.named, *id) {
-                *rows -= 1;
-                if *rows == 0 {
-                    self.unnamed.insert(*backend, self.epoch);
-                }
+            let rows = &mut self.named[*id as usize];
+            *rows -= 1;
+            if *rows == 0 {
+                self.unnamed.insert(*id, self.epoch);
             }
         }
     }
 }
 
-fn entry(named: &mut Vec<Option<(BackendAddr, u32)>>, id: u32) -> &mut Option<(BackendAddr, u32)> {
-    let index = id as usize;
-    if named.len() <= index {
-        named.resize(index + 1, None);
-    }
-    &mut named[index]
+fn backend(maps: &impl ReadMaps, id: u32) -> Option<BackendAddr> {
+    convert::backend_addr(&maps.backend(id))
 }

@@ -48,11 +48,11 @@ pub fn frontend_addr(key: FrontendKey, value: Frontend) -> Option<FrontendAddr> 
 
 /// The address words, port and protocol of a backend, as its map holds them.
 pub fn backend(backend: BackendAddr) -> ([u32; 4], u16, u8) {
-    let addr = match backend.addr.ip() {
+    let addr = match backend.addr().ip() {
         IpAddr::V4(ip) => mapped(u32::from_ne_bytes(ip.octets())),
         IpAddr::V6(ip) => words(ip),
     };
-    (addr, backend.addr.port().to_be(), backend.protocol.number())
+    (addr, backend.addr().port().to_be(), backend.protocol.number())
 }
 
 /// The inverse of [`backend`]. `None` for an entry that is not in use.
@@ -60,10 +60,8 @@ pub fn backend_addr(entry: &Backend) -> Option<BackendAddr> {
     if entry.in_use == 0 {
         return None;
     }
-    Some(BackendAddr {
-        addr: SocketAddr::new(ipv6(entry.addr).to_canonical(), u16::from_be(entry.port)),
-        protocol: Protocol::from_number(entry.protocol)?,
-    })
+    let addr = SocketAddr::new(ipv6(entry.addr).to_canonical(), u16::from_be(entry.port));
+    Some(BackendAddr::new(addr, Protocol::from_number(entry.protocol)?))
 }
 
 /// The name of a row as its map holds it.
@@ -169,7 +167,7 @@ mod tests {
     #[test]
     fn addresses_survive_the_way_to_the_maps_and_back() {
         for addr in ["10.1.2.3:8080", "[fd00::1]:53"] {
-            let addr = BackendAddr { addr: addr.parse().unwrap(), protocol: Protocol::Tcp };
+            let addr = BackendAddr::new(addr.parse().unwrap(), Protocol::Tcp);
             let (words, port, protocol) = backend(addr);
             let entry = Backend { addr: words, port, protocol, in_use: 1, ..Backend::default() };
             assert_eq!(backend_addr(&entry), Some(addr));

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     desired::{BackendAddr, FrontendAddr, Options},
-    maps::Settings,
+    maps::{ReadMaps, Settings},
 };
 
 /// What the rows that are wanted stand for.
@@ -28,17 +28,12 @@ pub enum Extent<'a> {
 }
 
 /// Plans the writes, and brings the book to what the maps hold once they are carried out. An empty
-/// plan means that the maps hold what is wanted. `active` tells the open connections of a backend.
-pub fn plan(
-    book: &mut Book,
-    wanted: &Rows,
-    extent: Extent<'_>,
-    active: impl Fn(u32) -> u32,
-) -> Plan {
+/// plan means that the maps hold what is wanted. The maps tell which backends have connections.
+pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl ReadMaps) -> Plan {
     let none = BTreeSet::new();
     let unsure = if let Extent::All(unsure) = extent { unsure } else { &none };
     let mut planner = Planner { book, plan: Plan::default() };
-    planner.begin(active);
+    planner.begin(maps);
     let mut kept = BTreeMap::new();
     for (id, row) in wanted.iter().filter(|(id, _)| !unsure.contains(id)) {
         match planner.row(id, row) {
@@ -94,9 +89,9 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn begin(&mut self, active: impl Fn(u32) -> u32) {
-        for (backend, id) in self.book.begin(active) {
-            self.plan.push(format!("backend {}", backend.addr), vec![Write::RemoveBackend { id }]);
+    fn begin(&mut self, maps: &impl ReadMaps) {
+        for (backend, id) in self.book.begin(maps) {
+            self.plan.push(format!("backend {backend}"), vec![Write::RemoveBackend { id }]);
         }
     }
 

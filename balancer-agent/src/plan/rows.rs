@@ -13,9 +13,7 @@ use std::{
 use balancer_common::layout::{FrontendKind, Row};
 use ipnet::IpNet;
 
-use crate::desired::{
-    BackendAddr, DesiredPort, FrontendAddr, Options, PortId, endpoints::Backends,
-};
+use crate::desired::{BackendAddr, DesiredPort, FrontendAddr, Options, PortId, backends::Backends};
 
 /// IP versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,7 +162,7 @@ fn row(
 ) -> DesiredRow {
     let usable = backends.iter().filter(|(_, details)| details.usable);
     let backends = usable.map(|(backend, details)| (*backend, details.weight));
-    let backends = backends.filter(|(b, _)| Family::of(b.addr.ip()) == family).collect();
+    let backends = backends.filter(|(b, _)| Family::of(b.addr().ip()) == family).collect();
     let local = port.local && scope == Scope::Internal;
     let empty = if local { Row::NOT_LOCAL } else { Row::EMPTY };
     let is_here = |net: &IpNet| Family::of(net.addr()) == family;

@@ -16,7 +16,7 @@ use crate::{
     apply::apply,
     desired::{
         Desired, DesiredPort, Options, PortId,
-        endpoints::{Backends, Details},
+        backends::{Backends, Details},
     },
     maps::{Limits, ReadMaps as _, WriteMaps as _, memory::Memory},
     model::{ObjectRef, Protocol},
@@ -42,11 +42,12 @@ fn frontend(last: u8) -> FrontendAddr {
 }
 
 fn backend(last: u8) -> BackendAddr {
-    BackendAddr { addr: SocketAddr::from(([10, 0, 0, last], 80)), protocol: Protocol::Tcp }
+    BackendAddr::new(SocketAddr::from(([10, 0, 0, last], 80)), Protocol::Tcp)
 }
 
 fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
-    let details = Details { node: None, zone: None, terminating: false, usable: true, weight: 1 };
+    let place = Default::default();
+    let details = Details { place, terminating: false, usable: true, weight: 1 };
     DesiredPort {
         local: false,
         external: None,
@@ -69,7 +70,7 @@ fn desired(ports: &[(&str, &[u8], &[u8])]) -> Desired {
 /// Plans everything anew.
 fn plan_all(maps: &Memory, desired: &Desired, unsure: &BTreeSet<RowId>) -> Plan {
     let mut book = Book::read(maps).unwrap();
-    plan(&mut book, &rows(&desired.ports), Extent::All(unsure), |id| maps.active(id))
+    plan(&mut book, &rows(&desired.ports), Extent::All(unsure), maps)
 }
 
 /// Carries a plan out as the agent does.
@@ -84,7 +85,7 @@ fn carry_out(maps: &mut Memory, plan: &Plan) {
 fn settle(maps: &mut Memory, desired: &Desired) -> Plan {
     let mut book = Book::read(maps).unwrap();
     let wanted = rows(&desired.ports);
-    let plan = plan(&mut book, &wanted, Extent::All(&BTreeSet::new()), |id| maps.active(id));
+    let plan = plan(&mut book, &wanted, Extent::All(&BTreeSet::new()), maps);
     carry_out(maps, &plan);
     assert_eq!(book.held(), &Held::read(maps).unwrap());
     plan
@@ -153,11 +154,13 @@ fn each_family_of_a_service_port_has_a_row_of_its_own() {
     let mut maps = Memory::new(LIMITS);
     let mut wanted = desired(&[("web", &[1], &[1, 2])]);
     let web = wanted.ports.get_mut(&port_id("web")).unwrap();
-    let details = web.backends[&backend(1)].clone();
+    let details = web.backends.get(&backend(1)).unwrap().clone();
     let kind = FrontendKind::ClusterIp;
     let [vip, pod] = ["[fd00::1]:80", "[fd00::2]:80"].map(|addr| addr.parse().unwrap());
     web.frontends.push(FrontendAddr { kind, addr: vip, protocol: Protocol::Tcp });
-    web.backends.insert(BackendAddr { addr: pod, protocol: Protocol::Tcp }, details);
+    let others = web.backends.iter().map(|(backend, details)| (*backend, details.clone()));
+    let pod = BackendAddr::new(pod, Protocol::Tcp);
+    web.backends = others.chain([(pod, details)]).collect::<Vec<_>>().into_iter().collect();
     settle(&mut maps, &wanted);
     assert_holds(&maps, &wanted);
     let held = Held::read(&maps).unwrap();
@@ -348,7 +351,7 @@ fn the_book_follows_the_maps_over_any_sequence_of_plans() {
         let none = BTreeSet::new();
         let extent = if some { Extent::Some } else { Extent::All(&none) };
         let in_use: Vec<_> = book.held().rows.values().map(|held| held.row).collect();
-        let plan = plan(&mut book, &rows(&changed), extent, |id| maps.active(id));
+        let plan = plan(&mut book, &rows(&changed), extent, &maps);
         for write in plan.steps.iter().flat_map(|step| &step.writes) {
             if let Write::PutSlots { row, .. } = write {
                 let overlaps = |old: &&Row| {

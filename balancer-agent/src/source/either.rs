@@ -21,7 +21,7 @@ pub enum Source {
     /// A folder of YAML, and its state, once there is one.
     Folder(Manifests, Option<Box<State>>),
     /// A cluster.
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 impl Source {
@@ -34,7 +34,7 @@ impl Source {
         match from {
             Origin::Folder(dir) => Ok(Self::Folder(Manifests::open(dir)?.of_node(node), None)),
             Origin::Cluster { kubeconfig } => {
-                Ok(Self::Cluster(Cluster::open(kubeconfig.clone(), node).await?))
+                Ok(Self::Cluster(Cluster::open(kubeconfig.clone(), node).await?.into()))
             }
         }
     }

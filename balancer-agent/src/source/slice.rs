@@ -12,7 +12,7 @@ use super::{
     object::{Fault, Found},
     service::{is_for_another_proxy, number, protocol},
 };
-use crate::model::{Endpoint, EndpointPort, EndpointSlice, ObjectRef};
+use crate::model::{Endpoint, EndpointPort, EndpointSlice, Hints, ObjectRef, Place};
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
@@ -104,19 +104,20 @@ fn endpoints(
             Some(address) if address.is_ipv4() == ipv4 => {
                 let conditions = entry.conditions.unwrap_or_default();
                 let hints = entry.hints.unwrap_or_default();
-                let for_nodes = hints.for_nodes.into_iter().flatten().map(|hint| hint.name.into());
+                let nodes = hints.for_nodes.into_iter().flatten().map(|hint| hint.name.into());
                 let pod = entry.target_ref.filter(|r| r.kind.as_deref() == Some("Pod"));
-                let for_zones = hints.for_zones.into_iter().flatten().map(|hint| hint.name.into());
+                let zones = hints.for_zones.into_iter().flatten().map(|hint| hint.name.into());
+                let hints = Hints { nodes: nodes.collect(), zones: zones.collect() };
+                let node = entry.node_name.map(Into::into);
+                let zone = entry.zone.map(Into::into);
                 endpoints.push(Endpoint {
                     address,
                     ready: conditions.ready.unwrap_or(true),
                     serving: conditions.serving.unwrap_or(true),
                     terminating: conditions.terminating.unwrap_or(false),
-                    node: entry.node_name.map(Into::into),
-                    zone: entry.zone.map(Into::into),
+                    place: Place { node, zone }.into(),
                     pod: pod.and_then(|r| r.name).map(Into::into),
-                    for_nodes: for_nodes.collect(),
-                    for_zones: for_zones.collect(),
+                    hints: (hints != Hints::default()).then(|| hints.into()),
                 });
             }
             _ => faults.push(Fault::new(

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use balancer_agent::{
     apply::apply,
-    desired::{Desired, DesiredPort, Options, PortId, endpoints::Backends},
+    desired::{Desired, DesiredPort, Options, PortId, backends::Backends},
     maps::{FrontendKey, Limits, ReadMaps as _, Settings, memory::Memory},
     model::State,
     plan::{Extent, book::Book, convert, held, plan, rows::rows},
@@ -20,7 +20,7 @@ const LIMITS: Limits = Limits { services: 64, frontends: 256, backends: 256, slo
 pub fn all(state: &State, desired: &Desired) -> String {
     let mut maps = Memory::new(LIMITS);
     let mut book = Book::read(&maps).unwrap();
-    let plan = plan(&mut book, &rows(&desired.ports), Extent::All(&BTreeSet::new()), |_| 0);
+    let plan = plan(&mut book, &rows(&desired.ports), Extent::All(&BTreeSet::new()), &maps);
     let applied = apply(&mut maps, &plan);
     let problems = [&state.problems, &desired.problems, &plan.problems, &applied.problems];
     let problems = problems.map(Vec::as_slice);
@@ -65,8 +65,8 @@ fn port(id: &PortId, port: &DesiredPort) -> String {
 
 fn backends(title: &str, backends: &Backends) -> String {
     let mut text = format!("    {title}:");
-    for (backend, details) in backends {
-        write!(text, " {}", backend.addr).unwrap();
+    for (backend, details) in backends.iter() {
+        write!(text, " {backend}").unwrap();
         if details.weight != DEFAULT_WEIGHT {
             write!(text, "*{}", details.weight).unwrap();
         }
@@ -130,7 +130,7 @@ fn entries(maps: &Memory) -> String {
     }
     for (id, entry) in held::backends(maps) {
         let found = convert::backend_addr(&entry).unwrap();
-        writeln!(text, "  backend {id} {}/{}", found.addr, found.protocol).unwrap();
+        writeln!(text, "  backend {id} {found}/{}", found.protocol).unwrap();
     }
     text
 }

@@ -87,18 +87,17 @@ fn render(state: &State) -> String {
             for (name, _) in conditions.iter().filter(|(_, set)| *set) {
                 write!(text, " {name}").unwrap();
             }
-            for (name, value) in
-                [("node", endpoint.node.as_deref()), ("zone", endpoint.zone.as_deref())]
-                    .into_iter()
-                    .chain([("pod", endpoint.pod.as_deref())])
-            {
+            for (name, value) in [
+                ("node", &endpoint.place.node),
+                ("zone", &endpoint.place.zone),
+                ("pod", &endpoint.pod),
+            ] {
                 if let Some(value) = value {
                     write!(text, " {name}={value}").unwrap();
                 }
             }
-            for (name, hints) in
-                [("for-node", &endpoint.for_nodes), ("for-zone", &endpoint.for_zones)]
-            {
+            let hints = endpoint.hints.clone().unwrap_or_default();
+            for (name, hints) in [("for-node", &hints.nodes), ("for-zone", &hints.zones)] {
                 for hint in hints {
                     write!(text, " {name}={hint}").unwrap();
                 }

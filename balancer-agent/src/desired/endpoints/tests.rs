@@ -1,7 +1,7 @@
 //! The rules of `docs/endpoints.md`, a row each, seen from node `n1` in zone `z1`.
 
 use super::*;
-use crate::model::{EndpointPort, ObjectRef, Protocol};
+use crate::model::{EndpointPort, Hints, ObjectRef, Place, Protocol};
 
 /// An endpoint in words: its conditions (r, s, t), then any of `node=`, `for-node=`, `for-zone=`.
 fn endpoint(index: usize, text: &str) -> Endpoint {
@@ -12,25 +12,23 @@ fn endpoint(index: usize, text: &str) -> Endpoint {
         ready: conditions.contains('r'),
         serving: conditions.contains('s'),
         terminating: conditions.contains('t'),
-        node: None,
-        zone: None,
+        place: Arc::default(),
         pod: None,
-        for_nodes: Box::default(),
-        for_zones: Box::default(),
+        hints: None,
     };
+    let mut hints = Hints::default();
     for word in words {
         match word.split_once('=').unwrap() {
-            ("node", name) => endpoint.node = Some(name.into()),
-            ("for-node", name) => push(&mut endpoint.for_nodes, name),
-            ("for-zone", name) => push(&mut endpoint.for_zones, name),
+            ("node", name) => {
+                endpoint.place = Place { node: Some(name.into()), zone: None }.into();
+            }
+            ("for-node", name) => hints.nodes.push(name.into()),
+            ("for-zone", name) => hints.zones.push(name.into()),
             (other, _) => panic!("{other} in {text:?}"),
         }
     }
+    endpoint.hints = Some(hints.into());
     endpoint
-}
-
-fn push(hints: &mut Box<[Arc<str>]>, name: &str) {
-    *hints = std::mem::take(hints).into_iter().chain([name.into()]).collect();
 }
 
 fn slice(endpoints: Vec<Endpoint>) -> EndpointSlice {
@@ -49,7 +47,7 @@ fn usable(slices: &[EndpointSlice], policy: TrafficPolicy, node: Option<&Node>) 
         ServicePort { name: String::new(), port: 80, node_port: None, protocol: Protocol::Tcp };
     let backends = select(&slices.iter().collect::<Vec<_>>(), &port, policy, node, &[]);
     let usable = backends.iter().filter(|(_, details)| details.usable);
-    let number = |addr: &BackendAddr| match addr.addr {
+    let number = |addr: &BackendAddr| match addr.addr() {
         SocketAddr::V4(addr) => addr.ip().octets()[3],
         SocketAddr::V6(addr) => panic!("{addr} has no number"),
     };

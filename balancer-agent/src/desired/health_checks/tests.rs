@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::{Endpoint, EndpointPort, Protocol, ServicePort, TrafficPolicy::Cluster, Tuning};
+use crate::model::{
+    Endpoint, EndpointPort, Place, Protocol, ServicePort, TrafficPolicy::Cluster, Tuning,
+};
 
 fn service(name: &str, health_check_node_port: Option<u16>) -> Service {
     let port = |name: &str, port| ServicePort {
@@ -36,11 +38,9 @@ fn slice(name: &str, ports: &[&str], endpoints: &[&str]) -> EndpointSlice {
             ready: words[2] == "ready",
             serving: true,
             terminating: words[2] == "terminating",
-            node: Some(words[1].into()),
-            zone: None,
+            place: Place { node: Some(words[1].into()), zone: None }.into(),
             pod: None,
-            for_nodes: Box::default(),
-            for_zones: Box::default(),
+            hints: None,
         }
     };
     EndpointSlice {

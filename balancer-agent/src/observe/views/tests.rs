@@ -4,9 +4,9 @@ use balancer_common::policy::Policy;
 
 use super::*;
 use crate::{
-    desired::{Options, endpoints::Backends},
+    desired::{Options, backends::Backends},
     maps::Settings,
-    model::{ObjectRef, Protocol},
+    model::{ObjectRef, Place, Protocol},
 };
 
 fn id() -> PortId {
@@ -15,13 +15,12 @@ fn id() -> PortId {
 }
 
 fn addr(last: u8) -> BackendAddr {
-    BackendAddr { addr: ([10, 0, 0, last], 80).into(), protocol: Protocol::Tcp }
+    BackendAddr::new(([10, 0, 0, last], 80).into(), Protocol::Tcp)
 }
 
 fn backends(found: &[(u8, u16)]) -> Backends {
     let details = |weight| Details {
-        node: Some(format!("n{weight}").into()),
-        zone: None,
+        place: Place { node: Some(format!("n{weight}").into()), zone: None }.into(),
         terminating: false,
         usable: true,
         weight,

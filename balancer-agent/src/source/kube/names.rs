@@ -1,48 +1,53 @@
-//! Names that many objects have in common, each in memory once.
+//! What many endpoints have in common, in memory once.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, hash::Hash, sync::Arc};
 
-use crate::model::Endpoint;
+use crate::model::{Endpoint, Hints, Place};
 
-/// How many names there are at least before those that nobody uses are looked for.
+/// How many there are at least before those that nobody uses are looked for.
 const FEW: usize = 1024;
 
-/// Names of nodes and zones.
-#[derive(Debug)]
+/// Places and hints of endpoints.
+#[derive(Debug, Default)]
 pub struct Names {
-    known: HashSet<Arc<str>>,
-    /// With how many names those that nobody uses are looked for.
+    places: Shared<Place>,
+    hints: Shared<Hints>,
+}
+
+impl Names {
+    /// Lets an endpoint share with others what is the same.
+    pub fn share(&mut self, endpoint: &mut Endpoint) {
+        self.places.share(&mut endpoint.place);
+        if let Some(hints) = &mut endpoint.hints {
+            self.hints.share(hints);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared<T> {
+    known: HashSet<Arc<T>>,
+    /// With how many those that nobody uses are looked for.
     crowded: usize,
 }
 
-impl Default for Names {
+impl<T> Default for Shared<T> {
     fn default() -> Self {
         Self { known: HashSet::new(), crowded: FEW }
     }
 }
 
-impl Names {
-    /// Lets an endpoint share its names with others.
-    pub fn share(&mut self, endpoint: &mut Endpoint) {
-        let Endpoint { node, zone, for_nodes, for_zones, .. } = endpoint;
-        for name in [node, zone].into_iter().flatten() {
-            self.one(name);
-        }
-        for name in for_nodes.iter_mut().chain(for_zones) {
-            self.one(name);
-        }
-    }
-
-    fn one(&mut self, name: &mut Arc<str>) {
-        if let Some(known) = self.known.get(name) {
-            *name = Arc::clone(known);
+impl<T: Eq + Hash> Shared<T> {
+    fn share(&mut self, value: &mut Arc<T>) {
+        if let Some(known) = self.known.get(value) {
+            *value = Arc::clone(known);
             return;
         }
         if self.known.len() >= self.crowded {
             self.known.retain(|known| Arc::strong_count(known) > 1);
             self.crowded = FEW.max(self.known.len() * 2);
         }
-        self.known.insert(Arc::clone(name));
+        self.known.insert(Arc::clone(value));
     }
 }
 
@@ -56,35 +61,33 @@ mod tests {
             ready: true,
             serving: true,
             terminating: false,
-            node: Some(node.into()),
-            zone: Some(zone.into()),
+            place: Place { node: Some(node.into()), zone: Some(zone.into()) }.into(),
             pod: None,
-            for_nodes: Box::default(),
-            for_zones: [zone.into()].into(),
+            hints: Some(Hints { nodes: Vec::new(), zones: vec![zone.into()] }.into()),
         }
     }
 
     #[test]
-    fn a_name_is_in_memory_once() {
+    fn what_is_the_same_is_in_memory_once() {
         let mut names = Names::default();
-        let mut endpoints = [endpoint("n1", "a"), endpoint("n2", "a")];
+        let mut endpoints = [endpoint("n1", "a"), endpoint("n1", "a"), endpoint("n2", "a")];
         endpoints.iter_mut().for_each(|endpoint| names.share(endpoint));
-        let [first, second] = &endpoints;
-        let zones = [first, second].map(|e| e.zone.as_ref().expect("a zone"));
-        assert!(Arc::ptr_eq(zones[0], zones[1]));
-        assert!(Arc::ptr_eq(zones[0], &second.for_zones[0]));
-        assert_eq!(names.known.len(), 3);
+        let [first, second, third] = &endpoints;
+        assert!(Arc::ptr_eq(&first.place, &second.place));
+        assert!(!Arc::ptr_eq(&first.place, &third.place));
+        let hints = [first, third].map(|endpoint| endpoint.hints.as_ref().expect("hints"));
+        assert!(Arc::ptr_eq(hints[0], hints[1]));
     }
 
     #[test]
-    fn names_that_nobody_uses_are_forgotten() {
+    fn what_nobody_uses_is_forgotten() {
         let mut names = Names::default();
         let mut kept = endpoint("kept", "a");
         names.share(&mut kept);
         for node in 0..10 * FEW {
             names.share(&mut endpoint(&format!("n{node}"), "a"));
         }
-        assert!(names.known.len() <= FEW, "{}", names.known.len());
-        assert!(names.known.contains("kept") && names.known.contains("a"));
+        assert!(names.places.known.len() <= FEW, "{}", names.places.known.len());
+        assert!(names.places.known.contains(&kept.place));
     }
 }

@@ -88,16 +88,15 @@ impl Update {
 
 fn parse(line: &str) -> Option<Update> {
     let value: Value = serde_json::from_str(line).ok()?;
-    let fields = &value["fields"];
-    if fields["message"] != WRITTEN {
+    if value["message"] != WRITTEN {
         return None;
     }
     let at: jiff::Timestamp = value["timestamp"].as_str()?.parse().ok()?;
     Some(Update {
         at: at.into(),
-        micros: fields["micros"].as_u64()?,
-        writing: fields["of_which_writing"].as_u64()?,
-        rows: fields["rows"].as_u64()? as usize,
+        micros: value["micros"].as_u64()?,
+        writing: value["of_which_writing"].as_u64()?,
+        rows: value["rows"].as_u64()? as usize,
     })
 }
 
@@ -107,15 +106,15 @@ mod tests {
 
     #[test]
     fn lines_about_changes_are_found() {
-        let line = r#"{"timestamp":"2026-01-01T00:00:00.5Z","level":"INFO","fields":{"message":
-            "maps are up to date","rows":3,"micros":1500,"of_which_writing":200}}"#;
+        let line = r#"{"timestamp":"2026-01-01T00:00:00.5Z","level":"INFO","rows":3,
+            "message":"maps are up to date","micros":1500,"of_which_writing":200}"#;
         let update = parse(line).expect("a change");
         assert_eq!((update.micros, update.writing, update.rows), (1500, 200, 3));
         assert_eq!(
             update.at.duration_since(update.begun()).ok(),
             Some(Duration::from_micros(1500))
         );
-        assert!(parse(r#"{"fields":{"message":"programs attached"}}"#).is_none());
+        assert!(parse(r#"{"message":"programs attached"}"#).is_none());
         assert!(parse("agent: not JSON").is_none());
     }
 }

@@ -46,7 +46,8 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     }
 
     progress.set_message("start");
-    let backends = (2 * services * ENDPOINTS).next_power_of_two().clamp(1 << 16, 1 << 18) - 1;
+    // With a quarter more for those that are on their way out.
+    let backends = (services * ENDPOINTS * 5 / 4).next_power_of_two().max(1 << 16) - 1;
     let backends = backends.to_string();
     let started = Instant::now();
     let options = ["--log-format", "json", "--max-backends", &backends];
@@ -92,7 +93,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     let before = process::cpu(&agent)?;
     std::thread::sleep(IDLE);
     let idle = (process::cpu(&agent)? - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
-    let maps = process::map_memory(&agent)?;
+    let maps = process::map_memory(&lab)?;
     drop(agent);
     drop(api);
 

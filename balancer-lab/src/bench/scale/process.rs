@@ -1,11 +1,17 @@
 //! What a process uses.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use aya::maps::MapData;
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::{
-    Agent,
+    Agent, Lab,
     error::{Attempt, Error, Result, on},
 };
 
@@ -49,23 +55,25 @@ fn resident_maps(agent: &Agent) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Bytes of all maps of the agent, as the kernel accounts for them.
-pub(super) fn map_memory(agent: &Agent) -> Result<u64> {
-    let folder = proc(agent, "fdinfo")?;
-    let mut maps = BTreeMap::new();
-    for entry in fs::read_dir(&folder).attempt(on("read", &folder))? {
-        let entry = entry.attempt(on("read", &folder))?;
-        // It may be closed by now.
-        let text = fs::read_to_string(entry.path()).unwrap_or_default();
-        let field = |name: &str| -> Option<u64> {
-            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim_matches([':', '\t', ' ']).parse().ok()
-        };
-        if let (Some(id), Some(bytes)) = (field("map_id"), field("memlock")) {
-            maps.insert(id, bytes);
+/// Bytes of all maps that are pinned in the lab, as the kernel accounts for them.
+pub(super) fn map_memory(lab: &Lab) -> Result<u64> {
+    let mut bytes = 0;
+    for version in entries(&lab.bpffs().join("balancer"))? {
+        for pin in entries(&version.join("maps"))? {
+            let map =
+                MapData::from_pin(&pin).map_err(io::Error::other).attempt(on("open", &pin))?;
+            let info = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
+            let text = fs::read_to_string(&info).attempt(on("read", Path::new(&info)))?;
+            let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+            bytes += line.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(0);
         }
     }
-    Ok(maps.values().sum())
+    Ok(bytes)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).attempt(on("read", folder))?;
+    entries.map(|entry| Ok(entry.attempt(on("read", folder))?.path())).collect()
 }
 
 /// Processor time of the agent so far.
