@@ -1,0 +1,90 @@
+//! Quiet points: everybody holds still, and what is counted is compared with what is open.
+
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    model::{Claim, Doubt},
+    oracle::{Differences, Sight},
+    stage::Stage,
+    wire::Claims,
+};
+use crate::{
+    error::{Error, Result},
+    sockets,
+};
+
+/// How long a difference may last that comes from looking at one thing after the other: a
+/// connection that ends meanwhile, a killed process whose children end after it.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two looks that differ; the kernel tells nobody when a connection has ended.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Looks until nothing differs, and no longer than a moment; what differs then.
+pub(super) fn compare(stage: &Stage, claims: &Claims, settled: bool) -> Result<Differences> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let differences = look(stage, claims, settled)?.differences();
+        if differences.is_empty() || Instant::now() > deadline {
+            return Ok(differences);
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Waits until no doubt is left that the agent settles: sockets that are charged though nothing
+/// connects them.
+pub(super) fn settle(stage: &Stage, claims: &Claims, patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let sight = look(stage, claims, false)?;
+        let doubtful = |cookie: &u64| {
+            let claim = claims.get(cookie).map(|told| told.claim);
+            matches!(claim, Some(Claim::Doubtful(Doubt::Failed | Doubt::Dissolved)))
+        };
+        let left: Vec<_> = sight.charges.iter().filter(|(cookie, _)| doubtful(cookie)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Error::Unmet(format!(
+                "{} sockets are still charged {patience:?} after nothing connects them: {:?}",
+                left.len(),
+                &left[..left.len().min(5)]
+            )));
+        }
+        thread::sleep(PAUSE * 10);
+    }
+}
+
+/// Everything that is known now. The claims are those of a moment at which all workers held still.
+pub(super) fn look(stage: &Stage, claims: &Claims, settled: bool) -> Result<Sight> {
+    let connected = thread::scope(|scope| {
+        let read = |pod: &crate::Pod| sockets::connected(pod.place());
+        let threads: Vec<_> =
+            stage.clients.iter().map(|pod| scope.spawn(move || read(pod))).collect();
+        let mut all = BTreeMap::new();
+        for thread in threads {
+            match thread.join() {
+                Ok(connected) => all.extend(connected?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok::<_, Error>(all)
+    })?;
+    let mut numbers = BTreeMap::new();
+    let mut active = BTreeMap::new();
+    for (number, backend, count) in stage.maps.backends() {
+        numbers.insert(number, backend);
+        active.insert(backend, count);
+    }
+    let unknown = (0, ([0, 0, 0, 0], 0).into());
+    let charges = stage.maps.charges();
+    let charges = charges.map(|(cookie, number)| {
+        (cookie, numbers.get(&number).copied().unwrap_or(unknown))
+    });
+    Ok(Sight { charges: charges.collect(), claims: claims.clone(), connected, active, settled })
+}
