@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn what_is_connected_and_open_is_read() {
         let read = |line| connected_line(line).expect("read");
-        let line = "tcp ESTAB 0 0 [::ffff:10.0.0.1]:5 [::ffff:10.0.0.2]:80 ino:7 sk:1a cgroup:/x <->";
+        let line =
+            "tcp ESTAB 0 0 [::ffff:10.0.0.1]:5 [::ffff:10.0.0.2]:80 ino:7 sk:1a cgroup:/x <->";
         assert_eq!(read(line), Some((0x1a, (6, ([10, 0, 0, 2], 80).into()))));
         let line = "udp ESTAB 0 0 10.0.0.1:5 10.0.0.2:53 ino:7 sk:b cgroup:/x <->";
         assert_eq!(read(line), Some((0xb, (17, ([10, 0, 0, 2], 53).into()))));

@@ -87,11 +87,11 @@ impl Known {
         matches!((self.transport, self.phase), (Transport::Udp, _) | (_, Phase::Unconnected))
     }
 
-    /// It dialled; `ring` if by io_uring. True if that made a connection to a Service, or began to.
+    /// It dialled; `ring` if by io_uring. True if the hook ran.
     pub fn dialled(&mut self, target: Target, outcome: Outcome, ring: bool) -> bool {
         if self.transport == Transport::Udp {
             self.claim = after_hook(target, outcome);
-            return self.claim == Claim::Dialled;
+            return true;
         }
         let begun = matches!(outcome, Ok(()) | Err(libc::EINPROGRESS));
         let ran = match self.phase {
@@ -111,7 +111,7 @@ impl Known {
             Err(_) if ring => Phase::Torn,
             Err(_) => Phase::Unconnected,
         };
-        ran && begun && self.claim == Claim::Dialled
+        ran
     }
 
     /// It was connected by its first write, which may have returned before the connection was there.

@@ -83,8 +83,7 @@ pub(super) fn look(stage: &Stage, claims: &Claims, settled: bool) -> Result<Sigh
     }
     let unknown = (0, ([0, 0, 0, 0], 0).into());
     let charges = stage.maps.charges();
-    let charges = charges.map(|(cookie, number)| {
-        (cookie, numbers.get(&number).copied().unwrap_or(unknown))
-    });
+    let charges =
+        charges.map(|(cookie, number)| (cookie, numbers.get(&number).copied().unwrap_or(unknown)));
     Ok(Sight { charges: charges.collect(), claims: claims.clone(), connected, active, settled })
 }

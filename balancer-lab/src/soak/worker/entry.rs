@@ -103,7 +103,8 @@ impl Entry {
         let to = address(target, transport, family);
         let hooked = self.known.hooked();
         let at: SockAddr = to.into();
-        let way = if transport == Transport::Udp && way == Way::FastOpen { Way::Plain } else { way };
+        let way =
+            if transport == Transport::Udp && way == Way::FastOpen { Way::Plain } else { way };
         let socket = self.socket()?;
         let result = match way {
             Way::Plain => socket.connect(&at),
@@ -114,18 +115,18 @@ impl Entry {
             }
         };
         let outcome = outcome(result);
-        let connected = self.known.dialled(target, outcome, way == Way::Ring);
+        let ran = self.known.dialled(target, outcome, way == Way::Ring);
         if way == Way::FastOpen {
             self.known.written_first();
         }
         self.since = Instant::now();
-        if hooked {
+        if ran {
             self.dialled = Some(to);
         }
         if hooked && !is_expected(target, outcome) {
             return Ok(Err(format!("{way:?} to {target:?} at {to}: {outcome:?}")));
         }
-        Ok(Ok(connected))
+        Ok(Ok(ran && is_begun(outcome) && self.known.claim() == Claim::Dialled))
     }
 
     pub fn send_to(&mut self, target: Target) -> Result<()> {
@@ -171,7 +172,10 @@ impl Entry {
         Ok(match self.socket()?.peer_addr() {
             Ok(peer) if peer.as_socket() == dialled => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Ok(()),
-            other => Err(format!("getpeername() after {dialled:?}: {other:?}")),
+            other => Err(format!(
+                "getpeername() after {dialled:?}: {:?}",
+                other.map(|peer| peer.as_socket())
+            )),
         })
     }
 
@@ -181,6 +185,10 @@ impl Entry {
     }
 }
 
+const fn is_begun(outcome: Outcome) -> bool {
+    matches!(outcome, Ok(()) | Err(libc::EINPROGRESS))
+}
+
 fn outcome(result: io::Result<()>) -> Outcome {
     result.map_err(|error| error.raw_os_error().unwrap_or(0))
 }
@@ -188,14 +196,11 @@ fn outcome(result: io::Result<()>) -> Outcome {
 /// What a `connect()` may say whose hook ran.
 fn is_expected(target: Target, outcome: Outcome) -> bool {
     // Begun; or without a free port, which other sockets may have.
-    let begun = matches!(
-        outcome,
-        Ok(()) | Err(libc::EINPROGRESS | libc::EADDRNOTAVAIL | libc::EAGAIN)
-    );
+    let begun = is_begun(outcome) || matches!(outcome, Err(libc::EADDRNOTAVAIL | libc::EAGAIN));
     match target {
         Target::Keep | Target::One | Target::Direct | Target::Drop => begun,
         Target::Empty => outcome == Err(libc::ECONNREFUSED),
-        Target::NoRoute => !matches!(outcome, Ok(()) | Err(libc::EINPROGRESS)),
+        Target::NoRoute => !is_begun(outcome),
         Target::Close | Target::Reset | Target::Refuse => outcome != Err(libc::EPERM),
     }
 }
