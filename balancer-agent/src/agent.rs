@@ -1,5 +1,6 @@
 //! `balancer-agent run`: ties the stages together.
 
+mod parted;
 mod pods;
 mod provider;
 mod ready;
@@ -26,6 +27,7 @@ use crate::{
     metrics,
     source::{Source, SourceError, Update},
 };
+use parted::Parted;
 use pods::Pods;
 use provider::Shared;
 use reconcile::Reconciler;
@@ -78,6 +80,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         config.node_port_addresses.clone(),
         Pods::new(config.cgroup.clone()),
         Stale::new(config.cgroup.clone()),
+        Parted::new(config.cgroup.clone()),
     )?;
     let shared = Arc::new(Shared::new(&config, source.describe())?);
 

@@ -80,7 +80,10 @@ fn objects_are_applied_shown_changed_and_deleted() {
     assert_eq!(slice["endpoints"].as_array().map(Vec::len), Some(2));
 
     run(&["label", "service", "web", "-n", "shop", "tier=front"], "");
-    run(&[&APPLY[..], &["--server-side", "--force-conflicts"]].concat(), &documents(82, &["10.244.0.3"]));
+    run(
+        &[&APPLY[..], &["--server-side", "--force-conflicts"]].concat(),
+        &documents(82, &["10.244.0.3"]),
+    );
     let service = held("Service", "v1", "web").expect("a Service");
     assert_eq!(service["metadata"]["labels"]["tier"], "front");
 

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{pods::Pods, provider::Shared, stale::Stale, sweep::Sweeper, teller::Teller};
+use super::{
+    parted::Parted, pods::Pods, provider::Shared, stale::Stale, sweep::Sweeper, teller::Teller,
+};
 use crate::{
     apply::{self, apply},
     desired::{BackendAddr, Desired, desired, node_ports::NodePortAddresses},
@@ -35,6 +37,7 @@ pub struct Reconciler {
     sweeper: Sweeper,
     pods: Pods,
     stale: Stale,
+    parted: Parted,
 }
 
 impl Reconciler {
@@ -45,6 +48,7 @@ impl Reconciler {
         node_ports: NodePortAddresses,
         pods: Pods,
         stale: Stale,
+        parted: Parted,
     ) -> Result<Self, MapsError> {
         maps.grace();
         Ok(Self {
@@ -58,6 +62,7 @@ impl Reconciler {
             sweeper: Sweeper::default(),
             pods,
             stale,
+            parted,
         })
     }
 
@@ -109,9 +114,17 @@ impl Reconciler {
 
     /// Ends the charges of connections that never came to be.
     pub fn sweep(&mut self) {
-        let ended = self.sweeper.pass(&self.maps, Instant::now());
+        let now = Instant::now();
+        let ended = self.sweeper.pass(&self.maps, now);
         if ended > 0 {
             tracing::debug!(ended, "charges of connections that failed inside connect()");
+        }
+        match self.parted.pass(&self.maps, now) {
+            Ok(0) => {}
+            Ok(ended) => tracing::debug!(ended, "charges of UDP sockets that are not connected"),
+            Err(error) => {
+                tracing::warn!("UDP sockets can't be listed: {error}; some may count until closed");
+            }
         }
         self.end_stale();
     }

@@ -30,6 +30,17 @@ pub fn end_udp(cookies: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
     Ok(ended)
 }
 
+/// The cookies of the connected UDP sockets in the network namespace of this thread.
+pub fn connected_udp() -> io::Result<BTreeSet<u64>> {
+    let mut netlink = Netlink::open()?;
+    let mut found = BTreeSet::new();
+    for family in [AF_INET, AF_INET6] {
+        let sockets = netlink.connected(family)?;
+        found.extend(sockets.into_iter().map(|id| u64::from_ne_bytes(id.cookie)));
+    }
+    Ok(found)
+}
+
 /// Whether the kernel can end sockets: asked to end one that is none, it says so.
 pub fn can_end() -> io::Result<bool> {
     let nobody = SocketId { cookie: u64::MAX.to_ne_bytes(), ..SocketId::new_v4() };

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    maps::BackendId,
     model::{Claim, Doubt},
     oracle::{Differences, Sight},
     stage::Stage,
@@ -37,7 +38,7 @@ pub(super) fn compare(stage: &Stage, claims: &Claims, settled: bool) -> Result<D
 
 /// Waits until no doubt is left that the agent settles: sockets that are charged though nothing
 /// connects them.
-pub(super) fn settle(stage: &Stage, claims: &Claims, patience: Duration) -> Result<()> {
+pub(super) fn settle(stage: &Stage, claims: &Claims, patience: Duration) -> Result<Differences> {
     let deadline = Instant::now() + patience;
     loop {
         let sight = look(stage, claims, false)?;
@@ -45,16 +46,13 @@ pub(super) fn settle(stage: &Stage, claims: &Claims, patience: Duration) -> Resu
             let claim = claims.get(cookie).map(|told| told.claim);
             matches!(claim, Some(Claim::Doubtful(Doubt::Failed | Doubt::Dissolved)))
         };
-        let left: Vec<_> = sight.charges.iter().filter(|(cookie, _)| doubtful(cookie)).collect();
-        if left.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(Error::Unmet(format!(
-                "{} sockets are still charged {patience:?} after nothing connects them: {:?}",
-                left.len(),
-                &left[..left.len().min(5)]
-            )));
+        let left = sight.charges.iter().filter(|(cookie, _)| doubtful(cookie));
+        let say = |(cookie, backend): &(u64, BackendId)| {
+            format!("socket {cookie:x} is connected to nothing and still charged to {backend:?}")
+        };
+        let said: Vec<_> = left.map(say).collect();
+        if said.is_empty() || Instant::now() > deadline {
+            return Ok(Differences { largest: said.len() as u64, said });
         }
         thread::sleep(PAUSE * 10);
     }
