@@ -204,9 +204,15 @@ impl Agent {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Kills the agent the hard way (SIGKILL) and waits for its end.
-    pub fn kill(&mut self) -> Result<()> {
-        self.end(Signal::SIGKILL).map(drop)
+    /// Kills the agent the hard way (SIGKILL), waits, and returns how it ended: it may have been
+    /// faster.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
+        self.end(Signal::SIGKILL)
+    }
+
+    /// Takes another binary for its next start.
+    pub fn set_binary(&mut self, binary: PathBuf) {
+        self.binary = binary;
     }
 
     /// Asks the agent to end (SIGTERM), waits, and returns how it ended.

@@ -3,7 +3,8 @@
 //! No hook sees a UDP socket dissolve its association (`connect()` to AF_UNSPEC), nor that its
 //! `connect()` failed inside the kernel after the hook (no route, no free port). Such a socket would
 //! count until it is closed. So every now and then the connected sockets of each network namespace
-//! that has such charges are listed, and what is charged and not among them is ended.
+//! that has such charges are listed, and what is charged to one backend and not connected to it is
+//! ended.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,8 +17,9 @@ use std::{
 use balancer_common::charge;
 
 use crate::{
-    maps::{Charges, Connected},
+    maps::{Charges, Connected, ReadMaps},
     node::{netns, pods, sockets},
+    plan::convert,
 };
 
 /// Time between two looks.
@@ -42,7 +44,7 @@ impl Parted {
     ///
     /// A socket must be missed at two looks, and right after the second once more: it may be on its
     /// way through `connect()`, and a listing may skip one while others come and go.
-    pub fn pass(&mut self, maps: &impl Charges, now: Instant) -> io::Result<usize> {
+    pub fn pass(&mut self, maps: &(impl Charges + ReadMaps), now: Instant) -> io::Result<usize> {
         if self.due.is_some_and(|due| now < due) {
             return Ok(0);
         }
@@ -60,14 +62,14 @@ impl Parted {
         for (cookie, charges) in charged {
             // Of no process that is left: its sockets are gone, or will be.
             let Some(namespace) = namespaces.remove(&cookie) else { continue };
-            let missing = missing(&namespace, charges)?;
+            let missing = missing(maps, &namespace, charges)?;
             let (again, first): (Vec<_>, Vec<_>) =
                 missing.into_iter().partition(|found| before.contains(found));
             self.missed.extend(first);
             if again.is_empty() {
                 continue;
             }
-            for found in self::missing(&namespace, again)? {
+            for found in self::missing(maps, &namespace, again)? {
                 ended += usize::from(maps.end_charge(found.index, found.word));
             }
         }
@@ -75,9 +77,17 @@ impl Parted {
     }
 }
 
-/// Those whose socket is not connected.
-fn missing(namespace: &File, charges: Vec<Connected>) -> io::Result<Vec<Connected>> {
+/// Those whose socket is not connected to its backend.
+fn missing(
+    maps: &impl ReadMaps,
+    namespace: &File,
+    charges: Vec<Connected>,
+) -> io::Result<Vec<Connected>> {
     let connected = netns::within(namespace, sockets::connected_udp)?;
-    let is_there = |found: &Connected| connected.contains(&charge::cookie_of(found.word));
+    let is_there = |found: &Connected| {
+        let backend = convert::backend_addr(&maps.backend(charge::backend_of(found.word)));
+        let peer = connected.get(&charge::cookie_of(found.word));
+        backend.zip(peer).is_some_and(|(backend, peer)| backend.addr == *peer)
+    };
     Ok(charges.into_iter().filter(|found| !is_there(found)).collect())
 }

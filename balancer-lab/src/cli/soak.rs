@@ -16,9 +16,11 @@ use super::signals;
 /// operations, whichever comes first, or with the first difference.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  balancer-lab soak --seconds 60\n  \
-                        balancer-lab soak --operations 10000000 --seed 7")]
+                        balancer-lab soak --operations 10000000 --seed 7\n  \
+                        balancer-lab soak --crashes 300 --upgrades 100")]
 pub(super) struct Arguments {
-    /// End after so many seconds [default: 60, or none with --operations]
+    /// End after so many seconds [default: 60; none with --operations, 0 with
+    /// --crashes or --upgrades alone]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
     /// End after so many operations
@@ -30,6 +32,13 @@ pub(super) struct Arguments {
     /// Operations of each worker between two quiet points
     #[arg(long, value_name = "N", default_value_t = 5000)]
     batch: u64,
+    /// Then kill the agent so often, at any moment, under this load and while it writes changes of a
+    /// thousand Services
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    crashes: u64,
+    /// Then start the agent so often from another file, so that every program is replaced
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    upgrades: u64,
 }
 
 /// Carry out as many operations on sockets as each line of input says
@@ -49,13 +58,21 @@ pub(super) struct WorkerArguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     signals::watch().context("watch for signals")?;
     let seed = arguments.seed.unwrap_or_else(rand::random);
-    let limited = arguments.operations.is_some();
-    let seconds = arguments.seconds.unwrap_or(if limited { u64::MAX } else { 60 });
+    let Arguments { seconds, operations, batch, crashes, upgrades, .. } = *arguments;
+    // What is asked for alone is done alone.
+    let seconds = match (seconds, operations) {
+        (Some(seconds), _) => seconds,
+        (None, Some(_)) => u64::MAX,
+        (None, None) if crashes + upgrades > 0 => 0,
+        (None, None) => 60,
+    };
     let options = Options {
         seed,
         time: Duration::from_secs(seconds),
-        operations: arguments.operations.unwrap_or(u64::MAX),
-        batch: arguments.batch,
+        operations: operations.unwrap_or(u64::MAX),
+        batch,
+        crashes,
+        upgrades,
     };
     println!("seed {seed}");
     let bar = ProgressBar::new(0);
@@ -66,11 +83,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     bar.finish_and_clear();
     print!("{outcome}");
     if !outcome.is_well() {
+        let again = if crashes + upgrades > 0 {
+            format!("--crashes {crashes} --upgrades {upgrades}")
+        } else {
+            format!("--operations {}", outcome.operations)
+        };
         bail!(
-            "counts and sockets differ; the same operations again: cargo xtask soak --seed {seed} \
-             --batch {} --operations {}",
-            arguments.batch,
-            outcome.operations
+            "counts and sockets differ; the same operations again: \
+             cargo xtask soak --seed {seed} --batch {batch} {again}"
         );
     }
     Ok(())

@@ -76,24 +76,27 @@ impl Stage {
         let servers = backends.iter().map(|pod| Servers::start(pod.place()));
         let servers = servers.collect::<Result<_>>()?;
         let manifests = Manifests::create(lab.state_dir().join("manifests"))?;
-        for service in services(BACKENDS) {
-            manifests.write(&service)?;
-        }
+        services().iter().try_for_each(|service| manifests.write(service).map(drop))?;
         let agent = Agent::start(&lab, manifests.dir(), &[])?;
         let maps = Maps::open(&lab.bpffs().join("balancer"))?;
         Ok(Self { agent, maps, _servers: servers, clients, manifests, lab })
     }
 }
 
-/// Every Service, with so many backends behind those that have several.
-pub(super) fn services(backends: u8) -> Vec<Service> {
+/// Every Service.
+fn services() -> Vec<Service> {
     let udp = [Target::Keep, Target::Drop, Target::NoRoute, Target::Empty];
     let tcp = TARGETS.iter().map(|target| (*target, Transport::Tcp));
     let all = tcp.chain(udp.iter().map(|target| (*target, Transport::Udp)));
     let both = all.flat_map(|(target, transport)| {
-        [Family::V4, Family::V6].map(|family| service(target, transport, family, backends))
+        [Family::V4, Family::V6].map(|family| service(target, transport, family, BACKENDS))
     });
     both.collect()
+}
+
+/// The Services whose backends come and go while connections are made, with so many of them.
+pub(super) fn changing(backends: u8) -> [Service; 2] {
+    [Family::V4, Family::V6].map(|family| service(Target::Keep, Transport::Tcp, family, backends))
 }
 
 fn service(target: Target, transport: Transport, family: Family, backends: u8) -> Service {

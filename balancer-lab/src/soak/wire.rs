@@ -25,6 +25,13 @@ pub struct Report {
     pub sockets: Vec<Told>,
 }
 
+impl Report {
+    /// The sockets by their cookies.
+    pub fn claims(&self) -> Claims {
+        self.sockets.iter().map(|told| (told.cookie, *told)).collect()
+    }
+}
+
 /// What a worker says of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {

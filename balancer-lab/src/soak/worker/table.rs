@@ -1,6 +1,9 @@
 //! The sockets of a worker, and what is done to them.
 
-use std::net::Ipv4Addr;
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use io_uring::IoUring;
 use socket2::SockAddr;
@@ -65,7 +68,12 @@ impl Table {
             Deed::Close => return self.close(slot),
             Deed::Reap => return self.children.reap(),
             Deed::Fork => {
-                let cookies = self.slots.iter().flatten().map(|entry| entry.cookie).collect();
+                let mut cookies = BTreeSet::new();
+                for entry in self.slots.iter_mut().flatten() {
+                    // In a Unix socket it would be in one that both processes read.
+                    entry.socket()?;
+                    cookies.insert(entry.cookie);
+                }
                 return self.children.fork(cookies);
             }
             _ => {}
@@ -123,7 +131,7 @@ impl Table {
     /// Two sockets from one port to one backend.
     fn clash(&mut self, slot: usize) -> Result<()> {
         let kind = Kind { transport: Transport::Tcp, family: Family::V4, blocking: true };
-        let mut local: SockAddr = std::net::SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into();
+        let mut local: SockAddr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into();
         for slot in [slot, (slot + 1) % self.slots.len()] {
             self.open(slot, kind)?;
             let Some(entry) = &mut self.slots[slot] else { continue };
