@@ -101,6 +101,18 @@ impl Crew {
         })
     }
 
+    /// What was done last to a socket, if one of them has it.
+    pub(super) fn past(&mut self, cookie: u64) -> Result<Vec<String>> {
+        for (worker, claims) in self.workers.iter_mut().zip(&self.claims) {
+            if claims.contains_key(&cookie)
+                && let Some(past) = worker.past(cookie)?
+            {
+                return Ok(past);
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// What all of them claim, since they held still.
     pub(super) fn claims(&self) -> Claims {
         self.claims.iter().flatten().map(|(cookie, told)| (*cookie, *told)).collect()

@@ -45,6 +45,8 @@ const CLIENTS: u8 = 4;
 const KILLS: u32 = 4;
 /// Crashes or upgrades between two quiet points.
 const GROUP: u64 = 5;
+/// Sockets of which it is told what was done to them, where something is wrong.
+const EXPLAINED: usize = 10;
 /// How long the agent may take to settle what only it can see.
 const SETTLING: Duration = Duration::from_secs(20);
 
@@ -138,6 +140,11 @@ impl Soak {
     fn compare(&mut self, settled: bool, progress: &ProgressBar) -> Result<()> {
         let outcome = &mut self.outcome;
         outcome.differences = quiet::compare(&self.stage, &self.crew.claims(), settled)?;
+        for cookie in outcome.differences.sockets.iter().take(EXPLAINED) {
+            let past = self.crew.past(*cookie)?;
+            let past = past.iter().map(|deed| format!("\n  {deed}")).collect::<String>();
+            outcome.differences.said.push(format!("what was done to socket {cookie:x}:{past}"));
+        }
         outcome.points += 1;
         outcome.most = outcome.most.max(self.stage.maps.charges().count() as u64);
         outcome.elapsed = self.begun.elapsed();

@@ -3,7 +3,7 @@
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
-use super::life::{Target, Transport};
+use super::life::{Target, Transport, Way};
 
 /// What a worker claims of one of its sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +38,8 @@ enum Phase {
     /// A call returned before the connection was there: the next one only tells how it went.
     Connecting,
     Connected,
-    /// One of the others: io_uring took the error away from the socket, or it was shut down on its
-    /// way. The next call tells.
+    /// One of the others: io_uring took the error away from the socket, the error was that of a
+    /// write, or it was shut down on its way. The next call tells.
     Torn,
 }
 
@@ -87,38 +87,35 @@ impl Known {
         matches!((self.transport, self.phase), (Transport::Udp, _) | (_, Phase::Unconnected))
     }
 
-    /// It dialled; `ring` if by io_uring. True if the hook ran.
-    pub fn dialled(&mut self, target: Target, outcome: Outcome, ring: bool) -> bool {
+    /// It dialled. True if the hook ran.
+    pub fn dialled(&mut self, target: Target, way: Way, outcome: Outcome) -> bool {
         if self.transport == Transport::Udp {
             self.claim = after_hook(target, outcome);
             return true;
         }
         let begun = matches!(outcome, Ok(()) | Err(libc::EINPROGRESS));
-        let ran = match self.phase {
-            Phase::Unconnected => true,
-            Phase::Connecting | Phase::Connected => false,
+        let ran = match (self.phase, outcome) {
+            (_, Err(libc::EISCONN | libc::EALREADY)) => false,
+            (_, Err(errno)) if INSIDE.contains(&errno) => true,
+            (Phase::Unconnected, _) => true,
+            (Phase::Connecting | Phase::Connected, _) => false,
             // What the error was taken from would not begin anything.
-            Phase::Torn => begun || outcome.is_err_and(|errno| INSIDE.contains(&errno)),
+            (Phase::Torn, _) => begun,
         };
         if ran {
             self.claim = after_hook(target, outcome);
         }
         self.phase = match outcome {
+            // The first write may return before the connection is there.
+            Ok(()) if way == Way::FastOpen => Phase::Connecting,
             Ok(()) | Err(libc::EISCONN) => Phase::Connected,
             Err(libc::EINPROGRESS | libc::EALREADY) => Phase::Connecting,
             // It was shut down after it was refused: no call but the one to AF_UNSPEC changes that.
             Err(libc::EINVAL) => Phase::Torn,
-            Err(_) if ring => Phase::Torn,
+            Err(_) if way != Way::Plain => Phase::Torn,
             Err(_) => Phase::Unconnected,
         };
         ran
-    }
-
-    /// It was connected by its first write, which may have returned before the connection was there.
-    pub const fn written_first(&mut self) {
-        if matches!(self.phase, Phase::Connected) {
-            self.phase = Phase::Connecting;
-        }
     }
 
     /// It was shut down for writing.
@@ -166,7 +163,7 @@ mod tests {
     fn tcp(dials: &[(Target, Outcome)]) -> Claim {
         let mut known = Known::new(Transport::Tcp);
         for (target, outcome) in dials {
-            known.dialled(*target, *outcome, false);
+            known.dialled(*target, Way::Plain, *outcome);
         }
         known.claim()
     }
@@ -195,7 +192,7 @@ mod tests {
         known.sent_to(Target::Keep);
         known.dissolved();
         assert_eq!(known.claim(), Claim::Datagrams, "it names the Service in every datagram");
-        known.dialled(Target::Keep, Ok(()), false);
+        known.dialled(Target::Keep, Way::Plain, Ok(()));
         known.dissolved();
         assert_eq!(known.claim(), Claim::Doubtful(Doubt::Dissolved));
     }

@@ -19,8 +19,11 @@ const SETTLED_MS: u64 = 15_000;
 pub(super) struct Sight {
     /// What the workers claim.
     pub(super) claims: Claims,
-    /// What the kernel says is connected, by the socket.
+    /// What the kernel says is connected, by the socket, before the charges were read.
     pub(super) connected: BTreeMap<u64, BackendId>,
+    /// Sockets of which the kernel says something else after the charges were read: connections
+    /// that time out meanwhile, or that the other side ends.
+    pub(super) moving: BTreeSet<u64>,
     /// What balancer charges, by the socket.
     pub(super) charges: Vec<(u64, BackendId)>,
     /// What balancer counts.
@@ -36,6 +39,8 @@ pub struct Differences {
     pub largest: u64,
     /// Each difference, as a sentence.
     pub said: Vec<String>,
+    /// The sockets of which something is said.
+    pub(super) sockets: BTreeSet<u64>,
 }
 
 impl Differences {
@@ -60,6 +65,9 @@ enum Expected {
 
 impl Sight {
     fn expected(&self, cookie: u64) -> Expected {
+        if self.moving.contains(&cookie) {
+            return Expected::Either;
+        }
         let Some(told) = self.claims.get(&cookie) else { return Expected::Nothing };
         match told.claim {
             Claim::Free => Expected::Nothing,
@@ -83,6 +91,7 @@ impl Sight {
         let mut charged = BTreeSet::new();
         for (cookie, backend) in &self.charges {
             let claim = self.claims.get(cookie).map(|told| told.claim);
+            let before = found.said.len();
             if !charged.insert(*cookie) {
                 found.say(format_args!("socket {cookie:x} is charged twice"));
             }
@@ -99,6 +108,9 @@ impl Sight {
                     *sockets.entry(*backend).or_default() += 1;
                 }
             }
+            if found.said.len() > before {
+                found.sockets.insert(*cookie);
+            }
         }
         for (cookie, told) in &self.claims {
             let expected = self.expected(*cookie);
@@ -112,6 +124,7 @@ impl Sight {
                 found.say(format_args!(
                     "socket {cookie:x} ({claim:?}, {expected:?}) is not charged"
                 ));
+                found.sockets.insert(*cookie);
             }
         }
         let backends: BTreeSet<_> = self.active.keys().chain(sockets.keys()).collect();

@@ -13,14 +13,10 @@ use super::{
     stage::Stage,
     wire::Claims,
 };
-use crate::{
-    error::{Error, Result},
-    sockets,
-};
+use crate::{error::Result, sockets};
 
-/// How long a difference may last that comes from looking at one thing after the other: a
-/// connection that ends meanwhile, a killed process whose children end after it.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a difference may last: a killed process's children end after it.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks that differ; the kernel tells nobody when a connection has ended.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -28,7 +24,15 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) fn compare(stage: &Stage, claims: &Claims, settled: bool) -> Result<Differences> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let differences = look(stage, claims, settled)?.differences();
+        let mut sight = look(stage, claims, settled)?;
+        if sight.differences().is_empty() {
+            return Ok(Differences::default());
+        }
+        let after = connected(stage)?;
+        let stays = |(cookie, peer): &(&u64, &BackendId)| after.get(cookie) == Some(peer);
+        let moving = sight.connected.iter().filter(|found| !stays(found));
+        sight.moving = moving.map(|(cookie, _)| *cookie).collect();
+        let differences = sight.differences();
         if differences.is_empty() || Instant::now() > deadline {
             return Ok(differences);
         }
@@ -52,15 +56,15 @@ pub(super) fn settle(stage: &Stage, claims: &Claims, patience: Duration) -> Resu
         };
         let said: Vec<_> = left.map(say).collect();
         if said.is_empty() || Instant::now() > deadline {
-            return Ok(Differences { largest: said.len() as u64, said });
+            return Ok(Differences { largest: said.len() as u64, said, ..Differences::default() });
         }
         thread::sleep(PAUSE * 10);
     }
 }
 
-/// Everything that is known now. The claims are those of a moment at which all workers held still.
-pub(super) fn look(stage: &Stage, claims: &Claims, settled: bool) -> Result<Sight> {
-    let connected = thread::scope(|scope| {
+/// What the kernel says is connected now.
+fn connected(stage: &Stage) -> Result<BTreeMap<u64, BackendId>> {
+    thread::scope(|scope| {
         let read = |pod: &crate::Pod| sockets::connected(pod.place());
         let threads: Vec<_> =
             stage.clients.iter().map(|pod| scope.spawn(move || read(pod))).collect();
@@ -71,8 +75,13 @@ pub(super) fn look(stage: &Stage, claims: &Claims, settled: bool) -> Result<Sigh
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok::<_, Error>(all)
-    })?;
+        Ok(all)
+    })
+}
+
+/// Everything that is known now. The claims are those of a moment at which all workers held still.
+fn look(stage: &Stage, claims: &Claims, settled: bool) -> Result<Sight> {
+    let connected = connected(stage)?;
     let mut numbers = BTreeMap::new();
     let mut active = BTreeMap::new();
     for (number, backend, count) in stage.maps.backends() {
@@ -83,5 +92,12 @@ pub(super) fn look(stage: &Stage, claims: &Claims, settled: bool) -> Result<Sigh
     let charges = stage.maps.charges();
     let charges =
         charges.map(|(cookie, number)| (cookie, numbers.get(&number).copied().unwrap_or(unknown)));
-    Ok(Sight { charges: charges.collect(), claims: claims.clone(), connected, active, settled })
+    Ok(Sight {
+        charges: charges.collect(),
+        claims: claims.clone(),
+        connected,
+        active,
+        settled,
+        ..Sight::default()
+    })
 }

@@ -5,7 +5,9 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Stdio},
 };
 
-use super::wire::Report;
+use serde::de::DeserializeOwned;
+
+use super::wire::{Order, Report};
 use crate::{
     Lab, Place,
     error::{Attempt, Error, Result},
@@ -36,11 +38,27 @@ impl Remote {
 
     /// Tells it to carry out so many operations; [`Remote::still`] waits for their end.
     pub(super) fn go(&mut self, operations: u64) -> Result<()> {
-        writeln!(self.stdin, "{operations}").attempt("speak to balancer-lab soak-worker")
+        self.tell(Order::Operations(operations as usize))
+    }
+
+    fn tell(&mut self, order: Order) -> Result<()> {
+        let line = serde_json::to_string(&order).map_err(std::io::Error::from);
+        let line = line.attempt("write an order")?;
+        writeln!(self.stdin, "{line}").attempt("speak to balancer-lab soak-worker")
     }
 
     /// Waits until it holds still.
     pub(super) fn still(&mut self) -> Result<Report> {
+        self.answer()
+    }
+
+    /// What was done last to one of its sockets.
+    pub(super) fn past(&mut self, cookie: u64) -> Result<Option<Vec<String>>> {
+        self.tell(Order::Past(cookie))?;
+        self.answer()
+    }
+
+    fn answer<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut line = String::new();
         self.stdout.read_line(&mut line).attempt("listen to balancer-lab soak-worker")?;
         serde_json::from_str(&line).map_err(|error| {

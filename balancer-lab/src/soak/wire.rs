@@ -12,6 +12,16 @@ use super::{
     model::Claim,
 };
 
+/// What a worker is told.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// To carry out so many operations; it answers with a [`Report`].
+    Operations(usize),
+    /// To say what was done last to a socket; it answers with a list of sentences, or with nothing
+    /// where it doesn't have it.
+    Past(u64),
+}
+
 /// What a worker says once it holds still: what it did since the last time, and what it has open.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {

@@ -1,6 +1,7 @@
 //! One socket of a worker, and what is known of it.
 
 use std::{
+    collections::VecDeque,
     io,
     net::{Shutdown, SocketAddr},
     os::{fd::AsRawFd as _, unix::net::UnixStream},
@@ -25,6 +26,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Descriptors of one socket beside the first.
 const COPIES: usize = 3;
+/// Deeds that are remembered of each socket.
+const REMEMBERED: usize = 8;
 const QUIET: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// A socket, its copies, and what is known of it.
@@ -37,6 +40,8 @@ pub struct Entry {
     copies: Vec<Socket>,
     known: Known,
     since: Instant,
+    /// What was done to it last, for messages.
+    past: VecDeque<String>,
     /// What was dialled when the hook ran last.
     dialled: Option<SocketAddr>,
 }
@@ -61,6 +66,7 @@ impl Entry {
             copies: Vec::new(),
             known: Known::new(kind.transport),
             since: Instant::now(),
+            past: VecDeque::new(),
             dialled: None,
         })
     }
@@ -115,10 +121,8 @@ impl Entry {
             }
         };
         let outcome = outcome(result);
-        let ran = self.known.dialled(target, outcome, way == Way::Ring);
-        if way == Way::FastOpen {
-            self.known.written_first();
-        }
+        let ran = self.known.dialled(target, way, outcome);
+        self.remember(format_args!("{way:?} to {target:?}: {outcome:?}"));
         self.since = Instant::now();
         if ran {
             self.dialled = Some(to);
@@ -134,6 +138,7 @@ impl Entry {
         // No route, no room: what is charged is charged.
         let _ = self.socket()?.send_to_with_flags(b"x", &to.into(), QUIET);
         self.known.sent_to(target);
+        self.remember(format_args!("datagram to {target:?}"));
         self.since = Instant::now();
         Ok(())
     }
@@ -141,13 +146,15 @@ impl Entry {
     pub fn dissolve(&mut self) -> Result<()> {
         calls::dissolve(self.socket()?).attempt("connect() to AF_UNSPEC")?;
         self.known.dissolved();
+        self.remember(format_args!("dissolved"));
         self.since = Instant::now();
         Ok(())
     }
 
     /// The peer may refuse it.
     pub fn send(&mut self) -> Result<()> {
-        let _ = self.socket()?.send_with_flags(b"x", QUIET);
+        let sent = self.socket()?.send_with_flags(b"x", QUIET);
+        self.remember(format_args!("sent: {:?}", outcome(sent.map(drop))));
         Ok(())
     }
 
@@ -155,6 +162,7 @@ impl Entry {
     pub fn half_close(&mut self) -> Result<()> {
         let _ = self.socket()?.shutdown(Shutdown::Write);
         self.known.half_closed();
+        self.remember(format_args!("half closed"));
         Ok(())
     }
 
@@ -177,6 +185,19 @@ impl Entry {
                 other.map(|peer| peer.as_socket())
             )),
         })
+    }
+
+    fn remember(&mut self, what: std::fmt::Arguments<'_>) {
+        if self.past.len() == REMEMBERED {
+            self.past.pop_front();
+        }
+        self.past.push_back(format!("{what} -> {:?}", self.known));
+    }
+
+    /// What was done to it last.
+    pub fn past(&self) -> Vec<String> {
+        let kind = format!("{:?}", self.kind);
+        std::iter::once(kind).chain(self.past.iter().cloned()).collect()
     }
 
     pub fn told(&self) -> Told {

@@ -46,6 +46,12 @@ impl Table {
         report
     }
 
+    /// What was done last to a socket that the worker itself has open.
+    pub fn past(&self, cookie: u64) -> Option<Vec<String>> {
+        let mut entries = self.slots.iter().flatten();
+        entries.find(|entry| entry.cookie == cookie).map(Entry::past)
+    }
+
     pub fn perform(&mut self, operation: Operation) -> Result<()> {
         let Operation { slot, deed } = operation;
         self.report.operations += 1;
