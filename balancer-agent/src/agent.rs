@@ -1,6 +1,7 @@
 //! `balancer-agent run`: ties the stages together.
 
 mod graces;
+mod parted;
 mod pods;
 mod provider;
 mod ready;
@@ -27,6 +28,7 @@ use crate::{
     metrics,
     source::{Source, SourceError, Update},
 };
+use parted::Parted;
 use pods::Pods;
 use provider::Shared;
 use reconcile::{Reconciler, TakeOverError};
@@ -82,6 +84,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         config.node_port_addresses.clone(),
         Pods::new(config.cgroup.clone()),
         Stale::new(config.cgroup.clone()),
+        Parted::new(config.cgroup.clone()),
     )?;
     let shared = Arc::new(Shared::new(&config, source.describe())?);
 

@@ -15,6 +15,7 @@ mod attach;
 mod bpf;
 mod cleanup;
 mod grace;
+mod grow;
 pub mod link;
 mod load;
 pub mod pins;

@@ -121,6 +121,8 @@ pub trait Charges {
     fn unsent(&self) -> Vec<(u32, u64)>;
     /// Charges of connected UDP sockets to any of the given backends.
     fn connected_udp(&self, backends: &BTreeSet<u32>) -> Vec<Connected>;
+    /// Charges of connected UDP sockets.
+    fn all_connected_udp(&self) -> Vec<Connected>;
     /// Ends a charge and lowers the counter, unless somebody else did.
     fn end_charge(&self, index: u32, word: u64) -> bool;
 }

@@ -26,9 +26,6 @@ use crate::{
 
 /// How long the agent may take until the first complete state is in the maps.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
-/// What the watcher of the process writes where the agent writes `READY=1`.
-const EXITED: &[u8] = b"EXITED=1";
-
 /// A running agent, attached to the lab's cgroup. Dropping it kills it (SIGKILL).
 #[derive(Debug)]
 pub struct Agent {
@@ -121,6 +118,7 @@ impl Agent {
     /// Waits for the agent's `READY=1`; its exit arrives on the same socket.
     fn await_ready(&mut self, notify: &UnixDatagram) -> Result<()> {
         let deadline = Instant::now() + READY_TIMEOUT;
+        let exited = self.child.as_ref().map(|child| exited(pid_of(child)));
         let mut buffer = [0; 4096];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -135,7 +133,7 @@ impl Agent {
                 }
             };
             let what = match message {
-                Some(EXITED) => "ended before it was ready",
+                Some(text) if exited.as_deref() == Some(text) => "ended before it was ready",
                 None => "was not ready in time",
                 Some(text) if text.split(|&byte| byte == b'\n').any(|line| line == b"READY=1") => {
                     return Ok(());
@@ -204,9 +202,15 @@ impl Agent {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Kills the agent the hard way (SIGKILL) and waits for its end.
-    pub fn kill(&mut self) -> Result<()> {
-        self.end(Signal::SIGKILL).map(drop)
+    /// Kills the agent the hard way (SIGKILL), waits, and returns how it ended: it may have been
+    /// faster.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
+        self.end(Signal::SIGKILL)
+    }
+
+    /// Takes another binary for its next start.
+    pub fn set_binary(&mut self, binary: PathBuf) {
+        self.binary = binary;
     }
 
     /// Asks the agent to end (SIGTERM), waits, and returns how it ended.
@@ -248,7 +252,13 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed())
 }
 
-/// Writes [`EXITED`] to the socket once the process has ended, without reaping it.
+/// What the watcher of a process writes where the agent writes `READY=1`. It names the process: the
+/// watcher of the one before may be late.
+fn exited(pid: Pid) -> Vec<u8> {
+    format!("EXITED={pid}").into_bytes()
+}
+
+/// Writes [`exited`] to the socket once the process has ended, without reaping it.
 fn report_exit(pid: Pid, notify: PathBuf) {
     thread::spawn(move || {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
@@ -256,7 +266,7 @@ fn report_exit(pid: Pid, notify: PathBuf) {
             && let Ok(socket) = UnixDatagram::unbound()
         {
             // Nobody listens any more once the agent was ready.
-            let _ = socket.send_to(EXITED, notify);
+            let _ = socket.send_to(&exited(pid), notify);
         }
     });
 }

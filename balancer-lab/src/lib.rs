@@ -11,6 +11,7 @@
 //! - [`apiserver`]: a double of the Kubernetes API server.
 //! - [`kubeproxy`]: the rules kube-proxy would load, for comparison.
 //! - [`churn`]: connections opened and closed at random, and [`sockets`], to count them.
+//! - [`soak`]: sockets that live at random, and a model of what must be counted then.
 //! - [`http`]: backends that say who answered, and clients with connection pools.
 //! - [`mod@bench`]: measurements beside direct connections and kube-proxy's rules.
 //!
@@ -35,6 +36,7 @@ pub mod http;
 pub mod kubeproxy;
 pub mod lab;
 pub mod manifests;
+pub mod soak;
 pub mod sockets;
 
 pub use agent::Agent;

@@ -19,7 +19,7 @@ use balancer_lab::{
     manifests::{Endpoint, Service},
 };
 use common::{VIP, Web, address, await_shown};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The maps, read beside the agent.
 fn maps(web: &Web) -> PinnedMaps {
@@ -203,26 +203,4 @@ fn a_file_that_is_broken_at_the_start_ends_nothing_that_works() {
     await_problems(&web, &[]);
     fs::remove_file(web.manifests.dir().join("default-web.yaml")).expect("removed");
     await_shown(&web.agent, <[Value]>::is_empty);
-}
-
-#[test]
-fn more_than_the_maps_hold_is_left_out_by_name() {
-    let mut web = Web::start("full", 3);
-    assert!(web.agent.terminate().expect("terminated").success());
-    assert!(web.agent.cli_command(&["cleanup"]).status().expect("run").success());
-    let mut big = Service::new("big", [10, 96, 3, 1], 80, 8080, (10..20).map(address));
-    big.namespace = "default".into();
-    web.manifests.write(&big).expect("written");
-    let agent = balancer_lab::Agent::start(
-        &web.lab,
-        web.manifests.dir(),
-        &["--max-backends", "8", "--max-services", "4"],
-    );
-    web.agent = agent.expect("agent");
-    await_problems(&web, &["--max-backends"]);
-    assert!(problems(&web)[0].contains("default/big"), "{:?}", problems(&web));
-    // What came first by name took the room; the rest fits as far as it does.
-    let shown = await_shown(&web.agent, |services| !services.is_empty());
-    assert_eq!(shown.iter().map(|s| s["name"].clone()).collect::<Vec<_>>(), [json!("web")]);
-    assert_balanced(&web, "beside a Service that does not fit");
 }

@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use balancer_lab::{
     Agent, Lab, Pod,
@@ -270,4 +274,36 @@ fn a_disconnected_socket_is_told_the_truth() {
     drop(socket);
     assert_eq!(stage.counts("default/dns"), [0, 0]);
     assert_eq!(stage.counts("default/time"), [0, 0]);
+}
+
+/// No hook tells a socket that is connected to a backend from one that dissolved its association,
+/// and from one whose `connect()` found no route, though it be connected to something else.
+#[test]
+fn sockets_that_are_connected_no_longer_do_not_stay_counted() {
+    let stage = Stage::start("udp-parted", 1);
+    let connected = || {
+        let mut socket = stage.udp();
+        assert_eq!(socket.ask(&format!("connect {DNS}"))["ok"], true);
+        socket
+    };
+    let (kept, mut dissolved) = (connected(), connected());
+    assert_eq!(dissolved.ask("disconnect")["ok"], true);
+    let netns = stage.client.place().netns();
+    let route = ["-n", netns, "route", "add", "unreachable", "10.244.0.1/32"];
+    assert!(Command::new("ip").args(route).status().expect("ip").success());
+    let (mut failed, mut elsewhere) = (stage.udp(), stage.udp());
+    assert_eq!(elsewhere.ask("connect 10.244.0.200:9")["ok"], true);
+    for socket in [&mut failed, &mut elsewhere] {
+        assert_eq!(socket.ask(&format!("connect {DNS}"))["errno"], nix::libc::EHOSTUNREACH);
+    }
+    assert_eq!(stage.counts("default/dns"), [4], "charged by the hook");
+
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while stage.counts("default/dns") != [1] {
+        assert!(Instant::now() < deadline, "still {:?}", stage.counts("default/dns"));
+    }
+    drop((dissolved, failed, elsewhere));
+    assert_eq!(stage.counts("default/dns"), [1], "ended once");
+    drop(kept);
+    assert_eq!(stage.counts("default/dns"), [0]);
 }

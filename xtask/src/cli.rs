@@ -10,6 +10,7 @@ Examples:
   cargo xtask demo --scenario pools-5 --keep run one scenario and leave the lab up
   cargo xtask test                           every check, on the real kernel (root)
   cargo xtask test --quick choice            the host tests whose name contains `choice`
+  cargo xtask soak --operations 10000000     counts that cannot drift: ten million operations
   cargo xtask image --check                  make the container image and run the agent from it
   cargo xtask --bpf-toolchain nightly build  compile the eBPF programs with nightly Rust";
 
@@ -71,6 +72,13 @@ pub enum Verb {
     #[command(disable_help_flag = true)]
     Bench {
         /// Passed on to `balancer-lab bench`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Let sockets live at random and compare counts with them (root; `soak --help` lists options).
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// Passed on to `balancer-lab soak`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },

@@ -6,7 +6,7 @@
 //! - [`setup`] finds or installs the BPF toolchain, its linker and the tools of the lab,
 //! - [`compile`] builds the eBPF object, then the programs that embed it,
 //! - [`image`] packs the agent into a container image,
-//! - [`lab`] hands over to `balancer-lab` (demo, bench),
+//! - [`lab`] hands over to `balancer-lab` (demo, bench, soak),
 //! - [`test`](mod@test) runs every check and reports on each.
 #![forbid(unsafe_code)]
 
@@ -56,6 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Verb::Demo { args } => match lab::hand_over(&workspace, preference, "demo", &args)? {},
         Verb::Bench { args } => match lab::hand_over(&workspace, preference, "bench", &args)? {},
+        Verb::Soak { args } => match lab::hand_over(&workspace, preference, "soak", &args)? {},
         Verb::Test(options) => return test::run(&workspace, preference, &options),
     }
     Ok(ExitCode::SUCCESS)

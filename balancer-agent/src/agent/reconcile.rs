@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    graces::Graces, pods::Pods, provider::Shared, stale::Stale, sweep::Sweeper, teller::Teller,
+    graces::Graces, parted::Parted, pods::Pods, provider::Shared, stale::Stale, sweep::Sweeper,
+    teller::Teller,
 };
 use crate::{
     apply::{self, apply},
@@ -52,6 +53,7 @@ pub struct Reconciler {
     /// True if the maps may not have what was found of pods.
     pods_differ: bool,
     stale: Stale,
+    parted: Parted,
 }
 
 /// Why the maps can't be taken over.
@@ -73,6 +75,7 @@ impl Reconciler {
         node_ports: NodePortAddresses,
         pods: Pods,
         stale: Stale,
+        parted: Parted,
     ) -> Result<Self, TakeOverError> {
         maps.grace();
         let book = Book::read(&maps)?;
@@ -91,6 +94,7 @@ impl Reconciler {
             pods,
             pods_differ: false,
             stale,
+            parted,
         })
     }
 
@@ -182,9 +186,17 @@ impl Reconciler {
 
     /// Ends the charges of connections that never came to be.
     pub fn sweep(&mut self) {
-        let ended = self.sweeper.pass(&self.maps, Instant::now());
+        let now = Instant::now();
+        let ended = self.sweeper.pass(&self.maps, now);
         if ended > 0 {
             tracing::debug!(ended, "charges of connections that failed inside connect()");
+        }
+        match self.parted.pass(&self.maps, now) {
+            Ok(0) => {}
+            Ok(ended) => tracing::debug!(ended, "charges of UDP sockets that are not connected"),
+            Err(error) => {
+                tracing::warn!("UDP sockets can't be listed: {error}; some may count until closed");
+            }
         }
         self.end_stale();
     }

@@ -7,8 +7,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io,
     path::PathBuf,
 };
 
@@ -69,7 +67,8 @@ impl Stale {
         if charged.is_empty() {
             return pass;
         }
-        let mut namespaces = match self.namespaces() {
+        let files = pods::networks(&self.cgroup).into_values();
+        let mut namespaces = match netns::by_cookie(files) {
             Ok(namespaces) => namespaces,
             Err(error) => {
                 pass.failed.push(format!("network namespaces can't be read: {error}"));
@@ -97,14 +96,5 @@ impl Stale {
             }
         }
         pass
-    }
-
-    /// The network namespaces of the cgroup's processes, by cookie.
-    fn namespaces(&self) -> io::Result<BTreeMap<u64, File>> {
-        let files: Vec<_> = pods::networks(&self.cgroup).into_values().collect();
-        let copies = files.iter().map(File::try_clone).collect::<io::Result<_>>()?;
-        let cookies = netns::cookies(copies)?;
-        let found = cookies.into_iter().zip(files);
-        Ok(found.filter_map(|(cookie, file)| Some((cookie.ok()?, file))).collect())
     }
 }

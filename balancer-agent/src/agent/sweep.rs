@@ -64,6 +64,9 @@ mod tests {
         fn connected_udp(&self, _: &BTreeSet<u32>) -> Vec<Connected> {
             Vec::new()
         }
+        fn all_connected_udp(&self) -> Vec<Connected> {
+            Vec::new()
+        }
         fn end_charge(&self, index: u32, word: u64) -> bool {
             let mut charges = self.0.borrow_mut();
             let stands = charges.get(&index) == Some(&word);

@@ -9,6 +9,8 @@ use super::{
     KernelError,
     attach::{self, Target},
     cleanup::other_layout,
+    grace,
+    grow::{self, Growth},
     link::PROGRAMS,
     pins::{MAPS, Pins},
 };
@@ -27,7 +29,7 @@ pub struct Programs {
 }
 
 /// Puts the programs in place, attached to `cgroup`, and opens the maps. New maps get the given
-/// capacities; adopted ones keep the size they were made with.
+/// capacities; adopted ones grow to them, and never shrink.
 pub fn load(
     bpffs: &Path,
     cgroup: &Path,
@@ -44,15 +46,16 @@ pub fn load(
 
     let set_retval = u8::from(KernelVersion::current().is_ok_and(|kernel| kernel >= SET_RETVAL));
     let mut loader = EbpfLoader::new();
-    loader
-        .override_global("SET_RETVAL", &set_retval, true)
-        .map_max_entries("BACKENDS", capacities.backends)
-        .map_max_entries("SERVICES", capacities.services)
-        .map_max_entries("NAMES", capacities.services);
+    loader.override_global("SET_RETVAL", &set_retval, true);
+    for (name, entries) in grow::sizes(capacities) {
+        loader.map_max_entries(name, entries);
+    }
+    let growth = Growth::find(&pins, capacities)?;
     for name in MAPS {
-        loader.map_pin_path(name, pins.map(name));
+        loader.map_pin_path(name, growth.pin(&pins, name));
     }
     let mut ebpf = loader.load(OBJECT)?;
+    let totals = growth.take_over(&pins)?;
     let maps = PinnedMaps::open(&pins, capacities)?;
     maps.set_active(PAD_BACKEND, PAD_ACTIVE);
     for program in PROGRAMS {
@@ -60,6 +63,10 @@ pub fn load(
     }
     for program in PROGRAMS {
         attach::attach(&mut ebpf, program, &pins, &target)?;
+    }
+    if let Some(totals) = totals {
+        grace();
+        totals.carry_over();
     }
     Ok((maps, Programs { adopted }))
 }

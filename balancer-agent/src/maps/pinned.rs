@@ -66,7 +66,7 @@ pub struct PinnedMaps {
 }
 
 impl PinnedMaps {
-    /// Opens the maps. Capacities beyond what the maps were made with have no effect.
+    /// Opens the maps. Capacities beyond the size of the maps have no effect.
     pub fn open(pins: &Pins, capacities: Capacities) -> Result<Self, MapsError> {
         let (backends, backends_max) = array(pins, "BACKENDS", size_of::<Backend>())?;
         let (services, services_max) = array(pins, "SERVICES", size_of::<Service>())?;

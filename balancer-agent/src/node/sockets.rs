@@ -3,7 +3,11 @@
 //! `SOCK_DESTROY` (Linux 4.5, CONFIG_INET_DIAG_DESTROY) disconnects a UDP socket and has its program
 //! read ECONNABORTED, at once where it waits.
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -12,7 +16,7 @@ use netlink_packet_sock_diag::{
     AF_INET, AF_INET6, IPPROTO_UDP, SOCK_DESTROY, SockDiagMessage,
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
+use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 
 /// Ends the connected UDP sockets with the given cookies in the network namespace of this thread.
 /// Gives the cookies of those that were there.
@@ -28,6 +32,19 @@ pub fn end_udp(cookies: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
         }
     }
     Ok(ended)
+}
+
+/// The connected UDP sockets in the network namespace of this thread, by their cookies, and to whom.
+pub fn connected_udp() -> io::Result<BTreeMap<u64, SocketAddr>> {
+    let mut netlink = Netlink::open()?;
+    let mut found = BTreeMap::new();
+    for family in [AF_INET, AF_INET6] {
+        for id in netlink.connected(family)? {
+            let peer = (id.destination_address.to_canonical(), id.destination_port);
+            found.insert(u64::from_ne_bytes(id.cookie), peer.into());
+        }
+    }
+    Ok(found)
 }
 
 /// Whether the kernel can end sockets: asked to end one that is none, it says so.
@@ -49,7 +66,7 @@ impl Netlink {
     fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
         socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
         Ok(Self { socket, buffer: Vec::new() })
     }
 

@@ -7,8 +7,8 @@ use indicatif::ProgressBar;
 
 use super::{BACKEND_PORT, VIP, remote::Remote, variant::Variant};
 use crate::{
-    Agent, Lab, Place,
-    error::{Attempt, Error, Result},
+    Agent, Lab,
+    error::{Error, Result},
     host,
     kubeproxy::{self, ServicePort, iptables, nftables},
     manifests::{Manifests, Service},
@@ -62,13 +62,13 @@ impl Stage {
         }
         let pods = lab.pods((1..=backends).map(|n| (format!("backend-{n}"), address(n))))?;
         let client = lab.pod("client", [10, 244, 1, 1].into())?;
-        sysctl(client.place(), "ipv4/ip_local_port_range", CLIENT_PORTS)?;
+        client.place().set_sysctl("net/ipv4/ip_local_port_range", CLIENT_PORTS)?;
         let direct: Vec<SocketAddrV4> =
             pods.iter().map(|pod| SocketAddrV4::new(pod.ip(), BACKEND_PORT)).collect();
         let agent = balance(&lab, variant, &all(services, &direct))?;
         if variant.tracks() {
             // As short as it goes: otherwise the table is full of what is long closed.
-            sysctl(lab.node(), "netfilter/nf_conntrack_tcp_timeout_close", "1")?;
+            lab.node().set_sysctl("net/netfilter/nf_conntrack_tcp_timeout_close", "1")?;
         }
         let worker = Remote::start(&lab, &client, &pods, pinned)?;
         let targets = if variant.is_balanced() { vec![VIP] } else { direct };
@@ -182,11 +182,6 @@ fn manifest(service: &ServicePort) -> Service {
     let mut manifest = Service::new(name, service.address, service.port, BACKEND_PORT, endpoints);
     manifest.namespace = namespace.into();
     manifest
-}
-
-fn sysctl(place: &Place, key: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/sys/net/{key}");
-    place.within(|| fs::write(&path, value))?.attempt(format!("write {value:?} to {path}"))
 }
 
 #[cfg(test)]

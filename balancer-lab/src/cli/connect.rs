@@ -5,10 +5,11 @@ use std::{
     net::SocketAddr,
     sync::Barrier,
     thread::{self, ScopedJoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -32,15 +33,45 @@ pub(super) struct Arguments {
     /// Open all at the same time, each from a thread of its own, and not one after another
     #[arg(long)]
     at_once: bool,
+    /// Connect as fast as it goes, and say only how many were connected and how long it took
+    #[arg(long, conflicts_with_all = ["at_once", "mptcp", "timeout_ms"])]
+    many: bool,
+    /// With --many: connect UDP sockets
+    #[arg(long, requires = "many")]
+    udp: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.many {
+        return many(arguments);
+    }
     let one_by_one = || (0..arguments.count).map(|_| connect(arguments)).collect();
     let held: Vec<(Socket, Value)> =
         if arguments.at_once { at_once(arguments) } else { one_by_one() }?;
     for (_, said) in &held {
         println!("{said}");
     }
+    io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    Ok(())
+}
+
+fn many(arguments: &Arguments) -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raise RLIMIT_NOFILE")?;
+    let (form, protocol) = match arguments.udp {
+        true => (Type::DGRAM, Protocol::UDP),
+        false => (Type::STREAM, Protocol::TCP),
+    };
+    let (domain, target) = (Domain::for_address(arguments.target), arguments.target.into());
+    let started = Instant::now();
+    let mut held = Vec::new();
+    for _ in 0..arguments.count {
+        let socket = Socket::new(domain, form, Some(protocol))?;
+        socket.connect(&target).with_context(|| format!("connection {}", held.len()))?;
+        held.push(socket);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{}", json!({"connected": held.len(), "seconds": seconds}));
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
     Ok(())
 }

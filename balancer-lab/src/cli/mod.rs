@@ -10,6 +10,7 @@ mod demo;
 mod exec;
 mod serve;
 mod signals;
+mod soak;
 mod udp;
 
 use std::process::ExitCode;
@@ -35,6 +36,9 @@ enum Verb {
     Bench(bench::Arguments),
     #[command(hide = true)]
     BenchWorker(bench::WorkerArguments),
+    Soak(soak::Arguments),
+    #[command(hide = true)]
+    SoakWorker(soak::WorkerArguments),
     Serve(serve::Arguments),
     Client(client::Arguments),
     Churn(churn::Arguments),
@@ -60,6 +64,8 @@ pub(crate) fn run() -> Result<ExitCode> {
         Verb::Demo(arguments) => demo::run(&arguments)?,
         Verb::Bench(arguments) => bench::run(&arguments)?,
         Verb::BenchWorker(arguments) => bench::work(arguments)?,
+        Verb::Soak(arguments) => soak::run(&arguments)?,
+        Verb::SoakWorker(arguments) => soak::work(&arguments)?,
         Verb::Serve(arguments) => serve::run(arguments)?,
         Verb::Client(arguments) => client::run(&arguments)?,
         Verb::Churn(arguments) => churn::run(&arguments)?,

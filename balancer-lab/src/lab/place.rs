@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{CString, OsStr},
-    fs::File,
+    fs::{self, File},
     io,
     os::unix::{ffi::OsStrExt, process::CommandExt},
     path::{Path, PathBuf},
@@ -100,6 +100,12 @@ impl Place {
             Ok(value) => value.attempt(on("enter network namespace", &path)),
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+
+    /// Sets a sysctl of the network namespace, as `net/ipv4/ip_forward`.
+    pub fn set_sysctl(&self, key: &str, value: &str) -> Result<()> {
+        let write = || fs::write(format!("/proc/sys/{key}"), value);
+        self.within(write)?.attempt(format!("set sysctl {key} to {value}"))
     }
 }
 

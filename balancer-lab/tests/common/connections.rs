@@ -40,6 +40,23 @@ impl Connections {
         Self { child, said }
     }
 
+    /// So many as fast as it goes; the process says one line when they are open.
+    pub fn start_many(
+        place: &Place,
+        target: impl Into<SocketAddr>,
+        count: usize,
+        udp: bool,
+    ) -> Many {
+        let mut command = Lab::self_command(place).expect("balancer-lab");
+        let target = target.into().to_string();
+        command.args(["connect", &target, "--many", "--count", &count.to_string()]);
+        if udp {
+            command.arg("--udp");
+        }
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        Many { child: child.expect("started") }
+    }
+
     /// The same, where all must be connected to what they dialled.
     pub fn opened(self, target: impl Into<SocketAddr>) -> Self {
         let target = target.into().to_string();
@@ -49,6 +66,29 @@ impl Connections {
 }
 
 impl Drop for Connections {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A process that connects. Killed when dropped.
+pub struct Many {
+    child: Child,
+}
+
+impl Many {
+    /// Waits until all are open; gives the seconds that took.
+    pub fn opened(&mut self, count: usize) -> f64 {
+        let output = self.child.stdout.take().expect("asked once");
+        let line = BufReader::new(output).lines().next().expect("all are connected").expect("text");
+        let said: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(said["connected"], count, "{said}");
+        said["seconds"].as_f64().expect("a number")
+    }
+}
+
+impl Drop for Many {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

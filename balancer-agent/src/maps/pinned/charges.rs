@@ -30,6 +30,18 @@ impl PinnedMaps {
         words.filter(|(_, word)| charge::is_charge(*word))
     }
 
+    /// Those of connected UDP sockets.
+    fn udp(&self) -> impl Iterator<Item = Connected> {
+        let connected = |index: u32| self.record_state(index) == RecordState::Connected as u16;
+        let netns = |index: u32| {
+            self.records.get64(index as usize * size_of::<Record>() + offset_of!(Record, netns))
+        };
+        self.standing()
+            .filter(move |(index, _)| connected(*index))
+            .map(move |(index, word)| Connected { netns: netns(index), index, word })
+            .filter(|found| found.netns != 0)
+    }
+
     /// [`Record::state`], which shares its word with `port` and is read with it: there are no 2-byte
     /// accesses.
     fn record_state(&self, index: u32) -> u16 {
@@ -46,16 +58,12 @@ impl Charges for PinnedMaps {
     }
 
     fn connected_udp(&self, backends: &BTreeSet<u32>) -> Vec<Connected> {
-        let of_them = |word: &u64| backends.contains(&charge::backend_of(*word));
-        let connected = |index: u32| self.record_state(index) == RecordState::Connected as u16;
-        let netns = |index: u32| {
-            self.records.get64(index as usize * size_of::<Record>() + offset_of!(Record, netns))
-        };
-        self.standing()
-            .filter(|(index, word)| of_them(word) && connected(*index))
-            .map(|(index, word)| Connected { netns: netns(index), index, word })
-            .filter(|found| found.netns != 0)
-            .collect()
+        let of_them = |found: &Connected| backends.contains(&charge::backend_of(found.word));
+        self.udp().filter(of_them).collect()
+    }
+
+    fn all_connected_udp(&self) -> Vec<Connected> {
+        self.udp().collect()
     }
 
     fn end_charge(&self, index: u32, word: u64) -> bool {

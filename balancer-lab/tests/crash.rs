@@ -1,0 +1,19 @@
+//! The agent is killed and replaced under load, some times: `cargo xtask soak --crashes` does it
+//! for as long as one likes.
+
+use std::time::Duration;
+
+use balancer_lab::soak::{self, Options};
+use indicatif::ProgressBar;
+
+#[test]
+fn killed_and_replaced_agents_lose_no_connection_and_no_count() {
+    let (crashes, upgrades) = (10, 5);
+    let time = Duration::ZERO;
+    let options = Options { seed: 1, time, operations: 0, batch: 0, crashes, upgrades };
+    let outcome = soak::run(&options, &ProgressBar::hidden()).expect("a lab; the tests need root");
+    assert!(outcome.is_well(), "{outcome}");
+    assert_eq!((outcome.crashes, outcome.upgrades), (crashes, upgrades));
+    assert!(outcome.connections > 1000, "{outcome}");
+    assert!(outcome.finished > 0 && outcome.writes > 4000, "{outcome}");
+}

@@ -1,0 +1,21 @@
+//! The model test of counting, for some seconds: `cargo xtask soak` runs for as long as one likes.
+
+use std::time::Duration;
+
+use balancer_lab::soak::{self, Options};
+use indicatif::ProgressBar;
+
+#[test]
+fn counts_equal_sockets_whatever_becomes_of_them() {
+    let options = Options {
+        seed: 1,
+        time: Duration::from_secs(10),
+        operations: u64::MAX,
+        batch: 2000,
+        crashes: 0,
+        upgrades: 0,
+    };
+    let outcome = soak::run(&options, &ProgressBar::hidden()).expect("a lab; the tests need root");
+    assert!(outcome.is_well(), "{outcome}");
+    assert!(outcome.points > 3 && outcome.kills > 0 && outcome.connections > 10_000, "{outcome}");
+}
