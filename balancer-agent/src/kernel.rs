@@ -15,6 +15,7 @@ mod attach;
 mod bpf;
 mod cleanup;
 mod grace;
+pub mod guard;
 pub mod link;
 mod load;
 pub mod pins;

@@ -40,8 +40,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts the agent on a folder of manifests and returns once it is ready. `extra` arguments
-    /// come last, so they win.
+    /// Starts the agent on a folder of manifests and returns once it is ready. A flag among the
+    /// `extra` arguments stands in place of what the lab would give.
     pub fn start(lab: &Lab, manifests: &Path, extra: &[&str]) -> Result<Self> {
         Self::start_with(lab, "--manifests", manifests, extra)
     }
@@ -61,6 +61,7 @@ impl Agent {
             ("--healthz-bind-address", "127.0.0.1:0".into()),
         ]
         .into_iter()
+        .filter(|(flag, _)| !extra.contains(flag))
         .flat_map(|(flag, value)| [flag.to_owned(), value])
         .collect();
         arguments.extend(extra.iter().map(|&argument| argument.to_owned()));

@@ -9,6 +9,7 @@ use super::{
     KernelError,
     attach::{self, Target},
     cleanup::other_layout,
+    guard::Guard,
     link::PROGRAMS,
     pins::{MAPS, Pins},
 };
@@ -19,11 +20,12 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BALANCER_EBPF_OBJECT"))
 /// The first kernel with `bpf_set_retval`.
 const SET_RETVAL: KernelVersion = KernelVersion::new(5, 18, 0);
 
-/// What [`load`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What [`load`] found and put in place.
 pub struct Programs {
     /// True if balancing was already in place and goes on.
     pub adopted: bool,
+    /// Keeps it in place.
+    pub guard: Guard,
 }
 
 /// Puts the programs in place, attached to `cgroup`, and opens the maps. New maps get the given
@@ -61,5 +63,6 @@ pub fn load(
     for program in PROGRAMS {
         attach::attach(&mut ebpf, program, &pins, &target)?;
     }
-    Ok((maps, Programs { adopted }))
+    let guard = Guard::new(ebpf, pins, cgroup)?;
+    Ok((maps, Programs { adopted, guard }))
 }

@@ -5,6 +5,7 @@
 //! - [`series`] says which kernels, and where Debian has them,
 //! - [`archive`] downloads their packages, in a state of apt of its own,
 //! - [`modules`] picks the drivers that the tests need,
+//! - [`suite`] says which tests run there,
 //! - [`payload`] gathers the programs, the tests and the libraries they need,
 //! - [`initramfs`] packs all that into what the kernel unpacks into memory,
 //! - [`machine`] boots it in an emulated machine and reads its serial console,
@@ -21,6 +22,7 @@ mod modules;
 mod payload;
 mod report;
 mod series;
+mod suite;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -87,7 +89,7 @@ pub fn run(
     if !kernels.is_empty() {
         ui::heading("programs and tests");
         let toolchain = setup::run(workspace, preference, Needs::LAB)?;
-        compile::all(workspace, &toolchain, false)?;
+        compile::object(workspace, &toolchain)?;
         let payload = Payload::gather(workspace, options.test.as_deref())?;
         ui::heading("machines");
         rows.extend(boot_all(&folder, &kernels, &payload));

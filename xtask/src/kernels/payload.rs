@@ -9,9 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 
-use super::guest::Job;
+use super::{guest::Job, suite};
 use crate::{
     process, test,
     workspace::{Workspace, find_command},
@@ -19,27 +18,12 @@ use crate::{
 
 /// The name of the job on kernels that are refused.
 pub const REFUSAL: &str = "refusal";
-const AGENT: &str = "balancer-agent";
-const LAB: &str = "balancer-lab";
+/// The agent.
+pub const AGENT: &str = "balancer-agent";
+/// The lab's command line.
+pub const LAB: &str = "balancer-lab";
 /// What the lab and its tests call.
-const TOOLS: [&str; 4] = ["ip", "sh", "sleep", "cat"];
-/// The tests whose subject is the kernel. The others try what is the same on each: the lab's own
-/// parts, the sources, kube-proxy's rules, the demo.
-const TESTS: [&str; 12] = [
-    "verifier",
-    "balancing",
-    "counting",
-    "verdicts",
-    "families",
-    "frontends",
-    "datagrams",
-    "policies",
-    "affinity",
-    "external",
-    "changes",
-    "pods",
-];
-
+const TOOLS: [&str; 5] = ["ip", "ss", "sh", "sleep", "cat"];
 /// Everything that is the same for all kernels.
 pub struct Payload {
     /// Links of folders, as `usr/bin` for `bin`, without the leading slash.
@@ -63,16 +47,23 @@ pub struct Packed {
 impl Payload {
     /// Builds the tests and gathers everything; `filter` runs only the tests whose name has it.
     pub fn gather(workspace: &Workspace, filter: Option<&str>) -> Result<Self> {
+        let mut cargo = workspace.cargo("build");
+        process::shown(cargo.args(test::HOST))?;
         let mut programs = vec![("init".to_owned(), std::env::current_exe()?)];
         for name in [AGENT, LAB] {
             programs.push((format!("usr/bin/{name}"), workspace.binary(name)));
         }
         let mut tests = vec![up("lo")];
-        for (name, executable) in test_programs(workspace)? {
-            let path = format!("tests/{name}");
-            tests.push(test_job(&name, &path, filter));
-            programs.push((path, executable));
+        for ((name, chosen), executable) in suite::programs(workspace)? {
+            let chosen = chosen.iter().filter(|test| filter.is_none_or(|part| test.contains(part)));
+            let chosen: Vec<_> = chosen.map(|&test| test.to_owned()).collect();
+            if !chosen.is_empty() {
+                let path = format!("tests/{name}");
+                tests.push(suite::job(name, &path, chosen));
+                programs.push((path, executable));
+            }
         }
+        ensure!(tests.len() > 1, "no test of those for kernels has {filter:?} in its name");
         let mut files = BTreeMap::new();
         for tool in TOOLS {
             let path = find_command(tool).with_context(|| format!("{tool} is missing"))?;
@@ -92,23 +83,6 @@ impl Payload {
     }
 }
 
-fn test_job(name: &str, path: &str, filter: Option<&str>) -> Job {
-    let mut arguments: Vec<_> = filter.map(str::to_owned).into_iter().collect();
-    // One after the other: there is one processor. What tests print has the verifier's figures.
-    arguments.extend(["--test-threads=1".to_owned(), "--show-output".to_owned()]);
-    let binary = |variable: &str, name: &str| (variable.to_owned(), format!("/usr/bin/{name}"));
-    Job {
-        name: name.to_owned(),
-        program: format!("/{path}"),
-        arguments,
-        environment: vec![
-            binary("BALANCER_AGENT_BIN", AGENT),
-            binary("BALANCER_LAB_BIN", LAB),
-            ("RUST_BACKTRACE".to_owned(), "0".to_owned()),
-        ],
-    }
-}
-
 fn up(link: &str) -> Job {
     let arguments = ["link", "set", link, "up"].map(str::to_owned).into();
     Job { name: format!("{link} up"), program: "ip".into(), arguments, environment: Vec::new() }
@@ -118,41 +92,6 @@ fn refusal() -> Job {
     let arguments = ["run", "--manifests", "/empty"].map(str::to_owned).into();
     let program = format!("/usr/bin/{AGENT}");
     Job { name: REFUSAL.to_owned(), program, arguments, environment: Vec::new() }
-}
-
-/// The executables of the tests, in the order they are listed in.
-fn test_programs(workspace: &Workspace) -> Result<Vec<(String, PathBuf)>> {
-    let mut cargo = workspace.cargo("test");
-    cargo.args(test::HOST).args(["--no-run", "--message-format", "json-render-diagnostics"]);
-    for name in TESTS {
-        cargo.args(["--test", name]);
-    }
-    let mut built = BTreeMap::new();
-    let status = process::read_lines(&mut cargo, |line| {
-        if let Some((name, executable)) = executable(line) {
-            built.insert(name, executable);
-        }
-    })?;
-    ensure!(status.success(), "the tests can't be built: cargo ended with {status}");
-    TESTS
-        .into_iter()
-        .map(|name| {
-            let executable = built.remove(name);
-            Ok((
-                name.to_owned(),
-                executable.with_context(|| format!("cargo built no test {name}"))?,
-            ))
-        })
-        .collect()
-}
-
-/// Name and path of the test program that a message of cargo tells.
-fn executable(line: &str) -> Option<(String, PathBuf)> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    let is_test = message["target"]["kind"][0] == "test";
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let path = text(&message["executable"]).filter(|_| is_test)?;
-    Some((text(&message["target"]["name"])?, path.into()))
 }
 
 /// Without symbols and debug information, which would only fill the machine's memory.
@@ -216,13 +155,5 @@ mod tests {
         let want = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"];
         assert_eq!(found, want.map(PathBuf::from));
         assert_eq!(library_paths("\tstatically linked\n"), Vec::<PathBuf>::new());
-    }
-
-    #[test]
-    fn test_programs_are_told_by_cargo() {
-        let line = r#"{"target":{"kind":["test"],"name":"counting"},"executable":"/t/counting-1"}"#;
-        assert_eq!(executable(line), Some(("counting".to_owned(), "/t/counting-1".into())));
-        assert_eq!(executable(&line.replace("test\"]", "bin\"]")), None);
-        assert_eq!(executable("Compiling"), None);
     }
 }
