@@ -216,6 +216,37 @@ mod tests {
         assert_eq!(series(Vec::new()), [""; 0], "a series ends with its problem");
     }
 
+    /// Anybody on the node may read the metrics.
+    #[test]
+    fn what_is_only_roots_business_is_not_told() {
+        let mut status = testing::status();
+        status.problems = vec![problem("Service shop/a", "spec")];
+        let agent = status.agent.as_mut().expect("an agent");
+        agent.source = "the API server at https://user:secret@192.0.2.1".into();
+        let text = render(&status, &[], Programming::default()).expect("text");
+        let (node, pid) = (agent_of(&status).node.as_str(), agent_of(&status).pid.to_string());
+        for hidden in ["secret", node, &pid, "/sys/fs", "wrong", "cart-0"] {
+            assert!(!text.contains(hidden), "{hidden} is in {text}");
+        }
+    }
+
+    fn agent_of(status: &StatusView) -> &crate::view::AgentView {
+        status.agent.as_ref().expect("an agent")
+    }
+
+    #[test]
+    fn the_state_of_balancing_is_told() {
+        let text = render(&testing::status(), &[], Programming::default()).expect("text");
+        for line in [
+            "balancer_balancing{state=\"works\"} 1",
+            "balancer_balancing{state=\"broken\"} 0",
+            "balancer_self_tests_total 900",
+            "balancer_mended_total 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+        }
+    }
+
     #[test]
     fn a_flood_of_problems_makes_no_flood_of_series() {
         let problems: Vec<_> =
