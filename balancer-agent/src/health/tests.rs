@@ -115,6 +115,26 @@ async fn probes_answer_as_kube_proxy_does() {
     assert_eq!(body.get("nodeEligible"), None);
 }
 
+#[tokio::test]
+async fn balancing_that_does_not_work_is_told_and_is_not_ready() {
+    let health = Arc::new(Health::default());
+    let address = start(probes::router(Arc::clone(&health))).await;
+    health.written(true);
+    let body = json_of(&get(address, "/healthz").await);
+    assert_eq!(body.get("balancing"), None, "nothing was looked at");
+    for (state, name, ready) in [
+        (BalancingState::Works, "works", 200),
+        (BalancingState::Untested, "untested", 200),
+        (BalancingState::Broken, "broken", 503),
+        (BalancingState::Works, "works", 200),
+    ] {
+        health.balances(state);
+        let answer = get(address, "/healthz").await;
+        assert_eq!((answer.code, &json_of(&answer)["balancing"]), (200, &json!(name)));
+        assert_eq!(get(address, "/readyz").await.code, ready, "{name}");
+    }
+}
+
 /// A port that was free just now.
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

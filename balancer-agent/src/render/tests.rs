@@ -62,6 +62,7 @@ fn status_tells_agent_programs_capacity_and_problems() {
     for line in [
         "Agent:       ready, version 0.1.0, pid 4321, up 62m\n",
         "Node:        worker-1\n",
+        "Balancing:   works: seen by a connection of the agent's own; put back 2 times\n",
         "connect4   yes        71   a1b2\n",
         "sockops    no         -    -\n",
         "backends   250000   262144   95%\n",
