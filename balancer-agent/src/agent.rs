@@ -1,6 +1,8 @@
 //! `balancer-agent run`: ties the stages together.
 
+mod drains;
 mod graces;
+mod moving;
 mod parted;
 mod pods;
 mod provider;
@@ -106,6 +108,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         servers.spawn(health::node_ports::serve(Arc::clone(&health), stopped.clone()));
     }
     servers.spawn(truth.watch(Arc::clone(&shared), stopped.clone()));
+    servers.spawn(moving::run(Arc::clone(&shared), stopped.clone()));
     servers.spawn(endpoints.serve(Arc::clone(&shared) as _, Arc::clone(&health), stopped));
 
     let mut sweeps = tokio::time::interval(sweep::INTERVAL);
@@ -131,6 +134,11 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
             () = reconciler.retry() => {
                 let _work = health.work();
                 tokio::task::block_in_place(|| reconciler.again(&shared));
+                continue;
+            }
+            () = shared.moving().redo() => {
+                let _work = health.work();
+                tokio::task::block_in_place(|| reconciler.redo(&shared));
                 continue;
             }
             () = reconciler.pods_due() => {

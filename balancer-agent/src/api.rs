@@ -1,20 +1,33 @@
-//! The API of a running agent: HTTP/1.1 over a unix socket, read only.
+//! The API of a running agent: HTTP/1.1 over a unix socket.
 //!
-//! | path | answer |
+//! | `GET` path | answer |
 //! |---|---|
 //! | `/v1/status` | a [`StatusView`] |
 //! | `/v1/services` | a list of [`ServiceView`] |
+//! | `/v1/connections` | a list of [`ConnectionView`]; the query is a [`Wanted`] |
+//! | `/v1/drain` | a list of [`DrainView`] |
+//!
+//! | `POST` path | body | answer |
+//! |---|---|---|
+//! | `/v1/rebalance` | a [`RebalanceRequest`] | a [`RebalanceView`] |
+//! | `/v1/drain` | a [`DrainRequest`] | as to `GET` |
 //!
 //! Clients ignore fields that they do not know, so that a command line and an agent of different
 //! versions understand each other.
 
 mod client;
 pub mod http;
+mod moves;
 mod socket;
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::StatusCode,
+    routing::{get, post},
+};
 use tokio::sync::watch::Receiver;
 
 pub use self::{
@@ -23,11 +36,16 @@ pub use self::{
 };
 use crate::{
     metrics::Programming,
-    view::{ServiceView, StatusView},
+    moves::tally::Counts,
+    view::{
+        ConnectionView, DrainRequest, DrainView, RebalanceRequest, RebalanceView, ServiceView,
+        StatusView, Wanted,
+    },
 };
 
 const STATUS: &str = "/v1/status";
 const SERVICES: &str = "/v1/services";
+const CONNECTIONS: &str = "/v1/connections";
 
 /// Where views come from.
 pub trait Provider: Send + Sync + 'static {
@@ -35,6 +53,18 @@ pub trait Provider: Send + Sync + 'static {
     fn status(&self) -> StatusView;
     /// Every Service port at this moment.
     fn services(&self) -> Vec<ServiceView>;
+    /// The TCP connections that are wanted, at this moment.
+    fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView>;
+    /// Moves the connections of a Service, or says what it would do, or why it can't.
+    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String>;
+    /// Drains a backend, or says why it can't; gives what is drained then.
+    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, String>;
+    /// Backends that are drained by hand.
+    fn drains(&self) -> Vec<DrainView>;
+    /// How often connections were ended; nothing where none is.
+    fn ended(&self) -> Counts {
+        Counts::default()
+    }
     /// How long changes took to be written; nothing where none is written.
     fn programming(&self) -> Programming {
         Programming::default()
@@ -46,6 +76,9 @@ pub async fn serve(socket: Socket, provider: Arc<dyn Provider>, shutdown: Receiv
     let router = Router::new()
         .route(STATUS, get(status))
         .route(SERVICES, get(services))
+        .route(CONNECTIONS, get(connections))
+        .route(moves::REBALANCE, post(moves::rebalance))
+        .route(moves::DRAIN, get(moves::drains).post(moves::drain))
         .with_state(provider);
     http::serve(&socket, router, shutdown).await;
 }
@@ -58,6 +91,13 @@ async fn status(State(provider): State<Arc<dyn Provider>>) -> Answer<StatusView>
 
 async fn services(State(provider): State<Arc<dyn Provider>>) -> Answer<Vec<ServiceView>> {
     ask(move || provider.services()).await.map(Json)
+}
+
+async fn connections(
+    State(provider): State<Arc<dyn Provider>>,
+    Query(wanted): Query<Wanted>,
+) -> Answer<Vec<ConnectionView>> {
+    ask(move || provider.connections(&wanted)).await.map(Json)
 }
 
 /// A snapshot is thousands of system calls: off the threads that drive the sockets.

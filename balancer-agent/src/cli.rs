@@ -4,11 +4,14 @@
 mod backends;
 mod cleanup;
 mod completions;
+mod connections;
 mod doctor;
+mod drain;
 mod exit;
 mod inspect;
 mod log;
 mod print;
+mod rebalance;
 mod run;
 mod service;
 mod services;
@@ -24,6 +27,9 @@ Examples:
   balancer-agent run --manifests deploy/demo        balance what a folder of YAML describes
   balancer-agent services                           what is balanced
   balancer-agent backends shop/cart                 connections per backend of one Service
+  balancer-agent connections --service shop/cart    each connection, its age and what it does
+  balancer-agent rebalance shop/cart --dry-run      what would move, and why
+  balancer-agent drain 10.244.1.7 --wait            no new connections; end those that are open
   balancer-agent cleanup                            take everything out of the kernel
 
 Exit codes: 0 fine, 1 failed, 2 usage, 3 agent not reachable, 4 the node lacks something";
@@ -42,6 +48,9 @@ enum Verb {
     Status(status::Args),
     Services(services::Args),
     Backends(backends::Args),
+    Connections(connections::Args),
+    Rebalance(rebalance::Args),
+    Drain(drain::Args),
     Doctor(doctor::Args),
     Cleanup(cleanup::Args),
     Completions(completions::Args),
@@ -55,6 +64,9 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(&args),
         Verb::Services(args) => services::run(&args),
         Verb::Backends(args) => backends::run(&args),
+        Verb::Connections(args) => connections::run(&args),
+        Verb::Rebalance(args) => rebalance::run(&args),
+        Verb::Drain(args) => drain::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Completions(args) => completions::run(&args),

@@ -3,6 +3,7 @@
 
 mod error;
 mod file;
+mod moving;
 
 use std::{
     net::SocketAddr,
@@ -14,8 +15,8 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::{error::ConfigError, file::FileError};
-use crate::{desired::node_ports::NodePortAddresses, node};
+pub use self::{error::ConfigError, file::FileError, moving::MovingSettings};
+use crate::{desired::node_ports::NodePortAddresses, model::Moving, node};
 
 /// Folder of the pins, unless told otherwise.
 pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf/balancer";
@@ -49,6 +50,8 @@ pub struct RunConfig {
     pub health_check_node_ports: bool,
     /// Sizes of the maps.
     pub capacities: Capacities,
+    /// When connections are moved, where a Service does not say.
+    pub moving: Moving,
     /// Form of the log lines.
     pub log_format: LogFormat,
 }
@@ -134,6 +137,8 @@ pub struct Settings {
     pub max_backends: Option<u32>,
     /// `maxSlots`.
     pub max_slots: Option<u32>,
+    /// `moving`.
+    pub moving: Option<MovingSettings>,
     /// `logFormat`.
     pub log_format: Option<LogFormat>,
 }
@@ -176,6 +181,7 @@ impl Settings {
             max_services: self.max_services.or(other.max_services),
             max_backends: self.max_backends.or(other.max_backends),
             max_slots: self.max_slots.or(other.max_slots),
+            moving: self.moving.or(other.moving),
             log_format: self.log_format.or(other.log_format),
         }
     }
@@ -206,6 +212,7 @@ impl Settings {
                 backends: capacity("--max-backends", self.max_backends, |c| c.backends)?,
                 slots: capacity("--max-slots", self.max_slots, |c| c.slots)?,
             },
+            moving: self.moving.unwrap_or_default().resolve()?,
             log_format: self.log_format.unwrap_or_default(),
         })
     }

@@ -23,7 +23,7 @@ use balancer_common::{layout::FrontendKind, policy::Policy};
 use ipnet::IpNet;
 
 use crate::model::{
-    ObjectRef, Parts, Problem, Protocol, Service, ServicePort, State, TrafficPolicy,
+    Moving, ObjectRef, Parts, Problem, Protocol, Service, ServicePort, State, TrafficPolicy,
 };
 pub use backends::BackendAddr;
 use backends::Backends;
@@ -80,6 +80,8 @@ pub struct DesiredPort {
     pub local: bool,
     /// How one of the backends is chosen.
     pub options: Options,
+    /// When connections are moved.
+    pub moving: Moving,
     /// Clients that may use the addresses of the load balancer; all where there is no range.
     pub source_ranges: Vec<IpNet>,
 }
@@ -189,6 +191,7 @@ fn desired_port(
             affinity: service.session_affinity.unwrap_or(0),
             slow_start: service.tuning.slow_start,
         },
+        moving: service.tuning.moving,
         source_ranges: service.source_ranges.clone(),
     }
 }

@@ -8,6 +8,7 @@
 //! - [`maps`]: the maps behind one trait: in the kernel, and in memory for tests.
 //! - [`kernel`]: loads, pins, attaches and adopts the programs and the maps.
 //! - [`observe`]: the only reader of the kernel; snapshots for everything below.
+//! - [`moves`]: ends the right few of the connections that live long; never chooses a backend.
 //! - [`view`]: what is shown, as wire types.
 //! - [`api`], [`cli`], [`render`]: how it is shown.
 //! - [`doctor`]: what this node can and can't do, and why.
@@ -25,6 +26,7 @@ pub mod kernel;
 pub mod maps;
 pub mod metrics;
 pub mod model;
+pub mod moves;
 pub mod node;
 pub mod observe;
 pub mod plan;

@@ -6,7 +6,7 @@ pub mod pinned;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use balancer_common::{
@@ -113,6 +113,25 @@ pub struct Connected {
     pub index: u32,
     /// Word of the charge.
     pub word: u64,
+}
+
+/// A TCP connection: its charge, and what the programs recorded of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Index of the charge.
+    pub index: u32,
+    /// Word of the charge: cookie and backend.
+    pub word: u64,
+    /// Identifier of its Service port.
+    pub service: u32,
+    /// Process that opened it, as the first namespace of processes numbers it.
+    pub tgid: u32,
+    /// Cookie of its network namespace.
+    pub netns: u64,
+    /// Address and port of the client.
+    pub local: SocketAddr,
+    /// CLOCK_MONOTONIC in nanoseconds when its SYN was sent.
+    pub since_ns: u64,
 }
 
 /// The charges of sockets, for [`crate::agent`] alone, which ends those that nothing else ends.

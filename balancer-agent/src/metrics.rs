@@ -1,6 +1,7 @@
 //! `/metrics`, and where health is served. Every scrape is made from a snapshot, so that a series
 //! ends with what it measured.
 
+mod moves;
 mod programming;
 mod text;
 
@@ -90,8 +91,10 @@ async fn listen(
 async fn scrape(
     State(provider): State<Arc<dyn Provider>>,
 ) -> Result<impl IntoResponse, StatusCode> {
-    let render =
-        move || text::render(&provider.status(), &provider.services(), provider.programming());
+    let render = move || {
+        let (status, services) = (provider.status(), provider.services());
+        text::render(&status, &services, provider.ended(), provider.programming())
+    };
     let text = ask(render).await?;
     let text = text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], text))

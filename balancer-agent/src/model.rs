@@ -4,6 +4,7 @@
 //! Kubernetes types. Ports here are host byte order and never 0.
 
 mod changes;
+mod moving;
 mod slices;
 
 use std::{
@@ -19,6 +20,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use changes::{Changes, Parts};
+pub use moving::Moving;
 pub use slices::Slices;
 
 /// Namespace and name of an object.
@@ -117,6 +119,8 @@ pub struct Tuning {
     pub weights: Vec<WeightRule>,
     /// Seconds of `balancer-agent/slow-start`; 0 for none.
     pub slow_start: u32,
+    /// When its connections are moved.
+    pub moving: Moving,
 }
 
 /// A weight, and what it is for.

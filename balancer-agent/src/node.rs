@@ -4,6 +4,7 @@ pub mod bpffs;
 pub mod caps;
 pub mod cgroup;
 pub mod conntrack;
+pub mod holders;
 pub mod hooks;
 pub mod kernel;
 pub mod kubeproxy;
@@ -12,6 +13,7 @@ pub mod netns;
 pub mod pods;
 pub mod processes;
 pub mod sockets;
+pub mod tcp_info;
 
 /// `$NODE_NAME`, else the hostname in lower case, as kubelet registers it.
 pub fn name() -> String {

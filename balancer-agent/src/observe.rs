@@ -1,5 +1,6 @@
 //! The only reader of the kernel: snapshots of counters for everything that shows something.
 
+pub mod connections;
 pub mod offline;
 pub mod views;
 

@@ -1,8 +1,10 @@
 //! Turns views into text. Nothing here asks or prints anything.
 
 mod backends;
+mod connections;
 mod doctor;
 mod human;
+mod moves;
 mod services;
 mod status;
 mod table;
@@ -11,7 +13,14 @@ use clap::ValueEnum;
 use serde::Serialize;
 use thiserror::Error;
 
-pub use self::{backends::backends, doctor::doctor, services::services, status::status};
+pub use self::{
+    backends::backends,
+    connections::connections,
+    doctor::doctor,
+    moves::{drains, rebalance},
+    services::services,
+    status::status,
+};
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

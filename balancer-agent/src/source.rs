@@ -31,6 +31,7 @@ mod folder;
 pub mod kube;
 mod manifests;
 mod merge;
+pub mod moving;
 mod node;
 mod object;
 mod parse;

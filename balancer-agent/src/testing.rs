@@ -11,9 +11,10 @@ use crate::{
     api::Provider,
     model::{Problem, Protocol},
     view::{
-        AgentView, BackendState, BackendView, BalancingState, BalancingView, CapacityView,
-        FrontendView, PodState, PodView, PortView, ProgramView, ServiceView, StatusView,
-        VerdictView,
+        ActivityView, AgentView, BackendState, BackendView, BalancingState, BalancingView,
+        CapacityView, ConnectionView, DrainRequest, DrainView, EndView, FrontendView, PodState,
+        PodView, PortView, ProgramView, RebalanceRequest, RebalanceView, ServiceView, StatusView,
+        VerdictView, Wanted,
     },
 };
 
@@ -50,6 +51,23 @@ impl Provider for Fixed {
 
     fn services(&self) -> Vec<ServiceView> {
         services()
+    }
+
+    fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView> {
+        let of = |view: &ConnectionView| wanted.service.as_ref().is_none_or(|s| *s == view.service);
+        connections().into_iter().filter(of).collect()
+    }
+
+    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String> {
+        Err(format!("Service {}/{} is not balanced", request.namespace, request.service))
+    }
+
+    fn drain(&self, _: &DrainRequest) -> Result<Vec<DrainView>, String> {
+        Ok(self.drains())
+    }
+
+    fn drains(&self) -> Vec<DrainView> {
+        Vec::new()
     }
 }
 
@@ -133,4 +151,29 @@ fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)
         }],
         backends: backends.iter().map(backend).collect(),
     }
+}
+
+/// A connection of each of two Services.
+pub(crate) fn connections() -> Vec<ConnectionView> {
+    let end = |host, port| EndView { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
+    let activity = ActivityView {
+        state: "established".into(),
+        idle_ms: 1_500,
+        busy: false,
+        bytes_sent: 2_048,
+        bytes_received: 3 << 20,
+    };
+    let connection = |service: &str, activity| ConnectionView {
+        namespace: "shop".into(),
+        service: service.into(),
+        service_port: PortView { name: String::new(), number: 80, protocol: Protocol::Tcp },
+        backend: end(1, 8080),
+        client: end(9, 40_000),
+        pod: None,
+        pid: 77,
+        command: Some("curl".into()),
+        age_ms: 200_000_000,
+        activity,
+    };
+    vec![connection("cart", Some(activity)), connection("search", None)]
 }

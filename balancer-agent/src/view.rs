@@ -1,10 +1,17 @@
 //! What the command line, the API and the metrics show: the wire types of every `-o json`.
 
+mod connections;
+mod moves;
+
 use std::{fmt, net::IpAddr};
 
 use balancer_common::policy::DEFAULT_WEIGHT;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    connections::{ActivityView, ConnectionView, EndView, Wanted},
+    moves::{DrainRequest, DrainView, MoveView, RebalanceRequest, RebalanceView, ShareView},
+};
 use crate::model::{Problem, Protocol};
 
 /// One Service port: an element of `services -o json`.

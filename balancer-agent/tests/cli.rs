@@ -14,8 +14,18 @@ use double::Double;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const VERBS: [&str; 7] =
-    ["run", "status", "services", "backends", "doctor", "cleanup", "completions"];
+const VERBS: [&str; 10] = [
+    "run",
+    "status",
+    "services",
+    "backends",
+    "connections",
+    "rebalance",
+    "drain",
+    "doctor",
+    "cleanup",
+    "completions",
+];
 
 /// How the binary ended.
 #[derive(Debug)]
@@ -142,10 +152,15 @@ fn faults_of_the_configuration_name_key_and_file() {
 fn without_agent_and_maps_inspection_exits_with_3() {
     let folder = folder();
     let (socket, bpffs) = (path(&folder, "agent.sock"), path(&folder, "bpf"));
-    for verb in ["status", "services", "backends"] {
+    for verb in ["status", "services", "backends", "connections"] {
         let ended = agent(&[verb, "--socket", &socket, "--bpffs", &bpffs]).with(3);
         let ended = ended.saying("agent not reachable at").saying(&socket).saying(&bpffs);
         assert!(ended.out.is_empty(), "{ended:?}");
+    }
+    // Nothing but an agent can do these.
+    for verb in [&["drain", "10.0.0.1"][..], &["rebalance", "cart"]] {
+        let ended = agent(&[verb, &["--socket", &socket]].concat()).with(3);
+        assert!(ended.saying("agent not reachable at").out.is_empty());
     }
 }
 
@@ -222,6 +237,24 @@ fn views_of_a_running_agent_are_shown() {
     assert_eq!(backends[0]["address"], "10.0.0.1");
     assert_eq!(backends[0]["service_port"]["number"], 80);
     assert_eq!(ask(&["status", "-o", "json"]).with(0).json()["agent"]["node"], "worker-1");
+
+    let filters = ["--service", "shop/cart", "--backend", "10.0.0.1", "--pod", "client-1"];
+    let connections = ask(&[&["connections", "-o", "json"], &filters[..]].concat()).with(0).json();
+    assert_eq!(connections[0]["service"], "cart");
+    assert_eq!(connections[0]["backend"]["address"], "10.0.0.1");
+    assert_eq!(connections[0]["pod"]["namespace"], "default");
+    ask(&["connections", "--backend", "web-0"]).with(2).saying("give ADDRESS or ADDRESS:PORT");
+
+    let moves = ask(&["rebalance", "shop/cart", "--dry-run", "-o", "json"]).with(0).json();
+    assert_eq!((&moves["moves"][0]["reason"], &moves["busy"]), (&"rebalance".into(), &1.into()));
+    let moves = ask(&["rebalance", "shop/cart"]).with(0).saying("ended: 1");
+    assert!(moves.out.contains("10.0.0.9:40000   10.0.0.1:8080   1500ms   rebalance   gentle"));
+    ask(&["rebalance", "shop/none"]).with(1).saying("Service none is not balanced");
+    let drained = ask(&["drain", "10.0.0.1", "--wait"]).with(0);
+    assert!(drained.out.contains("10.0.0.1:8080   shop/cart"), "{drained:?}");
+    ask(&["drain", "10.0.0.9"]).with(1).saying("no Service has a TCP backend");
+    ask(&["drain", "10.0.0.1", "--timeout", "banana"]).with(2).saying("give a time from 1s to 1h");
+    ask(&["drain", "--wait"]).with(2);
 
     let yaml = ask(&["backends", "api", "-o", "yaml"]).with(0);
     assert!(yaml.out.starts_with("- namespace: default\n  service: api\n"), "{yaml:?}");

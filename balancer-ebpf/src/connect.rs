@@ -3,7 +3,7 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::bpf_sock_addr,
-    helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie},
+    helpers::{bpf_get_current_pid_tgid, bpf_get_netns_cookie, bpf_get_socket_cookie},
     programs::SockAddrContext,
 };
 use balancer_common::{
@@ -94,23 +94,24 @@ fn charge<F: Family>(
         return Verdict::TooManyConnections;
     };
     let tcp = addr.protocol == TCP as u32;
-    let mut known = Record {
-        addr: to.addr,
-        port: to.port,
-        state: RecordState::Waiting as u16,
-        service,
-        netns: 0,
-    };
     if !tcp {
-        // Nothing tells later that it is connected; and datagrams of other threads hold no lock.
-        known.state = RecordState::Connected as u16;
-        // SAFETY: the context belongs to a socket.
-        known.netns = unsafe { bpf_get_netns_cookie((&raw mut *addr).cast()) };
+        // Datagrams of other threads hold no lock.
         charges::end_others(cookie, charge.index);
     }
     if let Some(record) = maps::RECORDS.get_ptr_mut(charge.index) {
-        // SAFETY: `record` is a map value; the charge makes this socket its only writer.
-        unsafe { record.write(known) };
+        // SAFETY: `record` is a map value; the charge makes this socket its only writer. The other
+        // helpers have no precondition but a context that belongs to a socket.
+        unsafe {
+            dialled(record, to, service);
+            if tcp {
+                (*record).tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+                (*record).state = RecordState::Waiting as u16;
+            } else {
+                // Nothing tells later that it is connected.
+                (*record).netns = bpf_get_netns_cookie((&raw mut *addr).cast());
+                (*record).state = RecordState::Connected as u16;
+            }
+        }
     }
     // SAFETY: `entry` is a map value.
     unsafe { atomic::increment(&raw mut (*entry).opened) };
@@ -118,4 +119,24 @@ fn charge<F: Family>(
     unsafe { F::write(addr, ip) };
     addr.user_port = port as u32;
     Verdict::Balanced
+}
+
+/// Writes what a socket dialled, and that nothing else is known of it yet. In place: the stack has no
+/// room for a record.
+///
+/// # Safety
+/// `record` is a map value, and the caller its only writer.
+#[inline(always)]
+pub unsafe fn dialled(record: *mut Record, to: Destination, service: u32) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        (*record).addr = to.addr;
+        (*record).port = to.port;
+        (*record).service = service;
+        (*record).tgid = 0;
+        (*record).local_port = 0;
+        (*record).local_addr = [0; 4];
+        (*record).netns = 0;
+        (*record).since = 0;
+    }
 }

@@ -11,7 +11,7 @@ use aya_ebpf::{
     helpers::bpf_get_socket_cookie, programs::SockAddrContext,
 };
 use balancer_common::{
-    layout::{Flow, Frontend, PeerKey, Record, RecordState, Reply, UDP},
+    layout::{Flow, Frontend, PeerKey, RecordState, Reply, UDP},
     verdict::Verdict,
 };
 
@@ -20,6 +20,7 @@ use crate::{
     answer::answer,
     atomic, charges,
     choose::{choose, holds},
+    connect::dialled,
     family::{Destination, Family},
     maps,
     rows::{lower, raise},
@@ -113,11 +114,13 @@ fn settle(addr: &mut bpf_sock_addr, to: Destination, service: u32, backend: u32,
         return;
     }
     let Some(record) = maps::RECORDS.get_ptr_mut(charged - 1) else { return };
-    // SAFETY: the context belongs to a socket.
-    let netns = unsafe { bpf_get_netns_cookie((&raw mut *addr).cast()) };
-    let state = RecordState::Unconnected as u16;
-    // SAFETY: `record` is a map value; the charge makes this socket its only writer.
-    unsafe { record.write(Record { addr: to.addr, port: to.port, state, service, netns }) };
+    // SAFETY: `record` is a map value; the charge makes this socket its only writer. The context
+    // belongs to a socket.
+    unsafe {
+        dialled(record, to, service);
+        (*record).netns = bpf_get_netns_cookie((&raw mut *addr).cast());
+        (*record).state = RecordState::Unconnected as u16;
+    }
 }
 
 /// Charges a socket to a backend whose counter was raised for it: the index of the charge, and 1.

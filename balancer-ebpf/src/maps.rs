@@ -64,7 +64,8 @@ pub static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }, MMAPABLE> = Array
 pub static CHARGES: Array<[u64; WORDS as usize], 1, MMAPABLE> = Array::new();
 
 /// What is known of the socket whose charge has the same index; valid while the charge stands.
-/// `connect4` and `connect6` write, `getpeer4`, `getpeer6` and the agent read.
+/// Hooks that charge write, and `tcp` as the SYN is sent; `getpeer4`, `getpeer6`, `recvmsg4`,
+/// `recvmsg6` and the agent read.
 #[btf_map]
 pub static RECORDS: Array<Record, { WORDS as usize }, MMAPABLE> = Array::new();
 

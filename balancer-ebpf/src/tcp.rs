@@ -5,19 +5,23 @@
 //! connects is released *before* it leaves SYN_SENT; the charge is gone then, and nothing is
 //! lowered twice.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{
         BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB,
         BPF_TCP_CLOSE, BPF_TCP_SYN_SENT,
     },
-    helpers::bpf_get_socket_cookie,
+    helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_coarse_ns},
     programs::SockOpsContext,
 };
 
-use balancer_common::layout::RecordState;
+use balancer_common::layout::{RecordState, mapped};
 
 use crate::{atomic, charges, maps};
+
+const AF_INET6: u32 = 10;
 
 /// The kernel ignores other values of the callbacks that are used here.
 const DONE: u32 = 1;
@@ -40,9 +44,16 @@ fn sending(ctx: &SockOpsContext) {
     // Fails only where the kernel doesn't know the flag; the close still ends the charge.
     let flags = ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
     let _ = ctx.set_cb_flags(flags as i32);
-    if let Some(record) = maps::RECORDS.get_ptr_mut(charge.index) {
-        // SAFETY: `record` is a map value; the charge makes this socket its only writer.
-        unsafe { (&raw mut (*record).state).write_volatile(RecordState::Connected as u16) };
+    let Some(record) = maps::RECORDS.get_ptr_mut(charge.index) else { return };
+    let (addr, port) = local(ctx);
+    // SAFETY: `record` is a map value; the charge makes this socket its only writer. The helpers have
+    // no precondition but a context that belongs to a socket.
+    unsafe {
+        (*record).local_addr = addr;
+        (*record).local_port = port;
+        (*record).netns = bpf_get_netns_cookie(ctx.as_ptr());
+        (*record).since = bpf_ktime_get_coarse_ns();
+        (&raw mut (*record).state).write_volatile(RecordState::Connected as u16);
     }
 }
 
@@ -56,6 +67,28 @@ fn closed(ctx: &SockOpsContext) {
         // SAFETY: `entry` is a map value.
         unsafe { atomic::increment(&raw mut (*entry).failed) };
     }
+}
+
+/// The address and the port of a socket. The kernel has chosen both before the SYN.
+#[inline(always)]
+fn local(ctx: &SockOpsContext) -> ([u32; 4], u16) {
+    // The context has its port in host byte order.
+    let port = (ctx.local_port() as u16).to_be();
+    if ctx.family() != AF_INET6 {
+        return (mapped(ctx.local_ip4()), port);
+    }
+    // SAFETY: the words of the context. Volatile, since the verifier refuses the wider accesses that
+    // the compiler makes of adjacent words.
+    let addr = unsafe {
+        let words = (&raw const (*ctx.ops).local_ip6).cast::<u32>();
+        [
+            read_volatile(words),
+            read_volatile(words.add(1)),
+            read_volatile(words.add(2)),
+            read_volatile(words.add(3)),
+        ]
+    };
+    (addr, port)
 }
 
 #[inline(always)]

@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::ErrorKind,
+    io::{self, ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -204,6 +205,17 @@ impl Agent {
         ["--socket".into(), flag("agent.sock"), "--bpffs".into(), flag("bpffs/balancer")]
     }
 
+    /// What it serves as metrics.
+    pub fn metrics(&self) -> Result<String> {
+        let log = self.log()?;
+        let served = log.lines().rev().find(|line| line.contains("serving metrics"));
+        let address = served.and_then(|line| line.split_once("address=")?.1.parse().ok());
+        let Some(address) = address else {
+            return Err(Error::Unmet("the agent's log does not say where metrics are".into()));
+        };
+        self.node.within(move || ask(address))?.attempt("read the agent's metrics")
+    }
+
     /// The binary that runs.
     pub fn binary(&self) -> &Path {
         &self.binary
@@ -269,6 +281,15 @@ impl Drop for Agent {
             let _ = child.wait();
         }
     }
+}
+
+/// The answer to a request for metrics.
+fn ask(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn pid_of(child: &Child) -> Pid {

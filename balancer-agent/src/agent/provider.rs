@@ -1,28 +1,38 @@
 //! What the running agent shows of itself.
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     process,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
+use super::{
+    drains,
+    moving::{Drained, Moving},
+};
 use crate::{
     api::Provider,
     config::RunConfig,
     desired::Desired,
     health::Health,
     kernel::pins::Pins,
-    maps::{MapsError, pinned::PinnedMaps},
+    maps::{MapsError, ReadMaps as _, pinned::PinnedMaps},
     metrics::Programming,
-    model::Problem,
-    observe::{Snapshot, offline, views},
-    view::{AgentView, BalancingView, ServiceView, StatusView},
+    model::{ObjectRef, Problem},
+    moves::{tally::Counts, terrain::in_use},
+    observe::{Snapshot, connections::connections, offline, views},
+    view::{
+        AgentView, BalancingView, ConnectionView, DrainRequest, DrainView, EndView,
+        RebalanceRequest, RebalanceView, ServiceView, StatusView, Wanted,
+    },
 };
 
 /// What the loop shares with those who ask.
 pub struct Shared {
     bpffs: PathBuf,
+    cgroup: PathBuf,
     pins: Pins,
     maps: PinnedMaps,
     node: String,
@@ -32,6 +42,7 @@ pub struct Shared {
     balancing: RwLock<Option<BalancingView>>,
     programming: Programming,
     health: Arc<Health>,
+    moving: Moving,
 }
 
 /// What the loop has told.
@@ -47,6 +58,7 @@ impl Shared {
         let pins = Pins::new(&config.bpffs);
         Ok(Self {
             bpffs: config.bpffs.clone(),
+            cgroup: config.cgroup.clone(),
             maps: PinnedMaps::open(&pins, config.capacities)?,
             pins,
             node: config.node_name.clone(),
@@ -56,6 +68,7 @@ impl Shared {
             balancing: RwLock::default(),
             programming: Programming::default(),
             health: Arc::default(),
+            moving: Moving::new(config)?,
         })
     }
 
@@ -83,6 +96,11 @@ impl Shared {
     pub fn tell_balancing(&self, balancing: BalancingView) {
         self.health.balances(balancing.state);
         *self.balancing.write().unwrap_or_else(PoisonError::into_inner) = Some(balancing);
+    }
+
+    /// What moves connections.
+    pub const fn moving(&self) -> &Moving {
+        &self.moving
     }
 
     /// What probes are told.
@@ -144,6 +162,54 @@ impl Provider for Shared {
                 Vec::new()
             }
         }
+    }
+
+    fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView> {
+        // Held while the kernel is asked would keep changes from the maps.
+        let pods = self.read().desired.pods.clone();
+        let found = connections(&self.maps, Some(self.cgroup.clone()), &pods, wanted);
+        found.unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            Vec::new()
+        })
+    }
+
+    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String> {
+        let RebalanceRequest { namespace, service, dry_run } = request.clone();
+        let service = ObjectRef { namespace, name: service };
+        let is_known = |desired: &Desired| desired.ports.keys().any(|port| port.service == service);
+        if !self.desired(is_known) {
+            return Err(format!(
+                "Service {service} is not balanced on this node; `balancer-agent services` lists \
+                 those that are"
+            ));
+        }
+        let view = self.moving.rebalance(self, &service, dry_run);
+        view.map_err(|error| error.to_string())
+    }
+
+    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, String> {
+        let drained = self.moving.drained().into_keys().collect();
+        let backends = self.desired(|desired| drains::judge(request, desired, &drained))?;
+        let over = Duration::from_secs(request.timeout_s.max(1));
+        self.moving.drain(backends, (!request.cancel).then_some(over));
+        Ok(self.drains())
+    }
+
+    fn drains(&self) -> Vec<DrainView> {
+        let ids = in_use(&self.maps);
+        let view = |(addr, drained): (SocketAddr, Drained)| DrainView {
+            backend: EndView { address: addr.ip(), port: addr.port() },
+            services: self.desired(|desired| drains::services(desired, addr)),
+            timeout_s: drained.over.as_secs(),
+            elapsed_s: drained.since.elapsed().as_secs(),
+            connections: ids.get(&addr).map_or(0, |id| self.maps.active(*id)),
+        };
+        self.moving.drained().into_iter().map(view).collect()
+    }
+
+    fn ended(&self) -> Counts {
+        self.moving.ended()
     }
 
     fn programming(&self) -> Programming {

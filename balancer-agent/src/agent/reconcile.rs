@@ -1,15 +1,16 @@
 //! From a state of the source to the maps: desired, plan, apply.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
+    net::SocketAddr,
     ops::Bound,
     time::{Duration, Instant},
 };
 
 use super::{
-    graces::Graces, parted::Parted, pods::Pods, provider::Shared, stale::Stale, sweep::Sweeper,
-    teller::Teller,
+    graces::Graces, moving::Drained, parted::Parted, pods::Pods, provider::Shared, stale::Stale,
+    sweep::Sweeper, teller::Teller,
 };
 use crate::{
     apply::{self, apply},
@@ -54,6 +55,8 @@ pub struct Reconciler {
     pods_differ: bool,
     stale: Stale,
     parted: Parted,
+    /// Backends that were drained by hand.
+    drained: BTreeMap<SocketAddr, Drained>,
 }
 
 /// Why the maps can't be taken over.
@@ -95,6 +98,7 @@ impl Reconciler {
             pods_differ: false,
             stale,
             parted,
+            drained: BTreeMap::new(),
         })
     }
 
@@ -212,6 +216,13 @@ impl Reconciler {
         }
     }
 
+    /// Brings the maps to the state that was given last, once there is one.
+    pub fn redo(&mut self, shared: &Shared) {
+        if self.begun {
+            self.again(shared);
+        }
+    }
+
     /// Brings the maps to the state that was given last.
     pub fn again(&mut self, shared: &Shared) {
         let wanted = shared.desired(|desired| rows(&desired.ports));
@@ -225,6 +236,7 @@ impl Reconciler {
             failed.extend(apply::pods(&mut self.maps, self.pods.found()));
             self.pods_differ = !failed.is_empty();
         }
+        self.drained = shared.moving().drained();
         let mut done = Done::default();
         let result = match wanted {
             Wanted::All(rows) => self.plan_and_apply(rows, true, &mut done),
@@ -251,6 +263,7 @@ impl Reconciler {
             }),
         }
         self.look_for_stale(shared);
+        shared.moving().changed(!self.unsure.is_empty());
         let complete = failed.is_empty();
         self.retry_at = (!complete).then(|| Instant::now() + RETRY);
         let mut problems = self.unused.clone();
@@ -317,7 +330,8 @@ impl Reconciler {
 
     fn plan(&self, book: &mut Book, wanted: &Rows, all: bool) -> Plan {
         let extent = if all { Extent::All(&self.unsure) } else { Extent::Some };
-        plan(book, wanted, extent, &self.maps)
+        let kept = without(wanted, &self.drained);
+        plan(book, kept.as_ref().unwrap_or(wanted), extent, &self.maps)
     }
 
     fn carry_out(&mut self, plan: &Plan, done: &mut Done) {
@@ -338,6 +352,20 @@ impl Reconciler {
             self.end_stale();
         }
     }
+}
+
+/// Rows without backends that are drained by hand; none where there is nothing to leave out.
+fn without(rows: &Rows, drained: &BTreeMap<SocketAddr, Drained>) -> Option<Rows> {
+    if drained.is_empty() {
+        return None;
+    }
+    let mut kept = rows.clone();
+    for row in kept.values_mut() {
+        row.backends.retain(|(backend, _)| {
+            backend.protocol != Protocol::Tcp || !drained.contains_key(&backend.addr())
+        });
+    }
+    Some(kept)
 }
 
 /// What became of the plans of one change.

@@ -7,15 +7,25 @@ use std::{
 };
 
 use axum::body::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, client::conn::http1, header::HOST};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request, StatusCode,
+    client::conn::http1,
+    header::{CONTENT_TYPE, HOST},
+};
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::{SERVICES, STATUS};
-use crate::view::{ServiceView, StatusView};
+use super::{
+    CONNECTIONS, SERVICES, STATUS,
+    moves::{DRAIN, REBALANCE},
+};
+use crate::view::{
+    ConnectionView, DrainRequest, DrainView, RebalanceRequest, RebalanceView, ServiceView,
+    StatusView, Wanted,
+};
 
 /// What an agent may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,13 +49,19 @@ pub enum ClientError {
         /// The socket.
         socket: PathBuf,
     },
+    /// It can't do what was asked for.
+    #[error("{why}")]
+    Refused {
+        /// Why not.
+        why: String,
+    },
     /// It answered, but not with what was asked for.
     #[error("the agent at {} answered {path} with {why}", socket.display())]
     Answer {
         /// The socket.
         socket: PathBuf,
         /// What was asked for.
-        path: &'static str,
+        path: String,
         /// What came.
         why: String,
     },
@@ -73,8 +89,48 @@ impl Client {
         self.get(SERVICES).await
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &'static str) -> Result<T, ClientError> {
-        match timeout(PATIENCE, self.exchange(path)).await {
+    /// The TCP connections that are wanted.
+    pub async fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ClientError> {
+        let query = serde_urlencoded::to_string(wanted);
+        let query = query.map_err(|error| self.answer(CONNECTIONS, &error))?;
+        self.get(&format!("{CONNECTIONS}?{query}")).await
+    }
+
+    /// Moves the connections of a Service to where there are fewer.
+    pub async fn rebalance(&self, ask: &RebalanceRequest) -> Result<RebalanceView, ClientError> {
+        self.post(REBALANCE, ask).await
+    }
+
+    /// Drains a backend. Gives what is drained then.
+    pub async fn drain(&self, ask: &DrainRequest) -> Result<Vec<DrainView>, ClientError> {
+        self.post(DRAIN, ask).await
+    }
+
+    /// Backends that are drained by hand.
+    pub async fn drains(&self) -> Result<Vec<DrainView>, ClientError> {
+        self.get(DRAIN).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.answer(path, &error))?;
+        self.ask(Method::POST, path, body.into()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
+        match timeout(PATIENCE, self.exchange(method, path, body)).await {
             Ok(Ok(body)) => {
                 serde_json::from_slice(&body).map_err(|error| self.answer(path, &error))
             }
@@ -83,7 +139,12 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, path: &'static str) -> Result<Bytes, ClientError> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Bytes, ClientError> {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|source| ClientError::Unreachable { socket: self.socket.clone(), source })?;
@@ -92,20 +153,29 @@ impl Client {
             .map_err(|error| self.answer(path, &error))?;
         // Ends with the answer: the agent closes after one.
         tokio::spawn(connection);
-        let request = Request::get(path)
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
             .header(HOST, "agent")
-            .body(Empty::<Bytes>::new())
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
             .map_err(|error| self.answer(path, &error))?;
         let response =
             sender.send_request(request).await.map_err(|error| self.answer(path, &error))?;
-        if response.status() != StatusCode::OK {
-            return Err(self.answer(path, &response.status()));
-        }
+        let status = response.status();
         let body = Limited::new(response.into_body(), LARGEST).collect().await;
-        Ok(body.map_err(|error| self.answer(path, &error))?.to_bytes())
+        let body = body.map_err(|error| self.answer(path, &error))?.to_bytes();
+        match status {
+            StatusCode::OK => Ok(body),
+            StatusCode::UNPROCESSABLE_ENTITY => {
+                Err(ClientError::Refused { why: String::from_utf8_lossy(&body).into_owned() })
+            }
+            other => Err(self.answer(path, &other)),
+        }
     }
 
-    fn answer(&self, path: &'static str, why: &impl ToString) -> ClientError {
+    fn answer(&self, path: &str, why: &impl ToString) -> ClientError {
+        let path = path.to_owned();
         ClientError::Answer { socket: self.socket.clone(), path, why: why.to_string() }
     }
 }

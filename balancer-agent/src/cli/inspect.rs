@@ -30,6 +30,20 @@ pub(super) struct Where {
 }
 
 impl Where {
+    /// Asks the agent, which alone can do it.
+    pub(super) fn tell<T>(
+        &self,
+        agent: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(agent(&Client::new(&self.socket))).map_err(|error| match error {
+            ClientError::Unreachable { .. } | ClientError::Slow { .. } => {
+                Failure::new(Exit::Unreachable, error)
+            }
+            other => other.into(),
+        })
+    }
+
     /// Asks the agent; if it does not answer, reads what its maps hold, and says so.
     pub(super) fn ask<T>(
         &self,

@@ -156,6 +156,7 @@ fn settings(args: Args) -> Result<Settings, ConfigError> {
         max_services: args.max_services,
         max_backends: args.max_backends,
         max_slots: args.max_slots,
+        moving: None,
         log_format: args.log_format,
     };
     Ok(flags.or(file))

@@ -26,6 +26,16 @@ impl FromStr for ServiceArg {
     }
 }
 
+impl ServiceArg {
+    pub(super) fn namespace(&self) -> &str {
+        &self.0.namespace
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
 /// The ports of the Service, or of all Services, sorted.
 pub(super) fn chosen(
     place: &Where,

@@ -52,6 +52,14 @@ pub enum ConfigError {
         /// What was given.
         value: String,
     },
+    /// A value of `moving` that has no meaning.
+    #[error("moving.{key}: {wrong}")]
+    Moving {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        wrong: String,
+    },
     /// A capacity that the maps cannot have.
     #[error("{flag} {value} is out of range: use 1 to {max}")]
     Capacity {

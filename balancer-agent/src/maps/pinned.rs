@@ -4,6 +4,7 @@
 //! neither disturbs the programs. Hash maps go through bpf(2).
 
 mod charges;
+mod connections;
 mod probe;
 mod read;
 mod write;

@@ -7,8 +7,16 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
+    model::ObjectRef,
+    moves::{
+        scene::{Reason, Way},
+        tally::{Counts, Fate},
+    },
     testing::{self, Answer, get},
-    view::{ServiceView, StatusView},
+    view::{
+        ConnectionView, DrainRequest, DrainView, RebalanceRequest, RebalanceView, ServiceView,
+        StatusView, Wanted,
+    },
 };
 
 /// Ready, and with Services, once told so.
@@ -25,6 +33,28 @@ impl Provider for Switch {
 
     fn services(&self) -> Vec<ServiceView> {
         if self.0.load(Ordering::SeqCst) { testing::services() } else { Vec::new() }
+    }
+
+    fn connections(&self, _: &Wanted) -> Vec<ConnectionView> {
+        Vec::new()
+    }
+
+    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String> {
+        Err(format!("Service {}/{} is not balanced", request.namespace, request.service))
+    }
+
+    fn drain(&self, _: &DrainRequest) -> Result<Vec<DrainView>, String> {
+        Ok(self.drains())
+    }
+
+    fn drains(&self) -> Vec<DrainView> {
+        Vec::new()
+    }
+
+    fn ended(&self) -> Counts {
+        let service = ObjectRef { namespace: "shop".into(), name: "cart".into() };
+        let fates = [Fate::Ended(Way::Gentle), Fate::Unheld];
+        fates.map(|fate| ((service.clone(), Reason::Rebalance, fate), 13)).into()
     }
 
     fn programming(&self) -> Programming {
@@ -63,6 +93,12 @@ async fn metrics_follow_the_provider() {
         "balancer_verdicts_total{verdict=\"balanced\"} 12345\n".to_owned(),
         "balancer_map_entries{map=\"backends\"} 250000\n".to_owned(),
         "balancer_map_entries_max{map=\"services\"} 131072\n".to_owned(),
+        "balancer_connections_ended_total{namespace=\"shop\",service=\"cart\",\
+         reason=\"rebalance\",way=\"gentle\"} 13\n"
+            .to_owned(),
+        "balancer_connections_not_ended_total{namespace=\"shop\",service=\"cart\",\
+         reason=\"rebalance\",why=\"unheld\"} 13\n"
+            .to_owned(),
         "balancer_problems 1\n".to_owned(),
         "balancer_ready 1\n".to_owned(),
         "balancer_network_programming_duration_seconds_count 2\n".to_owned(),

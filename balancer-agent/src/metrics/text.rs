@@ -8,9 +8,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Programming;
+use super::{Programming, moves};
 use crate::{
     model::Problem,
+    moves::tally::Counts,
     view::{BalancingState, ServiceView, StatusView},
 };
 
@@ -70,6 +71,7 @@ struct Families {
 pub(super) fn render(
     status: &StatusView,
     services: &[ServiceView],
+    ended: Counts,
     programming: Programming,
 ) -> Result<String, fmt::Error> {
     let families = Families::default();
@@ -77,6 +79,7 @@ pub(super) fn render(
     services.iter().for_each(|service| families.fill_service(service));
     let mut text = String::new();
     let mut registry = families.register();
+    moves::register(ended, &mut registry);
     programming.register(&mut registry);
     encode(&mut text, &registry)?;
     Ok(text)
@@ -196,7 +199,7 @@ mod tests {
 
     fn series(problems: Vec<Problem>) -> Vec<String> {
         let status = StatusView { problems, ..testing::status() };
-        let text = render(&status, &[], Programming::default()).expect("text");
+        let text = render(&status, &[], Counts::default(), Programming::default()).expect("text");
         let ours = text.lines().filter(|line| line.starts_with("balancer_object_problems{"));
         let mut ours: Vec<_> = ours.map(str::to_owned).collect();
         ours.sort();

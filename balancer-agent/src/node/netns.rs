@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd},
     thread,
 };
 
@@ -59,7 +59,8 @@ fn of(namespace: &File) -> io::Result<u64> {
     own()
 }
 
-fn cookie(socket: &OwnedFd) -> io::Result<u64> {
+/// The cookie of the network namespace that a socket was made in.
+pub fn cookie(socket: &impl AsRawFd) -> io::Result<u64> {
     let mut cookie = 0_u64;
     let mut length = size_of::<u64>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `cookie`, which outlives the call, and

@@ -96,6 +96,14 @@ pub fn resolve(cgroup: &Path, desired: &Desired) -> Result<Resolved, PodsError> 
     Ok(resolved)
 }
 
+/// The processes of a cgroup and those below that are in a network namespace, given as its inode.
+pub fn processes_in(cgroup: &Path, network: Option<u64>) -> Vec<u32> {
+    let mut processes = cgroups::processes(cgroup);
+    let inode = |pid: &u32| fs::metadata(format!("/proc/{pid}/ns/net")).map(|found| found.ino());
+    processes.retain(|pid| network.is_some() && inode(pid).ok() == network);
+    processes
+}
+
 /// The network namespaces of the processes of a cgroup and those below, each once, by inode. A pod
 /// has more than one where it makes its own; clients there go out by the addresses of the pod.
 pub fn networks(cgroup: &Path) -> BTreeMap<u64, File> {

@@ -1,7 +1,9 @@
 //! Sockets of other processes, found and ended through sock_diag(7).
 //!
-//! `SOCK_DESTROY` (Linux 4.5, CONFIG_INET_DIAG_DESTROY) disconnects a UDP socket and has its program
-//! read ECONNABORTED, at once where it waits.
+//! `SOCK_DESTROY` (Linux 4.5, CONFIG_INET_DIAG_DESTROY) disconnects a UDP socket, resets a TCP
+//! connection, and has the program read ECONNABORTED, at once where it waits.
+
+pub mod tcp;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,8 +15,8 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_sock_diag::{
-    AF_INET, AF_INET6, IPPROTO_UDP, SOCK_DESTROY, SockDiagMessage,
-    inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DESTROY, SockDiagMessage,
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags},
 };
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 
@@ -26,7 +28,9 @@ pub fn end_udp(cookies: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
     for family in [AF_INET, AF_INET6] {
         for id in netlink.connected(family)? {
             let cookie = u64::from_ne_bytes(id.cookie);
-            if cookies.contains(&cookie) && netlink.destroy(family, id)? {
+            if cookies.contains(&cookie)
+                && netlink.destroy(request(family, IPPROTO_UDP, id, NLM_F_ACK))?
+            {
                 ended.insert(cookie);
             }
         }
@@ -50,13 +54,14 @@ pub fn connected_udp() -> io::Result<BTreeMap<u64, SocketAddr>> {
 /// Whether the kernel can end sockets: asked to end one that is none, it says so.
 pub fn can_end() -> io::Result<bool> {
     let nobody = SocketId { cookie: u64::MAX.to_ne_bytes(), ..SocketId::new_v4() };
-    match Netlink::open()?.destroy(AF_INET, nobody) {
+    match Netlink::open()?.destroy(request(AF_INET, IPPROTO_UDP, nobody, NLM_F_ACK)) {
         Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
+#[derive(Debug)]
 struct Netlink {
     socket: Socket,
     buffer: Vec<u8>,
@@ -73,7 +78,7 @@ impl Netlink {
     /// The connected UDP sockets of a family.
     fn connected(&mut self, family: u8) -> io::Result<Vec<SocketId>> {
         let any = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
-        self.send(&request(family, any, NLM_F_DUMP))?;
+        self.send(&request(family, IPPROTO_UDP, any, NLM_F_DUMP))?;
         let mut found = Vec::new();
         loop {
             for message in self.receive()? {
@@ -89,9 +94,30 @@ impl Netlink {
         }
     }
 
-    /// Ends a socket; false if it was gone already.
-    fn destroy(&mut self, family: u8, id: SocketId) -> io::Result<bool> {
-        let mut bytes = request(family, id, NLM_F_ACK);
+    /// The one socket that a request names; none if it is gone.
+    fn get(&mut self, request: &[u8]) -> io::Result<Option<InetResponse>> {
+        self.send(request)?;
+        for message in self.receive()? {
+            match message {
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                    return Ok(Some(*response));
+                }
+                NetlinkPayload::Error(error) => {
+                    let code = error.code.map(|code| -code.get());
+                    // ESTALE: the socket there has another cookie.
+                    if matches!(code, Some(libc::ENOENT | libc::ESTALE)) {
+                        return Ok(None);
+                    }
+                    return Err(error.to_io());
+                }
+                _ => {}
+            }
+        }
+        Err(io::Error::other("the kernel did not say whether the socket is there"))
+    }
+
+    /// Ends the socket that a request names; false if it was gone already.
+    fn destroy(&mut self, mut bytes: Vec<u8>) -> io::Result<bool> {
         // The crate knows the request by its other number alone. Netlink is host byte order.
         bytes[4..6].copy_from_slice(&SOCK_DESTROY.to_ne_bytes());
         self.send(&bytes)?;
@@ -99,7 +125,7 @@ impl Netlink {
             if let NetlinkPayload::Error(error) = message {
                 return match error.code {
                     None => Ok(true),
-                    Some(code) if code.get() == -libc::ENOENT => Ok(false),
+                    Some(code) if matches!(-code.get(), libc::ENOENT | libc::ESTALE) => Ok(false),
                     Some(_) => Err(error.to_io()),
                 };
             }
@@ -129,13 +155,17 @@ impl Netlink {
     }
 }
 
-fn request(family: u8, socket_id: SocketId, flags: u16) -> Vec<u8> {
+fn request(family: u8, protocol: u8, socket_id: SocketId, flags: u16) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | flags;
     let request = InetRequest {
         family,
-        protocol: IPPROTO_UDP,
-        extensions: ExtensionFlags::empty(),
+        protocol,
+        extensions: if protocol == IPPROTO_TCP {
+            ExtensionFlags::INFO
+        } else {
+            ExtensionFlags::empty()
+        },
         states: StateFlags::ESTABLISHED,
         socket_id,
     };

@@ -1,7 +1,7 @@
 //! What the pins alone can tell, with or without an agent.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::{Snapshot, views};
+use super::{Snapshot, connections::connections, views};
 use crate::{
     kernel::{
         link::{self, PROGRAMS},
@@ -17,7 +17,7 @@ use crate::{
     },
     maps::{MapsError, pinned::PinnedMaps},
     node::cgroup,
-    view::{ProgramView, ServiceView, StatusView},
+    view::{ConnectionView, ProgramView, ServiceView, StatusView, Wanted},
 };
 
 /// Why the pins can't be read.
@@ -76,6 +76,13 @@ impl Offline {
     /// Every Service port, without what only an agent knows.
     pub fn services(&self) -> Result<Vec<ServiceView>, ObserveError> {
         Ok(views::services(&self.snapshot()?, None))
+    }
+
+    /// The TCP connections that are wanted, without their pods. Pods are not known, so that none is
+    /// of one that is wanted.
+    pub fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ObserveError> {
+        let cgroup = self.status()?.cgroup.map(PathBuf::from);
+        Ok(connections(&self.maps, cgroup, &BTreeMap::new(), wanted)?)
     }
 
     /// Programs, attachment and use of the maps.

@@ -60,8 +60,13 @@ pub fn backend_addr(entry: &Backend) -> Option<BackendAddr> {
     if entry.in_use == 0 {
         return None;
     }
-    let addr = SocketAddr::new(ipv6(entry.addr).to_canonical(), u16::from_be(entry.port));
+    let addr = socket_addr(entry.addr, entry.port);
     Some(BackendAddr::new(addr, Protocol::from_number(entry.protocol)?))
+}
+
+/// An address of the maps and a port in network byte order; never one of IPv4 within IPv6.
+pub fn socket_addr(addr: [u32; 4], port: u16) -> SocketAddr {
+    SocketAddr::new(ipv6(addr).to_canonical(), u16::from_be(port))
 }
 
 /// The name of a row as its map holds it.

@@ -52,6 +52,7 @@ fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
         local: false,
         external: None,
         options: Options::default(),
+        moving: Default::default(),
         source_ranges: Vec::new(),
         number: 80,
         frontends: vips.iter().map(|last| frontend(*last)).collect(),

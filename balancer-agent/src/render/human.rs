@@ -19,6 +19,20 @@ pub(super) fn span(seconds: u32) -> String {
     named.map(|(number, unit)| format!("{number}{unit}")).collect()
 }
 
+/// Bytes with the largest unit of which there are ten.
+pub(super) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut shown = format!("{bytes}B");
+    for (power, unit) in UNITS.iter().enumerate() {
+        let part = bytes >> (10 * (power + 1));
+        if part < 10 {
+            break;
+        }
+        shown = format!("{part}{unit}");
+    }
+    shown
+}
+
 /// A bar of at most `width` columns, in eighths of a column; something is never drawn as nothing.
 pub(super) fn bar(value: u64, max: u64, width: u64) -> String {
     const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
@@ -64,6 +78,20 @@ mod tests {
     fn spans_are_exact() {
         for (seconds, want) in [(1, "1s"), (90, "1m30s"), (10_800, "3h"), (86_399, "23h59m59s")] {
             assert_eq!(span(seconds), want, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn bytes_keep_two_digits() {
+        for (number, want) in [
+            (0, "0B"),
+            (10_239, "10239B"),
+            (10_240, "10KiB"),
+            (9 << 20, "9216KiB"),
+            (10 << 20, "10MiB"),
+            (u64::MAX, "16777215TiB"),
+        ] {
+            assert_eq!(bytes(number), want, "{number}");
         }
     }
 

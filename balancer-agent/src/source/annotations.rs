@@ -4,25 +4,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use balancer_common::policy::Policy;
 
-use super::{duration, object::Fault, weights::weights};
-use crate::model::Tuning;
+use super::{duration, moving, object::Fault, weights::weights};
+use crate::model::{Moving, Tuning};
 
 /// What the name of every annotation of balancer begins with.
 const PREFIX: &str = "balancer-agent/";
 const POLICY: &str = "policy";
 const WEIGHTS: &str = "weights";
 const SLOW_START: &str = "slow-start";
-/// Names that mean something to this version.
+/// Names that mean something to this version, beside those of [`moving::NAMES`].
 const KNOWN: [&str; 3] = [POLICY, WEIGHTS, SLOW_START];
-/// Names that are given away and mean nothing to this version.
-const RESERVED: [&str; 6] = [
-    "idle-timeout",
-    "max-connection-age",
-    "max-connection-age-jitter",
-    "rebalance",
-    "rebalance-budget",
-    "drain-timeout",
-];
 /// How long a slow start may take.
 const SLOW_START_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -41,8 +32,21 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<F
                 weighted = true;
                 tuning.weights = weights(&field(WEIGHTS), value, faults);
             }
+            _ if moving::NAMES.contains(&name) => {
+                if let Err(wrong) = moving::take(&mut tuning.moving, name, value) {
+                    let message = format!("{wrong}; the cluster's default is used");
+                    faults.push(Fault::new(field(name), message));
+                }
+            }
             _ => faults.push(unknown(name)),
         }
+    }
+    if let Some((name, why)) = moving::contradiction(&tuning.moving) {
+        faults.push(Fault::new(field(name), why));
+    }
+    if tuning.moving.rebalance == Some(true) && !is_exact(tuning.policy) {
+        let why = format!("the policy is {}", tuning.policy.name());
+        no_rebalance(&mut tuning.moving, &why, faults);
     }
     if weighted && tuning.policy != Policy::WeightedLeastConnections {
         tuning.weights.clear();
@@ -56,9 +60,7 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<F
             ),
         ));
     }
-    let counts =
-        matches!(tuning.policy, Policy::LeastConnections | Policy::WeightedLeastConnections);
-    if tuning.slow_start > 0 && !counts {
+    if tuning.slow_start > 0 && !is_exact(tuning.policy) {
         tuning.slow_start = 0;
         faults.push(Fault::new(
             field(SLOW_START),
@@ -71,6 +73,24 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<F
         ));
     }
     tuning
+}
+
+/// True where a new connection goes to the backend with the fewest.
+const fn is_exact(policy: Policy) -> bool {
+    matches!(policy, Policy::LeastConnections | Policy::WeightedLeastConnections)
+}
+
+/// Says that connections are not moved for the sake of balance, since they would not come back
+/// where they are missing.
+pub fn no_rebalance(moving: &mut Moving, why: &str, faults: &mut Vec<Fault>) {
+    moving.rebalance = Some(false);
+    faults.push(Fault::new(
+        field("rebalance"),
+        format!(
+            "{why}: what is ended would not be opened again where connections are missing, so that \
+             none is moved; remove one of both"
+        ),
+    ));
 }
 
 fn field(name: &str) -> String {
@@ -108,12 +128,13 @@ fn slow_start(value: &str, faults: &mut Vec<Fault>) -> u32 {
 }
 
 fn unknown(name: &str) -> Fault {
-    if RESERVED.contains(&name) {
-        return Fault::new(field(name), "not supported by this version: it has no effect");
-    }
-    let remedy = match closest(name, &[&KNOWN[..], &RESERVED[..]].concat()) {
+    let all = [&KNOWN[..], &moving::NAMES[..]].concat();
+    let remedy = match closest(name, &all) {
         Some(known) => format!("did you mean {PREFIX}{known}?"),
-        None => format!("known are {}", KNOWN.map(|name| format!("{PREFIX}{name}")).join(", ")),
+        None => format!(
+            "known are {}",
+            all.iter().map(|name| format!("{PREFIX}{name}")).collect::<Vec<_>>().join(", ")
+        ),
     };
     Fault::new(field(name), format!("no annotation of balancer: it has no effect; {remedy}"))
 }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1 as core;
 use super::{
     address::addresses,
     affinity::affinity,
-    annotations::tuning,
+    annotations::{no_rebalance, tuning},
     object::{Fault, Found},
     ranges::ranges,
     traffic,
@@ -38,17 +38,22 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     let external_ips = external_ips(spec.external_ips.as_deref().unwrap_or_default(), &mut faults);
     let load_balancer_ips = load_balancer_ips(ingress.as_deref().unwrap_or_default(), &mut faults);
     let written = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
+    let session_affinity = affinity(&spec, &mut faults);
+    let mut tuning = tuning(annotations, &mut faults);
+    if session_affinity.is_some() && tuning.moving.rebalance == Some(true) {
+        no_rebalance(&mut tuning.moving, "spec.sessionAffinity is ClientIP", &mut faults);
+    }
     let service = Service {
         id: id.clone(),
         cluster_ips,
         external_ips,
         load_balancer_ips,
         source_ranges: ranges(written, annotations, &mut faults),
-        session_affinity: affinity(&spec, &mut faults),
+        session_affinity,
         internal_traffic_policy: traffic::internal_policy(&spec, &mut faults),
         health_check_node_port: traffic::health_check_node_port(&spec, &mut faults),
         ports: ports(spec.ports.unwrap_or_default(), &mut faults),
-        tuning: tuning(annotations, &mut faults),
+        tuning,
     };
     (Found::Service(service.into()), faults)
 }

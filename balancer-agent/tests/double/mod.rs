@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use balancer_agent::{
     api::{self, Provider},
-    view::{ServiceView, StatusView},
+    view::{
+        ConnectionView, DrainRequest, DrainView, RebalanceRequest, RebalanceView, ServiceView,
+        StatusView, Wanted,
+    },
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -61,6 +64,52 @@ impl Provider for Views {
     fn services(&self) -> Vec<ServiceView> {
         let services = json!([service("shop", "cart", 3), service("default", "api", 0)]);
         serde_json::from_value(services).expect("services")
+    }
+
+    fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView> {
+        let connection = json!({
+            "namespace": wanted.namespace, "service": wanted.service,
+            "service_port": {"name": "", "number": 80, "protocol": "TCP"},
+            "backend": {"address": wanted.backend, "port": 8080},
+            "client": {"address": "10.0.0.9", "port": 40000},
+            "pod": {"namespace": wanted.pod_namespace, "name": wanted.pod},
+            "pid": 7, "command": null, "age_ms": 5000, "activity": null,
+        });
+        serde_json::from_value(json!([connection])).expect("connections")
+    }
+
+    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String> {
+        if request.service != "cart" {
+            return Err(format!("Service {} is not balanced on this node", request.service));
+        }
+        let port = json!({"name": "", "number": 80, "protocol": "TCP"});
+        let backend = json!({"address": "10.0.0.1", "port": 8080});
+        let client = json!({"address": "10.0.0.9", "port": 40000});
+        let view = json!({
+            "backends": [
+                {"service_port": port, "backend": backend, "connections": 3, "target": 2},
+            ],
+            "moves": [{
+                "service_port": port, "backend": backend, "client": client, "pid": 7,
+                "reason": "rebalance", "way": "gentle", "idle_ms": 1500,
+            }],
+            "busy": u64::from(request.dry_run),
+        });
+        Ok(serde_json::from_value(view).expect("a view"))
+    }
+
+    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, String> {
+        let known = request.address.to_string() == "10.0.0.1";
+        if known { Ok(self.drains()) } else { Err("no Service has a TCP backend".to_owned()) }
+    }
+
+    fn drains(&self) -> Vec<DrainView> {
+        let view = json!([{
+            "backend": {"address": "10.0.0.1", "port": 8080},
+            "services": [{"namespace": "shop", "name": "cart"}],
+            "timeout_s": 30, "elapsed_s": 4, "connections": 0,
+        }]);
+        serde_json::from_value(view).expect("a view")
     }
 }
 

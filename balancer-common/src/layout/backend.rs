@@ -27,11 +27,13 @@ pub struct Backend {
     pub reserved: [u64; 3],
 }
 
-/// Value of the map of records: what is known of the socket whose charge has the same index.
+/// Value of the map of records: what is known of the socket whose charge has the same index. One
+/// cache line. The first half, save the state, is written before `connect()` goes on; the second
+/// half, of TCP, as its SYN is about to be sent.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Record {
     /// The address the client dialled, as in [`Backend::addr`].
     pub addr: [u32; 4],
@@ -41,8 +43,18 @@ pub struct Record {
     pub state: u16,
     /// Index into the map of Services.
     pub service: u32,
-    /// Cookie of the network namespace of a UDP socket; 0 for TCP.
+    /// Process that called `connect()`, as the first namespace of processes numbers it; 0 for UDP.
+    pub tgid: u32,
+    /// The port of the socket, network byte order; 0 for UDP, and before the SYN.
+    pub local_port: u16,
+    /// Always 0.
+    pub zero: u16,
+    /// The address of the socket, as in [`Backend::addr`]; 0 for UDP, and before the SYN.
+    pub local_addr: [u32; 4],
+    /// Cookie of the network namespace of the socket; 0 before the SYN.
     pub netns: u64,
+    /// CLOCK_MONOTONIC in nanoseconds when the SYN was sent; 0 for UDP, and before.
+    pub since: u64,
 }
 
 /// How far the socket of a charge has come. Stored as [`Record::state`].
@@ -60,5 +72,5 @@ pub enum RecordState {
 
 const _: () = {
     assert!(size_of::<Backend>() == 64);
-    assert!(size_of::<Record>() == 32);
+    assert!(size_of::<Record>() == 64);
 };

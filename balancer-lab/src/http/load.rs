@@ -73,7 +73,8 @@ type Pool = Client<Bounded, Empty<Bytes>>;
 struct Seen {
     connections: BTreeSet<(String, u64)>,
     requests: BTreeMap<String, u64>,
-    errors: Vec<String>,
+    /// Failures, each with the time after the start.
+    errors: Vec<(Duration, String)>,
 }
 
 /// Runs the client. `go` is called once when every thread is ready to send, and may block; `done`
@@ -157,10 +158,11 @@ impl Lane {
         // the threads of a shared pool are in flight together at least once.
         let first = self.block_on(self.request(&options.uri));
         barrier.wait();
-        seen.note(match first {
+        let first = match first {
             Ok(response) => self.block_on(read(response)),
             Err(error) => Err(error),
-        });
+        };
+        seen.note(first, start);
         let more = |sent| match options.until {
             Until::Elapsed(time) => start.elapsed() < time,
             Until::Requests(count) => sent < count,
@@ -173,7 +175,7 @@ impl Lane {
                 self.block_on(async { tokio::time::sleep(options.pace).await });
             }
             let answer = self.block_on(async { read(self.request(&options.uri).await?).await });
-            seen.note(answer);
+            seen.note(answer, start);
             sent += 1;
         }
         (self, seen)
@@ -201,13 +203,13 @@ fn chain(error: &dyn Error) -> String {
 }
 
 impl Seen {
-    fn note(&mut self, answer: Result<Answer, String>) {
+    fn note(&mut self, answer: Result<Answer, String>, start: Instant) {
         match answer {
             Ok(Answer { backend, connection }) => {
                 *self.requests.entry(backend.clone()).or_default() += 1;
                 self.connections.insert((backend, connection));
             }
-            Err(error) => self.errors.push(error),
+            Err(error) => self.errors.push((start.elapsed(), error)),
         }
     }
 
@@ -230,7 +232,8 @@ impl Seen {
         Report {
             backends,
             errors: self.errors.len() as u64,
-            first_error: self.errors.into_iter().next(),
+            failed_at: self.errors.iter().map(|(at, _)| at.as_secs_f64()).collect(),
+            first_error: self.errors.into_iter().next().map(|(_, error)| error),
             seconds: elapsed.as_secs_f64(),
         }
     }

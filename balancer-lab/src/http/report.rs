@@ -22,6 +22,9 @@ pub struct Report {
     pub errors: u64,
     /// The first failure.
     pub first_error: Option<String>,
+    /// Seconds after the start at which requests failed.
+    #[serde(default)]
+    pub failed_at: Vec<f64>,
     /// Seconds from the first request to the last answer.
     pub seconds: f64,
 }
@@ -53,6 +56,7 @@ impl Report {
         }
         self.errors += other.errors;
         self.first_error = self.first_error.take().or(other.first_error);
+        self.failed_at.extend(other.failed_at);
         self.seconds = self.seconds.max(other.seconds);
     }
 }
@@ -67,6 +71,7 @@ mod tests {
             backends: [(name.to_owned(), Count { connections: 1, requests: 10 })].into(),
             errors: 1,
             first_error: Some(name.into()),
+            failed_at: vec![seconds],
             seconds,
         };
         let mut sum = one("a", 1.0);
@@ -75,5 +80,6 @@ mod tests {
         assert_eq!((sum.requests(), sum.connections(), sum.errors), (30, 3, 3));
         assert_eq!((sum.spread(), sum.seconds), (vec![2, 1], 2.0));
         assert_eq!(sum.first_error.as_deref(), Some("a"));
+        assert_eq!(sum.failed_at, [1.0, 2.0, 0.5]);
     }
 }

@@ -25,14 +25,19 @@ impl charge::Words for ChargeWords<'_> {
 
 impl PinnedMaps {
     /// Every charge: index and word.
-    fn standing(&self) -> impl Iterator<Item = (u32, u64)> {
+    pub(super) fn standing(&self) -> impl Iterator<Item = (u32, u64)> {
         let words = (0..WORDS).map(|index| (index, self.charge(index)));
         words.filter(|(_, word)| charge::is_charge(*word))
     }
 
-    /// Those of connected UDP sockets.
+    /// Those of connected UDP sockets: of TCP a record names the process.
     fn udp(&self) -> impl Iterator<Item = Connected> {
-        let connected = |index: u32| self.record_state(index) == RecordState::Connected as u16;
+        let tgid = |index: u32| {
+            self.records.get32(index as usize * size_of::<Record>() + offset_of!(Record, tgid))
+        };
+        let connected = move |index: u32| {
+            self.record_state(index) == RecordState::Connected as u16 && tgid(index) == 0
+        };
         let netns = |index: u32| {
             self.records.get64(index as usize * size_of::<Record>() + offset_of!(Record, netns))
         };

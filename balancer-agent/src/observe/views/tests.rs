@@ -57,6 +57,7 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
         external: Some(backends(&[(1, 5), (2, 7)])),
         local: true,
         options: Options::default(),
+        moving: Default::default(),
         source_ranges: vec!["192.0.2.0/24".parse().unwrap()],
     };
     let desired = Desired { ports: BTreeMap::from([(id(), port)]), ..Desired::default() };

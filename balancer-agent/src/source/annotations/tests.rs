@@ -82,8 +82,8 @@ fn unknown_annotations_are_told() {
         ("balancer-agent/slowstart", "did you mean balancer-agent/slow-start?"),
         ("balancer-agent/idle_timeout", "did you mean balancer-agent/idle-timeout?"),
         ("balancer-agent/colour", "known are balancer-agent/policy, balancer-agent/weights,"),
-        ("balancer-agent/drain-timeout", "not supported by this version: it has no effect"),
-        ("balancer-agent/rebalance", "not supported by this version"),
+        ("balancer-agent/drain_timeout", "did you mean balancer-agent/drain-timeout?"),
+        ("balancer-agent/rebalancing", "did you mean balancer-agent/rebalance?"),
     ] {
         let (tuning, told) = read(&[(key, "1m")]);
         assert_eq!(tuning, Tuning::default(), "{key}");
@@ -103,5 +103,42 @@ fn weights_need_their_policy() {
         let (tuning, told) = read(&annotations);
         assert_eq!(tuning.weights, []);
         assert!(told.contains("knows no weights: they have no effect"), "{told}");
+    }
+}
+
+#[test]
+fn moves_are_read_and_what_is_wrong_leaves_the_default() {
+    let (tuning, told) = read(&[
+        ("balancer-agent/idle-timeout", "10m"),
+        ("balancer-agent/rebalance", "true"),
+        ("balancer-agent/drain-timeout", "banana"),
+    ]);
+    assert_eq!(tuning.moving.idle_timeout, Some(Duration::from_secs(600)));
+    assert_eq!((tuning.moving.rebalance, tuning.moving.drain_timeout), (Some(true), None));
+    assert_eq!(
+        told,
+        "metadata.annotations[balancer-agent/drain-timeout]: \"banana\" is no duration; write one \
+         such as 30s or 10m, or off; the cluster's default is used\n"
+    );
+}
+
+#[test]
+fn an_age_below_the_idle_timeout_is_told() {
+    let annotations =
+        [("balancer-agent/idle-timeout", "10m"), ("balancer-agent/max-connection-age", "1m")];
+    let (tuning, told) = read(&annotations);
+    assert_eq!(tuning.moving.max_age, Some(Duration::from_secs(60)));
+    let words = "metadata.annotations[balancer-agent/idle-timeout]: max-connection-age is shorter";
+    assert!(told.starts_with(words), "{told}");
+}
+
+#[test]
+fn rebalancing_needs_an_exact_choice() {
+    for policy in Policy::ALL {
+        let annotations =
+            [("balancer-agent/policy", policy.name()), ("balancer-agent/rebalance", "true")];
+        let (tuning, told) = read(&annotations);
+        assert_eq!(tuning.moving.rebalance, Some(is_exact(policy)), "{policy:?}");
+        assert_eq!(told.is_empty(), is_exact(policy), "{told}");
     }
 }

@@ -13,6 +13,8 @@ pub(super) fn gone() -> String {
      \n  \
      cargo xtask demo --keep                  leave the lab up, with clients that keep sending\n  \
      cargo xtask demo --scenario shared-20    run one scenario\n  \
+     cargo xtask demo --scenario rollout      pods restart one by one: where connections pile up\n  \
+     cargo xtask demo --scenario scale-out    pods join: who gets connections\n  \
      cargo xtask demo --output json           the figures for a program\n  \
      cargo xtask bench                        what a connection costs, beside iptables and nftables\n"
         .to_owned()

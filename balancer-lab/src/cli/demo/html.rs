@@ -5,18 +5,22 @@ use std::{collections::BTreeMap, fmt::Write};
 use super::{
     chart::thousands,
     outcome::{Outcome, Pair},
+    story::{self, Told},
     text::View,
 };
 
 /// The file around the content.
 const FRAME: &str = include_str!("report.html");
+/// What stands above the scenarios.
+const COMPARISON: &str = include_str!("comparison.html");
 /// Pixels of a bar that has the most.
 const WIDTH: u64 = 220;
 /// Pixels of a line.
 const LINE: u64 = 26;
 
-pub(super) fn page(pairs: &[Pair], view: Option<&View>) -> String {
-    let scenarios: String = pairs.iter().map(scenario).collect();
+pub(super) fn page(pairs: &[Pair], stories: &[Told], view: Option<&View>) -> String {
+    let scenarios = pairs.iter().map(scenario).chain(stories.iter().map(story::section));
+    let scenarios: String = scenarios.collect();
     let view = view.map_or_else(String::new, |View { scenario, command, output }| {
         format!(
             "<h2>What balancer-agent saw while the connections of {scenario} were open</h2>\n\
@@ -26,9 +30,17 @@ pub(super) fn page(pairs: &[Pair], view: Option<&View>) -> String {
         )
     });
     FRAME
-        .replace("{{summary}}", &summary(pairs))
+        .replace("{{comparison}}", &comparison(pairs))
         .replace("{{scenarios}}", &scenarios)
         .replace("{{view}}", &view)
+}
+
+/// What the scenarios are about, and what they came to; nothing where none was run.
+fn comparison(pairs: &[Pair]) -> String {
+    if pairs.is_empty() {
+        return String::new();
+    }
+    COMPARISON.replace("{{summary}}", &summary(pairs))
 }
 
 fn summary(pairs: &[Pair]) -> String {
@@ -128,7 +140,7 @@ mod tests {
             iptables: outcome(Balancer::Iptables),
             least: outcome(Balancer::LeastConnections),
         };
-        let page = page(&[pair], None);
+        let page = page(&[pair], &[], None);
         assert_eq!(page.matches("<rect").count(), 8, "2 figures, 2 backends, 2 sides: {page}");
         assert!(page.contains("a &lt; b") && page.contains(">idle<"), "{page}");
         for foreign in ["{{", "http://", "https://", "<script src", "<link"] {

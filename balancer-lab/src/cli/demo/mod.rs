@@ -1,24 +1,26 @@
 //! `balancer-lab demo`: kube-proxy's rules and balancer, side by side.
 
 mod chart;
+mod chosen;
 mod explore;
 mod html;
 mod manifest;
 mod outcome;
 mod scenario;
 mod stage;
+mod story;
 mod text;
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use chosen::Chosen;
 use manifest::Web;
 use outcome::{Balancer, Outcome, Pair};
 use scenario::Scenario;
@@ -33,11 +35,12 @@ use super::signals;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  balancer-lab demo\n  \
                         balancer-lab demo --scenario pools-5 --scenario shared-20\n  \
+                        balancer-lab demo --scenario rollout --scenario scale-out\n  \
                         balancer-lab demo --output json\n  balancer-lab demo --keep")]
 pub(super) struct Arguments {
     /// Run only this scenario; may be repeated
     #[arg(long, value_enum, value_name = "NAME")]
-    scenario: Vec<Scenario>,
+    scenario: Vec<Chosen>,
     /// What to print
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -57,12 +60,38 @@ enum Output {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     signals::watch().context("watch for signals")?;
-    let scenarios = match arguments.scenario.as_slice() {
-        [] => Scenario::value_variants(),
-        chosen => chosen,
-    };
+    let (scenarios, stories) = chosen::apart(&arguments.scenario);
+    if scenarios.is_empty() && arguments.keep {
+        bail!("--keep leaves the lab of a scenario up: name one that is no story, such as pools-5");
+    }
     let web = Web::load()?;
-    let progress = progress(scenarios.len() as u64 * 2 + 2);
+    let comparisons = if scenarios.is_empty() { 0 } else { scenarios.len() * 2 + 2 };
+    let progress = progress((comparisons + stories.len()) as u64);
+    let mut told = Vec::new();
+    for story in stories {
+        progress.set_message(format!("{}, all sides at once", story.name()));
+        let one = story::tell(story)?;
+        progress.inc(1);
+        if arguments.output == Output::Text {
+            progress.suspend(|| anstream::print!("{}", story::text(&one)));
+        }
+        told.push(one);
+    }
+    if scenarios.is_empty() {
+        progress.finish_and_clear();
+        write_report(&arguments.report, &html::page(&[], &told, None))?;
+        match arguments.output {
+            Output::Text => {
+                println!(
+                    "The same with charts: {}\n\n{}",
+                    arguments.report.display(),
+                    explore::gone()
+                );
+            }
+            Output::Json => print_json(&[], &told)?,
+        }
+        return Ok(());
+    }
     let step = |what: &str| {
         progress.inc(1);
         progress.set_message(what.to_owned());
@@ -73,7 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let least = Stage::build(Balancer::LeastConnections, &web, arguments.keep)?;
     let backends: Vec<String> = web.pods.iter().map(|(name, _)| name.clone()).collect();
     let (mut pairs, mut view) = (Vec::new(), None);
-    for &scenario in scenarios {
+    for &scenario in &scenarios {
         let name = scenario.name();
         step(&format!("{name}, kube-proxy"));
         let (random, ()) = iptables.play(scenario, &web, |_| Ok(()))?;
@@ -103,7 +132,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     }
     progress.finish_and_clear();
     drop(iptables);
-    write_report(&arguments.report, &html::page(&pairs, view.as_ref()))?;
+    write_report(&arguments.report, &html::page(&pairs, &told, view.as_ref()))?;
     let further = if arguments.keep { least.leave(&web)? } else { explore::gone() };
     if arguments.output == Output::Text {
         anstream::print!("{}", text::summary(&pairs, view.as_ref()));
@@ -112,10 +141,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     }
     let outcomes: Vec<&Outcome> =
         pairs.iter().flat_map(|pair| [&pair.iptables, &pair.least]).collect();
-    println!("{}", serde_json::to_string_pretty(&BTreeMap::from([("scenarios", outcomes)]))?);
+    print_json(&outcomes, &told)?;
     if arguments.keep {
         eprint!("{further}");
     }
+    Ok(())
+}
+
+fn print_json(scenarios: &[&Outcome], stories: &[story::Told]) -> Result<()> {
+    let all = serde_json::json!({"scenarios": scenarios, "stories": stories});
+    println!("{}", serde_json::to_string_pretty(&all)?);
     Ok(())
 }
 

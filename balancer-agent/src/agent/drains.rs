@@ -1,0 +1,164 @@
+//! Which backends are drained by hand: requests judged by what is desired. Pure.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use crate::{
+    desired::{Desired, DesiredPort, backends::Backends},
+    model::{ObjectRef, Protocol},
+    view::DrainRequest,
+};
+
+/// The backends that a request is about, or why it can't be granted. `drained` are those that are
+/// drained already.
+pub fn judge(
+    request: &DrainRequest,
+    desired: &Desired,
+    drained: &BTreeSet<SocketAddr>,
+) -> Result<BTreeSet<SocketAddr>, String> {
+    let asked = |addr: &SocketAddr| {
+        addr.ip() == request.address && request.port.is_none_or(|port| port == addr.port())
+    };
+    let name = match request.port {
+        Some(port) => SocketAddr::new(request.address, port).to_string(),
+        None => request.address.to_string(),
+    };
+    if request.cancel {
+        let found: BTreeSet<_> = drained.iter().copied().filter(asked).collect();
+        let none = || format!("{name} is not drained; `balancer-agent drain` lists what is");
+        return if found.is_empty() { Err(none()) } else { Ok(found) };
+    }
+    let found: BTreeSet<_> = backends(desired).filter(asked).collect();
+    if found.is_empty() {
+        return Err(format!(
+            "no Service has a TCP backend {name}; `balancer-agent backends` lists those there are"
+        ));
+    }
+    let gone: BTreeSet<_> = found.union(drained).copied().collect();
+    let empty = left_empty(desired, &found, &gone);
+    if !empty.is_empty() && !request.force {
+        let names: Vec<_> = empty.iter().map(ToString::to_string).collect();
+        return Err(format!(
+            "{} would have no backend left, and its clients be refused; drain another one, or use \
+             --force",
+            names.join(", ")
+        ));
+    }
+    Ok(found)
+}
+
+/// Services that have a backend.
+pub fn services(desired: &Desired, backend: SocketAddr) -> Vec<ObjectRef> {
+    let has = |port: &DesiredPort| all(port).any(|(addr, _)| addr == backend);
+    let found: BTreeSet<_> = tcp(desired).filter(|(_, port)| has(port)).map(|(id, _)| id).collect();
+    found.into_iter().cloned().collect()
+}
+
+/// Services that have one of `leaving` and nothing usable but `gone`.
+fn left_empty(
+    desired: &Desired,
+    leaving: &BTreeSet<SocketAddr>,
+    gone: &BTreeSet<SocketAddr>,
+) -> BTreeSet<ObjectRef> {
+    let is_left = |port: &DesiredPort| {
+        let usable: BTreeSet<_> = all(port).filter(|(_, usable)| *usable).map(|(a, _)| a).collect();
+        !usable.is_disjoint(leaving) && usable.is_subset(gone)
+    };
+    tcp(desired).filter(|(_, port)| is_left(port)).map(|(id, _)| id.clone()).collect()
+}
+
+fn backends(desired: &Desired) -> impl Iterator<Item = SocketAddr> {
+    tcp(desired).flat_map(|(_, port)| all(port).map(|(addr, _)| addr))
+}
+
+fn tcp(desired: &Desired) -> impl Iterator<Item = (&ObjectRef, &DesiredPort)> {
+    let ports = desired.ports.iter().filter(|(id, _)| id.protocol == Protocol::Tcp);
+    ports.map(|(id, port)| (&id.service, port))
+}
+
+/// Every backend of a port, and whether connections may go there.
+fn all(port: &DesiredPort) -> impl Iterator<Item = (SocketAddr, bool)> {
+    let backends = port.backends.iter().chain(port.external.iter().flat_map(Backends::iter));
+    backends.map(|(backend, details)| (backend.addr(), details.usable))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::desired::{BackendAddr, PortId, backends::Details};
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn desired(services: &[(&str, &[&str])]) -> Desired {
+        let details =
+            Details { place: Arc::default(), terminating: false, usable: true, weight: 1 };
+        let port = |(name, backends): &(&str, &[&str])| {
+            let service = ObjectRef { namespace: "shop".into(), name: (*name).into() };
+            let id = PortId { service, port: String::new(), protocol: Protocol::Tcp };
+            let backend = |text: &&str| BackendAddr::new(addr(text), Protocol::Tcp);
+            let port = DesiredPort {
+                number: 80,
+                frontends: Vec::new(),
+                backends: backends.iter().map(|b| (backend(b), details.clone())).collect(),
+                external: None,
+                local: false,
+                options: Default::default(),
+                moving: Default::default(),
+                source_ranges: Vec::new(),
+            };
+            (id, port)
+        };
+        Desired { ports: services.iter().map(port).collect(), ..Desired::default() }
+    }
+
+    fn ask(address: &str, port: Option<u16>) -> DrainRequest {
+        let address = address.parse().unwrap();
+        DrainRequest { address, port, timeout_s: 30, cancel: false, force: false }
+    }
+
+    #[test]
+    fn a_backend_is_drained_on_all_its_ports_unless_one_is_named() {
+        let desired = desired(&[
+            ("web", &["10.0.0.1:80", "10.0.0.2:80"]),
+            ("api", &["10.0.0.1:90", "10.0.0.2:90"]),
+        ]);
+        let none = BTreeSet::new();
+        let both = judge(&ask("10.0.0.1", None), &desired, &none).unwrap();
+        assert_eq!(both, [addr("10.0.0.1:80"), addr("10.0.0.1:90")].into());
+        let one = judge(&ask("10.0.0.1", Some(90)), &desired, &none).unwrap();
+        assert_eq!(one, [addr("10.0.0.1:90")].into());
+        assert_eq!(services(&desired, addr("10.0.0.1:90"))[0].name, "api");
+        for (address, port) in [("10.0.0.3", None), ("10.0.0.1", Some(81))] {
+            let error = judge(&ask(address, port), &desired, &none).unwrap_err();
+            assert!(
+                error.starts_with(&format!("no Service has a TCP backend {address}")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_backend_of_a_service_stays_unless_forced() {
+        let desired = desired(&[("web", &["10.0.0.1:80", "10.0.0.2:80"])]);
+        let drained = BTreeSet::from([addr("10.0.0.2:80")]);
+        let request = ask("10.0.0.1", None);
+        let error = judge(&request, &desired, &drained).unwrap_err();
+        assert!(error.starts_with("shop/web would have no backend left"), "{error}");
+        let forced = DrainRequest { force: true, ..request };
+        assert!(judge(&forced, &desired, &drained).is_ok());
+    }
+
+    #[test]
+    fn only_what_is_drained_can_be_taken_back() {
+        let desired = desired(&[("web", &["10.0.0.1:80"])]);
+        let drained = BTreeSet::from([addr("10.0.0.9:80")]);
+        let cancel = |address| DrainRequest { cancel: true, ..ask(address, None) };
+        // Its Service may be gone meanwhile.
+        assert_eq!(judge(&cancel("10.0.0.9"), &desired, &drained).unwrap(), drained);
+        let error = judge(&cancel("10.0.0.1"), &desired, &drained).unwrap_err();
+        assert!(error.starts_with("10.0.0.1 is not drained"), "{error}");
+    }
+}

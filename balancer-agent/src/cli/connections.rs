@@ -1,0 +1,103 @@
+//! `balancer-agent connections`.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use super::{
+    exit::{Exit, Failure},
+    inspect::Where,
+    print,
+    service::ServiceArg,
+};
+use crate::{render, view::Wanted};
+
+const EXAMPLES: &str = "\
+Examples:
+  balancer-agent connections
+  balancer-agent connections --service shop/cart -o wide
+  balancer-agent connections --backend 10.244.1.7:8080
+  balancer-agent connections --pod shop/frontend-5f7
+  balancer-agent connections -o json | jq 'map(select(.activity.idle_ms > 600000)) | length'
+
+Every connection is asked about, some microseconds each. UDP sockets are counted, not listed.";
+
+/// List TCP connections from this node: age, what they do, and to which backend
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Only those of this Service, as NAMESPACE/NAME; NAME alone is in the namespace default
+    #[arg(long, value_name = "SERVICE")]
+    service: Option<ServiceArg>,
+
+    /// Only those to this backend, as ADDRESS or ADDRESS:PORT
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<BackendArg>,
+
+    /// Only those of this pod, as NAMESPACE/NAME; NAME alone is in the namespace default
+    #[arg(long, value_name = "POD")]
+    pod: Option<ServiceArg>,
+
+    #[command(flatten)]
+    place: Where,
+}
+
+/// `ADDRESS` or `ADDRESS:PORT`, of IPv6 `[ADDRESS]:PORT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BackendArg {
+    pub(super) address: IpAddr,
+    pub(super) port: Option<u16>,
+}
+
+impl FromStr for BackendArg {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(both) = text.parse::<SocketAddr>() {
+            return Ok(Self { address: both.ip(), port: Some(both.port()) });
+        }
+        let address =
+            text.parse().map_err(|_| "give ADDRESS or ADDRESS:PORT, such as 10.0.0.1:80")?;
+        Ok(Self { address, port: None })
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    let (service, pod) = (args.service.as_ref(), args.pod.as_ref());
+    let wanted = Wanted {
+        namespace: service.map(|service| service.namespace().to_owned()),
+        service: service.map(|service| service.name().to_owned()),
+        backend: args.backend.map(|backend| backend.address),
+        backend_port: args.backend.and_then(|backend| backend.port),
+        pod_namespace: pod.map(|pod| pod.namespace().to_owned()),
+        pod: pod.map(|pod| pod.name().to_owned()),
+    };
+    let view = args
+        .place
+        .ask(async |client| client.connections(&wanted).await, |maps| maps.connections(&wanted))?;
+    print::result(&render::text(args.place.output, view.as_slice(), render::connections)?)?;
+    Ok(Exit::Fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_is_an_address_with_or_without_a_port() {
+        for (text, want) in [
+            ("10.0.0.1", Some(("10.0.0.1", None))),
+            ("10.0.0.1:80", Some(("10.0.0.1", Some(80)))),
+            ("fd00::1", Some(("fd00::1", None))),
+            ("[fd00::1]:80", Some(("fd00::1", Some(80)))),
+            ("web-0", None),
+            ("10.0.0.1:", None),
+            ("", None),
+        ] {
+            let want =
+                want.map(|(address, port)| BackendArg { address: address.parse().unwrap(), port });
+            assert_eq!(text.parse().ok(), want, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Moves connections that live long: knows each, and ends the right few, gently, so that their
+//! clients open them again, on the least-loaded backend. `docs/moving.md` says when and how. In the
+//! order of a pass:
+//!
+//! - [`policy`]: when the connections of a Service are moved.
+//! - [`terrain`]: rows and backends, as far as connections may have to be moved there.
+//! - [`scene`]: one moment of these, with their connections: what a plan is made from.
+//! - [`memory`]: what is remembered from one plan to the next.
+//! - [`plan`]: which connections are ended, and why (pure), with [`rebalance`] and [`balance`].
+//! - [`ask`]: asks the kernel what connections do, one by one.
+//! - [`end`]: ends connections.
+//! - [`tally`]: counts what was ended, for metrics and the log.
+//! - [`mover`]: a pass.
+
+pub mod ask;
+pub mod balance;
+pub mod end;
+pub mod memory;
+pub mod mover;
+pub mod plan;
+pub mod policy;
+pub mod rebalance;
+pub mod scene;
+pub mod tally;
+pub mod terrain;

@@ -1,0 +1,106 @@
+//! Asks the kernel what connections do, one by one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    net::SocketAddr,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+};
+
+use balancer_common::charge;
+
+use crate::{
+    maps::{ReadMaps, Recorded},
+    node::{
+        pods,
+        sockets::tcp::{Connections, Found, Tuple},
+    },
+    plan::convert,
+};
+
+/// The kernel's name of a connection.
+pub fn tuple(connection: &Recorded, backend: SocketAddr) -> Tuple {
+    let cookie = charge::cookie_of(connection.word);
+    Tuple { local: connection.local, remote: backend, cookie }
+}
+
+/// The address of a backend; none where it is in use no more.
+pub fn address(maps: &impl ReadMaps, backend: u32) -> Option<SocketAddr> {
+    convert::backend_addr(&maps.backend(backend)).map(|found| found.addr())
+}
+
+/// What is known of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// What it does.
+    Found(Found),
+    /// It is closed, or closes.
+    Gone,
+    /// Nobody can be asked: no process is left in its network namespace.
+    Unreachable,
+}
+
+/// Asks in the network namespaces of the connections. Lives for one pass: what it has open keeps the
+/// namespaces of pods that are gone.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Whose processes lead to network namespaces; none where that is not known.
+    cgroup: Option<PathBuf>,
+    /// By cookie, each with the inode of its file.
+    namespaces: BTreeMap<u64, (u64, Connections)>,
+    /// Processes that were looked at.
+    seen: BTreeSet<u32>,
+    searched: bool,
+}
+
+impl Kernel {
+    /// Will ask by way of the processes that opened the connections, and of those of a cgroup.
+    pub const fn new(cgroup: Option<PathBuf>) -> Self {
+        Self { cgroup, namespaces: BTreeMap::new(), seen: BTreeSet::new(), searched: false }
+    }
+
+    /// The inode of a network namespace that was asked in.
+    pub fn inode(&self, cookie: u64) -> Option<u64> {
+        self.namespaces.get(&cookie).map(|(inode, _)| *inode)
+    }
+
+    /// Asks about a connection to a backend.
+    pub fn ask(&mut self, connection: &Recorded, backend: SocketAddr) -> io::Result<Answer> {
+        let Some(namespace) = self.namespace(connection) else { return Ok(Answer::Unreachable) };
+        let found = namespace.ask(&tuple(connection, backend))?;
+        Ok(found.map_or(Answer::Gone, Answer::Found))
+    }
+
+    /// Resets a connection to a backend; false if it was gone.
+    pub fn reset(&mut self, connection: &Recorded, backend: SocketAddr) -> io::Result<bool> {
+        let Some(namespace) = self.namespace(connection) else { return Ok(false) };
+        namespace.reset(&tuple(connection, backend))
+    }
+
+    fn namespace(&mut self, connection: &Recorded) -> Option<&mut Connections> {
+        let cookie = connection.netns;
+        if !self.namespaces.contains_key(&cookie) && self.seen.insert(connection.tgid) {
+            // Its process may be gone, and another one have its number: the cookie tells.
+            self.open(File::open(format!("/proc/{}/ns/net", connection.tgid)));
+        }
+        if !self.namespaces.contains_key(&cookie) && !self.searched {
+            self.searched = true;
+            let networks = self.cgroup.as_deref().map(pods::networks).unwrap_or_default();
+            for file in networks.into_values() {
+                self.open(Ok(file));
+            }
+        }
+        self.namespaces.get_mut(&cookie).map(|(_, connections)| connections)
+    }
+
+    fn open(&mut self, namespace: io::Result<File>) {
+        let opened = namespace.and_then(|file| {
+            let inode = file.metadata()?.ino();
+            let (cookie, connections) = Connections::of(&file)?;
+            Ok((cookie, (inode, connections)))
+        });
+        self.namespaces.extend(opened);
+    }
+}

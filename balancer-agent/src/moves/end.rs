@@ -1,0 +1,153 @@
+//! Ends connections, gently where that is possible.
+//!
+//! The process that opened a connection shares its socket with this one, which looks once more what
+//! the connection does and shuts its reading side: the program reads an end of file, as if the
+//! server had closed, and closes. `docs/moving.md` says why this and not a reset.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    os::fd::RawFd,
+    path::Path,
+};
+
+use balancer_common::charge;
+
+use super::{
+    ask::{Kernel, address},
+    scene::{End, Reason, Scene, Way, backend},
+};
+use crate::{
+    maps::ReadMaps,
+    node::{
+        holders::{self, Process, Shared},
+        pods,
+    },
+};
+
+/// What came of an end.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The connection was ended.
+    Ended(Way),
+    /// It was used in the last moment, and is let alone.
+    Busy,
+    /// It was closed in the last moment.
+    Gone,
+    /// No process was found that has it.
+    Unheld,
+    /// This process may not do it.
+    Failed(io::Error),
+}
+
+/// Ends connections, and says of each what came of it. The outcomes are in the order of `ends`.
+pub fn carry_out(
+    scene: &Scene,
+    maps: &impl ReadMaps,
+    ends: &[End],
+    kernel: &mut Kernel,
+    cgroup: &Path,
+) -> Vec<Outcome> {
+    let mut holders = Holders::new(cgroup);
+    let openers: BTreeSet<u32> =
+        ends.iter().map(|end| scene.connections[end.connection].tgid).collect();
+    for process in openers {
+        holders.look_at(process);
+    }
+    let one = |end: &End| {
+        let connection = &scene.connections[end.connection];
+        let cookie = charge::cookie_of(connection.word);
+        if end.way == Way::Gentle {
+            match holders.take(end.inode, connection.netns, cookie, kernel) {
+                Ok(Some(socket)) => return gently(&socket, end),
+                Ok(None) => {}
+                Err(error) => return Outcome::Failed(error),
+            }
+            let allowed =
+                scene.rows.get(&end.row).is_some_and(|row| row.policy.reset_after.is_some());
+            if !allowed {
+                return Outcome::Unheld;
+            }
+        }
+        let Some(address) = address(maps, backend(connection)) else { return Outcome::Gone };
+        match kernel.reset(connection, address) {
+            Ok(true) => Outcome::Ended(Way::Reset),
+            Ok(false) => Outcome::Gone,
+            Err(error) => Outcome::Failed(error),
+        }
+    };
+    ends.iter().map(one).collect()
+}
+
+/// The look and the end follow each other at once: what is sent in between is the race that remains.
+fn gently(socket: &Shared, end: &End) -> Outcome {
+    match socket.activity() {
+        Ok(activity) if !activity.is_empty() => Outcome::Busy,
+        Ok(activity) if activity.idle() < end.quiet => Outcome::Busy,
+        Ok(activity) if end.reason != Reason::Idle && activity.awaits() => Outcome::Busy,
+        Ok(_) => match socket.end_reading() {
+            Ok(()) => Outcome::Ended(Way::Gentle),
+            Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Outcome::Gone,
+            Err(error) => Outcome::Failed(error),
+        },
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// Which process has which socket.
+struct Holders<'a> {
+    cgroup: &'a Path,
+    /// By inode.
+    found: BTreeMap<u32, (u32, RawFd)>,
+    /// Network namespaces whose processes were all looked at, by cookie.
+    searched: BTreeSet<u64>,
+    seen: BTreeSet<u32>,
+}
+
+impl<'a> Holders<'a> {
+    const fn new(cgroup: &'a Path) -> Self {
+        Self { cgroup, found: BTreeMap::new(), searched: BTreeSet::new(), seen: BTreeSet::new() }
+    }
+
+    fn look_at(&mut self, process: u32) {
+        if self.seen.insert(process) {
+            for (inode, descriptor) in holders::sockets(process) {
+                self.found.entry(inode).or_insert((process, descriptor));
+            }
+        }
+    }
+
+    /// A socket by its inode: that of the process that opened it, or of one that it was handed to,
+    /// which is looked for among those of its network namespace.
+    fn take(
+        &mut self,
+        inode: u32,
+        netns: u64,
+        cookie: u64,
+        kernel: &Kernel,
+    ) -> io::Result<Option<Shared>> {
+        if inode == 0 {
+            return Ok(None);
+        }
+        if !self.found.contains_key(&inode) && self.searched.insert(netns) {
+            let network = kernel.inode(netns);
+            for process in pods::processes_in(self.cgroup, network) {
+                self.look_at(process);
+            }
+        }
+        let Some((process, descriptor)) = self.found.get(&inode).copied() else { return Ok(None) };
+        let shared = Process::open(process).and_then(|process| process.socket(descriptor));
+        match shared {
+            // The process may have closed it and opened something else in its place.
+            Ok(shared) if shared.cookie().is_ok_and(|found| found == cookie) => Ok(Some(shared)),
+            Ok(_) => Ok(None),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// True where the process, or its descriptor, is there no more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EBADF))
+}

@@ -1,0 +1,211 @@
+//! What is remembered from one plan to the next, so that nothing is ended twice and nothing flaps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    time::Duration,
+};
+
+use super::scene::{End, Reason, Scene, backend};
+
+/// How long what was ended is waited for to be opened again. A pool opens connections as it needs
+/// them; what has not come back by then is taken for closed for good.
+const RETURN: Duration = Duration::from_secs(30);
+/// How long a connection that could not be ended is left alone.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// How long moves that somebody asked for are tried where connections are busy.
+const FORCED: Duration = Duration::from_secs(60);
+
+/// Everything that is remembered.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Connections that were ended and whose programs have not closed them yet, by the words of their
+    /// charges, and since when.
+    ended: HashMap<u64, Duration>,
+    /// When a connection can have been quiet for long enough at the earliest, by the word of its
+    /// charge.
+    idle_at: HashMap<u64, Duration>,
+    /// Connections that could not be ended, and until when they are left alone.
+    paused: HashMap<u64, Duration>,
+    /// Rows by identifier.
+    pub(super) rows: BTreeMap<u32, RowMemory>,
+    /// Counts plans, so that what is too much for one takes turns.
+    pub(super) turn: usize,
+}
+
+/// What is remembered of a row.
+#[derive(Clone, Debug, Default)]
+pub struct RowMemory {
+    /// The usable backends, when they changed last, and how far the moves after that have come.
+    pub(super) members: Vec<(u32, u16)>,
+    pub(super) changed: Duration,
+    pub(super) round: Round,
+    /// Since when connections have been shared out unevenly, while nothing is done about it.
+    pub(super) uneven: Option<Duration>,
+    /// Moves that the budget has left, and when it was filled last.
+    pub(super) tokens: f64,
+    pub(super) filled: Duration,
+    /// When connections were ended that have not been opened again, oldest first.
+    away: VecDeque<Duration>,
+    /// Connections ever opened, at the last look.
+    opened: Option<u64>,
+    /// Backends that drain.
+    pub(super) drains: BTreeMap<u32, DrainMemory>,
+    /// Backends that are gone, and since when.
+    pub(super) gone: BTreeMap<u32, Duration>,
+    /// Moves were asked for, whatever the policy says: until when they are tried.
+    pub(super) forced: Option<Duration>,
+}
+
+/// How far moves for the sake of balance have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Round {
+    /// Backends have changed; waits until that is over.
+    #[default]
+    Settling,
+    /// So many more may be moved.
+    Moving(u32),
+    /// Nothing to do, until backends change or connections are uneven for long.
+    Rest,
+}
+
+/// A backend that drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainMemory {
+    /// Since when.
+    pub since: Duration,
+    /// How many connections it had then.
+    pub initial: usize,
+    /// How many were ended.
+    pub ended: usize,
+}
+
+impl Memory {
+    /// Forgets what is over, and learns what was opened.
+    pub fn refresh(&mut self, scene: &Scene) {
+        self.turn = self.turn.wrapping_add(1);
+        if !(self.ended.is_empty() && self.idle_at.is_empty() && self.paused.is_empty()) {
+            let before = std::mem::take(self);
+            let keep = |map: &HashMap<u64, Duration>, word| map.get(&word).map(|at| (word, *at));
+            for connection in &scene.connections {
+                let word = connection.word;
+                self.ended.extend(keep(&before.ended, word));
+                self.idle_at.extend(keep(&before.idle_at, word));
+                self.paused.extend(keep(&before.paused, word));
+            }
+            (self.rows, self.turn) = (before.rows, before.turn);
+        }
+        let live: BTreeSet<u32> = scene.connections.iter().map(|found| found.service).collect();
+        self.rows.retain(|id, row| live.contains(id) || row.forced.is_some());
+        for (id, row) in live.iter().filter_map(|id| Some((*id, scene.rows.get(id)?))) {
+            let known = self.rows.entry(id).or_default();
+            let opened = row.usable.keys().filter_map(|id| scene.opened.get(id)).sum();
+            known.learn(scene.now, opened);
+        }
+    }
+
+    /// True for a connection that was ended and is open still.
+    pub fn is_ended(&self, word: u64) -> bool {
+        self.ended.contains_key(&word)
+    }
+
+    /// When a connection was ended that is open still.
+    pub fn ended_at(&self, word: u64) -> Option<Duration> {
+        self.ended.get(&word).copied()
+    }
+
+    /// Connections that were ended and are open still, by backend.
+    pub fn ending(&self, scene: &Scene) -> BTreeMap<u32, u32> {
+        let mut ending = BTreeMap::new();
+        if !self.ended.is_empty() {
+            for connection in scene.connections.iter().filter(|c| self.is_ended(c.word)) {
+                *ending.entry(backend(connection)).or_default() += 1;
+            }
+        }
+        ending
+    }
+
+    /// When a connection can have been quiet for long enough at the earliest.
+    pub fn idle_at(&self, word: u64) -> Duration {
+        self.idle_at.get(&word).copied().unwrap_or_default()
+    }
+
+    /// A connection can't have been quiet for long enough before that time.
+    pub fn not_idle_before(&mut self, word: u64, at: Duration) {
+        self.idle_at.insert(word, at);
+    }
+
+    /// True for a connection that is left alone for now, since it could not be ended.
+    pub fn is_paused(&self, now: Duration, word: u64) -> bool {
+        self.paused.get(&word).is_some_and(|until| now < *until)
+    }
+
+    /// A connection was ended.
+    pub fn ended(&mut self, scene: &Scene, end: &End) {
+        let connection = &scene.connections[end.connection];
+        self.ended.insert(connection.word, scene.now);
+        let Some(row) = self.rows.get_mut(&end.row) else { return };
+        if end.reason != Reason::Idle {
+            row.away.push_back(scene.now);
+        }
+        match end.reason {
+            Reason::Drain => {
+                if let Some(drain) = row.drains.get_mut(&backend(connection)) {
+                    drain.ended += 1;
+                }
+            }
+            Reason::Rebalance => {
+                row.tokens -= 1.0;
+                if let Round::Moving(left) = &mut row.round {
+                    *left = left.saturating_sub(1);
+                }
+            }
+            Reason::Stale | Reason::Idle | Reason::Age => {}
+        }
+    }
+
+    /// A connection can't be ended for now.
+    pub fn failed(&mut self, scene: &Scene, end: &End) {
+        self.pause(scene.now, scene.connections[end.connection].word);
+    }
+
+    /// A connection is left alone for a while.
+    pub fn pause(&mut self, now: Duration, word: u64) {
+        self.paused.insert(word, now + PAUSE);
+    }
+
+    /// Connections of a row that were ended and are about to be opened again.
+    pub fn away(&self, row: u32) -> u32 {
+        self.rows.get(&row).map_or(0, RowMemory::away)
+    }
+
+    /// The connections of a row are to be moved now, whatever its policy and budget say.
+    pub fn force(&mut self, now: Duration, row: u32) {
+        let row = self.rows.entry(row).or_default();
+        row.forced = Some(now + FORCED);
+        row.round = Round::Moving(u32::MAX);
+    }
+
+    /// True if the connections of a row are moved because somebody asked for it.
+    pub fn is_forced(&self, row: u32) -> bool {
+        self.rows.get(&row).is_some_and(|row| row.forced.is_some())
+    }
+}
+
+impl RowMemory {
+    /// Connections that were ended and are about to be opened again.
+    pub fn away(&self) -> u32 {
+        self.away.len() as u32
+    }
+
+    fn learn(&mut self, now: Duration, opened: u64) {
+        // Where backends leave, what was opened to them leaves the sum.
+        let new = self.opened.map_or(0, |before| opened.saturating_sub(before));
+        self.opened = Some(opened);
+        let back = usize::try_from(new).unwrap_or(usize::MAX).min(self.away.len());
+        self.away.drain(..back);
+        while self.away.front().is_some_and(|ended| now.saturating_sub(*ended) > RETURN) {
+            self.away.pop_front();
+        }
+    }
+}

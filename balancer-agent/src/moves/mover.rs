@@ -1,0 +1,293 @@
+//! A pass: looks, plans, asks, ends.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::time::{ClockId, clock_gettime};
+
+use super::{
+    ask::{Answer, Kernel, address},
+    balance::{Load, targets},
+    end::{self, Outcome},
+    memory::Memory,
+    plan,
+    scene::{Demand, End, Reason, Scene, backend},
+    tally::{Fate, Tally},
+    terrain::{Asked, Drained, Terrain},
+};
+use crate::{
+    desired::Desired,
+    maps::{MapsError, pinned::PinnedMaps},
+    model::{Moving, ObjectRef},
+    node::sockets::tcp::Found,
+    observe::connections::now,
+    view::{EndView, MoveView, PortView, RebalanceView, ShareView},
+};
+
+/// Time between two passes while nothing waits.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Time between two passes while busy connections wait for a quiet moment.
+const BUSY: Duration = Duration::from_millis(200);
+/// Passes take one part of the time of a processor in so many.
+const SHARE: u32 = 20;
+
+/// Moves connections.
+pub struct Mover {
+    maps: PinnedMaps,
+    /// Whose processes have the sockets.
+    cgroup: PathBuf,
+    /// What the configuration says.
+    cluster: Moving,
+    asked: Asked,
+    terrain: Terrain,
+    memory: Memory,
+    tally: Arc<Tally>,
+}
+
+/// A Service whose connections are to be moved.
+#[derive(Debug)]
+pub struct Look {
+    service: ObjectRef,
+    asked: Asked,
+    terrain: Terrain,
+}
+
+impl Mover {
+    /// Will move connections of the processes of a cgroup.
+    pub fn new(maps: PinnedMaps, cgroup: PathBuf, cluster: Moving, tally: Arc<Tally>) -> Self {
+        Self {
+            maps,
+            cgroup,
+            cluster,
+            asked: Asked::default(),
+            terrain: Terrain::default(),
+            memory: Memory::default(),
+            tally,
+        }
+    }
+
+    /// Learns what has changed. Where the source may lack objects, nothing is taken for gone.
+    pub fn learn(&mut self, desired: &Desired, lacking: bool) -> Result<(), MapsError> {
+        self.terrain = Terrain::learn(&self.maps, desired, &self.cluster, &self.asked, lacking)?;
+        Ok(())
+    }
+
+    /// Takes which backends are drained. Takes effect when it learns next.
+    pub fn drain(&mut self, drained: Drained) {
+        self.asked.drained = drained;
+    }
+
+    /// Ends what is to be ended now. Says after which time it should do so again; none if that need
+    /// not be before the next change.
+    pub fn pass(&mut self) -> Option<Duration> {
+        if self.terrain.is_empty() {
+            return None;
+        }
+        let started = processor_time();
+        let forced = self.forced();
+        let scene = self.terrain.scene(&self.maps, now(), &forced);
+        let mut memory = std::mem::take(&mut self.memory);
+        let demands = plan::demands(&scene, &mut memory);
+        let (ends, kernel) = self.choose(&scene, &demands, &mut memory);
+        let waits = wanted(&demands) > ends.len();
+        self.carry_out(&scene, &ends, kernel, &mut memory);
+        self.memory = memory;
+        self.asked.services.retain(|service| {
+            self.terrain.rows_of(service).iter().any(|row| self.memory.is_forced(*row))
+        });
+        let pause = if waits { BUSY } else { PAUSE };
+        let spent = processor_time().saturating_sub(started);
+        tracing::debug!(
+            connections = scene.connections.len(),
+            ended = ends.len(),
+            micros = spent.as_micros() as u64,
+            "a pass over connections"
+        );
+        Some(pause.max(spent * SHARE))
+    }
+
+    /// Looks at a Service whose connections are to be moved, whatever its policy says.
+    pub fn look(&self, desired: &Desired, service: &ObjectRef) -> Result<Look, MapsError> {
+        let mut asked = self.asked.clone();
+        asked.services.insert(service.clone());
+        // Nothing is to be ended here because its backend is gone.
+        let terrain = Terrain::learn(&self.maps, desired, &self.cluster, &asked, true)?;
+        Ok(Look { service: service.clone(), asked, terrain })
+    }
+
+    /// Moves the connections of the Service to where there are fewer, now; or says what it would do.
+    pub fn rebalance(&mut self, look: Look, dry_run: bool) -> RebalanceView {
+        let Look { service, asked, terrain } = look;
+        let rows = terrain.rows_of(&service);
+        let scene = terrain.scene(&self.maps, now(), &rows);
+        let mut memory = self.memory.clone();
+        for row in &rows {
+            memory.force(scene.now, *row);
+        }
+        let mut demands = plan::demands(&scene, &mut memory);
+        demands.retain(|demand| demand.reason == Reason::Rebalance && rows.contains(&demand.row));
+        let (ends, kernel) = self.choose(&scene, &demands, &mut memory);
+        let mut view = RebalanceView {
+            backends: shares(&scene, &terrain, &self.maps, &rows, &memory),
+            moves: Vec::new(),
+            busy: wanted(&demands).saturating_sub(ends.len()) as u64,
+        };
+        let of = |end: &End| move_view(&scene, &terrain, &self.maps, end);
+        if dry_run {
+            view.moves = ends.iter().filter_map(of).collect();
+            return view;
+        }
+        (self.asked, self.terrain) = (asked, terrain.clone());
+        let ended = self.carry_out(&scene, &ends, kernel, &mut memory);
+        self.memory = memory;
+        view.moves = ended.iter().filter_map(of).collect();
+        view.busy += (ends.len() - ended.len()) as u64;
+        view
+    }
+
+    /// Rows whose connections are moved because somebody asked for it.
+    fn forced(&self) -> BTreeSet<u32> {
+        self.asked.services.iter().flat_map(|service| self.terrain.rows_of(service)).collect()
+    }
+
+    fn choose(&self, scene: &Scene, demands: &[Demand], memory: &mut Memory) -> (Vec<End>, Kernel) {
+        let mut kernel = Kernel::new(Some(self.cgroup.clone()));
+        let mut answers: BTreeMap<usize, Found> = BTreeMap::new();
+        for index in plan::asked(demands) {
+            let connection = &scene.connections[index];
+            let Some(address) = address(&self.maps, backend(connection)) else { continue };
+            match kernel.ask(connection, address) {
+                Ok(Answer::Found(found)) => drop(answers.insert(index, found)),
+                Ok(Answer::Gone) => {}
+                Ok(Answer::Unreachable) => {
+                    memory.pause(scene.now, connection.word);
+                    let reason =
+                        demands.iter().find(|d| d.among.contains(&index)).map(|d| d.reason);
+                    self.count(scene, connection.service, reason, Fate::Unreachable);
+                }
+                Err(error) => {
+                    memory.pause(scene.now, connection.word);
+                    tracing::debug!(
+                        "{} to {address} can't be asked about: {error}",
+                        connection.local
+                    );
+                }
+            }
+        }
+        (plan::choose(scene, demands, &answers, memory), kernel)
+    }
+
+    /// Ends connections; gives those that were ended, with the way it was done.
+    fn carry_out(
+        &self,
+        scene: &Scene,
+        ends: &[End],
+        mut kernel: Kernel,
+        memory: &mut Memory,
+    ) -> Vec<End> {
+        let mut done = Vec::new();
+        if ends.is_empty() {
+            return done;
+        }
+        let outcomes = end::carry_out(scene, &self.maps, ends, &mut kernel, &self.cgroup);
+        for (end, outcome) in ends.iter().zip(outcomes) {
+            let fate = match outcome {
+                Outcome::Ended(way) => {
+                    memory.ended(scene, end);
+                    done.push(End { way, ..*end });
+                    Fate::Ended(way)
+                }
+                Outcome::Busy | Outcome::Gone => continue,
+                Outcome::Unheld => {
+                    memory.failed(scene, end);
+                    Fate::Unheld
+                }
+                Outcome::Failed(error) => {
+                    memory.failed(scene, end);
+                    let local = scene.connections[end.connection].local;
+                    tracing::debug!("the connection of {local} can't be ended: {error}");
+                    Fate::Failed
+                }
+            };
+            self.count(scene, end.row, Some(end.reason), fate);
+        }
+        done
+    }
+
+    fn count(&self, scene: &Scene, row: u32, reason: Option<Reason>, fate: Fate) {
+        if let (Some((port, _)), Some(reason)) = (self.terrain.port(row), reason) {
+            self.tally.count(scene.now, &port.service, reason, fate);
+        }
+    }
+}
+
+/// What this thread has spent. Time alone would have it wait longest where the node is busiest.
+fn processor_time() -> Duration {
+    // Every Linux has this clock.
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// How many connections are wanted by all demands.
+fn wanted(demands: &[Demand]) -> usize {
+    // Nobody waits for what is not known to have been quiet for long.
+    let waited = demands.iter().filter(|demand| demand.reason != Reason::Idle);
+    waited.map(|demand| demand.count.min(demand.among.len())).sum()
+}
+
+fn move_view(scene: &Scene, terrain: &Terrain, maps: &PinnedMaps, end: &End) -> Option<MoveView> {
+    let connection = &scene.connections[end.connection];
+    let address = address(maps, backend(connection))?;
+    Some(MoveView {
+        service_port: port_view(terrain, end.row)?,
+        backend: EndView { address: address.ip(), port: address.port() },
+        client: EndView { address: connection.local.ip(), port: connection.local.port() },
+        pid: connection.tgid,
+        reason: end.reason,
+        way: end.way,
+        idle_ms: end.idle.as_millis() as u64,
+    })
+}
+
+fn port_view(terrain: &Terrain, row: u32) -> Option<PortView> {
+    let (port, number) = terrain.port(row)?;
+    Some(PortView { name: port.port.clone(), number: *number, protocol: port.protocol })
+}
+
+/// What the backends of rows have and should have.
+fn shares(
+    scene: &Scene,
+    terrain: &Terrain,
+    maps: &PinnedMaps,
+    rows: &BTreeSet<u32>,
+    memory: &Memory,
+) -> Vec<ShareView> {
+    let ending = memory.ending(scene);
+    let mut shares = Vec::new();
+    for row in rows {
+        let Some((found, port)) = scene.rows.get(row).zip(port_view(terrain, *row)) else {
+            continue;
+        };
+        let load = |(id, weight): (&u32, &u16)| {
+            let active = scene.active.get(id).copied().unwrap_or_default();
+            let ending = ending.get(id).copied().unwrap_or_default();
+            Load { weight: *weight, connections: active.saturating_sub(ending) }
+        };
+        let loads: Vec<_> = found.usable.iter().map(load).collect();
+        let targets = targets(&loads, memory.away(*row));
+        for ((id, load), target) in found.usable.keys().zip(loads).zip(targets) {
+            let Some(address) = address(maps, *id) else { continue };
+            shares.push(ShareView {
+                service_port: port.clone(),
+                backend: EndView { address: address.ip(), port: address.port() },
+                connections: load.connections,
+                target,
+            });
+        }
+    }
+    shares.sort_by_key(|share| (share.service_port.number, share.backend));
+    shares
+}

@@ -1,0 +1,291 @@
+//! Which connections are ended, and why. Pure: a scene and a memory in, demands out, and from these
+//! and what the kernel says of the candidates, ends.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use balancer_common::charge;
+
+use super::{
+    memory::{DrainMemory, Memory},
+    rebalance,
+    scene::{Demand, End, Leaving, Reason, Row, Scene, Way, age, backend},
+};
+use crate::node::sockets::tcp::Found;
+
+/// Connections of one demand that the kernel is asked about at a time.
+const ASKED: usize = 2_000;
+
+/// What should be ended, if the kernel says that it may.
+pub fn demands(scene: &Scene, memory: &mut Memory) -> Vec<Demand> {
+    memory.refresh(scene);
+    let ending = memory.ending(scene);
+    let mut of_row: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (index, connection) in scene.connections.iter().enumerate() {
+        of_row.entry(connection.service).or_default().push(index);
+    }
+    let mut loads: BTreeMap<u32, u32> = scene
+        .active
+        .iter()
+        .map(|(id, active)| (*id, active.saturating_sub(ending.get(id).copied().unwrap_or(0))))
+        .collect();
+    let mut demands = Vec::new();
+    for (id, connections) in of_row {
+        let Some(row) = scene.rows.get(&id) else { continue };
+        let row_demands = of_one(scene, id, row, &connections, &mut loads, memory);
+        demands.extend(row_demands.into_iter().map(|demand| bounded(demand, memory.turn)));
+    }
+    demands
+}
+
+fn of_one(
+    scene: &Scene,
+    id: u32,
+    row: &Row,
+    connections: &[usize],
+    loads: &mut BTreeMap<u32, u32>,
+    memory: &mut Memory,
+) -> Vec<Demand> {
+    // Where nothing else can be opened, what is open is worth more than none.
+    let elsewhere = |backend: u32| row.usable.keys().any(|usable| *usable != backend);
+    let mut by_backend: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for index in connections {
+        let connection = &scene.connections[*index];
+        if elsewhere(backend(connection)) {
+            by_backend.entry(backend(connection)).or_default().push(*index);
+        }
+    }
+    let mut demands = Vec::new();
+    if !row.usable.is_empty() {
+        demands.push(old(scene, id, row, connections));
+        demands.push(idle(scene, id, row, connections, memory));
+    }
+    let Some(known) = memory.rows.get_mut(&id) else { return Vec::new() };
+    known
+        .drains
+        .retain(|backend, _| matches!(row.leaving.get(backend), Some(Leaving::Draining(_))));
+    known.gone.retain(|backend, _| matches!(row.leaving.get(backend), Some(Leaving::Gone(_))));
+    for (leaving, why) in &row.leaving {
+        let among = by_backend.get(leaving).map(Vec::as_slice).unwrap_or_default();
+        demands.push(match why {
+            Leaving::Draining(over) => drain(scene, id, row, among, *leaving, *over, memory),
+            Leaving::Gone(after) => stale(scene, id, row, among, *leaving, *after, memory),
+        });
+    }
+    let Some(known) = memory.rows.get_mut(&id) else { return Vec::new() };
+    for (backend, count) in rebalance::moves(scene.now, row, loads, known) {
+        let among = by_backend.remove(&backend).unwrap_or_default();
+        // For Services that share the backend: these are as good as gone.
+        if let Some(load) = loads.get_mut(&backend) {
+            *load = load.saturating_sub(count.min(among.len()) as u32);
+        }
+        demands.push(Demand {
+            reason: Reason::Rebalance,
+            row: id,
+            among,
+            count,
+            quiet: row.policy.quiet,
+            overdue: BTreeSet::new(),
+        });
+    }
+    // What was ended is let alone, unless it has been open for so long after that it is reset.
+    for demand in &mut demands {
+        let reset = row.policy.reset_after;
+        demand.overdue.retain(|index| {
+            let ended = memory.ended_at(scene.connections[*index].word);
+            reset.is_some_and(|reset| {
+                ended.is_none_or(|ended| scene.now.saturating_sub(ended) >= reset)
+            })
+        });
+        let waits = |index: &usize| {
+            let word = scene.connections[*index].word;
+            let reset = demand.overdue.contains(index);
+            (reset || !memory.is_ended(word)) && !memory.is_paused(scene.now, word)
+        };
+        demand.among.retain(waits);
+    }
+    demands.retain(|demand| demand.count > 0 && !demand.among.is_empty());
+    demands
+}
+
+/// Connections that are old.
+fn old(scene: &Scene, id: u32, row: &Row, connections: &[usize]) -> Demand {
+    let policy = &row.policy;
+    let limit = |index: &usize| {
+        let cookie = charge::cookie_of(scene.connections[*index].word);
+        policy.age.map(|limit| limit + part(policy.jitter, cookie))
+    };
+    let over = |index: &usize| {
+        let limit = limit(index)?;
+        age(scene.now, &scene.connections[*index]).checked_sub(limit)
+    };
+    let among: Vec<_> = connections.iter().copied().filter(|index| over(index).is_some()).collect();
+    let overdue = |index: &usize| {
+        policy.reset_after.is_some_and(|reset| over(index).is_some_and(|over| over >= reset))
+    };
+    Demand {
+        reason: Reason::Age,
+        row: id,
+        count: among.len(),
+        quiet: policy.quiet,
+        overdue: among.iter().copied().filter(overdue).collect(),
+        among,
+    }
+}
+
+/// Connections that may have been quiet for long.
+fn idle(scene: &Scene, id: u32, row: &Row, connections: &[usize], memory: &Memory) -> Demand {
+    let due = |index: &usize| {
+        let connection = &scene.connections[*index];
+        let old_enough = |idle| age(scene.now, connection) >= idle;
+        row.policy.idle.is_some_and(old_enough) && memory.idle_at(connection.word) <= scene.now
+    };
+    let among: Vec<_> = connections.iter().copied().filter(due).collect();
+    Demand {
+        reason: Reason::Idle,
+        row: id,
+        count: among.len(),
+        quiet: row.policy.idle.unwrap_or_default(),
+        overdue: BTreeSet::new(),
+        among,
+    }
+}
+
+/// Connections of a backend that drains: at an even pace, the last at the end of the time.
+fn drain(
+    scene: &Scene,
+    id: u32,
+    row: &Row,
+    among: &[usize],
+    backend: u32,
+    over: Duration,
+    memory: &mut Memory,
+) -> Demand {
+    let begin = DrainMemory { since: scene.now, initial: among.len(), ended: 0 };
+    let ended = among.iter().filter(|i| memory.is_ended(scene.connections[**i].word)).count();
+    let row_memory = memory.rows.entry(id).or_default();
+    let drain = row_memory.drains.entry(backend).or_insert(begin);
+    let elapsed = scene.now.saturating_sub(drain.since);
+    // The first at once: who drains wants to see that it works.
+    let part = (elapsed.as_secs_f64() / over.as_secs_f64()).min(1.0);
+    let due = ((drain.initial as f64 * part).ceil() as usize).max(1);
+    let rest = among.len() - ended;
+    let all = elapsed >= over;
+    let reset = row.policy.reset_after.is_some_and(|reset| elapsed >= over + reset);
+    Demand {
+        reason: Reason::Drain,
+        row: id,
+        among: among.to_vec(),
+        count: if all { among.len() } else { due.saturating_sub(drain.ended).min(rest) },
+        quiet: row.policy.quiet,
+        overdue: if reset { among.iter().copied().collect() } else { BTreeSet::new() },
+    }
+}
+
+/// Connections to a backend that is gone.
+fn stale(
+    scene: &Scene,
+    id: u32,
+    row: &Row,
+    among: &[usize],
+    backend: u32,
+    after: Duration,
+    memory: &mut Memory,
+) -> Demand {
+    let row_memory = memory.rows.entry(id).or_default();
+    let since = *row_memory.gone.entry(backend).or_insert(scene.now);
+    let elapsed = scene.now.saturating_sub(since);
+    let reset = row.policy.reset_after.is_some_and(|reset| elapsed >= after + reset);
+    Demand {
+        reason: Reason::Stale,
+        row: id,
+        among: among.to_vec(),
+        count: if elapsed >= after { among.len() } else { 0 },
+        quiet: row.policy.quiet,
+        overdue: if reset { among.iter().copied().collect() } else { BTreeSet::new() },
+    }
+}
+
+/// A part of the jitter, for each connection another and always the same.
+fn part(jitter: Duration, cookie: u64) -> Duration {
+    // Cookies follow each other: the product spreads them over all of the range.
+    let spread = cookie.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    jitter.mul_f64(spread as f64 / f64::from(u32::MAX))
+}
+
+/// A demand about as many connections as the kernel may be asked about at a time: others at each
+/// turn.
+fn bounded(mut demand: Demand, turn: usize) -> Demand {
+    if demand.among.len() > ASKED {
+        let start = turn.wrapping_mul(ASKED) % demand.among.len();
+        demand.among.rotate_left(start);
+        demand.among.truncate(ASKED);
+    }
+    demand
+}
+
+/// The connections that the kernel is asked about: indices of [`Scene::connections`].
+pub fn asked(demands: &[Demand]) -> BTreeSet<usize> {
+    demands.iter().flat_map(|demand| demand.among.iter().copied()).collect()
+}
+
+/// What is ended, of all that was asked about: each connection once, for the first reason of
+/// [`Reason`]; those that were quiet longest first.
+pub fn choose(
+    scene: &Scene,
+    demands: &[Demand],
+    answers: &BTreeMap<usize, Found>,
+    memory: &mut Memory,
+) -> Vec<End> {
+    let mut in_order: Vec<_> = demands.iter().collect();
+    in_order.sort_by_key(|demand| demand.reason);
+    let mut taken = BTreeSet::new();
+    let mut ends = Vec::new();
+    for demand in in_order {
+        let mut able = Vec::new();
+        for index in &demand.among {
+            let Some(found) = answers.get(index) else { continue };
+            let way = if may_end(demand, found) && !memory.is_ended(scene.connections[*index].word)
+            {
+                Way::Gentle
+            } else if demand.overdue.contains(index) {
+                Way::Reset
+            } else {
+                if demand.reason == Reason::Idle {
+                    // It can't have been quiet for long enough before.
+                    let at = scene.now + demand.quiet.saturating_sub(found.activity.idle());
+                    memory.not_idle_before(scene.connections[*index].word, at);
+                }
+                continue;
+            };
+            able.push((found.activity.idle(), *index, way, found.inode));
+        }
+        able.sort_unstable_by_key(|(idle, index, ..)| (std::cmp::Reverse(*idle), *index));
+        let free = able.into_iter().filter(|(_, index, ..)| taken.insert(*index));
+        ends.extend(free.take(demand.count).map(|(idle, connection, way, inode)| End {
+            connection,
+            row: demand.row,
+            reason: demand.reason,
+            quiet: demand.quiet,
+            idle,
+            inode,
+            way,
+        }));
+    }
+    ends
+}
+
+/// True if a connection may be ended gently. What nobody has used for long is not waited for any
+/// more, whoever was to answer.
+fn may_end(demand: &Demand, found: &Found) -> bool {
+    let activity = &found.activity;
+    match demand.reason {
+        Reason::Idle => activity.is_empty() && activity.idle() >= demand.quiet,
+        _ => activity.is_quiet(demand.quiet),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! How many connections of a row move for the sake of balance. Pure.
+//!
+//! A round of moves begins when backends have come or gone and that is over for [`SETTLE`], or when
+//! the connections have been uneven for [`PATIENCE`]. It ends when they are even, or when as many
+//! have moved as were too many at its beginning. Between rounds a backend may have a few more than
+//! its share, so that nothing moves because connections come and go.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use balancer_common::layout::MAX_SCAN;
+
+use super::{
+    balance::{Load, excess, targets},
+    memory::{Round, RowMemory},
+    scene::Row,
+};
+
+/// How long backends must not have changed.
+const SETTLE: Duration = Duration::from_secs(2);
+/// How long connections must have been uneven where no backend has changed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many connections of each backend should be ended. `loads` are connections as the choice counts
+/// them, without those that are ended and not closed yet.
+pub fn moves(
+    now: Duration,
+    row: &Row,
+    loads: &BTreeMap<u32, u32>,
+    memory: &mut RowMemory,
+) -> BTreeMap<u32, usize> {
+    let members: Vec<_> = row.usable.iter().map(|(id, weight)| (*id, *weight)).collect();
+    if members != memory.members {
+        (memory.members, memory.changed, memory.uneven) = (members, now, None);
+        if memory.forced.is_none() {
+            memory.round = Round::Settling;
+        }
+    }
+    memory.forced = memory.forced.filter(|until| now < *until);
+    let forced = memory.forced.is_some();
+    let tokens = refill(now, row.policy.budget, memory);
+    // Longer rows are sampled: what is ended would not surely come back where it is missing.
+    let useful = row.exact && row.usable.len() > 1 && row.usable.len() <= MAX_SCAN as usize;
+    if !useful || !(row.policy.rebalance || forced) {
+        memory.forced = None;
+        return BTreeMap::new();
+    }
+    let load = |(id, weight): (&u32, &u16)| Load {
+        weight: *weight,
+        connections: loads.get(id).copied().unwrap_or(0),
+    };
+    let shares: Vec<_> = row.usable.iter().map(load).collect();
+    let away = memory.away();
+    let mut surplus = excess(&shares, away);
+    let total: u32 = surplus.iter().sum();
+    if !begins(now, row, &shares, total, memory) {
+        return BTreeMap::new();
+    }
+    let Round::Moving(left) = memory.round else { return BTreeMap::new() };
+    let mut allowed = if forced { u32::MAX } else { left.min(tokens) };
+    for surplus in &mut surplus {
+        *surplus = (*surplus).min(allowed);
+        allowed -= *surplus;
+    }
+    let moves = row.usable.keys().zip(surplus).filter(|(_, surplus)| *surplus > 0);
+    moves.map(|(id, surplus)| (*id, surplus as usize)).collect()
+}
+
+/// True while a round goes on; begins and ends it.
+fn begins(now: Duration, row: &Row, shares: &[Load], total: u32, memory: &mut RowMemory) -> bool {
+    if total == 0 {
+        let settling = memory.round == Round::Settling && !is_settled(now, row, memory);
+        if !settling {
+            memory.round = Round::Rest;
+        }
+        (memory.uneven, memory.forced) = (None, None);
+        return false;
+    }
+    match memory.round {
+        Round::Settling if is_settled(now, row, memory) => memory.round = Round::Moving(total),
+        Round::Settling => return false,
+        Round::Moving(0) => memory.round = Round::Rest,
+        Round::Moving(_) => return true,
+        Round::Rest => {}
+    }
+    if memory.round != Round::Rest {
+        return true;
+    }
+    if !is_uneven(shares, memory.away()) {
+        memory.uneven = None;
+        return false;
+    }
+    let since = *memory.uneven.get_or_insert(now);
+    if now.saturating_sub(since) < PATIENCE || !is_settled(now, row, memory) {
+        return false;
+    }
+    (memory.round, memory.uneven) = (Round::Moving(total), None);
+    true
+}
+
+/// True once backends are what they were for a while, and are all past their slow start.
+fn is_settled(now: Duration, row: &Row, memory: &RowMemory) -> bool {
+    now.saturating_sub(memory.changed) >= SETTLE.max(row.slow_start)
+}
+
+/// True if a backend has more than its share by more than one and a tenth of it.
+fn is_uneven(shares: &[Load], away: u32) -> bool {
+    let targets = targets(shares, away);
+    let surplus = |(share, target): (&Load, u32)| {
+        share.connections.saturating_sub(target) > 1_u32.max(target / 10)
+    };
+    shares.iter().zip(targets).any(surplus)
+}
+
+/// Whole moves that the budget has left.
+fn refill(now: Duration, budget: u32, memory: &mut RowMemory) -> u32 {
+    let full = f64::from(budget);
+    let since = now.saturating_sub(memory.filled).as_secs_f64();
+    memory.filled = now;
+    memory.tokens = (memory.tokens + since * full / 60.0).min(full);
+    memory.tokens as u32
+}
+
+#[cfg(test)]
+mod tests;

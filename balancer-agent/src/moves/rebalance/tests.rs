@@ -1,0 +1,151 @@
+use super::*;
+use crate::{model::Moving, moves::policy::Policy};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Bench {
+    now: Duration,
+    row: Row,
+    loads: BTreeMap<u32, u32>,
+    memory: RowMemory,
+}
+
+impl Bench {
+    /// Backends from 1 on, with so many connections.
+    fn new(loads: &[u32]) -> Self {
+        let mut bench = Self {
+            now: 1_000 * SECOND,
+            row: Row {
+                policy: Policy::of(
+                    &Moving { rebalance: Some(true), ..Moving::default() },
+                    &Moving::default(),
+                ),
+                exact: true,
+                slow_start: Duration::ZERO,
+                usable: BTreeMap::new(),
+                leaving: BTreeMap::new(),
+            },
+            loads: BTreeMap::new(),
+            memory: RowMemory::default(),
+        };
+        bench.set(loads);
+        bench
+    }
+
+    fn set(&mut self, loads: &[u32]) {
+        self.loads = (1..).zip(loads.iter().copied()).collect();
+        self.row.usable = self.loads.keys().map(|id| (*id, 1)).collect();
+    }
+
+    /// Some time later, how many move from each backend.
+    fn after(&mut self, time: Duration) -> Vec<usize> {
+        self.now += time;
+        let moves = moves(self.now, &self.row, &self.loads, &mut self.memory);
+        self.loads.keys().map(|id| moves.get(id).copied().unwrap_or(0)).collect()
+    }
+
+    fn spend(&mut self, count: u32) {
+        self.memory.tokens -= f64::from(count);
+        if let Round::Moving(left) = &mut self.memory.round {
+            *left -= count;
+        }
+    }
+}
+
+#[test]
+fn moves_begin_when_backends_have_settled() {
+    let mut bench = Bench::new(&[20, 0, 0]);
+    assert_eq!(bench.after(SECOND), [0, 0, 0], "seen for the first time");
+    assert_eq!(bench.after(SECOND), [0, 0, 0]);
+    assert_eq!(bench.after(SECOND), [13, 0, 0]);
+    // It goes on while some were busy, and ends when they are even.
+    bench.spend(10);
+    bench.set(&[10, 5, 5]);
+    assert_eq!(bench.after(SECOND), [3, 0, 0]);
+    bench.set(&[7, 7, 6]);
+    assert_eq!(bench.after(SECOND), [0, 0, 0]);
+    assert_eq!(bench.memory.round, Round::Rest);
+}
+
+#[test]
+fn nothing_moves_while_backends_come_and_go() {
+    let mut bench = Bench::new(&[20, 0]);
+    for step in 0..50 {
+        bench.set(if step % 2 == 0 { &[20, 0] } else { &[20, 0, 0] });
+        assert!(bench.after(SECOND).iter().all(|count| *count == 0), "step {step}");
+    }
+    bench.after(SECOND);
+    assert_eq!(bench.after(SECOND), [13, 0, 0]);
+}
+
+#[test]
+fn a_few_more_than_their_share_stay_and_many_move_after_a_while() {
+    let mut bench = Bench::new(&[7, 7, 6]);
+    for _ in 0..5 {
+        assert_eq!(bench.after(SECOND), [0, 0, 0]);
+    }
+    // One more than its share: connections come and go.
+    bench.set(&[8, 6, 6]);
+    for _ in 0..60 {
+        assert_eq!(bench.after(SECOND), [0, 0, 0]);
+    }
+    bench.set(&[12, 4, 4]);
+    for _ in 0..10 {
+        assert_eq!(bench.after(SECOND), [0, 0, 0]);
+    }
+    assert_eq!(bench.after(SECOND), [5, 0, 0]);
+    // A short excess is forgotten.
+    bench.set(&[7, 7, 6]);
+    bench.after(SECOND);
+    for step in 0..40 {
+        bench.set(if step % 8 == 7 { &[7, 7, 6] } else { &[12, 4, 4] });
+        assert_eq!(bench.after(SECOND), [0, 0, 0], "step {step}");
+    }
+}
+
+#[test]
+fn the_budget_bounds_a_minute() {
+    let mut bench = Bench::new(&[300, 0, 0]);
+    bench.row.policy.budget = 60;
+    bench.after(SECOND);
+    let mut moved = 0;
+    for _ in 0..120 {
+        let count = bench.after(SECOND)[0] as u32;
+        bench.spend(count);
+        moved += count;
+        let left = 300 - moved;
+        bench.set(&[left, moved / 2, moved - moved / 2]);
+    }
+    assert!((175..=181).contains(&moved), "60 at once, and 60 a minute: {moved}");
+}
+
+#[test]
+fn a_slow_start_is_waited_for() {
+    let mut bench = Bench::new(&[20, 0, 0]);
+    bench.row.slow_start = 30 * SECOND;
+    for _ in 0..30 {
+        assert_eq!(bench.after(SECOND), [0, 0, 0]);
+    }
+    assert_eq!(bench.after(SECOND), [13, 0, 0]);
+}
+
+#[test]
+fn nothing_moves_without_gain() {
+    let rests = |bench: &mut Bench| (0..60).all(|_| bench.after(SECOND).iter().all(|n| *n == 0));
+    let mut off = Bench::new(&[20, 0]);
+    off.row.policy.rebalance = false;
+    assert!(rests(&mut off));
+    let mut inexact = Bench::new(&[20, 0]);
+    inexact.row.exact = false;
+    assert!(rests(&mut inexact));
+    assert!(rests(&mut Bench::new(&[20])), "there is nowhere to go");
+    let long: Vec<u32> = (0..=MAX_SCAN).map(|n| if n == 0 { 5_000 } else { 0 }).collect();
+    assert!(rests(&mut Bench::new(&long)), "what is ended would come back anywhere");
+    let mut forced = Bench::new(&[20, 0]);
+    forced.row.policy.rebalance = false;
+    forced.memory.forced = Some(forced.now + 60 * SECOND);
+    forced.memory.round = Round::Moving(u32::MAX);
+    forced.row.policy.budget = 1;
+    assert_eq!(forced.after(SECOND), [10, 0], "somebody asked for it");
+    assert_eq!(forced.after(60 * SECOND), [0, 0], "and not for ever");
+}

@@ -1,0 +1,152 @@
+//! What a plan is made from, and what it says: plain data.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use balancer_common::charge;
+use serde::{Deserialize, Serialize};
+
+use super::policy::Policy;
+use crate::maps::Recorded;
+
+/// Connections and where they may go, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Scene {
+    /// Now, by the clock of the records.
+    pub now: Duration,
+    /// Rows of Service ports by identifier.
+    pub rows: Arc<BTreeMap<u32, Row>>,
+    /// Connections of these rows.
+    pub connections: Vec<Recorded>,
+    /// Open connections of the backends of these rows, those of other Services included, as the
+    /// choice counts them.
+    pub active: BTreeMap<u32, u32>,
+    /// Connections ever opened to these backends.
+    pub opened: BTreeMap<u32, u64>,
+}
+
+/// A row of a Service port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// When connections are moved.
+    pub policy: Policy,
+    /// True if a new connection goes to the least loaded backend.
+    pub exact: bool,
+    /// The time over which a new backend comes to its full share.
+    pub slow_start: Duration,
+    /// Backends that new connections may go to, and their weights.
+    pub usable: BTreeMap<u32, u16>,
+    /// Backends that they may not go to any more.
+    pub leaving: BTreeMap<u32, Leaving>,
+}
+
+/// Why new connections don't go to a backend any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It terminates, or is drained; what is open is ended over this time.
+    Draining(Duration),
+    /// No EndpointSlice has it any more; what is open is ended after this time.
+    Gone(Duration),
+}
+
+/// Why a connection is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Its backend is gone.
+    Stale,
+    /// Its backend terminates, or is drained.
+    Drain,
+    /// It was quiet for long.
+    Idle,
+    /// It is old.
+    Age,
+    /// Its backend has more than its share.
+    Rebalance,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Stale, Self::Drain, Self::Idle, Self::Age, Self::Rebalance];
+
+    /// Its name, in metrics and views.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Drain => "drain",
+            Self::Idle => "idle",
+            Self::Age => "age",
+            Self::Rebalance => "rebalance",
+        }
+    }
+}
+
+/// Connections of which some should be ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// Why.
+    pub reason: Reason,
+    /// The row they belong to.
+    pub row: u32,
+    /// Which: indices of [`Scene::connections`].
+    pub among: Vec<usize>,
+    /// How many, those that were quiet longest first.
+    pub count: usize,
+    /// For how long nothing must have moved.
+    pub quiet: Duration,
+    /// Those that have been due for so long that they are reset if they can't be ended gently:
+    /// indices as in `among`.
+    pub overdue: BTreeSet<usize>,
+}
+
+/// A connection to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Index of [`Scene::connections`].
+    pub connection: usize,
+    /// The row it belongs to.
+    pub row: u32,
+    /// Why.
+    pub reason: Reason,
+    /// For how long nothing must have moved.
+    pub quiet: Duration,
+    /// How long nothing had moved when it was chosen.
+    pub idle: Duration,
+    /// Inode of its socket; 0 where no process has it.
+    pub inode: u32,
+    /// How.
+    pub way: Way,
+}
+
+/// How a connection is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Its program reads an end of file.
+    Gentle,
+    /// Both sides are told that it was broken off.
+    Reset,
+}
+
+impl Way {
+    /// Its name, in metrics and views.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gentle => "gentle",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+/// The backend that a connection leads to.
+pub const fn backend(connection: &Recorded) -> u32 {
+    charge::backend_of(connection.word)
+}
+
+/// How long ago a connection was opened.
+pub fn age(now: Duration, connection: &Recorded) -> Duration {
+    now.saturating_sub(Duration::from_nanos(connection.since_ns))
+}

@@ -1,0 +1,203 @@
+//! Rows and backends, as far as connections may have to be moved there. Learned anew after changes of
+//! what is desired, and not at every pass.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use balancer_common::policy::Policy as Choice;
+
+use super::{
+    policy::Policy,
+    scene::{Leaving, Row, Scene},
+};
+use crate::{
+    desired::{
+        BackendAddr, Desired, DesiredPort, PortId,
+        backends::{Backends, Details},
+    },
+    maps::{MapsError, ReadMaps, pinned::PinnedMaps},
+    model::{Moving, ObjectRef, Protocol},
+    plan::{convert, rows::RowId},
+};
+
+/// Backends that were drained by hand, and over which time what is open is ended.
+pub type Drained = BTreeMap<SocketAddr, Duration>;
+
+/// What somebody asked for, beside the policies.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Backends that are drained.
+    pub drained: Drained,
+    /// Services whose connections are moved to where there are fewer.
+    pub services: BTreeSet<ObjectRef>,
+}
+
+/// What is known until the next change.
+#[derive(Clone, Debug, Default)]
+pub struct Terrain {
+    /// Rows with connections that may have to be moved, by identifier.
+    rows: Arc<BTreeMap<u32, Row>>,
+    /// Their Service ports.
+    ports: BTreeMap<u32, (PortId, u16)>,
+}
+
+impl Terrain {
+    /// Looks at what is desired and what the maps hold of it. Where the source may lack objects,
+    /// nothing is taken for gone.
+    pub fn learn(
+        maps: &impl ReadMaps,
+        desired: &Desired,
+        cluster: &Moving,
+        asked: &Asked,
+        lacking: bool,
+    ) -> Result<Self, MapsError> {
+        let in_use = in_use(maps);
+        let gone = if lacking { BTreeSet::new() } else { gone(desired, &in_use) };
+        let policies: BTreeMap<&PortId, Policy> = desired
+            .ports
+            .iter()
+            .filter(|(id, _)| id.protocol == Protocol::Tcp)
+            .map(|(id, port)| (id, Policy::of(&port.moving, cluster)))
+            .filter(|(id, policy)| {
+                policy.is_active()
+                    || !(gone.is_empty() && asked.drained.is_empty())
+                    || asked.services.contains(&id.service)
+            })
+            .collect();
+        let mut terrain = Self::default();
+        if policies.is_empty() {
+            return Ok(terrain);
+        }
+        let mut rows = BTreeMap::new();
+        for (id, name) in maps.names()? {
+            let Some(RowId { port, .. }) = convert::row_id(&name) else { continue };
+            // Of a Service that is gone nothing could be opened again.
+            let Some((policy, wanted)) = policies.get(&port).zip(desired.ports.get(&port)) else {
+                continue;
+            };
+            let mut row = row(maps, id, *policy, wanted);
+            leaving(&mut row, wanted, &in_use, &asked.drained, &gone);
+            let is_asked = asked.services.contains(&port.service);
+            if policy.is_active() || is_asked || !row.leaving.is_empty() {
+                rows.insert(id, row);
+                terrain.ports.insert(id, (port, name.port));
+            }
+        }
+        terrain.rows = Arc::new(rows);
+        Ok(terrain)
+    }
+
+    /// True if no connection may have to be moved.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The Service port of a row, and its number.
+    pub fn port(&self, row: u32) -> Option<&(PortId, u16)> {
+        self.ports.get(&row)
+    }
+
+    /// The rows of a Service.
+    pub fn rows_of(&self, service: &ObjectRef) -> BTreeSet<u32> {
+        let of = self.ports.iter().filter(|(_, (port, _))| port.service == *service);
+        of.map(|(id, _)| *id).collect()
+    }
+
+    /// This moment, with all connections of the rows in `whole`, whatever their policy.
+    pub fn scene(&self, maps: &PinnedMaps, now: Duration, whole: &BTreeSet<u32>) -> Scene {
+        let connections = maps.connections(|service, backend| {
+            self.rows.get(&service).is_some_and(|row| {
+                row.policy.is_active()
+                    // Where nothing but what leaves matters, only connections to that do.
+                    || row.leaving.contains_key(&backend)
+                    || whole.contains(&service)
+            })
+        });
+        let live: BTreeSet<u32> = connections.iter().map(|connection| connection.service).collect();
+        let usable: BTreeSet<u32> = live
+            .iter()
+            .filter_map(|id| self.rows.get(id))
+            .flat_map(|row| row.usable.keys().copied())
+            .collect();
+        Scene {
+            now,
+            rows: Arc::clone(&self.rows),
+            connections,
+            active: usable.iter().map(|id| (*id, maps.active(*id))).collect(),
+            opened: usable.iter().map(|id| (*id, maps.backend(*id).opened)).collect(),
+        }
+    }
+}
+
+/// TCP backends with open connections, and their identifiers.
+pub fn in_use(maps: &impl ReadMaps) -> HashMap<SocketAddr, u32> {
+    (1..maps.limits().backends)
+        .filter(|id| maps.active(*id) > 0)
+        .filter_map(|id| Some((convert::backend_addr(&maps.backend(id))?, id)))
+        .filter(|(backend, _)| backend.protocol == Protocol::Tcp)
+        .map(|(backend, id)| (backend.addr(), id))
+        .collect()
+}
+
+/// Every endpoint of a port, usable or not.
+fn all(port: &DesiredPort) -> impl Iterator<Item = (&BackendAddr, &Details)> {
+    port.backends.iter().chain(port.external.iter().flat_map(Backends::iter))
+}
+
+/// Those of them that no EndpointSlice of any Service has, ready or not.
+fn gone(desired: &Desired, in_use: &HashMap<SocketAddr, u32>) -> BTreeSet<u32> {
+    let mut gone = in_use.clone();
+    for (_, port) in desired.ports.iter().filter(|(id, _)| id.protocol == Protocol::Tcp) {
+        for (backend, _) in all(port) {
+            gone.remove(&backend.addr());
+        }
+    }
+    gone.into_values().collect()
+}
+
+fn row(maps: &impl ReadMaps, id: u32, policy: Policy, port: &DesiredPort) -> Row {
+    let held = maps.row(id);
+    let slots = (held.base..held.base + held.len).map(|index| maps.slot(index));
+    let weighs = port.options.policy == Choice::WeightedLeastConnections;
+    Row {
+        policy,
+        exact: is_exact(port),
+        slow_start: Duration::from_secs(port.options.slow_start.into()),
+        usable: slots.map(|slot| (slot.backend, if weighs { slot.weight } else { 1 })).collect(),
+        leaving: BTreeMap::new(),
+    }
+}
+
+/// True if what is opened goes to the backend with the fewest.
+fn is_exact(port: &DesiredPort) -> bool {
+    let policy = port.options.policy;
+    let least = matches!(policy, Choice::LeastConnections | Choice::WeightedLeastConnections);
+    least && port.options.affinity == 0
+}
+
+/// Backends of a row that new connections don't go to any more.
+fn leaving(
+    row: &mut Row,
+    port: &DesiredPort,
+    in_use: &HashMap<SocketAddr, u32>,
+    drained: &Drained,
+    gone: &BTreeSet<u32>,
+) {
+    for (backend, details) in all(port) {
+        let addr = backend.addr();
+        let Some(id) = in_use.get(&addr).filter(|id| !row.usable.contains_key(id)) else {
+            continue;
+        };
+        let over = drained.get(&addr).copied().or(row.policy.drain.filter(|_| details.terminating));
+        if let Some(over) = over {
+            row.leaving.insert(*id, Leaving::Draining(over));
+        }
+    }
+    if let Some(after) = row.policy.stale {
+        row.leaving.extend(gone.iter().map(|id| (*id, Leaving::Gone(after))));
+    }
+}

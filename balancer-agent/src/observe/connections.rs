@@ -1,0 +1,153 @@
+//! Connections, each with what its socket does.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use balancer_common::charge;
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{
+    desired::{PortId, pods::DesiredPod},
+    maps::{MapsError, ReadMaps as _, Recorded, pinned::PinnedMaps},
+    model::ObjectRef,
+    moves::ask::{Answer, Kernel, address},
+    node::{holders, sockets::tcp::Found},
+    plan::{convert, rows::RowId},
+    view::{ActivityView, ConnectionView, EndView, PortView, Wanted},
+};
+
+/// Nothing that moves for less than this is told from what is under way.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// The connections that are wanted. `cgroup` is where processes are looked for, `pods` are
+/// those of this node by their uid.
+pub fn connections(
+    maps: &PinnedMaps,
+    cgroup: Option<PathBuf>,
+    pods: &BTreeMap<String, DesiredPod>,
+    wanted: &Wanted,
+) -> Result<Vec<ConnectionView>, MapsError> {
+    let ports: BTreeMap<u32, (PortId, u16)> = maps
+        .names()?
+        .into_iter()
+        .filter_map(|(id, name)| {
+            let RowId { port, .. } = convert::row_id(&name)?;
+            takes_service(wanted, &port).then_some((id, (port, name.port)))
+        })
+        .collect();
+    let pods = by_address(pods);
+    let mut backends: BTreeMap<u32, Option<SocketAddr>> = BTreeMap::new();
+    let mut kernel = Kernel::new(cgroup);
+    let mut commands: BTreeMap<u32, Option<String>> = BTreeMap::new();
+    let now = now();
+    let mut views = Vec::new();
+    for connection in maps.connections(|service, _| ports.contains_key(&service)) {
+        let backend = charge::backend_of(connection.word);
+        let address = || address(maps, backend);
+        let Some(backend) = *backends.entry(backend).or_insert_with(address) else { continue };
+        let pod = pods.get(&connection.local.ip()).copied();
+        if !takes_backend(wanted, backend) || !takes_pod(wanted, pod) {
+            continue;
+        }
+        let activity = match kernel.ask(&connection, backend) {
+            Ok(Answer::Gone) => continue,
+            Ok(Answer::Found(found)) => Some(activity(&found)),
+            Ok(Answer::Unreachable) => None,
+            Err(error) => {
+                tracing::debug!("{} to {backend}: {error}", connection.local);
+                None
+            }
+        };
+        let (port, number) = &ports[&connection.service];
+        let command = commands
+            .entry(connection.tgid)
+            .or_insert_with(|| holders::name(connection.tgid))
+            .clone();
+        views.push(view(&connection, backend, port, *number, pod, command, activity, now));
+    }
+    let key = |view: &ConnectionView| {
+        let service = (view.namespace.clone(), view.service.clone(), view.service_port.number);
+        (service, view.backend, u64::MAX - view.age_ms, view.client)
+    };
+    views.sort_by_cached_key(key);
+    Ok(views)
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is a column")]
+fn view(
+    connection: &Recorded,
+    backend: SocketAddr,
+    port: &PortId,
+    number: u16,
+    pod: Option<&ObjectRef>,
+    command: Option<String>,
+    activity: Option<ActivityView>,
+    now: Duration,
+) -> ConnectionView {
+    let end = |address: SocketAddr| EndView { address: address.ip(), port: address.port() };
+    ConnectionView {
+        namespace: port.service.namespace.clone(),
+        service: port.service.name.clone(),
+        service_port: PortView { name: port.port.clone(), number, protocol: port.protocol },
+        backend: end(backend),
+        client: end(connection.local),
+        pod: pod.cloned(),
+        pid: connection.tgid,
+        command,
+        age_ms: now.saturating_sub(Duration::from_nanos(connection.since_ns)).as_millis() as u64,
+        activity,
+    }
+}
+
+fn activity(found: &Found) -> ActivityView {
+    let activity = &found.activity;
+    ActivityView {
+        state: activity.state_name().to_owned(),
+        idle_ms: activity.idle().as_millis() as u64,
+        busy: !activity.is_quiet(MOMENT),
+        bytes_sent: activity.bytes_sent,
+        bytes_received: activity.bytes_received,
+    }
+}
+
+/// Pods by their addresses; not those that have the addresses of the node.
+fn by_address(pods: &BTreeMap<String, DesiredPod>) -> BTreeMap<IpAddr, &ObjectRef> {
+    pods.values()
+        .filter(|pod| !pod.host_network)
+        .flat_map(|pod| pod.addresses.iter().map(|address| (*address, &pod.id)))
+        .collect()
+}
+
+fn takes_service(wanted: &Wanted, port: &PortId) -> bool {
+    is_or_any(wanted.namespace.as_ref(), &port.service.namespace)
+        && is_or_any(wanted.service.as_ref(), &port.service.name)
+}
+
+fn takes_backend(wanted: &Wanted, backend: SocketAddr) -> bool {
+    is_or_any(wanted.backend.as_ref(), &backend.ip())
+        && is_or_any(wanted.backend_port.as_ref(), &backend.port())
+}
+
+fn takes_pod(wanted: &Wanted, pod: Option<&ObjectRef>) -> bool {
+    match (&wanted.pod, pod) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(name), Some(pod)) => {
+            *name == pod.name && is_or_any(wanted.pod_namespace.as_ref(), &pod.namespace)
+        }
+    }
+}
+
+fn is_or_any<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
+    wanted.is_none_or(|wanted| wanted == found)
+}
+
+/// Now, by the clock of the records.
+pub fn now() -> Duration {
+    // Every Linux has this clock.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}

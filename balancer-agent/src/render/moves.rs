@@ -1,0 +1,77 @@
+//! The tables of `rebalance` and `drain`.
+
+use std::{fmt::Write as _, net::SocketAddr};
+
+use comfy_table::Color;
+
+use super::{
+    human::age,
+    table::{cell, table},
+};
+use crate::view::{DrainView, EndView, MoveView, PortView, RebalanceView, ShareView};
+
+/// Draws what backends have and should have, and what moves.
+pub fn rebalance(view: &RebalanceView, wide: bool) -> String {
+    let share = |share: &ShareView| {
+        let differs = share.connections != share.target;
+        let target = cell(share.target);
+        vec![
+            cell(port(&share.service_port)),
+            cell(address(share.backend)),
+            cell(share.connections),
+            if differs { target.fg(Color::Yellow) } else { target },
+        ]
+    };
+    let header = ["PORT", "BACKEND", "CONNECTIONS", "TARGET"];
+    let mut text = table(&header, view.backends.iter().map(share));
+    if view.moves.is_empty() {
+        return text;
+    }
+    let mut header = vec!["CLIENT", "FROM", "QUIET", "REASON", "WAY"];
+    if wide {
+        header.push("PID");
+    }
+    let row = |found: &MoveView| {
+        let mut cells = vec![
+            cell(address(found.client)),
+            cell(address(found.backend)),
+            cell(quiet(found.idle_ms)),
+            cell(found.reason.name()),
+            cell(found.way.name()),
+        ];
+        if wide {
+            cells.push(cell(found.pid));
+        }
+        cells
+    };
+    // Writing to a string can't fail.
+    let _ = write!(text, "\n{}", table(&header, view.moves.iter().map(row)));
+    text
+}
+
+/// Draws what is drained by hand.
+pub fn drains(drains: &[DrainView], _wide: bool) -> String {
+    let row = |drain: &DrainView| {
+        let services: Vec<_> = drain.services.iter().map(ToString::to_string).collect();
+        vec![
+            cell(address(drain.backend)),
+            cell(services.join(", ")),
+            cell(drain.connections),
+            cell(age(drain.elapsed_s)),
+            cell(age(drain.timeout_s)),
+        ]
+    };
+    table(&["BACKEND", "SERVICES", "CONNECTIONS", "SINCE", "TIMEOUT"], drains.iter().map(row))
+}
+
+fn quiet(millis: u64) -> String {
+    if millis < 10_000 { format!("{millis}ms") } else { age(millis / 1_000) }
+}
+
+fn port(port: &PortView) -> String {
+    format!("{}/{}", port.number, port.protocol)
+}
+
+fn address(end: EndView) -> SocketAddr {
+    SocketAddr::from((end.address, end.port))
+}

@@ -1,0 +1,75 @@
+//! Connections, as they are shown.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::PortView;
+use crate::model::ObjectRef;
+
+/// One TCP connection: an element of `connections -o json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionView {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub service: String,
+    /// The Service port.
+    pub service_port: PortView,
+    /// Where it leads.
+    pub backend: EndView,
+    /// Where it comes from.
+    pub client: EndView,
+    /// The pod it comes from; absent for those of the node, and when only the maps were read.
+    pub pod: Option<ObjectRef>,
+    /// The process that opened it.
+    pub pid: u32,
+    /// The name of that process; absent where it is gone.
+    pub command: Option<String>,
+    /// Milliseconds since it was opened.
+    pub age_ms: u64,
+    /// What its socket does; absent where the socket can't be reached.
+    pub activity: Option<ActivityView>,
+}
+
+/// One side of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EndView {
+    /// The address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+}
+
+/// What a connection does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityView {
+    /// `established`, `half-closed` where the server has closed, `closing`, `connecting` or `other`.
+    pub state: String,
+    /// Milliseconds for which nothing has moved.
+    pub idle_ms: u64,
+    /// True where something is under way: unread, not sent, not acknowledged, or asked for and not
+    /// answered.
+    pub busy: bool,
+    /// Bytes that the client sent and the server's kernel has.
+    pub bytes_sent: u64,
+    /// Bytes that the client's kernel received.
+    pub bytes_received: u64,
+}
+
+/// Which connections are asked for; all where nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Namespace of the Service.
+    pub namespace: Option<String>,
+    /// Name of the Service.
+    pub service: Option<String>,
+    /// Address of the backend.
+    pub backend: Option<IpAddr>,
+    /// Port of the backend.
+    pub backend_port: Option<u16>,
+    /// Namespace of the client's pod.
+    pub pod_namespace: Option<String>,
+    /// Name of the client's pod.
+    pub pod: Option<String>,
+}

@@ -1,0 +1,96 @@
+//! Moves of connections, as they are shown and asked for.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{EndView, PortView};
+use crate::{
+    model::ObjectRef,
+    moves::scene::{Reason, Way},
+};
+
+/// What is asked of `rebalance`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebalanceRequest {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Its name.
+    pub service: String,
+    /// True if nothing is to be ended.
+    pub dry_run: bool,
+}
+
+/// `rebalance -o json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebalanceView {
+    /// Backends, what they have and should have.
+    pub backends: Vec<ShareView>,
+    /// Connections that are ended, or would be.
+    pub moves: Vec<MoveView>,
+    /// How many more should be moved and are busy. They are ended in quiet moments of the minute that
+    /// follows.
+    pub busy: u64,
+}
+
+/// The share of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareView {
+    /// The Service port.
+    pub service_port: PortView,
+    /// The backend.
+    pub backend: EndView,
+    /// Its connections, without those that are ended and not closed yet.
+    pub connections: u32,
+    /// How many it should have.
+    pub target: u32,
+}
+
+/// A connection that is ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveView {
+    /// The Service port.
+    pub service_port: PortView,
+    /// Where it leads.
+    pub backend: EndView,
+    /// Where it comes from.
+    pub client: EndView,
+    /// The process that opened it.
+    pub pid: u32,
+    /// Why it is ended.
+    pub reason: Reason,
+    /// How.
+    pub way: Way,
+    /// Milliseconds for which nothing had moved.
+    pub idle_ms: u64,
+}
+
+/// What is asked of `drain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainRequest {
+    /// Address of the backend.
+    pub address: IpAddr,
+    /// Its port; all ports of the address where none is named.
+    pub port: Option<u16>,
+    /// Over how many seconds its connections are ended.
+    pub timeout_s: u64,
+    /// True to give it new connections again.
+    pub cancel: bool,
+    /// True to drain it even if a Service then has no backend.
+    pub force: bool,
+}
+
+/// `drain -o json`: an element for each backend that is drained by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainView {
+    /// The backend.
+    pub backend: EndView,
+    /// Services that have it.
+    pub services: Vec<ObjectRef>,
+    /// Over how many seconds its connections are ended.
+    pub timeout_s: u64,
+    /// Seconds since that began.
+    pub elapsed_s: u64,
+    /// Its open connections.
+    pub connections: u32,
+}

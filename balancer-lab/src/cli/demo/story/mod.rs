@@ -1,0 +1,132 @@
+//! What happens to connections that live long while pods come and go: kube-proxy's rules, balancer
+//! without moves, and balancer with them, at the same time.
+
+mod plot;
+mod sample;
+mod script;
+mod side;
+
+use std::thread;
+
+use anyhow::{Result, anyhow};
+use clap::ValueEnum;
+use serde::Serialize;
+
+pub(super) use plot::section;
+use sample::Sample;
+use side::Side;
+
+/// Where connections are moved, or not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum Story {
+    /// 20 clients with a connection each; 3 pods are restarted one after another
+    Rollout,
+    /// 24 clients with a connection each; 4 pods become 8
+    ScaleOut,
+}
+
+impl Story {
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    pub(super) fn description(self) -> String {
+        let help = self.to_possible_value().and_then(|value| value.get_help().cloned());
+        help.map(|help| help.to_string()).unwrap_or_default()
+    }
+}
+
+/// What one side came to.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Course {
+    side: Side,
+    /// Connections of each pod over time, and how many were closed.
+    samples: Vec<Sample>,
+    requests: u64,
+    /// Seconds after the start at which requests failed.
+    failed: Vec<f64>,
+}
+
+impl Course {
+    /// Connections of each pod at the end.
+    pub(super) fn last(&self) -> &[u32] {
+        self.samples.last().map(|sample| sample.connections.as_slice()).unwrap_or_default()
+    }
+
+    /// Connections that were closed on the way.
+    pub(super) fn closed(&self) -> u32 {
+        self.samples.iter().map(|sample| sample.closed).sum()
+    }
+}
+
+/// A story as all sides have gone through it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Told {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) courses: Vec<Course>,
+}
+
+/// Has all sides go through a story, at the same time.
+pub(super) fn tell(story: Story) -> Result<Told> {
+    let courses = thread::scope(|scope| {
+        let sides: Vec<_> = Side::ALL
+            .into_iter()
+            .map(|side| scope.spawn(move || side::play(side, story)))
+            .collect();
+        let joined = sides.into_iter().map(|side| match side.join() {
+            Ok(course) => course,
+            Err(_) => Err(anyhow!("one side of the demo panicked")),
+        });
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    Ok(Told { name: story.name(), description: story.description(), courses })
+}
+
+/// The outcome for the terminal.
+pub(super) fn text(told: &Told) -> String {
+    let mut text = format!("{}  {}\n\n", told.name, told.description);
+    text += &format!(
+        "{:<42}{:<26}{:>10}{:>8}{:>9}{:>8}\n",
+        "", "connections at the end", "max - min", "closed", "requests", "failed"
+    );
+    for course in &told.courses {
+        let last = course.last();
+        let spread = last.iter().max().unwrap_or(&0) - last.iter().min().unwrap_or(&0);
+        let counts: Vec<_> = last.iter().map(ToString::to_string).collect();
+        text += &format!(
+            "{:<42}{:<26}{:>10}{:>8}{:>9}{:>8}\n",
+            course.side.title(),
+            counts.join(" "),
+            spread,
+            course.closed(),
+            course.requests,
+            course.failed.len()
+        );
+    }
+    text + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_course_ends_with_its_last_sample() {
+        let sample = |connections: &[u32], closed| Sample {
+            at: 1.0,
+            connections: connections.to_vec(),
+            closed,
+        };
+        let course = Course {
+            side: Side::Moves,
+            samples: vec![sample(&[20, 0, 0], 0), sample(&[7, 7, 6], 13)],
+            requests: 100,
+            failed: Vec::new(),
+        };
+        assert_eq!((course.last(), course.closed()), (&[7, 7, 6][..], 13));
+        let told = Told { name: "rollout".into(), description: "x".into(), courses: vec![course] };
+        let line = text(&told).lines().last().map(str::to_owned);
+        assert!(text(&told).contains("7 7 6"), "{line:?}");
+    }
+}

@@ -1,0 +1,263 @@
+//! Connections that live long: each is known, and the right few are ended so that nobody notices.
+
+mod common;
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use balancer_lab::{
+    http::{self, LoadOptions, Pools, Until},
+    manifests::Service,
+};
+use common::{
+    Connections, VIP, Web, address,
+    clients::{Client, pod_object, tell},
+};
+use serde_json::{Value, json};
+
+/// A client of so many threads, each with a connection of its own and a request now and then.
+fn pools(web: &Web, threads: usize, until: Duration) -> http::Client {
+    let uri = format!("http://{VIP}/").parse().expect("uri");
+    let mut options = LoadOptions::new(uri, threads, Pools::PerThread, Until::Elapsed(until));
+    options.pace = Duration::from_millis(150);
+    let mut client = http::Client::start(web.client.place(), &options).expect("client");
+    client.go().expect("started");
+    client
+}
+
+/// The Service with these backends, and annotations of balancer.
+fn service(backends: &[u8], annotations: &[(&str, &str)]) -> Service {
+    let mut service = Service::new("web", VIP, 80, 8080, backends.iter().map(|n| address(*n)));
+    for (name, value) in annotations {
+        service = service.annotated(&format!("balancer-agent/{name}"), value);
+    }
+    service
+}
+
+/// Waits until the counts of the backends, in any order, are as wanted; says how long that took.
+fn await_counts(web: &Web, wanted: &[u64], within: Duration) -> Duration {
+    let started = Instant::now();
+    loop {
+        let mut counts = web.counts();
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        if counts == wanted {
+            return started.elapsed();
+        }
+        let log = web.agent.log().unwrap_or_default();
+        assert!(started.elapsed() < within, "{counts:?}, not {wanted:?}\nlog of the agent:\n{log}");
+    }
+}
+
+/// What `connections` lists with these filters.
+fn listed(web: &Web, filters: &[&str]) -> Vec<Value> {
+    let all = web.agent.json(&[&["connections"], filters].concat()).expect("connections");
+    all.as_array().expect("an array").clone()
+}
+
+#[test]
+fn every_connection_is_listed_with_its_pod_and_process() {
+    let web = Web::start("listed", 2);
+    tell(&web, &[pod_object(201, None)]);
+    let (client, other) = (Client::start(&web, 201), Client::start(&web, 202));
+    let held = Connections::open(client.pod.place(), (VIP, 80), 4);
+    let _others = Connections::open(other.pod.place(), (VIP, 80), 2);
+    let all = listed(&web, &[]);
+    assert_eq!(all.len(), 6, "{all:#?}");
+    let of_pod = listed(&web, &["--service", "web", "--pod", "client-201"]);
+    assert_eq!(of_pod.len(), 4, "{of_pod:#?}");
+    for found in &of_pod {
+        assert_eq!(found["pod"], json!({"namespace": "default", "name": "client-201"}));
+        assert_eq!(found["command"], "balancer-lab");
+        assert_eq!(found["activity"]["state"], "established");
+        assert_eq!(found["activity"]["bytes_sent"], 0);
+        let local = format!("10.244.0.201:{}", found["client"]["port"]);
+        assert!(held.said.iter().any(|said| said["local"] == local), "{local} {:?}", held.said);
+    }
+    let backend = web.backends[0].ip().to_string();
+    assert_eq!(listed(&web, &["--backend", &backend]).len(), 3);
+    assert_eq!(listed(&web, &["--backend", &format!("{backend}:9")]).len(), 0);
+    assert_eq!(listed(&web, &["--service", "shop/web"]).len(), 0);
+    drop(held);
+    assert_eq!(listed(&web, &[]).len(), 2);
+}
+
+/// How often connections were ended for a reason, as the metrics of the agent tell.
+fn ended(web: &Web, reason: &str, way: &str) -> u64 {
+    let metrics = web.agent.metrics().expect("metrics");
+    let labels = format!("reason=\"{reason}\",way=\"{way}\"}} ");
+    let of = |line: &str| {
+        let count = line.strip_prefix("balancer_connections_ended_total{")?.split_once(&labels)?.1;
+        count.parse::<u64>().ok()
+    };
+    metrics.lines().filter_map(of).sum()
+}
+
+/// Every request of a client was answered; says over how many connections.
+fn assert_served(client: &mut http::Client) -> u64 {
+    let report = client.report().expect("report");
+    assert_eq!((report.errors, report.first_error.as_deref()), (0, None), "{report:?}");
+    report.connections()
+}
+
+/// A rolling restart piles the connections up on the pod that was there first.
+#[test]
+fn connections_spread_again_when_pods_join_and_no_request_fails() {
+    let mut web = Web::start("rollout", 3);
+    let annotations = [("rebalance", "true")];
+    web.change(|_| service(&[1], &annotations), |shown| common::in_use(shown) == [1]);
+    let mut client = pools(&web, 20, Duration::from_secs(8));
+    await_counts(&web, &[20], Duration::from_secs(5));
+    web.change(|_| service(&[1, 2, 3], &annotations), |shown| common::in_use(shown) == [1, 2, 3]);
+    await_counts(&web, &[7, 7, 6], Duration::from_secs(5));
+    assert_eq!(assert_served(&mut client), 33, "13 are ended, and no more");
+    assert_eq!(ended(&web, "rebalance", "gentle"), 13);
+}
+
+#[test]
+fn pools_follow_when_a_service_scales_out() {
+    let mut web = Web::start("scale-out", 8);
+    let annotations = [("rebalance", "true")];
+    let (four, eight) = ([1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7, 8]);
+    web.change(|_| service(&four, &annotations), |shown| common::in_use(shown) == four);
+    let mut client = pools(&web, 16, Duration::from_secs(8));
+    await_counts(&web, &[4; 4], Duration::from_secs(5));
+    web.change(|_| service(&eight, &annotations), |shown| common::in_use(shown) == eight);
+    await_counts(&web, &[2; 8], Duration::from_secs(8));
+    assert_eq!(assert_served(&mut client), 24, "8 are ended, and no more");
+}
+
+#[test]
+fn a_service_is_rebalanced_by_hand() {
+    let mut web = Web::start("by-hand", 3);
+    web.change(|_| service(&[1], &[]), |shown| common::in_use(shown) == [1]);
+    let mut client = pools(&web, 20, Duration::from_secs(8));
+    await_counts(&web, &[20], Duration::from_secs(5));
+    web.change(|_| service(&[1, 2, 3], &[]), |shown| common::in_use(shown) == [1, 2, 3]);
+    let dry = web.agent.json(&["rebalance", "web", "--dry-run"]).expect("a dry run");
+    let moves = dry["moves"].as_array().expect("moves").len() as u64;
+    assert_eq!(moves + dry["busy"].as_u64().expect("a number"), 13, "{dry:#}");
+    let targets = dry["backends"].as_array().expect("backends").iter();
+    let targets: Vec<_> =
+        targets.map(|share| share["target"].as_u64().expect("a target")).collect();
+    assert_eq!(targets, [7, 7, 6]);
+    assert_eq!(web.counts(), [20, 0, 0], "a dry run ends nothing");
+    web.agent.cli(&["rebalance", "web"]).expect("moves");
+    await_counts(&web, &[7, 7, 6], Duration::from_secs(5));
+    assert_eq!(assert_served(&mut client), 33);
+    let balanced = web.agent.json(&["rebalance", "web"]).expect("nothing");
+    assert_eq!((&balanced["moves"], &balanced["busy"]), (&json!([]), &json!(0)));
+}
+
+#[test]
+fn what_is_quiet_for_long_is_ended() {
+    let mut web = Web::start("idle", 2);
+    web.change(|_| service(&[1, 2], &[("idle-timeout", "3s")]), |s| common::in_use(s) == [1, 2]);
+    let uri = format!("http://{VIP}/").parse().expect("uri");
+    // One pool that somebody drives: it closes what was ended.
+    let options = LoadOptions::new(uri, 6, Pools::Shared, Until::Requests(3));
+    let mut idle = http::Client::start(web.client.place(), &options).expect("client");
+    idle.go().expect("started");
+    let mut used = pools(&web, 4, Duration::from_secs(12));
+    assert_eq!(assert_served(&mut idle), 6);
+    await_counts(&web, &[2, 2], Duration::from_secs(10));
+    assert_eq!(ended(&web, "idle", "gentle"), 6);
+    assert_eq!(assert_served(&mut used), 4, "what is used stays");
+}
+
+#[test]
+fn what_is_old_is_ended_when_it_is_quiet() {
+    let mut web = Web::start("age", 2);
+    let annotations = [("max-connection-age", "1s"), ("max-connection-age-jitter", "1s")];
+    web.change(|_| service(&[1, 2], &annotations), |shown| common::in_use(shown) == [1, 2]);
+    let mut client = pools(&web, 8, Duration::from_secs(6));
+    let connections = assert_served(&mut client);
+    let gentle = ended(&web, "age", "gentle");
+    assert!((16..=48).contains(&gentle), "each lives for 1 to 3 s: {gentle}");
+    // The last of them may not have carried a request yet, or the one before been opened again.
+    assert!(connections.abs_diff(gentle + 8) <= 8, "{connections} and {gentle}");
+}
+
+#[test]
+fn a_backend_that_terminates_drains_over_its_time() {
+    let mut web = Web::start("terminates", 3);
+    let annotations = [("drain-timeout", "2s")];
+    web.change(|_| service(&[1, 2, 3], &annotations), |s| common::in_use(s) == [1, 2, 3]);
+    let mut client = pools(&web, 12, Duration::from_secs(8));
+    await_counts(&web, &[4, 4, 4], Duration::from_secs(5));
+    web.change(
+        |mut service| {
+            let leaving = &mut service.endpoints[0];
+            (leaving.ready, leaving.serving, leaving.terminating) =
+                (Some(false), Some(true), Some(true));
+            service
+        },
+        |shown| common::in_use(shown) == [2, 3],
+    );
+    let took = await_counts(&web, &[6, 6], Duration::from_secs(6));
+    assert!(took > Duration::from_secs(1), "not all at once: {took:?}");
+    assert_eq!(assert_served(&mut client), 16);
+    assert_eq!(ended(&web, "drain", "gentle"), 4);
+}
+
+#[test]
+fn a_backend_is_drained_by_hand_and_taken_back() {
+    let web = Web::start("drained", 2);
+    let mut client = pools(&web, 8, Duration::from_secs(8));
+    await_counts(&web, &[4, 4], Duration::from_secs(5));
+    let first = web.backends[0].ip().to_string();
+    web.agent.cli(&["drain", &first, "--timeout", "1s", "--wait"]).expect("drained");
+    assert_eq!(web.counts(), [8], "all moved");
+    let drains = web.agent.json(&["drain"]).expect("a list");
+    assert_eq!(drains[0]["backend"]["address"], first.as_str(), "{drains:#}");
+    // The other one is all that is left.
+    let second = web.backends[1].ip().to_string();
+    let refused = web.agent.cli(&["drain", &second]).expect_err("refused").to_string();
+    assert!(refused.contains("default/web would have no backend left"), "{refused}");
+    web.agent.cli(&["drain", &first, "--cancel"]).expect("taken back");
+    common::await_shown(&web.agent, |all| common::in_use(&all[0]) == [1, 2]);
+    assert_eq!(assert_served(&mut client), 12);
+
+    // A Service that is gone in the middle of it: nothing is ended, as nothing could be opened.
+    let held = Connections::open(web.client.place(), (VIP, 80), 4);
+    web.agent.cli(&["drain", &first, "--timeout", "1s"]).expect("drained");
+    web.manifests.remove(&web.service).expect("removed");
+    common::await_shown(&web.agent, |all| all.iter().all(|s| s["frontends"] == json!([])));
+    let before = ended(&web, "drain", "gentle");
+    web.agent.cli(&["drain", &first, "--cancel"]).expect("taken back");
+    assert_eq!(ended(&web, "drain", "gentle"), before);
+    drop(held);
+}
+
+#[test]
+fn what_leads_to_a_backend_that_is_gone_is_ended_and_then_reset() {
+    let mut web = Web::start("stale", 2);
+    let annotations = [("stale-timeout", "1s"), ("reset-after", "1s")];
+    web.change(|_| service(&[1, 2], &annotations), |shown| common::in_use(shown) == [1, 2]);
+    let mut client = pools(&web, 4, Duration::from_secs(7));
+    await_counts(&web, &[2, 2], Duration::from_secs(5));
+    // These never look at what they are told.
+    let deaf = Connections::open(web.client.place(), (VIP, 80), 2);
+    web.change(|_| service(&[2], &annotations), |shown| common::in_use(shown) == [2]);
+    await_counts(&web, &[5], Duration::from_secs(6));
+    assert_eq!((ended(&web, "stale", "gentle"), ended(&web, "stale", "reset")), (3, 1));
+    assert_eq!(assert_served(&mut client), 6);
+    drop(deaf);
+}
+
+/// Shells and servers that fork hand sockets on: whoever has one now is found.
+#[test]
+fn a_socket_that_was_handed_on_is_ended_where_it_is() {
+    let mut web = Web::start("handed-on", 1);
+    web.change(|_| service(&[1], &[("idle-timeout", "1s")]), |shown| common::in_use(shown) == [1]);
+    let script = format!("exec 3<>/dev/tcp/{VIP}/80; (exec cat <&3) & echo; exit 0");
+    let mut command = web.client.command("bash");
+    let mut shell = command.args(["-c", &script]).stdout(Stdio::null()).spawn().expect("bash");
+    assert!(shell.wait().expect("its end").success(), "the shell has opened it and is gone");
+    let held = listed(&web, &[]);
+    assert_eq!((held.len(), &held[0]["command"]), (1, &Value::Null), "{held:#?}");
+    // cat ends at the end of file.
+    await_counts(&web, &[0], Duration::from_secs(6));
+    assert_eq!(ended(&web, "idle", "gentle"), 1);
+}
