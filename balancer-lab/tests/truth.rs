@@ -12,6 +12,7 @@ use std::{
 use aya::programs::loaded_programs;
 use balancer_lab::{Agent, Lab, manifests::Manifests};
 use common::{VIP, Web, bpf, dial};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
 
 /// The agent looks twice a second; a machine with other work may be slower.
@@ -124,6 +125,22 @@ fn pins_that_were_removed_are_made_again_and_nothing_is_interrupted() {
 }
 
 #[test]
+fn pins_are_made_again_once_there_is_a_place_for_them() {
+    let web = Web::start("unmounted", 1);
+    await_balancing(&web.agent, works);
+    umount2(&web.lab.bpffs(), MntFlags::MNT_DETACH).expect("unmounted");
+    let status = await_balancing(&web.agent, |balancing| balancing["state"] == "broken");
+    let detail = status["balancing"]["detail"].to_string();
+    assert!(detail.contains("is on no BPF file system any more"), "{detail}");
+    assert_balanced(&web);
+    let nothing = None::<&str>;
+    mount(Some("bpf"), &web.lab.bpffs(), Some("bpf"), MsFlags::empty(), nothing).expect("mounted");
+    await_balancing(&web.agent, works);
+    assert!(pin(&web, "links", "connect4").exists() && pin(&web, "maps", "ACTIVE").exists());
+    assert_balanced(&web);
+}
+
+#[test]
 fn the_agents_own_connections_change_no_count() {
     let web = Web::start("uncounted", 1);
     let before = await_balancing(&web.agent, works);
@@ -153,7 +170,7 @@ fn a_cgroup_that_went_is_told_and_one_that_comes_is_taken() {
     fs::remove_dir(&cgroup).expect("an empty cgroup");
     let status = await_balancing(&agent, |balancing| balancing["state"] == "broken");
     let detail = status["balancing"]["detail"].to_string();
-    assert!(detail.contains("program connect4 is detached"), "{detail}");
+    assert!(detail.contains("is detached") && detail.contains("and 9 more"), "{detail}");
     assert!(detail.contains(&path), "{detail}");
 
     fs::create_dir(&cgroup).expect("a cgroup");

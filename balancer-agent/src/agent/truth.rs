@@ -84,7 +84,7 @@ impl Truth {
     fn judge(&mut self, broken: &[String]) -> (BalancingState, String) {
         let tested = self.test.run();
         if !broken.is_empty() {
-            return (BalancingState::Broken, broken.join("; "));
+            return (BalancingState::Broken, summary(broken));
         }
         let cgroup = self.guard.cgroup();
         match (tested, cgroup::contains_self(cgroup)) {
@@ -110,6 +110,14 @@ impl Truth {
             BalancingState::Untested => tracing::warn!("balancing can't be tested: {}", now.detail),
             BalancingState::Broken => tracing::error!("balancing does not work: {}", now.detail),
         }
+    }
+}
+
+/// The first of all that is wrong, which often is the same for all.
+fn summary(broken: &[String]) -> String {
+    match broken {
+        [first, rest @ ..] if !rest.is_empty() => format!("{first}; and {} more", rest.len()),
+        _ => broken.concat(),
     }
 }
 

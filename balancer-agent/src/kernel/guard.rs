@@ -19,6 +19,7 @@ use super::{
     link::{self, PROGRAMS},
     pins::{MAPS, Pins},
 };
+use crate::node::bpffs;
 
 /// What was found on one look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,25 +81,36 @@ impl Guard {
     /// Looks at everything once, and mends what it can.
     pub fn look(&mut self) -> Look {
         let mut look = Look::default();
-        let mut note = |object: String, found: Result<Option<&str>, String>| match found {
-            Ok(None) => {}
-            Ok(Some(what)) => look.mended.push(format!("{object} {what}")),
-            Err(why) => look.broken.push(format!("{object} {why}")),
-        };
-        if let Err(error) = self.pins.create() {
-            note("the folder of pins".to_owned(), Err(format!("can't be made: {error}")));
-        }
+        let pinnable = self.pinnable();
         for at in 0..self.links.len() {
             let name = self.links[at].name;
-            note(format!("program {name}"), self.attached(at));
-            note(format!("the pin of link {name}"), self.link_pinned(at));
+            look.note(&format!("program {name}"), self.attached(at));
+            if pinnable.is_ok() {
+                look.note(&format!("the pin of link {name}"), self.link_pinned(at));
+            }
         }
-        for map in &self.maps {
-            let wanted = bpf::map_id(&map.map);
-            let found = pinned(&self.pins.map(map.name), &map.map, wanted, |map| bpf::map_id(map));
-            note(format!("the pin of map {}", map.name), found);
+        match pinnable {
+            Ok(()) => {
+                for map in &self.maps {
+                    look.note(&format!("the pin of map {}", map.name), self.map_pinned(map));
+                }
+            }
+            Err(why) => look.broken.push(why),
         }
         look
+    }
+
+    /// Whether there is a place for pins, which may have been unmounted.
+    fn pinnable(&self) -> Result<(), String> {
+        let folder = self.pins.folder();
+        if !bpffs::mounted_at(folder) {
+            return Err(format!(
+                "{} is on no BPF file system any more: mount it again, else balancing ends with \
+                 the agent",
+                folder.display()
+            ));
+        }
+        self.pins.create().map_err(|error| error.to_string())
     }
 
     /// Whether a program is attached to the cgroup, and is the one that was loaded.
@@ -128,6 +140,20 @@ impl Guard {
     fn link_pinned(&self, at: usize) -> Result<Option<&'static str>, String> {
         let Link { name, link, .. } = &self.links[at];
         pinned(&self.pins.link(name), link, bpf::link_id(link), |link| bpf::link_id(link))
+    }
+
+    fn map_pinned(&self, Map { name, map }: &Map) -> Result<Option<&'static str>, String> {
+        pinned(&self.pins.map(name), map, bpf::map_id(map), |map| bpf::map_id(map))
+    }
+}
+
+impl Look {
+    fn note(&mut self, object: &str, found: Result<Option<&str>, String>) {
+        match found {
+            Ok(None) => {}
+            Ok(Some(what)) => self.mended.push(format!("{object} {what}")),
+            Err(why) => self.broken.push(format!("{object} {why}")),
+        }
     }
 }
 
