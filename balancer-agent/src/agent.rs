@@ -6,9 +6,11 @@ mod pods;
 mod provider;
 mod ready;
 mod reconcile;
+mod selftest;
 mod stale;
 mod sweep;
 mod teller;
+mod truth;
 
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ use crate::{
     api,
     config::RunConfig,
     doctor, health,
-    kernel::{self, KernelError},
+    kernel::{self, KernelError, pins::Pins},
     maps::MapsError,
     metrics,
     source::{Source, SourceError, Update},
@@ -32,7 +34,9 @@ use parted::Parted;
 use pods::Pods;
 use provider::Shared;
 use reconcile::{Reconciler, TakeOverError};
+use selftest::SelfTest;
 use stale::Stale;
+use truth::Truth;
 
 /// Why the agent stopped or did not start.
 #[derive(Debug, Error)]
@@ -58,6 +62,9 @@ pub enum RunError {
     /// The source can't be read at all.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The agent cannot listen for its own connections.
+    #[error("the self-test can't be set up on 127.0.0.1: {0}; is the loopback device up?")]
+    SelfTest(std::io::Error),
     /// No signal handler can be set.
     #[error("signals can't be handled: {0}")]
     Signal(#[from] std::io::Error),
@@ -87,6 +94,9 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         Parted::new(config.cgroup.clone()),
     )?;
     let shared = Arc::new(Shared::new(&config, source.describe())?);
+    let test = SelfTest::open(&Pins::new(&config.bpffs)).map_err(RunError::SelfTest)?;
+    let mut truth = Truth::new(programs.guard, test);
+    truth.look(&shared);
 
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
@@ -95,6 +105,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     if config.health_check_node_ports {
         servers.spawn(health::node_ports::serve(Arc::clone(&health), stopped.clone()));
     }
+    servers.spawn(truth.watch(Arc::clone(&shared), stopped.clone()));
     servers.spawn(endpoints.serve(Arc::clone(&shared) as _, Arc::clone(&health), stopped));
 
     let mut sweeps = tokio::time::interval(sweep::INTERVAL);

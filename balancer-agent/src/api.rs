@@ -68,4 +68,6 @@ pub(crate) async fn ask<T: Send + 'static>(
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

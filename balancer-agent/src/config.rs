@@ -271,4 +271,6 @@ fn capacity(
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -14,7 +14,10 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::desired::{Desired, health_checks::HealthChecks};
+use crate::{
+    desired::{Desired, health_checks::HealthChecks},
+    view::BalancingState,
+};
 
 /// How long something may wait for being written, or one piece of work may take. kube-proxy allows
 /// twice its sync period of 30 s.
@@ -30,6 +33,7 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct Progress {
     ready: bool,
+    balancing: Option<BalancingState>,
     node_leaving: bool,
     /// When the maps had everything last.
     updated: Option<Timestamp>,
@@ -44,6 +48,8 @@ struct Progress {
 pub struct Report {
     /// The first complete state is in the maps.
     pub ready: bool,
+    /// Whether balancing was seen to work, if it was looked at.
+    pub balancing: Option<BalancingState>,
     /// The loop runs, and the maps follow. Also true of an agent that still waits for its first
     /// state, as in kube-proxy: restarting it would not bring the state.
     pub keeps_up: bool,
@@ -70,6 +76,11 @@ impl Health {
             }
             is_new
         });
+    }
+
+    /// Takes whether balancing works.
+    pub fn balances(&self, state: BalancingState) {
+        self.progress().balancing = Some(state);
     }
 
     /// A state was written, completely or not.
@@ -99,6 +110,7 @@ impl Progress {
         let lasts = |since: Instant| now.saturating_duration_since(since) >= PATIENCE;
         Report {
             ready: self.ready,
+            balancing: self.balancing,
             keeps_up: ![self.behind_since, self.working_since].into_iter().flatten().any(lasts),
             node_eligible: !self.node_leaving,
             updated: self.updated,

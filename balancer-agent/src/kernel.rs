@@ -16,6 +16,7 @@ mod bpf;
 mod cleanup;
 mod grace;
 mod grow;
+pub mod guard;
 pub mod link;
 mod load;
 pub mod pins;

@@ -20,3 +20,6 @@ pub fn name() -> String {
         _ => kernel::hostname().to_lowercase(),
     }
 }
+
+#[cfg(test)]
+mod properties;

@@ -76,11 +76,11 @@ impl Snapshot {
         let mut frontends: BTreeMap<u32, Vec<FrontendAddr>> = BTreeMap::new();
         let (mut frontends4, mut frontends6) = (0, 0);
         for (key, value) in maps.frontends()? {
-            match key {
-                FrontendKey::V4(_) => frontends4 += 1,
-                FrontendKey::V6(_) => frontends6 += 1,
-            }
             if let Some(frontend) = convert::frontend_addr(key, value) {
+                match key {
+                    FrontendKey::V4(_) => frontends4 += 1,
+                    FrontendKey::V6(_) => frontends6 += 1,
+                }
                 frontends.entry(value.service).or_default().push(frontend);
             }
         }

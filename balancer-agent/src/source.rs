@@ -120,3 +120,6 @@ pub enum SourceError {
         server: String,
     },
 }
+
+#[cfg(test)]
+mod properties;

@@ -11,8 +11,9 @@ use crate::{
     api::Provider,
     model::{Problem, Protocol},
     view::{
-        AgentView, BackendState, BackendView, CapacityView, FrontendView, PodState, PodView,
-        PortView, ProgramView, ServiceView, StatusView, VerdictView,
+        AgentView, BackendState, BackendView, BalancingState, BalancingView, CapacityView,
+        FrontendView, PodState, PodView, PortView, ProgramView, ServiceView, StatusView,
+        VerdictView,
     },
 };
 
@@ -65,6 +66,12 @@ pub(crate) fn status() -> StatusView {
         }),
         cgroup: Some("/sys/fs/cgroup".into()),
         bpffs: "/sys/fs/bpf/balancer".into(),
+        balancing: Some(BalancingView {
+            state: BalancingState::Works,
+            detail: "seen by a connection of the agent's own".into(),
+            tests_total: 900,
+            mended_total: 2,
+        }),
         programs: vec![
             ProgramView { name: "connect4".into(), id: Some(71), tag: Some("a1b2".into()) },
             ProgramView { name: "sockops".into(), id: None, tag: None },

@@ -136,6 +136,9 @@ pub struct StatusView {
     pub cgroup: Option<String>,
     /// Folder of the pins.
     pub bpffs: String,
+    /// Whether balancing was seen to work; absent when only the maps were read.
+    #[serde(default)]
+    pub balancing: Option<BalancingView>,
     /// Each program that balancing needs.
     pub programs: Vec<ProgramView>,
     /// Use of the maps.
@@ -150,6 +153,41 @@ pub struct StatusView {
     pub pods: Vec<PodView>,
     /// Input that is not balanced, and why.
     pub problems: Vec<Problem>,
+}
+
+/// What the agent last saw of balancing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalancingView {
+    /// Whether it works.
+    pub state: BalancingState,
+    /// How that is known, or what is wrong.
+    pub detail: String,
+    /// How often the agent has tried, by connections of its own.
+    pub tests_total: u64,
+    /// How often something was put back that somebody had detached, replaced or unpinned.
+    pub mended_total: u64,
+}
+
+/// Whether balancing works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BalancingState {
+    /// A connection of the agent's own was led where it should, and nothing is missing.
+    Works,
+    /// It was not, or something is missing that can't be put back.
+    Broken,
+    /// The agent's own connections are not those of the cgroup.
+    Untested,
+}
+
+impl fmt::Display for BalancingState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Works => "works",
+            Self::Broken => "does not work",
+            Self::Untested => "can't be tested",
+        })
+    }
 }
 
 /// A pod whose connections are not balanced.

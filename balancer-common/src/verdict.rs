@@ -28,6 +28,9 @@ pub enum Verdict {
     /// The address of the client is not known (yet), but the Service has
     /// `spec.loadBalancerSourceRanges`: untouched.
     SourceUnknown = 8,
+    /// The agent's own connection, by which it sees whether programs run: led to the agent, and not
+    /// counted.
+    SelfTest = 9,
 }
 
 /// ECONNREFUSED of `asm-generic/errno.h`, the same on every architecture that has cgroup BPF.
@@ -36,7 +39,7 @@ pub const ECONNREFUSED: i32 = 111;
 pub const EHOSTUNREACH: i32 = 113;
 
 impl Verdict {
-    /// Every verdict, in the order of its counter.
+    /// Every verdict that is counted, in the order of its counter.
     pub const ALL: [Self; 9] = [
         Self::Balanced,
         Self::NoEndpoint,
@@ -66,7 +69,8 @@ impl Verdict {
             | Self::TooManyConnections
             | Self::NotService
             | Self::OptedOut
-            | Self::SourceUnknown => None,
+            | Self::SourceUnknown
+            | Self::SelfTest => None,
         }
     }
 
@@ -82,6 +86,7 @@ impl Verdict {
             Self::OptedOut => "opted-out",
             Self::SourceDenied => "source-denied",
             Self::SourceUnknown => "source-unknown",
+            Self::SelfTest => "self-test",
         }
     }
 }

@@ -6,7 +6,7 @@ use aya_ebpf::{
     helpers::{bpf_get_current_ancestor_cgroup_id, bpf_get_netns_cookie},
 };
 use balancer_common::{
-    layout::{Frontend, MAX_LEVEL, RESTRICTED, RangeKey, is_mapped},
+    layout::{Frontend, MAX_LEVEL, RESTRICTED, RangeKey, SELF_TEST, is_mapped},
     verdict::Verdict,
 };
 
@@ -19,11 +19,15 @@ pub fn refuse<C>(sock: *mut C, to: Destination, frontend: &Frontend) -> Option<V
         // SAFETY: `control` is a map value.
         let levels = unsafe { atomic::load(&raw const (*control).opted_out_levels) };
         if levels != 0 && balancer_opted_out(levels) != 0 {
-            return Some(Verdict::OptedOut);
+            // The agent's own pod may be opted out as well.
+            return Some(unless_self_test(frontend, Verdict::OptedOut));
         }
     }
     if frontend.kind & RESTRICTED == 0 {
         return None;
+    }
+    if frontend.kind & SELF_TEST != 0 {
+        return Some(Verdict::SelfTest);
     }
     // SAFETY: the context belongs to a socket.
     let netns = unsafe { bpf_get_netns_cookie(sock.cast()) };
@@ -32,6 +36,11 @@ pub fn refuse<C>(sock: *mut C, to: Destination, frontend: &Frontend) -> Option<V
         DENIED => Some(Verdict::SourceDenied),
         _ => Some(Verdict::SourceUnknown),
     }
+}
+
+#[inline(always)]
+fn unless_self_test(frontend: &Frontend, verdict: Verdict) -> Verdict {
+    if frontend.kind & SELF_TEST != 0 { Verdict::SelfTest } else { verdict }
 }
 
 /// 1 if the task is in a cgroup that is opted out. `levels` has the bit of every level that such a

@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use balancer_common::{
-    layout::{Frontend, Record, RecordState, TCP, UDP},
+    layout::{Frontend, Record, RecordState, TCP, UDP, mapped},
     verdict::Verdict,
 };
 
@@ -21,6 +21,9 @@ use crate::{
     rows::lower,
     target::Target,
 };
+
+/// `::ffff:127.0.0.1`.
+const LOOPBACK: [u32; 4] = mapped(u32::from_ne_bytes([127, 0, 0, 1]));
 
 /// See [`crate::balancer_connect4`] and [`crate::balancer_connect6`].
 #[inline(always)]
@@ -50,6 +53,11 @@ fn balance<F: Family>(
     cookie: u64,
 ) -> Verdict {
     if let Some(refused) = admission::refuse(&raw mut *addr, to, frontend) {
+        if refused == Verdict::SelfTest {
+            // SAFETY: as where the address was read.
+            unsafe { F::write(addr, LOOPBACK) };
+            addr.user_port = frontend.service;
+        }
         return refused;
     }
     let target = match Target::of(frontend.service) {

@@ -12,7 +12,7 @@
     reason = "aya calls entry points with the context by value"
 )]
 #![allow(internal_features, reason = "fetching atomics have no stable form on this target")]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 
 mod admission;
 mod answer;
@@ -23,6 +23,7 @@ mod connect;
 mod datagram;
 mod family;
 mod maps;
+mod opaque;
 mod peer;
 mod release;
 mod reserve;

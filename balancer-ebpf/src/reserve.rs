@@ -8,6 +8,7 @@ use balancer_common::{
 
 use crate::{
     atomic,
+    opaque::opaque,
     rows::{Sampled, Scanned, counter},
 };
 
@@ -44,8 +45,9 @@ fn pick(row: Row) -> Option<Pick> {
     let random = random();
     let draw = Draw::new(random);
     let key = if row.len <= PART {
-        // Nearly every row: without a further call.
-        choice::part::<STEP, _>(&slots, 0, row.len, draw, u64::MAX)
+        // Nearly every row: without a further call. The length may not exceed a part, and the
+        // verifier should find that in the loop.
+        choice::part::<STEP, _>(&slots, 0, opaque(row.len as u64) as u32, draw, u64::MAX)
     } else {
         choice::scan(row.len, |start, best| balancer_part(row.base, start, row.len, random, best))
     };

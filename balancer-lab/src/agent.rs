@@ -33,22 +33,36 @@ pub struct Agent {
     node: Place,
     state_dir: PathBuf,
     arguments: Vec<String>,
+    /// A program, and its arguments, that starts the agent in its own place.
+    through: Vec<String>,
     child: Option<Child>,
 }
 
 impl Agent {
-    /// Starts the agent on a folder of manifests and returns once it is ready. `extra` arguments
-    /// come last, so they win.
+    /// Starts the agent on a folder of manifests and returns once it is ready. A flag among the
+    /// `extra` arguments stands in place of what the lab would give.
     pub fn start(lab: &Lab, manifests: &Path, extra: &[&str]) -> Result<Self> {
-        Self::start_with(lab, "--manifests", manifests, extra)
+        Self::start_with(lab, "--manifests", manifests, extra, &[])
+    }
+
+    /// The same through another program, which is given the agent's command line after its own
+    /// arguments and replaces itself by it, as `setpriv` does.
+    pub fn start_through(lab: &Lab, manifests: &Path, through: &[&str]) -> Result<Self> {
+        Self::start_with(lab, "--manifests", manifests, &[], through)
     }
 
     /// The same for an agent that watches the cluster of this kubeconfig.
     pub fn start_watching(lab: &Lab, kubeconfig: &Path, extra: &[&str]) -> Result<Self> {
-        Self::start_with(lab, "--kubeconfig", kubeconfig, extra)
+        Self::start_with(lab, "--kubeconfig", kubeconfig, extra, &[])
     }
 
-    fn start_with(lab: &Lab, flag: &str, source: &Path, extra: &[&str]) -> Result<Self> {
+    fn start_with(
+        lab: &Lab,
+        flag: &str,
+        source: &Path,
+        extra: &[&str],
+        through: &[&str],
+    ) -> Result<Self> {
         let display = |path: &Path| path.display().to_string();
         let mut arguments: Vec<String> = [
             (flag, display(source)),
@@ -58,6 +72,7 @@ impl Agent {
             ("--healthz-bind-address", "127.0.0.1:0".into()),
         ]
         .into_iter()
+        .filter(|(flag, _)| !extra.contains(flag))
         .flat_map(|(flag, value)| [flag.to_owned(), value])
         .collect();
         arguments.extend(extra.iter().map(|&argument| argument.to_owned()));
@@ -66,6 +81,7 @@ impl Agent {
             node: lab.node().clone(),
             state_dir: lab.state_dir().to_owned(),
             arguments,
+            through: through.iter().map(|&argument| argument.to_owned()).collect(),
             child: None,
         };
         agent.resume()?;
@@ -99,7 +115,14 @@ impl Agent {
             .append(true)
             .open(&log_path)
             .attempt(on("open", &log_path))?;
-        let mut command = self.node.command(&self.binary);
+        let mut command = match self.through.split_first() {
+            None => self.node.command(&self.binary),
+            Some((program, arguments)) => {
+                let mut command = self.node.command(program);
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+        };
         command
             .arg("run")
             .args(&self.arguments)

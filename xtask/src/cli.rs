@@ -11,6 +11,7 @@ Examples:
   cargo xtask test                           every check, on the real kernel (root)
   cargo xtask test --quick choice            the host tests whose name contains `choice`
   cargo xtask soak --operations 10000000     counts that cannot drift: ten million operations
+  cargo xtask kernels --only 6.1             the tests on another kernel, in an emulated machine
   cargo xtask image --check                  make the container image and run the agent from it
   cargo xtask --bpf-toolchain nightly build  compile the eBPF programs with nightly Rust";
 
@@ -68,6 +69,8 @@ pub enum Verb {
     },
     /// Run every check: format, lints, host tests, tests on this kernel, documentation.
     Test(TestOptions),
+    /// Boot other kernels in emulated machines and run the tests there (root).
+    Kernels(KernelOptions),
     /// Measure connect() and more (root; `bench --help` lists options).
     #[command(disable_help_flag = true)]
     Bench {
@@ -104,6 +107,17 @@ pub struct TestOptions {
     pub quick: bool,
     /// Run only the tests whose name contains this, and no other check.
     pub filter: Option<String>,
+}
+
+/// What `cargo xtask kernels` boots.
+#[derive(Args, Debug)]
+pub struct KernelOptions {
+    /// Boot only this kernel, such as 6.1; may be given several times.
+    #[arg(long, value_name = "KERNEL")]
+    pub only: Vec<String>,
+    /// Run only the tests whose name contains this.
+    #[arg(long, value_name = "NAME")]
+    pub test: Option<String>,
 }
 
 #[cfg(test)]

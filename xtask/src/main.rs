@@ -5,6 +5,7 @@
 //! - [`cli`] reads the command line,
 //! - [`setup`] finds or installs the BPF toolchain, its linker and the tools of the lab,
 //! - [`compile`] builds the eBPF object, then the programs that embed it,
+//! - [`kernels`] tries other kernels in emulated machines,
 //! - [`image`] packs the agent into a container image,
 //! - [`lab`] hands over to `balancer-lab` (demo, bench, soak),
 //! - [`test`](mod@test) runs every check and reports on each.
@@ -17,6 +18,7 @@ use clap::Parser;
 mod cli;
 mod compile;
 mod image;
+mod kernels;
 mod lab;
 mod process;
 mod setup;
@@ -29,8 +31,22 @@ use setup::Needs;
 use workspace::Workspace;
 
 fn main() -> ExitCode {
+    // In the machines of `cargo xtask kernels`.
+    if kernels::is_first_process() {
+        return ended(kernels::run_as_first_process());
+    }
     match run(Cli::parse()) {
         Ok(code) => code,
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui::error(&error);
             ExitCode::FAILURE
@@ -57,6 +73,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Demo { args } => match lab::hand_over(&workspace, preference, "demo", &args)? {},
         Verb::Bench { args } => match lab::hand_over(&workspace, preference, "bench", &args)? {},
         Verb::Soak { args } => match lab::hand_over(&workspace, preference, "soak", &args)? {},
+        Verb::Kernels(options) => return kernels::run(&workspace, preference, &options),
         Verb::Test(options) => return test::run(&workspace, preference, &options),
     }
     Ok(ExitCode::SUCCESS)

@@ -50,7 +50,7 @@ pub fn watched(label: &str, command: &mut Command, limit: Duration) -> Result<()
 }
 
 /// Runs a program and hands each line of its output on, until it ends or the time is up.
-fn watch(
+pub fn watch(
     command: &mut Command,
     limit: Duration,
     mut each: impl FnMut(String),
@@ -108,6 +108,14 @@ pub fn shown(command: &mut Command) -> Result<()> {
 
 /// Runs a program in full view, and also hands on each line of its standard output.
 pub fn teed(command: &mut Command, mut each: impl FnMut(&str)) -> Result<ExitStatus> {
+    read_lines(command, |line| {
+        anstream::println!("{line}");
+        each(line);
+    })
+}
+
+/// Runs a program whose standard output is for this one, line by line.
+pub fn read_lines(command: &mut Command, mut each: impl FnMut(&str)) -> Result<ExitStatus> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdin(Stdio::null())
@@ -116,9 +124,7 @@ pub fn teed(command: &mut Command, mut each: impl FnMut(&str)) -> Result<ExitSta
         .with_context(|| format!("starting {program}"))?;
     let stdout = child.stdout.take().context("the output pipe is gone")?;
     for line in BufReader::new(stdout).lines() {
-        let line = line.with_context(|| format!("reading the output of {program}"))?;
-        anstream::println!("{line}");
-        each(&line);
+        each(&line.with_context(|| format!("reading the output of {program}"))?);
     }
     child.wait().with_context(|| format!("waiting for {program}"))
 }

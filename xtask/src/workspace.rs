@@ -56,6 +56,14 @@ impl Workspace {
     pub fn cargo(&self, verb: &str) -> Command {
         let mut cargo = Command::new(&self.cargo);
         cargo.arg(verb).arg("--target-dir").arg(&self.target).current_dir(&self.root);
+        // Build scripts are run again when what they read of these changes (ring's does): without
+        // them, cargo here and cargo from a shell build the same once.
+        for (name, _) in env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(name.as_ref());
+            }
+        }
         self.tell_object(&mut cargo);
         cargo
     }

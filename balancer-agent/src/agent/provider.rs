@@ -17,7 +17,7 @@ use crate::{
     metrics::Programming,
     model::Problem,
     observe::{Snapshot, offline, views},
-    view::{AgentView, ServiceView, StatusView},
+    view::{AgentView, BalancingView, ServiceView, StatusView},
 };
 
 /// What the loop shares with those who ask.
@@ -29,6 +29,7 @@ pub struct Shared {
     source: String,
     started: Instant,
     published: RwLock<Published>,
+    balancing: RwLock<Option<BalancingView>>,
     programming: Programming,
     health: Arc<Health>,
 }
@@ -52,6 +53,7 @@ impl Shared {
             source,
             started: Instant::now(),
             published: RwLock::default(),
+            balancing: RwLock::default(),
             programming: Programming::default(),
             health: Arc::default(),
         })
@@ -75,6 +77,12 @@ impl Shared {
     pub fn settle(&self, problems: Vec<Problem>, complete: bool) {
         self.write().problems = problems;
         self.health.written(complete);
+    }
+
+    /// Takes whether balancing works.
+    pub fn tell_balancing(&self, balancing: BalancingView) {
+        self.health.balances(balancing.state);
+        *self.balancing.write().unwrap_or_else(PoisonError::into_inner) = Some(balancing);
     }
 
     /// What probes are told.
@@ -121,6 +129,7 @@ impl Provider for Shared {
                 source: self.source.clone(),
                 ready: self.health.report().ready,
             }),
+            balancing: self.balancing.read().unwrap_or_else(PoisonError::into_inner).clone(),
             pods,
             problems,
             ..offline::status(&self.bpffs, &self.pins, &snapshot)

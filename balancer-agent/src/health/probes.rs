@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Health, Report};
+use crate::view::BalancingState;
 
 /// kube-proxy sends it, as answers go to whoever asks.
 pub(super) const NO_SNIFFING: (HeaderName, &str) = (X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -42,10 +43,13 @@ async fn healthy(State(health): State<Arc<Health>>) -> impl IntoResponse {
 
 /// Whether what Kubernetes describes is in force here.
 async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) {
-    if health.report().ready {
-        (StatusCode::OK, "ok\n")
-    } else {
+    let report = health.report();
+    if !report.ready {
         (StatusCode::SERVICE_UNAVAILABLE, "the first complete state is not in the maps\n")
+    } else if report.balancing == Some(BalancingState::Broken) {
+        (StatusCode::SERVICE_UNAVAILABLE, "balancing does not work: `status` says why\n")
+    } else {
+        (StatusCode::OK, "ok\n")
     }
 }
 
@@ -59,6 +63,9 @@ fn answer(well: bool, body: impl Serialize) -> impl IntoResponse {
 struct Times {
     last_updated: Option<String>,
     current_time: String,
+    /// No field of kube-proxy's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balancing: Option<BalancingState>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +82,10 @@ impl Times {
     fn of(report: Report) -> Self {
         let now = Timestamp::now();
         let updated = if report.keeps_up { Some(now) } else { report.updated };
-        Self { last_updated: updated.map(|time| time.to_string()), current_time: now.to_string() }
+        Self {
+            last_updated: updated.map(|time| time.to_string()),
+            current_time: now.to_string(),
+            balancing: report.balancing,
+        }
     }
 }

@@ -93,7 +93,8 @@ fn link_to(ebpf: &mut Ebpf, name: &str, target: &Target<'_>) -> Result<FdLink, B
     })
 }
 
-fn fd<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a ProgramFd, ProgramError> {
+/// The descriptor of a loaded program.
+pub fn fd<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a ProgramFd, ProgramError> {
     match program(ebpf, name) {
         Some(Program::CgroupSockAddr(program)) => program.fd(),
         Some(Program::CgroupSock(program)) => program.fd(),

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_prog_info};
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info, bpf_prog_info};
 
 /// Opens a pinned object. `BPF_OBJ_GET`, Linux 4.4.
 pub fn open(path: &Path) -> io::Result<OwnedFd> {
@@ -20,6 +20,15 @@ pub fn open(path: &Path) -> io::Result<OwnedFd> {
     let fd = call(bpf_cmd::BPF_OBJ_GET, &mut attr)?;
     // SAFETY: the kernel has just given this descriptor to us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Pins an object. `BPF_OBJ_PIN`, Linux 4.4.
+pub fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = zeroed();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.bpf_fd = object.as_fd().as_raw_fd() as u32;
+    call(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(drop)
 }
 
 /// Replaces the program behind a link in one step. `BPF_LINK_UPDATE`, Linux 5.7.
@@ -44,6 +53,27 @@ pub fn link_info(link: impl AsFd) -> io::Result<bpf_link_info> {
     let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
     get_info(link, &mut info)?;
     Ok(info)
+}
+
+/// The kernel's identifier of a link.
+pub fn link_id(link: impl AsFd) -> io::Result<u32> {
+    Ok(link_info(link)?.id)
+}
+
+/// The kernel's identifier of a program. `BPF_OBJ_GET_INFO_BY_FD` of programs, Linux 4.13.
+pub fn program_id(program: impl AsFd) -> io::Result<u32> {
+    // SAFETY: a structure of integers, for which all zeroes are valid.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    get_info(program, &mut info)?;
+    Ok(info.id)
+}
+
+/// The kernel's identifier of a map. `BPF_OBJ_GET_INFO_BY_FD` of maps, Linux 4.13.
+pub fn map_id(map: impl AsFd) -> io::Result<u32> {
+    // SAFETY: a structure of integers, for which all zeroes are valid.
+    let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
+    get_info(map, &mut info)?;
+    Ok(info.id)
 }
 
 /// The kernel's hash of a program's instructions. `BPF_PROG_GET_FD_BY_ID`, Linux 4.13.

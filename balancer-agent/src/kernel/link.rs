@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io,
+    os::fd::AsFd,
     path::{Path, PathBuf},
 };
 
@@ -35,11 +36,16 @@ pub(super) fn read_pin(path: &Path) -> io::Result<Option<Attached>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let info = bpf::link_info(&link)?;
+    read_fd(&link).map(Some)
+}
+
+/// What the kernel says of a link.
+pub(super) fn read_fd(link: impl AsFd) -> io::Result<Attached> {
+    let info = bpf::link_info(link)?;
     // SAFETY: every link of ours is of type cgroup, whose member of the union this is; as integers,
     // the bytes are valid in any case.
     let cgroup = unsafe { info.__bindgen_anon_1.cgroup.cgroup_id };
-    Ok(Some(Attached { program: info.prog_id, cgroup }))
+    Ok(Attached { program: info.prog_id, cgroup })
 }
 
 /// Detaches a pinned link and removes its pin; false if there was none.

@@ -11,6 +11,7 @@ use super::{
     cleanup::other_layout,
     grace,
     grow::{self, Growth},
+    guard::Guard,
     link::PROGRAMS,
     pins::{MAPS, Pins},
 };
@@ -21,11 +22,12 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BALANCER_EBPF_OBJECT"))
 /// The first kernel with `bpf_set_retval`.
 const SET_RETVAL: KernelVersion = KernelVersion::new(5, 18, 0);
 
-/// What [`load`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What [`load`] found and put in place.
 pub struct Programs {
     /// True if balancing was already in place and goes on.
     pub adopted: bool,
+    /// Keeps it in place.
+    pub guard: Guard,
 }
 
 /// Puts the programs in place, attached to `cgroup`, and opens the maps. New maps get the given
@@ -68,5 +70,6 @@ pub fn load(
         grace();
         totals.carry_over();
     }
-    Ok((maps, Programs { adopted }))
+    let guard = Guard::new(ebpf, pins, cgroup)?;
+    Ok((maps, Programs { adopted, guard }))
 }

@@ -48,6 +48,11 @@ impl Pins {
         Self { root: bpffs.join(version()) }
     }
 
+    /// The folder of them all.
+    pub fn folder(&self) -> &Path {
+        &self.root
+    }
+
     /// The pin of a map.
     pub fn map(&self, name: &str) -> PathBuf {
         self.root.join("maps").join(name)

@@ -4,6 +4,7 @@
 //! neither disturbs the programs. Hash maps go through bpf(2).
 
 mod charges;
+mod probe;
 mod read;
 mod write;
 
@@ -31,6 +32,7 @@ use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 
+pub use self::probe::Probe;
 use super::{Charges, Connected, FrontendKey, Limits, MapsError, ReadMaps, Settings, WriteMaps};
 use crate::{
     config::Capacities,

@@ -11,7 +11,7 @@ use prometheus_client::{
 use super::Programming;
 use crate::{
     model::Problem,
-    view::{ServiceView, StatusView},
+    view::{BalancingState, ServiceView, StatusView},
 };
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -35,6 +35,11 @@ struct MapLabels {
     map: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct ProblemLabels {
     object: String,
@@ -56,6 +61,9 @@ struct Families {
     problems: Gauge,
     object_problems: Family<ProblemLabels, Gauge>,
     ready: Gauge,
+    balancing: Family<StateLabels, Gauge>,
+    tests: Counter,
+    mended: Counter,
 }
 
 /// The text of one scrape.
@@ -94,6 +102,18 @@ impl Families {
         for (labels, count) in by_object.into_iter().take(MAX_PROBLEMS) {
             self.object_problems.get_or_create(&labels).set(count);
         }
+        if let Some(balancing) = &status.balancing {
+            for (state, name) in [
+                (BalancingState::Works, "works"),
+                (BalancingState::Broken, "broken"),
+                (BalancingState::Untested, "untested"),
+            ] {
+                let is_it = i64::from(balancing.state == state);
+                self.balancing.get_or_create(&StateLabels { state: name }).set(is_it);
+            }
+            self.tests.inc_by(balancing.tests_total);
+            self.mended.inc_by(balancing.mended_total);
+        }
         self.ready.set(i64::from(status.agent.as_ref().is_some_and(|agent| agent.ready)));
     }
 
@@ -117,6 +137,21 @@ impl Families {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the agent", build);
         registry.register("ready", "1 once the first complete state is in the maps", self.ready);
+        registry.register(
+            "balancing",
+            "1 for the state that balancing was last seen in: works, broken or untested",
+            self.balancing,
+        );
+        registry.register(
+            "self_tests",
+            "Connections of the agent's own by which it tried whether balancing works",
+            self.tests,
+        );
+        registry.register(
+            "mended",
+            "Programs and pins put back that somebody had detached, replaced or removed",
+            self.mended,
+        );
         registry.register(
             "backend_connections",
             "Open connections from this node to a backend; Services that share one show the same",

@@ -64,6 +64,18 @@ pub fn kind(path: &Path) -> Kind {
     }
 }
 
+/// Whether this process is in a cgroup or below it; `None` where that can't be told, as in a
+/// namespace of cgroups whose own root is none of the mounts.
+pub fn contains_self(cgroup: &Path) -> Option<bool> {
+    if kind(cgroup) == Kind::Root {
+        return Some(true);
+    }
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let own = fs::canonicalize(root().ok()?.join(own.trim_start_matches('/'))).ok()?;
+    Some(own.starts_with(fs::canonicalize(cgroup).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +106,12 @@ mod tests {
                      51 1 0:26 /../../.. /host/cgroup ro - cgroup2 cgroup2 rw\n";
         let host = Path::new("/host/cgroup");
         assert_eq!(find(table, |path| path == host).as_deref(), Some(host));
+    }
+
+    #[test]
+    fn the_root_has_every_process_and_what_is_gone_has_none() {
+        assert_eq!(contains_self(&root().unwrap()), Some(true));
+        assert_eq!(contains_self(Path::new("/nonexistent")), None);
     }
 
     #[test]

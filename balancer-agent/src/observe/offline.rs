@@ -102,6 +102,7 @@ pub fn status(bpffs: &Path, pins: &Pins, snapshot: &Snapshot) -> StatusView {
         agent: None,
         cgroup: cgroup.and_then(cgroup_path).map(|path| path.display().to_string()),
         bpffs: bpffs.display().to_string(),
+        balancing: None,
         programs,
         capacity: snapshot.capacity.clone(),
         connections: snapshot.connections,

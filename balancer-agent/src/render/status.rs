@@ -8,7 +8,7 @@ use super::{
     human::{age, percent},
     table::{cell, optional, table},
 };
-use crate::view::StatusView;
+use crate::view::{BalancingView, StatusView};
 
 /// Draws the state of the agent and of what it left in the kernel.
 pub fn status(status: &StatusView, wide: bool) -> String {
@@ -59,6 +59,7 @@ fn summary(status: &StatusView) -> String {
         ("Source", agent_says(|agent| &agent.source)),
         ("Cgroup", status.cgroup.clone().unwrap_or_else(|| "nothing is attached".to_owned())),
         ("Pins", status.bpffs.clone()),
+        ("Balancing", status.balancing.as_ref().map_or_else(unknown, balancing)),
         ("Connections", status.connections.to_string()),
         ("Problems", status.problems.len().to_string()),
     ];
@@ -67,6 +68,15 @@ fn summary(status: &StatusView) -> String {
         let _infallible = writeln!(text, "{:13}{value}", format!("{name}:"));
     }
     text
+}
+
+fn balancing(balancing: &BalancingView) -> String {
+    let BalancingView { state, detail, mended_total, .. } = balancing;
+    let mended = match mended_total {
+        0 => String::new(),
+        times => format!("; put back {times} times"),
+    };
+    format!("{state}: {detail}{mended}")
 }
 
 fn programs(status: &StatusView, wide: bool) -> String {

@@ -49,6 +49,11 @@ pub struct Frontend {
 /// (`spec.loadBalancerSourceRanges`).
 pub const RESTRICTED: u32 = 1 << 8;
 
+/// Set in [`Frontend::kind`], with [`RESTRICTED`], where an address is no Service's but the agent's
+/// own: [`Frontend::service`] is then a port of 127.0.0.1, in network byte order. Only programs that
+/// found the other flag look at it.
+pub const SELF_TEST: u32 = 1 << 9;
+
 /// Why an address is captured. Stored as [`Frontend::kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
@@ -102,5 +107,6 @@ mod tests {
             assert_eq!(FrontendKind::from_raw(kind as u32 | RESTRICTED), Some(kind));
         }
         assert_eq!(FrontendKind::from_raw(0), None);
+        assert_eq!(FrontendKind::from_raw(RESTRICTED | SELF_TEST), None, "no Service's");
     }
 }

@@ -72,13 +72,14 @@ impl Lab {
             census.enrol(name)?
         };
         let id = state.id().to_owned();
-        let _building = state::building();
         let cgroup = root.join(state::cgroup_name(&id));
         let node = Place::new(state::netns_name(&id, None), cgroup.join("node"), bond);
         let outside =
             Place::new(state::netns_name(&id, Some("outside")), cgroup.join("outside"), bond);
         // From here on a failure drops the lab, which removes the half that was made.
         let lab = Self { id, state, cgroup, node, outside, bond, links: AtomicUsize::new(1) };
+        // Given up before the lab is dropped, which takes it again.
+        let _building = state::building();
         cgroup::create(lab.node.cgroup())?;
         cgroup::create(lab.outside.cgroup())?;
         let bpffs = lab.bpffs();

@@ -1,6 +1,7 @@
 //! What the tests with an agent share.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
+pub mod bpf;
 pub mod clients;
 pub mod connections;
 pub mod udp;

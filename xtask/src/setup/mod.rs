@@ -17,6 +17,7 @@ mod tools;
 
 use choice::{Compiler, Linker};
 pub use choice::{Toolchain, Way};
+pub use tools::for_machines;
 
 use crate::{cli::Preference, ui, workspace::Workspace};
 
@@ -33,17 +34,21 @@ pub struct Needs {
     servers: bool,
     /// rustfmt and clippy.
     lints: bool,
+    /// The emulator of other machines.
+    machines: bool,
 }
 
 impl Needs {
     /// Only what compiling takes.
-    pub const BUILD: Self = Self { lab: false, servers: false, lints: false };
+    pub const BUILD: Self = Self { lab: false, servers: false, lints: false, machines: false };
     /// Compiling and the lab.
-    pub const LAB: Self = Self { lab: true, servers: false, lints: false };
+    pub const LAB: Self = Self { lab: true, ..Self::BUILD };
     /// Compiling and the checks that stay away from the kernel.
-    pub const LINTS: Self = Self { lab: false, servers: false, lints: true };
+    pub const LINTS: Self = Self { lints: true, ..Self::BUILD };
+    /// What tests take, on this kernel.
+    pub const TESTS: Self = Self { lab: true, servers: true, lints: true, ..Self::BUILD };
     /// Everything.
-    pub const ALL: Self = Self { lab: true, servers: true, lints: true };
+    pub const ALL: Self = Self { machines: true, ..Self::TESTS };
 }
 
 /// Makes sure that all a verb needs is there, and says with what the eBPF programs are compiled.
@@ -56,6 +61,11 @@ pub fn run(workspace: &Workspace, preference: Preference, needs: Needs) -> Resul
     {
         // The other checks can do without; the tests that need a server fail and name it.
         ui::note(&format!("some tests will fail: {error:#}"));
+    }
+    if needs.machines
+        && let Err(error) = for_machines()
+    {
+        ui::note(&format!("other kernels can't be tried: {error:#}"));
     }
     let toolchain = toolchain(workspace, preference)?;
     if needs.lints {

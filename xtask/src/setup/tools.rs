@@ -12,17 +12,35 @@ use crate::workspace::{self, Workspace, find_command};
 const LAB: [(&str, &str); 4] =
     [("ip", "iproute2"), ("iptables", "iptables"), ("nft", "nftables"), ("mount", "mount")];
 
+/// What emulates machines, gathers what runs in them, and ends them with their owner.
+const MACHINES: [(&str, &str); 5] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("xz", "xz-utils"),
+    ("strip", "binutils"),
+    ("ldd", "libc-bin"),
+    ("setpriv", "util-linux"),
+];
+
 /// Makes sure of the commands with which the lab builds its networks and its rules.
 pub fn for_lab() -> Result<()> {
-    let missing = missing_packages(|command| find_command(command).is_some());
-    if missing.is_empty() {
-        return Ok(());
-    }
-    apt::install(&missing).context("the lab needs these tools")
+    install_missing(&LAB).context("the lab needs these tools")
 }
 
-fn missing_packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    LAB.iter().filter(|(command, _)| !is_there(command)).map(|&(_, package)| package).collect()
+/// Makes sure of the commands with which other kernels are tried.
+pub fn for_machines() -> Result<()> {
+    install_missing(&MACHINES).context("trying other kernels needs these tools")
+}
+
+fn install_missing(commands: &[(&str, &'static str)]) -> Result<()> {
+    let missing = missing_packages(commands, |command| find_command(command).is_some());
+    if missing.is_empty() { Ok(()) } else { apt::install(&missing) }
+}
+
+fn missing_packages(
+    commands: &[(&str, &'static str)],
+    is_there: impl Fn(&str) -> bool,
+) -> Vec<&'static str> {
+    commands.iter().filter(|(command, _)| !is_there(command)).map(|&(_, package)| package).collect()
 }
 
 /// Makes sure of rustfmt and clippy for the compiler of this machine's crates, and of clippy for
@@ -61,8 +79,8 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_installed() {
-        assert_eq!(missing_packages(|_| true), [""; 0]);
-        let without_nft = missing_packages(|command| command != "nft" && command != "ip");
+        assert_eq!(missing_packages(&LAB, |_| true), [""; 0]);
+        let without_nft = missing_packages(&LAB, |command| command != "nft" && command != "ip");
         assert_eq!(without_nft, ["iproute2", "nftables"]);
     }
 }

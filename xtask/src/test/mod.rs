@@ -7,7 +7,9 @@ use anyhow::{Result, bail};
 mod report;
 mod stages;
 
-use report::{Outcome, Report};
+pub use report::Outcome;
+use report::Report;
+pub use stages::HOST;
 
 use crate::{
     cli::{ImageOptions, Preference, TestOptions},
@@ -28,7 +30,7 @@ pub fn run(
              in `sudo -s`, or leave them out with `cargo xtask test --quick`"
         );
     }
-    let needs = if options.quick { Needs::LINTS } else { Needs::ALL };
+    let needs = if options.quick { Needs::LINTS } else { Needs::TESTS };
     let toolchain = setup::run(workspace, preference, needs)?;
     let checks = options.filter.is_none();
     let mut report = Report::default();

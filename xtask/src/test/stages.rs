@@ -12,7 +12,7 @@ use super::report::Outcome;
 use crate::{process, workspace::Workspace};
 
 /// The crates for this machine.
-const HOST: [&str; 6] =
+pub const HOST: [&str; 6] =
     ["--workspace", "--exclude", "balancer-ebpf", "--exclude", PROGRAMS, "--release"];
 /// The crate of real programs, alone.
 const REAL: [&str; 3] = ["--package", PROGRAMS, "--release"];

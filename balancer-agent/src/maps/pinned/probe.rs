@@ -1,0 +1,33 @@
+//! The one frontend that is no Service's: where the agent dials itself.
+
+use std::net::SocketAddrV4;
+
+use balancer_common::layout::{RESTRICTED, SELF_TEST};
+
+use super::*;
+
+/// The entry of the self-test.
+pub struct Probe {
+    frontends: HashMap<MapData, Key4, Value>,
+}
+
+impl Probe {
+    /// Opens the map.
+    pub fn open(pins: &Pins) -> Result<Self, MapsError> {
+        let (frontends, _) = hash(pins, "FRONTENDS4")?;
+        Ok(Self { frontends: typed("FRONTENDS4", HashMap::try_from(Map::HashMap(frontends)))? })
+    }
+
+    /// Leads connections to `from` to a port of 127.0.0.1.
+    pub fn lead(&mut self, from: SocketAddrV4, port: u16) -> Result<(), MapsError> {
+        let key = FrontendKey4 {
+            addr: u32::from_ne_bytes(from.ip().octets()),
+            port: from.port().to_be(),
+            protocol: balancer_common::layout::TCP,
+            zero: 0,
+        };
+        let value = Frontend { service: u32::from(port.to_be()), kind: RESTRICTED | SELF_TEST };
+        let (key, value): (Key4, Value) = (transmute!(key), transmute!(value));
+        self.frontends.insert(key, value, 0).map_err(failed("FRONTENDS4", "update"))
+    }
+}

@@ -1,0 +1,180 @@
+//! The agent tells whether balancing works, and puts back what somebody takes away.
+
+mod common;
+
+use std::{
+    fs,
+    os::fd::AsFd as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use aya::programs::loaded_programs;
+use balancer_lab::{Agent, Lab, manifests::Manifests};
+use common::{VIP, Web, bpf, dial};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde_json::Value;
+
+/// The agent looks twice a second; a machine with other work may be slower.
+const SOON: Duration = Duration::from_secs(5);
+
+const PROGRAMS: [&str; 10] = [
+    "connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6", "getpeer4", "getpeer6",
+    "tcp", "release",
+];
+
+/// Asks for `status` until its part on balancing is as wanted.
+fn await_balancing(agent: &Agent, wanted: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let status = agent.json(&["status"]).expect("status");
+        if wanted(&status["balancing"]) {
+            return status;
+        }
+        let log = agent.log().unwrap_or_default();
+        assert!(Instant::now() < deadline, "still {status:#}\nlog of the agent:\n{log}");
+    }
+}
+
+fn works(balancing: &Value) -> bool {
+    balancing["state"] == "works"
+}
+
+fn mended(balancing: &Value) -> u64 {
+    balancing["mended_total"].as_u64().expect("a number")
+}
+
+fn pin(web: &Web, kind: &str, name: &str) -> PathBuf {
+    let root = web.lab.bpffs().join("balancer");
+    let versions: Vec<_> = fs::read_dir(&root).expect("pins").flatten().collect();
+    assert_eq!(versions.len(), 1, "{versions:?}");
+    versions[0].path().join(kind).join(name)
+}
+
+fn id(status: &Value, program: &str) -> u64 {
+    let programs = status["programs"].as_array().expect("programs");
+    let found = programs.iter().find(|found| found["name"] == program).expect("the program");
+    found["id"].as_u64().unwrap_or_else(|| panic!("{program} is not attached: {status:#}"))
+}
+
+/// Whether a new connection of a pod is led to a backend.
+fn assert_balanced(web: &Web) {
+    let said = dial(web.client.place(), (VIP, 80));
+    assert_eq!(said["peer"], format!("{VIP}:80"), "{said}");
+}
+
+#[test]
+fn what_is_detached_is_attached_again() {
+    let web = Web::start("detached", 1);
+    await_balancing(&web.agent, works);
+    for (times, name) in PROGRAMS.into_iter().enumerate() {
+        bpf::detach(&pin(&web, "links", name));
+        let told = |balancing: &Value| works(balancing) && mended(balancing) > times as u64;
+        let status = await_balancing(&web.agent, told);
+        let _attached = PROGRAMS.map(|name| id(&status, name));
+        assert_balanced(&web);
+        let log = web.agent.log().expect("a log");
+        assert!(log.contains(&format!("program {name} was detached")), "{log}");
+    }
+}
+
+#[test]
+fn a_program_that_was_replaced_is_put_back() {
+    let (web, other) = (Web::start("replaced", 1), Web::start("replacing", 1));
+    let before = id(&await_balancing(&web.agent, works), "connect4");
+    let foreign = id(&other.agent.json(&["status"]).expect("status"), "connect4");
+    let program = loaded_programs()
+        .filter_map(Result::ok)
+        .find(|info| u64::from(info.id()) == foreign)
+        .expect("the other lab's program");
+    bpf::replace(&pin(&web, "links", "connect4"), program.fd().expect("open").as_fd());
+    let status = await_balancing(&web.agent, |balancing| mended(balancing) > 0);
+    assert_eq!(id(&status, "connect4"), before, "{status:#}");
+    assert_balanced(&web);
+    let log = web.agent.log().expect("a log");
+    assert!(log.contains("program connect4 was replaced by another"), "{log}");
+}
+
+#[test]
+fn pins_that_were_removed_are_made_again_and_nothing_is_interrupted() {
+    let web = Web::start("unpinned", 1);
+    let before = await_balancing(&web.agent, works);
+    let mut pins = Vec::new();
+    for kind in ["links", "maps"] {
+        let folder = pin(&web, kind, "");
+        for entry in fs::read_dir(&folder).expect("pins").flatten() {
+            fs::remove_file(entry.path()).expect("removed");
+            pins.push(entry.path());
+        }
+        fs::remove_dir(&folder).expect("an empty folder");
+    }
+    assert!(pins.len() > 20, "{pins:?}");
+    assert_balanced(&web);
+    let all = pins.len() as u64;
+    let status = await_balancing(&web.agent, |balancing| mended(balancing) >= all);
+    assert_eq!(mended(&status["balancing"]), all, "each was mended once: {status:#}");
+    assert!(pins.iter().all(|pin| pin.exists()), "{pins:?}");
+    for name in PROGRAMS {
+        assert_eq!(id(&status, name), id(&before, name), "{name} was never detached");
+    }
+    assert_balanced(&web);
+    let log = web.agent.log().expect("a log");
+    for object in ["link connect4", "map ACTIVE"] {
+        assert!(log.contains(&format!("the pin of {object} was removed")), "{log}");
+    }
+}
+
+#[test]
+fn pins_are_made_again_once_there_is_a_place_for_them() {
+    let web = Web::start("unmounted", 1);
+    await_balancing(&web.agent, works);
+    umount2(&web.lab.bpffs(), MntFlags::MNT_DETACH).expect("unmounted");
+    let status = await_balancing(&web.agent, |balancing| balancing["state"] == "broken");
+    let detail = status["balancing"]["detail"].to_string();
+    assert!(detail.contains("is on no BPF file system any more"), "{detail}");
+    assert_balanced(&web);
+    let nothing = None::<&str>;
+    mount(Some("bpf"), &web.lab.bpffs(), Some("bpf"), MsFlags::empty(), nothing).expect("mounted");
+    await_balancing(&web.agent, works);
+    assert!(pin(&web, "links", "connect4").exists() && pin(&web, "maps", "ACTIVE").exists());
+    assert_balanced(&web);
+}
+
+#[test]
+fn the_agents_own_connections_change_no_count() {
+    let web = Web::start("uncounted", 1);
+    let before = await_balancing(&web.agent, works);
+    let tests = |status: &Value| status["balancing"]["tests_total"].as_u64().expect("a number");
+    let first = tests(&before);
+    let after = await_balancing(&web.agent, |_| {
+        tests(&web.agent.json(&["status"]).expect("status")) > first + 1
+    });
+    for field in ["connections", "verdicts", "capacity", "problems"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    assert_eq!(web.opened(), [0]);
+}
+
+#[test]
+fn a_cgroup_that_went_is_told_and_one_that_comes_is_taken() {
+    let lab = Lab::create("cgroup").expect("a lab; the tests need root, iproute2, and cgroup2");
+    let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("manifests");
+    // Not one that the agent is in, which could not be removed.
+    let cgroup = lab.cgroup().join("balanced");
+    fs::create_dir(&cgroup).expect("a cgroup");
+    let path = cgroup.display().to_string();
+    let agent = Agent::start(&lab, manifests.dir(), &["--cgroup", &path]).expect("agent");
+    let status = await_balancing(&agent, |balancing| balancing["state"] == "untested");
+    assert!(status["balancing"]["detail"].to_string().contains("runs outside of"), "{status:#}");
+
+    fs::remove_dir(&cgroup).expect("an empty cgroup");
+    let status = await_balancing(&agent, |balancing| balancing["state"] == "broken");
+    let detail = status["balancing"]["detail"].to_string();
+    assert!(detail.contains("is detached") && detail.contains("and 9 more"), "{detail}");
+    assert!(detail.contains(&path), "{detail}");
+
+    fs::create_dir(&cgroup).expect("a cgroup");
+    let status = await_balancing(&agent, |balancing| balancing["state"] == "untested");
+    assert_eq!(status["cgroup"], path.as_str(), "{status:#}");
+    let _attached = PROGRAMS.map(|name| id(&status, name));
+}

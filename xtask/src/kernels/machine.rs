@@ -1,0 +1,61 @@
+//! One emulated machine and its serial console.
+
+use std::{fs::File, io::Write as _, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context, Result};
+
+use crate::process;
+
+/// Beside what the initramfs takes.
+const MEMORY_MIB: u64 = 768;
+
+/// What to boot.
+pub struct Machine<'a> {
+    /// The kernel's image.
+    pub kernel: &'a Path,
+    /// The initramfs.
+    pub initramfs: &'a Path,
+    /// Bytes of the initramfs.
+    pub size: u64,
+}
+
+impl Machine<'_> {
+    /// Runs until the machine is off, and hands on each line of its console, which is also kept in a
+    /// file. It is ended at the limit, and with this thread, however that ends.
+    pub fn run(&self, console: &Path, limit: Duration, mut each: impl FnMut(&str)) -> Result<()> {
+        let describe = || format!("writing {}", console.display());
+        let mut log = File::create(console).with_context(describe)?;
+        let mut kept = Ok(());
+        let status = process::watch(&mut self.command(), limit, |line| {
+            // A serial line ends with both.
+            let line = line.trim_end_matches('\r');
+            if kept.is_ok() {
+                kept = writeln!(log, "{line}");
+            }
+            each(line);
+        })?;
+        kept.with_context(describe)?;
+        // Whether the kernel came to an end or panicked: what was told on the console decides.
+        anyhow::ensure!(status.success(), "qemu-system-x86_64 ended with {status}");
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        // Unpacked it takes its size once more.
+        let memory = MEMORY_MIB + 2 * (self.size >> 20);
+        // A machine without its owner would run on for ever.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
+            .args(["-accel", "tcg", "-cpu", "max,la57=off", "-smp", "1"])
+            .args(["-m", &memory.to_string()])
+            .args(["-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio"])
+            .args(["-monitor", "none"])
+            .args(["-append", "console=ttyS0 panic=-1 loglevel=4 random.trust_cpu=on"])
+            .arg("-kernel")
+            .arg(self.kernel)
+            .arg("-initrd")
+            .arg(self.initramfs);
+        command
+    }
+}
