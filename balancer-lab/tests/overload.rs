@@ -19,8 +19,10 @@ use common::{
 use serde_json::Value;
 use socket2::SockRef;
 
-/// Connections of one backend.
+/// TCP connections of one backend.
 const EACH: usize = 50_000;
+/// UDP sockets of one backend: each takes a port of its pod.
+const EACH_UDP: usize = 20_000;
 /// Processes that connect, in each pod: no process may have more open than a limit of many machines.
 const PROCESSES: usize = 4;
 
@@ -65,13 +67,14 @@ fn open_from_four_pods(name: &str, udp: bool) {
     manifests.write(&if udp { web.udp() } else { web }).expect("written");
     let agent = Agent::start(&lab, manifests.dir(), &[]).expect("agent");
 
-    let each = EACH / PROCESSES;
+    let total_each = if udp { EACH_UDP } else { EACH };
+    let each = total_each / PROCESSES;
     let start = |pod: &Pod| Connections::start_many(pod.place(), (VIP, 80), each, udp);
     let mut open: Vec<Many> = clients.iter().cycle().take(4 * PROCESSES).map(start).collect();
     let seconds = open.iter_mut().map(|many| many.opened(each)).fold(0.0, f64::max);
-    println!("{} connections in {seconds:.1} s", 4 * EACH);
-    assert_eq!(counts(&agent), [EACH as u64; 4]);
-    assert_eq!(total(&agent), 4 * EACH);
+    println!("{} connections in {seconds:.1} s", 4 * total_each);
+    assert_eq!(counts(&agent), [total_each as u64; 4]);
+    assert_eq!(total(&agent), 4 * total_each);
     if !udp {
         let mut sockets = BTreeMap::<SocketAddr, u64>::new();
         for pod in &clients {

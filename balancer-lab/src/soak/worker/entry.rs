@@ -109,8 +109,12 @@ impl Entry {
         let to = address(target, transport, family);
         let hooked = self.known.hooked();
         let at: SockAddr = to.into();
-        let way =
-            if transport == Transport::Udp && way == Way::FastOpen { Way::Plain } else { way };
+        let way = match way {
+            Way::FastOpen if transport == Transport::Udp => Way::Plain,
+            // io_uring would call twice where the first call only tells of an earlier failure.
+            Way::Ring if !hooked => Way::Plain,
+            way => way,
+        };
         let socket = self.socket()?;
         let result = match way {
             Way::Plain => socket.connect(&at),
