@@ -126,7 +126,7 @@ fn copy_names(old: MapData, new: MapData) -> Result<(), MapError> {
     type Name = [u8; size_of::<ServiceName>()];
     let old: HashMap<_, u32, Name> = HashMap::try_from(Map::HashMap(old))?;
     let mut new: HashMap<_, u32, Name> = HashMap::try_from(Map::HashMap(new))?;
-    for entry in old.iter() {
+    for entry in &old {
         let (id, name) = entry?;
         new.insert(id, name, 0)?;
     }

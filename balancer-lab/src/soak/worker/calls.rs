@@ -59,11 +59,12 @@ pub fn fork_idle() -> Result<Pid> {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => {
             // The parent may have died before the signal was asked for.
-            let leashed = prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && getppid() == parent;
-            while leashed {
+            if prctl::set_pdeathsig(Signal::SIGKILL).is_err() || getppid() != parent {
+                process::exit(1);
+            }
+            loop {
                 pause();
             }
-            process::exit(1)
         }
     }
 }
