@@ -226,7 +226,7 @@ mod tests {
         status.problems = vec![problem("Service shop/a", "spec")];
         let agent = status.agent.as_mut().expect("an agent");
         agent.source = "the API server at https://user:secret@192.0.2.1".into();
-        let text = render(&status, &[], Programming::default()).expect("text");
+        let text = render(&status, &[], Counts::new(), Programming::default()).expect("text");
         let (node, pid) = (agent_of(&status).node.as_str(), agent_of(&status).pid.to_string());
         for hidden in ["secret", node, &pid, "/sys/fs", "wrong", "cart-0"] {
             assert!(!text.contains(hidden), "{hidden} is in {text}");
@@ -239,7 +239,8 @@ mod tests {
 
     #[test]
     fn the_state_of_balancing_is_told() {
-        let text = render(&testing::status(), &[], Programming::default()).expect("text");
+        let text =
+            render(&testing::status(), &[], Counts::new(), Programming::default()).expect("text");
         for line in [
             "balancer_balancing{state=\"works\"} 1",
             "balancer_balancing{state=\"broken\"} 0",
