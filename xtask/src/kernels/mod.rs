@@ -49,7 +49,7 @@ use payload::Payload;
 use report::{Outcome, Row};
 use series::{Promise, SERIES, Series};
 
-/// How long one kernel may take. The slowest takes a third of it here.
+/// How long one kernel may take: most of the time that all of them should.
 const LIMIT: Duration = Duration::from_secs(540);
 
 /// Boots the kernels; the exit code tells whether all kept what is promised for them.
