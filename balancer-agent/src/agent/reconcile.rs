@@ -1,10 +1,11 @@
 //! From a state of the source to the maps: desired, plan, apply.
 
+mod writing;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
-    ops::Bound,
     time::{Duration, Instant},
 };
 
@@ -13,24 +14,21 @@ use super::{
     sweep::Sweeper, teller::Teller,
 };
 use crate::{
-    apply::{self, apply},
+    apply,
     desired::{
         BackendAddr, Desired, PortId, backends::Backends, desired, node_ports::NodePortAddresses,
     },
     maps::{MapsError, ReadMaps, WriteMaps as _, pinned::PinnedMaps},
     model::{Changes, Parts, Problem, Protocol, State},
     plan::{
-        Extent, Plan,
         book::Book,
-        plan,
         rows::{RowId, Rows, rows},
     },
 };
+use writing::{Done, Wanted};
 
 /// How long after a failed write it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
-/// How many Service ports are written at a time into empty maps.
-const SOME: usize = 500;
 
 /// Owns the maps: everything that is written to them goes through here.
 pub struct Reconciler {
@@ -275,74 +273,6 @@ impl Reconciler {
         shared.settle(problems, complete);
     }
 
-    /// Fills empty maps, some Service ports at a time: in a large cluster all of them at once would
-    /// take as much memory again as they do afterwards.
-    fn fill(&mut self, shared: &Shared, done: &mut Done) -> Result<(), MapsError> {
-        let mut next = Bound::Unbounded;
-        loop {
-            let (some, last) = shared.desired(|desired| {
-                let range = (next.as_ref(), Bound::Unbounded);
-                let some = desired.ports.range::<PortId, _>(range).take(SOME);
-                let last = some.clone().last().map(|(id, _)| id.clone());
-                (rows(some), last)
-            });
-            self.plan_and_apply(&some, false, done)?;
-            match last {
-                Some(last) => next = Bound::Excluded(last),
-                None => return Ok(()),
-            }
-        }
-    }
-
-    fn plan_and_apply(
-        &mut self,
-        wanted: &Rows,
-        all: bool,
-        done: &mut Done,
-    ) -> Result<(), MapsError> {
-        let mut book = match self.book.take() {
-            Some(book) => book,
-            None => {
-                self.maps.grace();
-                Book::read(&self.maps)?
-            }
-        };
-        book.release(self.graces.passed());
-        let mut plan = self.plan(&mut book, wanted, all);
-        self.carry_out(&plan, done);
-        if !plan.problems.is_empty() && book.awaits_release() {
-            // What was given up may make room.
-            self.maps.grace();
-            book.release(book.epoch());
-            plan = self.plan(&mut book, wanted, all);
-            self.carry_out(&plan, done);
-        }
-        if plan.gave_up {
-            self.graces.ask(book.epoch());
-        }
-        if done.problems.is_empty() {
-            self.book = Some(book);
-        }
-        done.full.extend(plan.full.into_iter().map(|id| id.port));
-        done.does_not_fit.extend(plan.problems);
-        Ok(())
-    }
-
-    fn plan(&self, book: &mut Book, wanted: &Rows, all: bool) -> Plan {
-        let extent = if all { Extent::All(&self.unsure) } else { Extent::Some };
-        let kept = without(wanted, &self.drained);
-        plan(book, kept.as_ref().unwrap_or(wanted), extent, &self.maps)
-    }
-
-    fn carry_out(&mut self, plan: &Plan, done: &mut Done) {
-        let started = Instant::now();
-        let applied = apply(&mut self.maps, plan);
-        done.writing += started.elapsed();
-        done.rows += plan.rows;
-        done.writes += applied.writes;
-        done.problems.extend(applied.problems);
-    }
-
     /// Looks for UDP backends that no Service has any more.
     fn look_for_stale(&mut self, shared: &Shared) {
         // What the maps hold beside what is desired may only be missing for now.
@@ -352,45 +282,6 @@ impl Reconciler {
             self.end_stale();
         }
     }
-}
-
-/// Rows without backends that are drained by hand; none where there is nothing to leave out.
-fn without(rows: &Rows, drained: &BTreeMap<SocketAddr, Drained>) -> Option<Rows> {
-    if drained.is_empty() {
-        return None;
-    }
-    let mut kept = rows.clone();
-    for row in kept.values_mut() {
-        row.backends.retain(|(backend, _)| {
-            backend.protocol != Protocol::Tcp || !drained.contains_key(&backend.addr())
-        });
-    }
-    Some(kept)
-}
-
-/// What became of the plans of one change.
-#[derive(Default)]
-struct Done {
-    rows: usize,
-    writes: usize,
-    writing: Duration,
-    /// What could not be written.
-    problems: Vec<Problem>,
-    /// Service ports that do not fit.
-    full: BTreeSet<PortId>,
-    /// What is to be said of them.
-    does_not_fit: Vec<Problem>,
-}
-
-/// What is to be written.
-#[derive(Clone, Copy)]
-enum Wanted<'a> {
-    /// All that there should be.
-    All(&'a Rows),
-    /// Some; the others stay as they are.
-    Some(&'a Rows),
-    /// All that there should be, into empty maps.
-    New,
 }
 
 /// UDP backends that no Service has any more, ready or not.

@@ -1,0 +1,137 @@
+//! Plans and carries out, and keeps the book.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    ops::Bound,
+    time::{Duration, Instant},
+};
+
+use super::{
+    super::{moving::Drained, provider::Shared},
+    Reconciler,
+};
+use crate::{
+    apply::apply,
+    desired::PortId,
+    maps::{MapsError, WriteMaps as _},
+    model::{Problem, Protocol},
+    plan::{
+        Extent, Plan,
+        book::Book,
+        plan,
+        rows::{Rows, rows},
+    },
+};
+
+/// How many Service ports are written at a time into empty maps.
+const SOME: usize = 500;
+
+/// What became of the plans of one change.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) rows: usize,
+    pub(super) writes: usize,
+    pub(super) writing: Duration,
+    /// What could not be written.
+    pub(super) problems: Vec<Problem>,
+    /// Service ports that do not fit.
+    pub(super) full: BTreeSet<PortId>,
+    /// What is to be said of them.
+    pub(super) does_not_fit: Vec<Problem>,
+}
+
+/// What is to be written.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// All that there should be.
+    All(&'a Rows),
+    /// Some; the others stay as they are.
+    Some(&'a Rows),
+    /// All that there should be, into empty maps.
+    New,
+}
+
+impl Reconciler {
+    /// Fills empty maps, some Service ports at a time: in a large cluster all of them at once would
+    /// take as much memory again as they do afterwards.
+    pub(super) fn fill(&mut self, shared: &Shared, done: &mut Done) -> Result<(), MapsError> {
+        let mut next = Bound::Unbounded;
+        loop {
+            let (some, last) = shared.desired(|desired| {
+                let range = (next.as_ref(), Bound::Unbounded);
+                let some = desired.ports.range::<PortId, _>(range).take(SOME);
+                let last = some.clone().last().map(|(id, _)| id.clone());
+                (rows(some), last)
+            });
+            self.plan_and_apply(&some, false, done)?;
+            match last {
+                Some(last) => next = Bound::Excluded(last),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    pub(super) fn plan_and_apply(
+        &mut self,
+        wanted: &Rows,
+        all: bool,
+        done: &mut Done,
+    ) -> Result<(), MapsError> {
+        let mut book = match self.book.take() {
+            Some(book) => book,
+            None => {
+                self.maps.grace();
+                Book::read(&self.maps)?
+            }
+        };
+        book.release(self.graces.passed());
+        let mut plan = self.plan(&mut book, wanted, all);
+        self.carry_out(&plan, done);
+        if !plan.problems.is_empty() && book.awaits_release() {
+            // What was given up may make room.
+            self.maps.grace();
+            book.release(book.epoch());
+            plan = self.plan(&mut book, wanted, all);
+            self.carry_out(&plan, done);
+        }
+        if plan.gave_up {
+            self.graces.ask(book.epoch());
+        }
+        if done.problems.is_empty() {
+            self.book = Some(book);
+        }
+        done.full.extend(plan.full.into_iter().map(|id| id.port));
+        done.does_not_fit.extend(plan.problems);
+        Ok(())
+    }
+
+    fn plan(&self, book: &mut Book, wanted: &Rows, all: bool) -> Plan {
+        let extent = if all { Extent::All(&self.unsure) } else { Extent::Some };
+        let kept = without(wanted, &self.drained);
+        plan(book, kept.as_ref().unwrap_or(wanted), extent, &self.maps)
+    }
+
+    fn carry_out(&mut self, plan: &Plan, done: &mut Done) {
+        let started = Instant::now();
+        let applied = apply(&mut self.maps, plan);
+        done.writing += started.elapsed();
+        done.rows += plan.rows;
+        done.writes += applied.writes;
+        done.problems.extend(applied.problems);
+    }
+}
+
+/// Rows without backends that are drained by hand; none where there is nothing to leave out.
+fn without(rows: &Rows, drained: &BTreeMap<SocketAddr, Drained>) -> Option<Rows> {
+    if drained.is_empty() {
+        return None;
+    }
+    let mut kept = rows.clone();
+    for row in kept.values_mut() {
+        row.backends.retain(|(backend, _)| {
+            backend.protocol != Protocol::Tcp || !drained.contains_key(&backend.addr())
+        });
+    }
+    Some(kept)
+}
