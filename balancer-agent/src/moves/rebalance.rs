@@ -1,7 +1,7 @@
 //! How many connections of a row move for the sake of balance. Pure.
 //!
-//! A round of moves begins when backends have come or gone and that is over for [`SETTLE`], or when
-//! the connections have been uneven for [`PATIENCE`]. It ends when they are even, or when as many
+//! A round of moves begins when backends have come or gone and that is over for `SETTLE`, or when
+//! the connections have been uneven for `PATIENCE`. It ends when they are even, or when as many
 //! have moved as were too many at its beginning. Between rounds a backend may have a few more than
 //! its share, so that nothing moves because connections come and go.
 
