@@ -14,7 +14,10 @@ use balancer_lab::{
     sockets::open_by_peer,
 };
 use common::{
-    Connections, VIP, Web, active, address, await_shown, connections::Many, dial, in_use,
+    Connections, VIP, Web, active, address, await_shown,
+    clients::{Client, pod_object, tell},
+    connections::Many,
+    dial, in_use,
 };
 use serde_json::Value;
 use socket2::SockRef;
@@ -159,6 +162,31 @@ fn assert_left_out_until_there_is_room(name: &str, flag: &str, few: &str, enough
     assert_eq!(web.counts(), [3, 3, 3], "the next go by what was open");
     drop((held, more));
     assert_eq!(web.counts(), [0, 0, 0], "and each ends once");
+}
+
+/// What else happens meanwhile makes nobody forget what did not fit, and nothing needs to be said of
+/// it again once others make room.
+#[test]
+fn what_does_not_fit_is_told_until_others_make_room() {
+    let (mut web, mut big) = too_small("over-later", &["--max-backends", "8"]);
+    // Six beside the other Service's three, where seven fit.
+    big.endpoints.drain(..3);
+    web.manifests.write(&big).expect("written");
+    // A pod is looked up again until it is there.
+    tell(&web, &[pod_object(201, Some("false"))]);
+    let pod = Client::start(&web, 201);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while dial(pod.pod.place(), (VIP, 80))["error"] != "timed out" {
+        assert!(Instant::now() < deadline, "it is not left alone");
+    }
+    let told = problems(&web);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0]["object"].as_str().expect("text").contains("default/zig"), "{told:?}");
+
+    web.service.endpoints.truncate(1);
+    web.manifests.write(&web.service).expect("written");
+    await_shown(&web.agent, |all| all.iter().any(|s| s["name"] == "zig" && in_use(s).len() == 6));
+    assert!(problems(&web).is_empty(), "{:?}", problems(&web));
 }
 
 #[test]

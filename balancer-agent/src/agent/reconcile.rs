@@ -22,7 +22,7 @@ use crate::{
     model::{Changes, Parts, Problem, Protocol, State},
     plan::{
         book::Book,
-        rows::{RowId, Rows, rows},
+        rows::{RowId, rows},
     },
 };
 use writing::{Done, Wanted};
@@ -107,7 +107,7 @@ impl Reconciler {
     pub fn reconcile(&mut self, state: &State, shared: &Shared) {
         let started = state.arrived.unwrap_or_else(Instant::now);
         self.unused.clone_from(&state.problems);
-        let is_settled = self.begun && self.unsure.is_empty() && self.retry_at.is_none();
+        let is_settled = self.begun && self.unsure.is_empty();
         match &state.changes {
             Changes::Some(parts) if is_settled => self.follow(state, parts, started, shared),
             _ => self.renew(state, started, shared),
@@ -130,30 +130,21 @@ impl Reconciler {
         if pods_changed {
             self.pods_differ |= shared.desired(|desired| self.pods.changed(desired));
         }
-        if self.book.as_ref().is_some_and(Book::is_empty) {
-            self.unsure.clear();
-            self.write(Wanted::New, started, shared);
-            return;
+        if !self.unsure.is_empty() {
+            let wanted = shared.desired(|desired| rows(&desired.ports));
+            let seen = |id: &RowId| wanted.get(id).is_some_and(|row| !row.backends.is_empty());
+            self.unsure.retain(|id| state.missing && !seen(id));
         }
-        let wanted = shared.desired(|desired| rows(&desired.ports));
-        let seen = |id: &RowId| wanted.get(id).is_some_and(|row| !row.backends.is_empty());
-        self.unsure.retain(|id| state.missing && !seen(id));
-        self.write(Wanted::All(&wanted), started, shared);
+        self.write(Wanted::All, started, shared);
     }
 
     /// A state of which only parts are new.
     fn follow(&mut self, state: &State, parts: &Parts, started: Instant, shared: &Shared) {
-        let mut again = shared.announce(|desired| desired.follow(state, parts));
-        // What others gave up meanwhile may make room.
-        again.extend(self.full.0.iter().cloned());
-        let wanted = shared.desired(|desired| {
-            let known = |id: &&PortId| desired.ports.contains_key(*id);
-            rows(again.iter().filter(known).map(|id| (id, &desired.ports[id])))
-        });
+        let again = shared.announce(|desired| desired.follow(state, parts));
         if parts.pods {
             self.pods_differ |= shared.desired(|desired| self.pods.changed(desired));
         }
-        self.write(Wanted::Some(&wanted), started, shared);
+        self.write(Wanted::Some(again), started, shared);
     }
 
     /// Waits until pods should be looked up again; for ever before the first state. Cancel-safe.
@@ -168,7 +159,7 @@ impl Reconciler {
     pub fn look_for_pods(&mut self, shared: &Shared) {
         if shared.desired(|desired| self.pods.look(desired)) {
             self.pods_differ = true;
-            self.write(Wanted::Some(&Rows::new()), Instant::now(), shared);
+            self.write(Wanted::Some(BTreeSet::new()), Instant::now(), shared);
         }
     }
 
@@ -223,12 +214,11 @@ impl Reconciler {
 
     /// Brings the maps to the state that was given last.
     pub fn again(&mut self, shared: &Shared) {
-        let wanted = shared.desired(|desired| rows(&desired.ports));
         self.pods_differ = true;
-        self.write(Wanted::All(&wanted), Instant::now(), shared);
+        self.write(Wanted::All, Instant::now(), shared);
     }
 
-    fn write(&mut self, wanted: Wanted<'_>, started: Instant, shared: &Shared) {
+    fn write(&mut self, wanted: Wanted, started: Instant, shared: &Shared) {
         let mut failed = Vec::new();
         if self.pods_differ {
             failed.extend(apply::pods(&mut self.maps, self.pods.found()));
@@ -236,11 +226,7 @@ impl Reconciler {
         }
         self.drained = shared.moving().drained();
         let mut done = Done::default();
-        let result = match wanted {
-            Wanted::All(rows) => self.plan_and_apply(rows, true, &mut done),
-            Wanted::Some(rows) => self.plan_and_apply(rows, false, &mut done),
-            Wanted::New => self.fill(shared, &mut done),
-        };
+        let result = self.bring(wanted, shared, &mut done);
         self.full = (done.full, done.does_not_fit);
         match result {
             Ok(()) => {

@@ -42,20 +42,43 @@ pub(super) struct Done {
 }
 
 /// What is to be written.
-#[derive(Clone, Copy)]
-pub(super) enum Wanted<'a> {
+pub(super) enum Wanted {
     /// All that there should be.
-    All(&'a Rows),
-    /// Some; the others stay as they are.
-    Some(&'a Rows),
-    /// All that there should be, into empty maps.
-    New,
+    All,
+    /// Some Service ports; the others stay as they are.
+    Some(BTreeSet<PortId>),
 }
 
 impl Reconciler {
+    /// Plans and carries out, however much of what is wanted that takes.
+    pub(super) fn bring(
+        &mut self,
+        wanted: Wanted,
+        shared: &Shared,
+        done: &mut Done,
+    ) -> Result<(), MapsError> {
+        match (wanted, &self.book) {
+            (Wanted::Some(mut ports), Some(_)) => {
+                // What others gave up meanwhile may make room.
+                ports.extend(self.full.0.iter().cloned());
+                let wanted = shared.desired(|desired| {
+                    let known = |id: &&PortId| desired.ports.contains_key(*id);
+                    rows(ports.iter().filter(known).map(|id| (id, &desired.ports[id])))
+                });
+                self.plan_and_apply(&wanted, false, done)
+            }
+            (Wanted::All, Some(book)) if book.is_empty() => self.fill(shared, done),
+            // Without a book a write has failed, and it is not known of what.
+            _ => {
+                let wanted = shared.desired(|desired| rows(&desired.ports));
+                self.plan_and_apply(&wanted, true, done)
+            }
+        }
+    }
+
     /// Fills empty maps, some Service ports at a time: in a large cluster all of them at once would
     /// take as much memory again as they do afterwards.
-    pub(super) fn fill(&mut self, shared: &Shared, done: &mut Done) -> Result<(), MapsError> {
+    fn fill(&mut self, shared: &Shared, done: &mut Done) -> Result<(), MapsError> {
         let mut next = Bound::Unbounded;
         loop {
             let (some, last) = shared.desired(|desired| {
@@ -72,7 +95,7 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn plan_and_apply(
+    fn plan_and_apply(
         &mut self,
         wanted: &Rows,
         all: bool,
