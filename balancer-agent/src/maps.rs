@@ -4,7 +4,7 @@ pub mod memory;
 pub mod pinned;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
 };
@@ -138,10 +138,8 @@ pub struct Recorded {
 pub trait Charges {
     /// TCP charges whose SYN has not been sent: index and word.
     fn unsent(&self) -> Vec<(u32, u64)>;
-    /// Charges of connected UDP sockets to any of the given backends.
-    fn connected_udp(&self, backends: &BTreeSet<u32>) -> Vec<Connected>;
     /// Charges of connected UDP sockets.
-    fn all_connected_udp(&self) -> Vec<Connected>;
+    fn connected_udp(&self) -> Vec<Connected>;
     /// Ends a charge and lowers the counter, unless somebody else did.
     fn end_charge(&self, index: u32, word: u64) -> bool;
 }

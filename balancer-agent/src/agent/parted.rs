@@ -51,7 +51,7 @@ impl Parted {
         self.due = Some(now + INTERVAL);
         let before = std::mem::take(&mut self.missed);
         let mut charged: BTreeMap<u64, Vec<Connected>> = BTreeMap::new();
-        for found in maps.all_connected_udp() {
+        for found in maps.connected_udp() {
             charged.entry(found.netns).or_default().push(found);
         }
         if charged.is_empty() {

@@ -3,29 +3,30 @@
 //! A datagram to a pod that is gone is lost without a word, and nothing inside the kernel can lead a
 //! connected socket elsewhere: its program would wait for its timeout, often more than once. So the
 //! socket is disconnected and its program told, which makes it connect again, to a backend that is
-//! there. TCP needs none of that: the peer's node answers, or the connection times out by itself.
+//! there. Sockets that are charged to what is gone, but not connected to it, are left to
+//! [`super::parted`]; TCP connections to [`crate::moves`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     path::PathBuf,
 };
 
 use balancer_common::charge;
 
 use crate::{
-    maps::{Charges, Connected},
+    maps::{Charges, Connected, ReadMaps},
     node::{netns, pods, sockets},
+    plan::convert,
 };
 
-/// Ends sockets, and remembers which it could not find.
+/// Ends sockets.
 #[derive(Debug)]
 pub struct Stale {
     /// Whose processes may have such sockets.
     cgroup: PathBuf,
     /// Backends that no EndpointSlice has any more.
     backends: BTreeSet<u32>,
-    /// Charges whose socket was not there at the last pass.
-    missed: BTreeSet<Connected>,
 }
 
 /// What one pass did.
@@ -40,7 +41,7 @@ pub struct Pass {
 impl Stale {
     /// Will look at the processes of a cgroup.
     pub const fn new(cgroup: PathBuf) -> Self {
-        Self { cgroup, backends: BTreeSet::new(), missed: BTreeSet::new() }
+        Self { cgroup, backends: BTreeSet::new() }
     }
 
     /// Says which backends are gone; true if that is something else than before, and not nothing.
@@ -51,18 +52,16 @@ impl Stale {
     }
 
     /// Ends the sockets that are connected to what is gone.
-    ///
-    /// A socket that is not found is looked for once more: it may have been on its way through
-    /// `connect()`. After that it is connected to its backend no longer, and its charge is ended.
-    pub fn pass(&mut self, maps: &impl Charges) -> Pass {
+    pub fn pass(&self, maps: &(impl Charges + ReadMaps)) -> Pass {
         let mut pass = Pass::default();
-        let missed = std::mem::take(&mut self.missed);
         if self.backends.is_empty() {
             return pass;
         }
         let mut charged: BTreeMap<u64, Vec<Connected>> = BTreeMap::new();
-        for found in maps.connected_udp(&self.backends) {
-            charged.entry(found.netns).or_default().push(found);
+        for found in maps.connected_udp() {
+            if self.backends.contains(&charge::backend_of(found.word)) {
+                charged.entry(found.netns).or_default().push(found);
+            }
         }
         if charged.is_empty() {
             return pass;
@@ -78,7 +77,11 @@ impl Stale {
         for (cookie, charges) in charged {
             // Of no process that is left: its sockets are, too, or will be.
             let Some(namespace) = namespaces.remove(&cookie) else { continue };
-            let wanted = charges.iter().map(|found| charge::cookie_of(found.word)).collect();
+            let peer = |found: &Connected| {
+                let backend = maps.backend(charge::backend_of(found.word));
+                Some((charge::cookie_of(found.word), convert::backend_addr(&backend)?.addr()))
+            };
+            let wanted: BTreeMap<u64, SocketAddr> = charges.iter().filter_map(peer).collect();
             let ended = match netns::within(&namespace, || sockets::end_udp(&wanted)) {
                 Ok(ended) => ended,
                 Err(error) => {
@@ -88,10 +91,8 @@ impl Stale {
             };
             pass.ended += ended.len();
             for found in charges {
-                if ended.contains(&charge::cookie_of(found.word)) || missed.contains(&found) {
+                if ended.contains(&charge::cookie_of(found.word)) {
                     maps.end_charge(found.index, found.word);
-                } else {
-                    self.missed.insert(found);
                 }
             }
         }

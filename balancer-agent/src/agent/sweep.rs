@@ -50,7 +50,7 @@ impl Sweeper {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, collections::BTreeSet};
+    use std::cell::RefCell;
 
     use super::*;
     use crate::maps::Connected;
@@ -61,10 +61,7 @@ mod tests {
         fn unsent(&self) -> Vec<(u32, u64)> {
             self.0.borrow().iter().map(|(index, word)| (*index, *word)).collect()
         }
-        fn connected_udp(&self, _: &BTreeSet<u32>) -> Vec<Connected> {
-            Vec::new()
-        }
-        fn all_connected_udp(&self) -> Vec<Connected> {
+        fn connected_udp(&self) -> Vec<Connected> {
             Vec::new()
         }
         fn end_charge(&self, index: u32, word: u64) -> bool {

@@ -20,15 +20,15 @@ use netlink_packet_sock_diag::{
 };
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 
-/// Ends the connected UDP sockets with the given cookies in the network namespace of this thread.
-/// Gives the cookies of those that were there.
-pub fn end_udp(cookies: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
+/// Ends UDP sockets in the network namespace of this thread: those with the given cookies that are
+/// connected to the address beside the cookie. Gives the cookies of those that were.
+pub fn end_udp(wanted: &BTreeMap<u64, SocketAddr>) -> io::Result<BTreeSet<u64>> {
     let mut netlink = Netlink::open()?;
     let mut ended = BTreeSet::new();
     for family in [AF_INET, AF_INET6] {
         for id in netlink.connected(family)? {
             let cookie = u64::from_ne_bytes(id.cookie);
-            if cookies.contains(&cookie)
+            if wanted.get(&cookie) == Some(&peer(&id))
                 && netlink.destroy(request(family, IPPROTO_UDP, id, NLM_F_ACK))?
             {
                 ended.insert(cookie);
@@ -44,11 +44,15 @@ pub fn connected_udp() -> io::Result<BTreeMap<u64, SocketAddr>> {
     let mut found = BTreeMap::new();
     for family in [AF_INET, AF_INET6] {
         for id in netlink.connected(family)? {
-            let peer = (id.destination_address.to_canonical(), id.destination_port);
-            found.insert(u64::from_ne_bytes(id.cookie), peer.into());
+            found.insert(u64::from_ne_bytes(id.cookie), peer(&id));
         }
     }
     Ok(found)
+}
+
+/// To whom a socket is connected.
+fn peer(id: &SocketId) -> SocketAddr {
+    (id.destination_address.to_canonical(), id.destination_port).into()
 }
 
 /// Whether the kernel can end sockets: asked to end one that is none, it says so.
@@ -227,12 +231,17 @@ mod tests {
                     socket.set_read_timeout(Some(Duration::from_millis(10)))?;
                 }
                 let doomed = cookie(&sockets[0]);
-                assert_eq!(end_udp(&[doomed, u64::MAX].into())?, [doomed].into(), "{peer}");
+                let peer = peer.parse::<SocketAddr>().unwrap();
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                let elsewhere = [(doomed, "192.0.2.1:5353".parse().unwrap())];
+                assert_eq!(end_udp(&elsewhere.into())?, BTreeSet::new(), "{peer}");
+                let wanted = [(doomed, peer), (u64::MAX, peer)].into();
+                assert_eq!(end_udp(&wanted)?, [doomed].into(), "{peer}");
                 let told = sockets[0].recv(&mut [0; 8]).unwrap_err();
                 assert_eq!(told.raw_os_error(), Some(libc::ECONNABORTED));
                 let told = sockets[1].recv(&mut [0; 8]).unwrap_err();
                 assert_eq!(told.kind(), io::ErrorKind::WouldBlock);
-                assert_eq!(end_udp(&[doomed].into())?, BTreeSet::new(), "it is connected no more");
+                assert_eq!(end_udp(&wanted)?, BTreeSet::new(), "it is connected no more");
             }
             Ok(())
         })

@@ -62,12 +62,7 @@ impl Charges for PinnedMaps {
         self.standing().filter(|(index, _)| waits(*index)).collect()
     }
 
-    fn connected_udp(&self, backends: &BTreeSet<u32>) -> Vec<Connected> {
-        let of_them = |found: &Connected| backends.contains(&charge::backend_of(found.word));
-        self.udp().filter(of_them).collect()
-    }
-
-    fn all_connected_udp(&self) -> Vec<Connected> {
+    fn connected_udp(&self) -> Vec<Connected> {
         self.udp().collect()
     }
 
