@@ -152,6 +152,10 @@ fn all(port: &DesiredPort) -> impl Iterator<Item = (&BackendAddr, &Details)> {
 fn gone(desired: &Desired, in_use: &HashMap<SocketAddr, u32>) -> BTreeSet<u32> {
     let mut gone = in_use.clone();
     for (_, port) in desired.ports.iter().filter(|(id, _)| id.protocol == Protocol::Tcp) {
+        // As a rule all of few are found soon.
+        if gone.is_empty() {
+            break;
+        }
         for (backend, _) in all(port) {
             gone.remove(&backend.addr());
         }
