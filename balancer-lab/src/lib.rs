@@ -35,6 +35,7 @@ pub mod host;
 pub mod http;
 pub mod kubeproxy;
 pub mod lab;
+mod lines;
 pub mod manifests;
 pub mod soak;
 pub mod sockets;

@@ -1,12 +1,6 @@
 //! Sockets as the kernel knows them (sock_diag(7), asked with `ss`), and what std can't do with them.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::{SocketAddr, UdpSocket},
-    os::fd::AsRawFd as _,
-    process::Command,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::AsRawFd, process::Command};
 
 use nix::libc;
 
@@ -66,9 +60,9 @@ fn connected_line(line: &str) -> Result<Option<(u64, (u8, SocketAddr))>> {
     Ok(Some((cookie.ok_or_else(unread)?, (protocol, peer))))
 }
 
-/// Dissolves the association of a connected UDP socket: `connect()` to AF_UNSPEC, connect(2).
+/// Dissolves the association of a connected socket: `connect()` to AF_UNSPEC, connect(2).
 #[allow(unsafe_code, reason = "no safe wrapper makes an address of no family")]
-pub fn disconnect(socket: &UdpSocket) -> io::Result<()> {
+pub fn disconnect(socket: &impl AsRawFd) -> io::Result<()> {
     let nobody =
         libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
     let len = size_of::<libc::sockaddr>() as libc::socklen_t;

@@ -1,26 +1,19 @@
 //! The measuring process, from outside.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::{SocketAddr, SocketAddrV4},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
-};
+use std::net::{SocketAddr, SocketAddrV4};
 
 use serde::de::DeserializeOwned;
 
 use super::job::{Connects, Job, SocketUse};
 use crate::{
     Lab, Pod,
-    error::{Attempt, Error, Result},
+    error::{Error, Result},
+    lines::Lines,
 };
 
-/// A measuring process in a client pod. Dropping it kills it.
+/// A measuring process in a client pod.
 #[derive(Debug)]
-pub(super) struct Remote {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-}
+pub(super) struct Remote(Lines);
 
 impl Remote {
     /// Starts it and returns once it listens in the backends.
@@ -33,15 +26,7 @@ impl Remote {
         if pinned {
             command.arg("--pinned");
         }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .attempt("start the measuring process")?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Error::Unmet("the measuring process has no pipes".into()));
-        };
-        let mut remote = Self { child, stdin, stdout: BufReader::new(stdout) };
+        let mut remote = Self(Lines::start(&mut command, "the measuring process")?);
         remote.answer::<String>().map(|_| remote)
     }
 
@@ -92,26 +77,11 @@ impl Remote {
     }
 
     fn ask<T: DeserializeOwned>(&mut self, job: &Job) -> Result<T> {
-        let line =
-            serde_json::to_string(job).map_err(std::io::Error::from).attempt("describe a job")?;
-        writeln!(self.stdin, "{line}").attempt("ask the measuring process")?;
+        self.0.tell(job)?;
         self.answer()
     }
 
     fn answer<T: DeserializeOwned>(&mut self) -> Result<T> {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).attempt("read from the measuring process")?;
-        let answer: Result<T, String> = serde_json::from_str(&line).map_err(|error| {
-            Error::Unmet(format!("the measuring process said {:?}: {error}", line.trim_end()))
-        })?;
-        answer.map_err(Error::Unmet)
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        // It may have ended already: there is nothing left to do about either result.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.answer::<Result<T, String>>()?.map_err(Error::Unmet)
     }
 }

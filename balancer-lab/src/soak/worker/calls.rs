@@ -3,7 +3,6 @@
 
 use std::{
     io,
-    mem::size_of,
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::net::UnixStream,
@@ -13,7 +12,7 @@ use std::{
 
 use io_uring::{IoUring, opcode, types};
 use nix::{
-    cmsg_space, libc,
+    cmsg_space,
     sys::{
         prctl,
         signal::Signal,
@@ -24,18 +23,6 @@ use nix::{
 use socket2::{SockAddr, Socket};
 
 use crate::error::{Attempt, Error, Result};
-
-/// `connect()` to AF_UNSPEC.
-pub fn dissolve(socket: &Socket) -> io::Result<()> {
-    let nobody =
-        libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
-    let len = size_of::<libc::sockaddr>() as libc::socklen_t;
-    // SAFETY: the address is initialised, as long as it says, and outlives the call.
-    match unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, len) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
 
 /// `connect()` by io_uring, waited for.
 pub fn connect(ring: &mut IoUring, socket: &Socket, to: &SockAddr) -> io::Result<()> {

@@ -20,6 +20,7 @@ use crate::{
         model::{Claim, Known, Outcome},
         wire::{Told, address},
     },
+    sockets::disconnect,
 };
 
 /// How long a call waits that waits.
@@ -148,7 +149,7 @@ impl Entry {
     }
 
     pub fn dissolve(&mut self) -> Result<()> {
-        calls::dissolve(self.socket()?).attempt("connect() to AF_UNSPEC")?;
+        disconnect(self.socket()?).attempt("connect() to AF_UNSPEC")?;
         self.known.dissolved();
         self.remember(format_args!("dissolved"));
         self.since = Instant::now();
