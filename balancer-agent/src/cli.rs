@@ -8,6 +8,7 @@ mod connections;
 mod doctor;
 mod drain;
 mod exit;
+mod heap;
 mod inspect;
 mod log;
 mod print;

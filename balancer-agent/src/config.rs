@@ -90,7 +90,7 @@ impl Capacities {
 }
 
 impl Default for Capacities {
-    /// Enough for a large cluster, in 38 MiB of kernel memory.
+    /// Enough for a large cluster, in 60 MiB of kernel memory.
     fn default() -> Self {
         Self { services: 1 << 15, backends: 1 << 17, slots: layout::MAX_SLOTS }
     }

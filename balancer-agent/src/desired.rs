@@ -17,6 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use balancer_common::{layout::FrontendKind, policy::Policy};
@@ -80,8 +81,8 @@ pub struct DesiredPort {
     pub local: bool,
     /// How one of the backends is chosen.
     pub options: Options,
-    /// When connections are moved.
-    pub moving: Moving,
+    /// When connections are moved; none where nothing is said of it.
+    pub moving: Option<Arc<Moving>>,
     /// Clients that may use the addresses of the load balancer; all where there is no range.
     pub source_ranges: Vec<IpNet>,
 }
@@ -120,18 +121,19 @@ pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
     let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
     let claims = frontends::claims(state, &node_addresses);
     let (health_checks, clashes) = health_checks::of(state, node_ports, &node_addresses);
-    let mut ports = BTreeMap::new();
+    let mut ports = Vec::with_capacity(claims.won.len());
     let mut won = claims.won;
     for service in state.services.values() {
         for port in &service.ports {
             let id = port_id(service, port);
             if let Some(frontends) = won.remove(&id) {
-                ports.insert(id, desired_port(service, port, frontends, state));
+                ports.push((id, desired_port(service, port, frontends, state)));
             }
         }
     }
     Desired {
-        ports,
+        // All at once, which fills the nodes of the tree.
+        ports: ports.into_iter().collect(),
         pods: pods::pods(state),
         node_addresses: node.map(|node| node.addresses.clone()).unwrap_or_default(),
         node_leaving: node.is_some_and(|node| node.leaving),
@@ -191,7 +193,7 @@ fn desired_port(
             affinity: service.session_affinity.unwrap_or(0),
             slow_start: service.tuning.slow_start,
         },
-        moving: service.tuning.moving,
+        moving: service.tuning.moving.clone(),
         source_ranges: service.source_ranges.clone(),
     }
 }

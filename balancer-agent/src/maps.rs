@@ -98,7 +98,7 @@ pub trait ReadMaps {
     fn charges(&self) -> u32;
     /// A word of the table of charges.
     fn charge(&self, index: u32) -> u64;
-    /// The Service port in a record; valid while the charge of the same index stands.
+    /// The Service port in a record; valid while the charge at the index stands.
     fn record_service(&self, index: u32) -> u32;
     /// How often a verdict was given.
     fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError>;

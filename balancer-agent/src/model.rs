@@ -4,7 +4,9 @@
 //! Kubernetes types. Ports here are host byte order and never 0.
 
 mod changes;
+mod compact;
 mod moving;
+mod pod_name;
 mod slices;
 
 use std::{
@@ -20,7 +22,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use changes::{Changes, Parts};
+pub use compact::compact;
 pub use moving::Moving;
+pub use pod_name::PodName;
 pub use slices::Slices;
 
 /// Namespace and name of an object.
@@ -119,8 +123,8 @@ pub struct Tuning {
     pub weights: Vec<WeightRule>,
     /// Seconds of `balancer-agent/slow-start`; 0 for none.
     pub slow_start: u32,
-    /// When its connections are moved.
-    pub moving: Moving,
+    /// When its connections are moved; none where nothing is said of it.
+    pub moving: Option<Arc<Moving>>,
 }
 
 /// A weight, and what it is for.
@@ -214,7 +218,7 @@ pub struct Endpoint {
     /// Where it runs.
     pub place: Arc<Place>,
     /// Name in `targetRef`, where that is a Pod.
-    pub pod: Option<Box<str>>,
+    pub pod: Option<PodName>,
     /// `hints`, where there are any.
     pub hints: Option<Arc<Hints>>,
 }

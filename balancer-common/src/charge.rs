@@ -22,9 +22,9 @@
 /// Words of a bucket, its header included: one cache line.
 pub const BUCKET: u32 = 8;
 const BUCKET_BITS: u32 = 16;
-/// Words of the table, and entries of the map of records beside it.
+/// Words of the table.
 pub const WORDS: u32 = BUCKET << BUCKET_BITS;
-/// Charges that the table holds at most.
+/// Charges that the table holds at most, and entries of the map of records beside it.
 pub const MAX_CHARGES: u32 = (BUCKET - 1) << BUCKET_BITS;
 /// Buckets that are tried when the home is full. With 3, two bursts of 100,000 sockets whose cookies
 /// share their homes left 500 of them without room; with 6, some ten.
@@ -54,7 +54,7 @@ pub trait Words {
 /// A charge: its place in the table, and its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
-    /// Index of the word, and of the socket's record.
+    /// Index of the word.
     pub index: u32,
     /// The word.
     pub word: u64,
@@ -66,6 +66,19 @@ impl Charge {
     pub const fn backend(self) -> u32 {
         backend_of(self.word)
     }
+
+    /// Index of the socket's record.
+    #[inline(always)]
+    pub const fn record(self) -> u32 {
+        record_of(self.index)
+    }
+}
+
+/// Index of the record of the charge at an index: headers have none, and words as many before them
+/// as headers.
+#[inline(always)]
+pub const fn record_of(index: u32) -> u32 {
+    index - index / BUCKET - 1
 }
 
 /// The word for a socket and a backend. A cookie has 45 bits here: 35 million million sockets

@@ -16,7 +16,7 @@ pub use self::{admission::*, affinity::*, backend::*, flow::*, frontend::*, name
 
 /// Version of everything in this module. It is part of the path the maps are pinned under, so that
 /// an agent never adopts maps that it would misread.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Elements of the counter slab, and the bound of a backend identifier. A power of two: the
 /// programs mask with it, which is what lets the verifier accept the access.
@@ -31,8 +31,10 @@ pub const ROW_STEP: u32 = 8;
 pub const SLOT_WORDS: usize = (MAX_SLOTS + MAX_SCAN) as usize;
 /// Entries of the map of Services (one per Service port).
 pub const MAX_SERVICES: u32 = 1 << 17;
+/// Entries of each map of frontends for one of [`MAX_SERVICES`]: a ClusterIP, and another address.
+pub const FRONTENDS_PER_SERVICE: u32 = 2;
 /// Entries of each map of frontends.
-pub const MAX_FRONTENDS: u32 = 1 << 18;
+pub const MAX_FRONTENDS: u32 = FRONTENDS_PER_SERVICE * MAX_SERVICES;
 
 /// The backend that pads rows. Its counter stays at [`PAD_ACTIVE`], so it never wins.
 pub const PAD_BACKEND: u32 = 0;

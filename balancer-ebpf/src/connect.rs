@@ -98,7 +98,7 @@ fn charge<F: Family>(
         // Datagrams of other threads hold no lock.
         charges::end_others(cookie, charge.index);
     }
-    if let Some(record) = maps::RECORDS.get_ptr_mut(charge.index) {
+    if let Some(record) = maps::RECORDS.get_ptr_mut(charge.record()) {
         // SAFETY: `record` is a map value; the charge makes this socket its only writer. The other
         // helpers have no precondition but a context that belongs to a socket.
         unsafe {

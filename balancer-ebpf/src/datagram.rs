@@ -123,7 +123,7 @@ fn settle(addr: &mut bpf_sock_addr, to: Destination, service: u32, backend: u32,
     }
 }
 
-/// Charges a socket to a backend whose counter was raised for it: the index of the charge, and 1.
+/// Charges a socket to a backend whose counter was raised for it: the index of its record, and 1.
 /// Where the table is full, or another thread was first, the counter is lowered again: 0.
 ///
 /// A function of its own with a name that the linker keeps, as [`balancer_reply`].
@@ -142,7 +142,7 @@ pub extern "C" fn balancer_charge(cookie: u64, backend: u32) -> u32 {
         // SAFETY: `entry` is a map value.
         unsafe { atomic::increment(&raw mut (*entry).opened) };
     }
-    charge.index + 1
+    charge.record() + 1
 }
 
 /// Sends the datagram to a backend, whose answers will seem to come from the Service. False if that
@@ -201,7 +201,7 @@ pub fn recvmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // Every socket with a flow has a charge, or gets one with its next datagram.
     let Some(charge) = charges::find(cookie) else { return PROCEED };
-    let Some(record) = maps::RECORDS.get_ptr(charge.index) else { return PROCEED };
+    let Some(record) = maps::RECORDS.get_ptr(charge.record()) else { return PROCEED };
     // SAFETY: the kernel hands in a valid context of this family.
     let addr = unsafe { &mut *ctx.sock_addr };
     // SAFETY: `record` is a map value that only this very socket's hooks write.

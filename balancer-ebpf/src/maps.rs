@@ -11,7 +11,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use balancer_common::{
-    charge::WORDS,
+    charge::{MAX_CHARGES, WORDS},
     layout::{
         Backend, Client, ClientKey, Control, Flow, Frontend, FrontendKey4, FrontendKey6,
         MAX_BACKENDS, MAX_CLIENTS, MAX_FLOWS, MAX_FRONTENDS, MAX_OPTED_OUT, MAX_PINS, MAX_RANGES,
@@ -63,11 +63,11 @@ pub static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }, MMAPABLE> = Array
 #[btf_map]
 pub static CHARGES: Array<[u64; WORDS as usize], 1, MMAPABLE> = Array::new();
 
-/// What is known of the socket whose charge has the same index; valid while the charge stands.
+/// What is known of a charged socket, by `Charge::record`; valid while the charge stands.
 /// Hooks that charge write, and `tcp` as the SYN is sent; `getpeer4`, `getpeer6`, `recvmsg4`,
 /// `recvmsg6` and the agent read.
 #[btf_map]
-pub static RECORDS: Array<Record, { WORDS as usize }, MMAPABLE> = Array::new();
+pub static RECORDS: Array<Record, { MAX_CHARGES as usize }, MMAPABLE> = Array::new();
 
 /// Where the datagrams of a socket to a Service go. `sendmsg4` and `sendmsg6` write and read; the
 /// kernel forgets the flow that was quiet longest.

@@ -12,7 +12,7 @@ pub fn getpeername<F: Family>(ctx: &SockAddrContext) -> i32 {
     // SAFETY: the context belongs to a socket.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let Some(charge) = charges::find(cookie) else { return PROCEED };
-    let Some(record) = maps::RECORDS.get_ptr(charge.index) else { return PROCEED };
+    let Some(record) = maps::RECORDS.get_ptr(charge.record()) else { return PROCEED };
     // SAFETY: the kernel hands in a valid context of this family, and `record` is a map value that
     // only the hooks of this very socket write.
     unsafe {

@@ -44,7 +44,7 @@ fn sending(ctx: &SockOpsContext) {
     // Fails only where the kernel doesn't know the flag; the close still ends the charge.
     let flags = ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
     let _ = ctx.set_cb_flags(flags as i32);
-    let Some(record) = maps::RECORDS.get_ptr_mut(charge.index) else { return };
+    let Some(record) = maps::RECORDS.get_ptr_mut(charge.record()) else { return };
     let (addr, port) = local(ctx);
     // SAFETY: `record` is a map value; the charge makes this socket its only writer. The helpers have
     // no precondition but a context that belongs to a socket.

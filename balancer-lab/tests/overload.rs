@@ -199,6 +199,38 @@ fn too_few_backends() {
     assert_left_out_until_there_is_room("over-backends", "--max-backends", "8", "64");
 }
 
+/// There is room for twice as many addresses as Service ports.
+#[test]
+fn too_few_frontends() {
+    let (mut web, mut big) = too_small("over-frontends", &["--max-services", "2"]);
+    big.endpoints.truncate(3);
+    assert_eq!(problems(&web), Vec::<Value>::new(), "one address each");
+    let external: Vec<_> = (1..=3).map(|last| format!("192.0.2.{last}")).collect();
+    web.manifests.write(&big.with("externalIPs", external.into())).expect("written");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let problem = loop {
+        assert!(Instant::now() < deadline, "it is not told");
+        if let Some(problem) = problems(&web).pop() {
+            break problem;
+        }
+    };
+    assert!(problem["object"].as_str().expect("text").contains("default/zig"), "{problem}");
+    let message = problem["message"].as_str().expect("text");
+    assert!(message.contains("4 addresses of each family") && message.contains("--max-services"));
+
+    let held = Connections::open(web.client.place(), (VIP, 80), 4).opened((VIP, 80));
+    let counts = web.counts();
+    assert!(web.agent.terminate().expect("terminated").success());
+    let enough = ["--max-services", "3"];
+    web.agent = Agent::start(&web.lab, web.manifests.dir(), &enough).expect("agent");
+    assert_eq!(problems(&web), Vec::<Value>::new(), "now there are six");
+    assert_eq!(web.counts(), counts);
+    let external: SocketAddr = "192.0.2.3:80".parse().expect("an address");
+    let external = dial(web.client.place(), external);
+    assert_eq!(external["error"], Value::Null, "{external}");
+    drop(held);
+}
+
 #[test]
 fn too_few_slots() {
     assert_left_out_until_there_is_room("over-slots", "--max-slots", "8", "64");

@@ -4,7 +4,7 @@ use std::{fmt::Display, path::PathBuf};
 
 use super::{
     exit::{Exit, Failure},
-    log,
+    heap, log,
 };
 use crate::{
     agent::{self, RunError},
@@ -132,6 +132,7 @@ pub(super) fn run(args: Args) -> Result<Exit, Failure> {
         .and_then(|settings| settings.resolve(Surroundings::look()))
         .map_err(|error| Failure::new(exit_of(&error), error))?;
     log::start(config.log_format);
+    heap::share();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match runtime.block_on(agent::run(config)) {
         Ok(()) => Ok(Exit::Fine),

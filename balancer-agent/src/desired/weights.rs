@@ -9,7 +9,7 @@ pub fn of(rules: &[WeightRule], endpoint: &Endpoint) -> u16 {
     let about = |rule: &&WeightRule| match &rule.selector {
         Selector::Zone(zone) => endpoint.place.zone.as_deref() == Some(zone),
         Selector::PodPrefix(prefix) => {
-            endpoint.pod.as_ref().is_some_and(|pod| pod.starts_with(prefix.as_str()))
+            endpoint.pod.as_ref().is_some_and(|pod| pod.starts_with(prefix))
         }
         Selector::Address(address) => endpoint.address == *address,
     };

@@ -8,19 +8,35 @@
 
 use std::{fs, io, mem::offset_of, os::fd::AsFd as _, path::PathBuf};
 
-use aya::maps::{HashMap, Map, MapData, MapError};
-use balancer_common::layout::{Backend, ServiceName};
+use aya::{
+    Pod,
+    maps::{HashMap, Map, MapData, MapError},
+};
+use balancer_common::layout::{Backend, FRONTENDS_PER_SERVICE};
 
 use super::{KernelError, pins, pins::Pins, slab::Slab};
-use crate::{config::Capacities, maps::MapsError};
+use crate::{
+    config::Capacities,
+    maps::{
+        MapsError,
+        pinned::{Key4, Key6, Name, Value},
+    },
+};
 
 /// What programs count in the map of backends.
 const TOTALS: [usize; 2] = [offset_of!(Backend, opened), offset_of!(Backend, failed)];
 
 /// The capacity of each map whose size is configured.
-pub fn sizes(capacities: Capacities) -> [(&'static str, u32); 3] {
+pub fn sizes(capacities: Capacities) -> [(&'static str, u32); 5] {
     let Capacities { services, backends, .. } = capacities;
-    [("BACKENDS", backends), ("NAMES", services), ("SERVICES", services)]
+    let frontends = services * FRONTENDS_PER_SERVICE;
+    [
+        ("BACKENDS", backends),
+        ("FRONTENDS4", frontends),
+        ("FRONTENDS6", frontends),
+        ("NAMES", services),
+        ("SERVICES", services),
+    ]
 }
 
 /// The maps that grow.
@@ -65,15 +81,20 @@ impl Growth {
         for (name, old) in self.old {
             let from = larger(pins, name);
             let new = MapData::from_pin(&from).map_err(|error| failed(name, "open", error))?;
-            if name == "NAMES" {
-                copy_names(old, new).map_err(|error| failed(name, "copy", error))?;
-            } else {
-                let [old, new] = [map(name, &old, &old)?, map(name, &new, &old)?];
-                copy_words(&old, &new);
-                if name == "BACKENDS" {
-                    totals = Some(Totals::of(old, new));
+            let copied = match name {
+                "FRONTENDS4" => copy::<Key4, Value>(old, new),
+                "FRONTENDS6" => copy::<Key6, Value>(old, new),
+                "NAMES" => copy::<u32, Name>(old, new),
+                _ => {
+                    let [old, new] = [map(name, &old, &old)?, map(name, &new, &old)?];
+                    copy_words(&old, &new);
+                    if name == "BACKENDS" {
+                        totals = Some(Totals::of(old, new));
+                    }
+                    Ok(())
                 }
-            }
+            };
+            copied.map_err(|error| failed(name, "copy", error))?;
             let path = pins.map(name);
             fs::rename(&from, &path).map_err(|source| KernelError::Pin { path, source })?;
             tracing::info!(map = name, "made larger, with all that it holds");
@@ -122,13 +143,12 @@ fn copy_words((old, bytes): &(Slab, usize), (new, _): &(Slab, usize)) {
     }
 }
 
-fn copy_names(old: MapData, new: MapData) -> Result<(), MapError> {
-    type Name = [u8; size_of::<ServiceName>()];
-    let old: HashMap<_, u32, Name> = HashMap::try_from(Map::HashMap(old))?;
-    let mut new: HashMap<_, u32, Name> = HashMap::try_from(Map::HashMap(new))?;
+fn copy<K: Pod, V: Pod>(old: MapData, new: MapData) -> Result<(), MapError> {
+    let old: HashMap<_, K, V> = HashMap::try_from(Map::HashMap(old))?;
+    let mut new: HashMap<_, K, V> = HashMap::try_from(Map::HashMap(new))?;
     for entry in &old {
-        let (id, name) = entry?;
-        new.insert(id, name, 0)?;
+        let (key, value) = entry?;
+        new.insert(key, value, 0)?;
     }
     Ok(())
 }

@@ -41,10 +41,10 @@ use crate::{
     plan::convert,
 };
 
-type Key4 = [u8; size_of::<FrontendKey4>()];
-type Key6 = [u8; size_of::<FrontendKey6>()];
-type Value = [u8; size_of::<Frontend>()];
-type Name = [u8; size_of::<ServiceName>()];
+pub(crate) type Key4 = [u8; size_of::<FrontendKey4>()];
+pub(crate) type Key6 = [u8; size_of::<FrontendKey6>()];
+pub(crate) type Value = [u8; size_of::<Frontend>()];
+pub(crate) type Name = [u8; size_of::<ServiceName>()];
 type Range = [u8; size_of::<RangeKey>()];
 type Addresses = [u8; size_of::<Client>()];
 
@@ -111,6 +111,11 @@ impl PinnedMaps {
     pub(crate) fn set_active(&self, backend: u32, active: u32) {
         self.active.set32(backend as usize * 4, active);
     }
+}
+
+/// Where the record of the charge at an index begins.
+fn record(index: u32) -> usize {
+    charge::record_of(index) as usize * size_of::<Record>()
 }
 
 fn data(pins: &Pins, map: &'static str) -> Result<MapData, MapsError> {

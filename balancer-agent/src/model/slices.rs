@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{EndpointSlice, ObjectRef};
+use super::{EndpointSlice, ObjectRef, compact};
 
 /// EndpointSlices by namespace and name, and by their Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,12 @@ impl Slices {
             }
         }
         Some(slice)
+    }
+
+    /// Gives back the memory that growing has left unused.
+    pub fn compact(&mut self) {
+        compact(&mut self.by_id);
+        compact(&mut self.by_service);
     }
 
     /// The Services of slices that only one side has, or that differ.

@@ -30,8 +30,8 @@ pub struct Policy {
 
 impl Policy {
     /// What annotations say, and the configuration where they say nothing.
-    pub fn of(service: &Moving, cluster: &Moving) -> Self {
-        let said = service.or(*cluster).or(Moving::DEFAULT);
+    pub fn of(service: Option<&Moving>, cluster: &Moving) -> Self {
+        let said = service.copied().unwrap_or_default().or(*cluster).or(Moving::DEFAULT);
         let time = Option::unwrap_or_default;
         let on = |time: Option<Duration>| time.filter(|time| !time.is_zero());
         Self {
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn everything_is_off_but_stale() {
-        let policy = Policy::of(&Moving::default(), &Moving::default());
+        let policy = Policy::of(None, &Moving::default());
         assert!(!policy.is_active());
         assert_eq!((policy.stale, policy.reset_after), (Some(Duration::from_secs(30)), None));
     }
@@ -79,9 +79,9 @@ mod tests {
             stale_timeout: Some(Duration::ZERO),
             ..Moving::default()
         };
-        let policy = Policy::of(&service, &cluster);
+        let policy = Policy::of(Some(&service), &cluster);
         assert_eq!((policy.idle, policy.age), (None, Some(2 * minute)));
         assert_eq!((policy.rebalance, policy.stale), (false, None));
-        assert!(Policy::of(&Moving::default(), &cluster).rebalance);
+        assert!(Policy::of(None, &cluster).rebalance);
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     desired::BackendAddr,
     maps::{Limits, MapsError, ReadMaps},
-    model::Protocol,
+    model::{Protocol, compact},
 };
 
 /// A number of a plan. What a plan gives up is free once the programs that ran when it was carried
@@ -106,6 +106,13 @@ impl Book {
                 GivenUp::Service(id) => self.pools.give_service(id),
             }
         }
+    }
+
+    /// Gives back the memory that growing has left unused.
+    pub fn compact(&mut self) {
+        compact(&mut self.held.rows);
+        compact(&mut self.held.frontends);
+        compact(&mut self.held.backends);
     }
 
     /// What is free, for comparison.

@@ -10,7 +10,7 @@ use super::{
     book::Book,
     held::{HeldFrontend, HeldRow},
     pools::Full,
-    rows::{DesiredRow, RowId, Rows},
+    rows::{DesiredRow, Family, RowId, Rows},
 };
 use crate::{
     desired::{BackendAddr, FrontendAddr, Options},
@@ -32,7 +32,7 @@ pub enum Extent<'a> {
 pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl ReadMaps) -> Plan {
     let none = BTreeSet::new();
     let unsure = if let Extent::All(unsure) = extent { unsure } else { &none };
-    let mut planner = Planner { book, plan: Plan::default() };
+    let mut planner = Planner { book, plan: Plan::default(), room: None };
     planner.begin(maps);
     let mut kept = BTreeMap::new();
     for (id, row) in wanted.iter().filter(|(id, _)| !unsure.contains(id)) {
@@ -86,6 +86,8 @@ struct Placed {
 struct Planner<'a> {
     book: &'a mut Book,
     plan: Plan,
+    /// How many more frontends fit, over IPv4 and IPv6. Counted where a row brings the first.
+    room: Option<[u32; 2]>,
 }
 
 impl Planner<'_> {
@@ -97,7 +99,14 @@ impl Planner<'_> {
 
     /// Backends, name, slots and word of one row.
     fn row(&mut self, id: &RowId, wanted: &DesiredRow) -> Result<(u32, Vec<Write>), Full> {
+        let frontends = self.new_frontends(wanted);
+        if frontends > 0 && frontends > *self.room(id.family) {
+            return Err(self.book.pools.no_frontends());
+        }
         let Placed { service, row, backends, new } = self.place(id, wanted)?;
+        if frontends > 0 {
+            *self.room(id.family) -= frontends;
+        }
         let put = |(backend, id)| Write::PutBackend { id, backend };
         let mut writes: Vec<_> = new.into_iter().map(put).collect();
         let held = self.book.held().rows.get(id);
@@ -125,6 +134,29 @@ impl Planner<'_> {
         let entry = HeldRow { id: service, number, row, backends, settings, ranges };
         self.plan.gave_up |= self.book.put(id, entry);
         Ok((service, writes))
+    }
+
+    /// How many frontends of a row the maps do not know, whatever their kind.
+    fn new_frontends(&self, wanted: &DesiredRow) -> u32 {
+        let held = &self.book.held().frontends;
+        let is_new = |frontend: &&FrontendAddr| {
+            !FrontendKind::ALL
+                .iter()
+                .any(|kind| held.contains_key(&FrontendAddr { kind: *kind, ..**frontend }))
+        };
+        wanted.frontends.iter().filter(is_new).count() as u32
+    }
+
+    /// How many more fit. What this plan removes makes room for the next one.
+    fn room(&mut self, family: Family) -> &mut u32 {
+        let book = &*self.book;
+        let room = self.room.get_or_insert_with(|| {
+            let held = book.held().frontends.keys();
+            let ipv4 = held.filter(|frontend| frontend.addr.is_ipv4()).count();
+            [ipv4, book.held().frontends.len() - ipv4]
+                .map(|held| book.pools.frontends().saturating_sub(held as u32))
+        });
+        &mut room[usize::from(family == Family::V6)]
     }
 
     fn settings(&self, id: &RowId, wanted: &DesiredRow, service: u32) -> Settings {

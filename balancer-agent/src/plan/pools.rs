@@ -16,6 +16,8 @@ pub enum Full {
     Backends(u32),
     /// No run of slots that is long enough.
     Slots(u32),
+    /// No entry for an address that is dialled.
+    Frontends(u32),
 }
 
 impl Full {
@@ -25,6 +27,8 @@ impl Full {
             Self::Services(limit) => ("Service ports", "--max-services", limit),
             Self::Backends(limit) => ("backends", "--max-backends", limit),
             Self::Slots(limit) => ("slots", "--max-slots", limit),
+            // Their number follows that of Service ports.
+            Self::Frontends(limit) => ("addresses of each family", "--max-services", limit),
         };
         Problem {
             object: format!("Service {row}"),
@@ -93,6 +97,16 @@ impl Pools {
     pub fn row(&mut self, len: u32) -> Result<Row, Full> {
         let base = self.slots.take(Row::width(len)).ok_or(Full::Slots(self.limits.slots))?;
         Ok(Row { base, len })
+    }
+
+    /// How many frontends of each family the maps hold at most.
+    pub const fn frontends(&self) -> u32 {
+        self.limits.frontends
+    }
+
+    /// That there are so many already.
+    pub const fn no_frontends(&self) -> Full {
+        Full::Frontends(self.limits.frontends)
     }
 
     /// Takes the room of a row back.

@@ -327,7 +327,7 @@ fn anything(rng: &mut StdRng) -> Desired {
 /// the book is what the maps hold, and nothing is used again that a program may still use.
 #[test]
 fn the_book_follows_the_maps_over_any_sequence_of_plans() {
-    let limits = Limits { services: 9, frontends: 64, backends: 20, slots: 96 };
+    let limits = Limits { services: 9, frontends: 5, backends: 20, slots: 96 };
     let mut rng = StdRng::seed_from_u64(11);
     let mut maps = Memory::new(limits);
     let mut book = Book::read(&maps).unwrap();

@@ -21,6 +21,7 @@ const SLOW_START_RANGE: std::ops::RangeInclusive<Duration> =
 /// What the annotations say, as far as they are usable.
 pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<Fault>) -> Tuning {
     let mut tuning = Tuning::default();
+    let mut moving = Moving::default();
     let mut weighted = false;
     let ours = annotations.into_iter().flatten();
     let ours = ours.filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?, value.as_str())));
@@ -33,7 +34,7 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<F
                 tuning.weights = weights(&field(WEIGHTS), value, faults);
             }
             _ if moving::NAMES.contains(&name) => {
-                if let Err(wrong) = moving::take(&mut tuning.moving, name, value) {
+                if let Err(wrong) = moving::take(&mut moving, name, value) {
                     let message = format!("{wrong}; the cluster's default is used");
                     faults.push(Fault::new(field(name), message));
                 }
@@ -41,13 +42,14 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<F
             _ => faults.push(unknown(name)),
         }
     }
-    if let Some((name, why)) = moving::contradiction(&tuning.moving) {
+    if let Some((name, why)) = moving::contradiction(&moving) {
         faults.push(Fault::new(field(name), why));
     }
-    if tuning.moving.rebalance == Some(true) && !is_exact(tuning.policy) {
+    if moving.rebalance == Some(true) && !is_exact(tuning.policy) {
         let why = format!("the policy is {}", tuning.policy.name());
-        no_rebalance(&mut tuning.moving, &why, faults);
+        no_rebalance(&mut moving, &why, faults);
     }
+    tuning.moving = (moving != Moving::default()).then(|| moving.into());
     if weighted && tuning.policy != Policy::WeightedLeastConnections {
         tuning.weights.clear();
         faults.push(Fault::new(

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use k8s_openapi::api::core::v1 as core;
@@ -40,8 +41,11 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     let written = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
     let session_affinity = affinity(&spec, &mut faults);
     let mut tuning = tuning(annotations, &mut faults);
-    if session_affinity.is_some() && tuning.moving.rebalance == Some(true) {
-        no_rebalance(&mut tuning.moving, "spec.sessionAffinity is ClientIP", &mut faults);
+    if session_affinity.is_some()
+        && let Some(moving) = &mut tuning.moving
+        && moving.rebalance == Some(true)
+    {
+        no_rebalance(Arc::make_mut(moving), "spec.sessionAffinity is ClientIP", &mut faults);
     }
     let service = Service {
         id: id.clone(),

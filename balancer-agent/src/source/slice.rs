@@ -116,7 +116,7 @@ fn endpoints(
                     serving: conditions.serving.unwrap_or(true),
                     terminating: conditions.terminating.unwrap_or(false),
                     place: Place { node, zone }.into(),
-                    pod: pod.and_then(|r| r.name).map(Into::into),
+                    pod: pod.and_then(|r| r.name).map(|name| name.as_str().into()),
                     hints: (hints != Hints::default()).then(|| hints.into()),
                 });
             }

@@ -87,11 +87,10 @@ fn render(state: &State) -> String {
             for (name, _) in conditions.iter().filter(|(_, set)| *set) {
                 write!(text, " {name}").unwrap();
             }
-            for (name, value) in [
-                ("node", &endpoint.place.node),
-                ("zone", &endpoint.place.zone),
-                ("pod", &endpoint.pod),
-            ] {
+            let pod = endpoint.pod.as_ref().map(|pod| pod.to_string().into());
+            for (name, value) in
+                [("node", &endpoint.place.node), ("zone", &endpoint.place.zone), ("pod", &pod)]
+            {
                 if let Some(value) = value {
                     write!(text, " {name}={value}").unwrap();
                 }

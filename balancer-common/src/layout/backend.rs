@@ -27,7 +27,7 @@ pub struct Backend {
     pub reserved: [u64; 3],
 }
 
-/// Value of the map of records: what is known of the socket whose charge has the same index. One
+/// Value of the map of records: what is known of a charged socket, by [`Charge::record`]. One
 /// cache line. The first half, save the state, is written before `connect()` goes on; the second
 /// half, of TCP, as its SYN is about to be sent.
 #[derive(

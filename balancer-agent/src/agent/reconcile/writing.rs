@@ -90,7 +90,10 @@ impl Reconciler {
             self.plan_and_apply(&some, false, done)?;
             match last {
                 Some(last) => next = Bound::Excluded(last),
-                None => return Ok(()),
+                None => {
+                    self.book.iter_mut().for_each(Book::compact);
+                    return Ok(());
+                }
             }
         }
     }

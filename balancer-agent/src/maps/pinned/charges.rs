@@ -32,15 +32,11 @@ impl PinnedMaps {
 
     /// Those of connected UDP sockets: of TCP a record names the process.
     fn udp(&self) -> impl Iterator<Item = Connected> {
-        let tgid = |index: u32| {
-            self.records.get32(index as usize * size_of::<Record>() + offset_of!(Record, tgid))
-        };
+        let tgid = |index| self.records.get32(record(index) + offset_of!(Record, tgid));
         let connected = move |index: u32| {
             self.record_state(index) == RecordState::Connected as u16 && tgid(index) == 0
         };
-        let netns = |index: u32| {
-            self.records.get64(index as usize * size_of::<Record>() + offset_of!(Record, netns))
-        };
+        let netns = |index| self.records.get64(record(index) + offset_of!(Record, netns));
         self.standing()
             .filter(move |(index, _)| connected(*index))
             .map(move |(index, word)| Connected { netns: netns(index), index, word })
@@ -50,8 +46,8 @@ impl PinnedMaps {
     /// [`Record::state`], which shares its word with `port` and is read with it: there are no 2-byte
     /// accesses.
     fn record_state(&self, index: u32) -> u16 {
-        let at = index as usize * size_of::<Record>() + offset_of!(Record, port);
-        let [_, _, low, high] = self.records.get32(at).to_ne_bytes();
+        let word = self.records.get32(record(index) + offset_of!(Record, port));
+        let [_, _, low, high] = word.to_ne_bytes();
         u16::from_ne_bytes([low, high])
     }
 }

@@ -7,7 +7,6 @@ impl PinnedMaps {
     /// The TCP connections whose SYN was sent and that `wanted` takes by their Service port and
     /// backend, in no order. Costs no system call.
     pub fn connections(&self, wanted: impl Fn(u32, u32) -> bool) -> Vec<Recorded> {
-        let record = |index: u32| index as usize * size_of::<Record>();
         let mut found = Vec::new();
         for (index, word) in self.standing() {
             let at = record(index);

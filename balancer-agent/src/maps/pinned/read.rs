@@ -74,8 +74,7 @@ impl ReadMaps for PinnedMaps {
     }
 
     fn record_service(&self, index: u32) -> u32 {
-        let at = index as usize * size_of::<Record>() + offset_of!(Record, service);
-        self.records.get32(at)
+        self.records.get32(record(index) + offset_of!(Record, service))
     }
 
     fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError> {

@@ -21,7 +21,7 @@ struct World {
 impl World {
     fn new(moving: Moving, usable: &[u32]) -> Self {
         let row = Row {
-            policy: Policy::of(&moving, &Moving::default()),
+            policy: Policy::of(Some(&moving), &Moving::default()),
             exact: true,
             slow_start: Duration::ZERO,
             usable: usable.iter().map(|id| (*id, 1)).collect(),

@@ -17,7 +17,7 @@ impl Bench {
             now: 1_000 * SECOND,
             row: Row {
                 policy: Policy::of(
-                    &Moving { rebalance: Some(true), ..Moving::default() },
+                    Some(&Moving { rebalance: Some(true), ..Moving::default() }),
                     &Moving::default(),
                 ),
                 exact: true,

@@ -113,8 +113,9 @@ fn moves_are_read_and_what_is_wrong_leaves_the_default() {
         ("balancer-agent/rebalance", "true"),
         ("balancer-agent/drain-timeout", "banana"),
     ]);
-    assert_eq!(tuning.moving.idle_timeout, Some(Duration::from_secs(600)));
-    assert_eq!((tuning.moving.rebalance, tuning.moving.drain_timeout), (Some(true), None));
+    let moving = tuning.moving.unwrap();
+    assert_eq!(moving.idle_timeout, Some(Duration::from_secs(600)));
+    assert_eq!((moving.rebalance, moving.drain_timeout), (Some(true), None));
     assert_eq!(
         told,
         "metadata.annotations[balancer-agent/drain-timeout]: \"banana\" is no duration; write one \
@@ -127,7 +128,7 @@ fn an_age_below_the_idle_timeout_is_told() {
     let annotations =
         [("balancer-agent/idle-timeout", "10m"), ("balancer-agent/max-connection-age", "1m")];
     let (tuning, told) = read(&annotations);
-    assert_eq!(tuning.moving.max_age, Some(Duration::from_secs(60)));
+    assert_eq!(tuning.moving.unwrap().max_age, Some(Duration::from_secs(60)));
     let words = "metadata.annotations[balancer-agent/idle-timeout]: max-connection-age is shorter";
     assert!(told.starts_with(words), "{told}");
 }
@@ -138,7 +139,7 @@ fn rebalancing_needs_an_exact_choice() {
         let annotations =
             [("balancer-agent/policy", policy.name()), ("balancer-agent/rebalance", "true")];
         let (tuning, told) = read(&annotations);
-        assert_eq!(tuning.moving.rebalance, Some(is_exact(policy)), "{policy:?}");
+        assert_eq!(tuning.moving.unwrap().rebalance, Some(is_exact(policy)), "{policy:?}");
         assert_eq!(told.is_empty(), is_exact(policy), "{told}");
     }
 }

@@ -7,11 +7,12 @@ use crate::model::{Endpoint, Hints, Place};
 /// How many there are at least before those that nobody uses are looked for.
 const FEW: usize = 1024;
 
-/// Places and hints of endpoints.
+/// Places, hints and beginnings of the pods' names of endpoints.
 #[derive(Debug, Default)]
 pub struct Names {
     places: Shared<Place>,
     hints: Shared<Hints>,
+    stems: Shared<str>,
 }
 
 impl Names {
@@ -21,23 +22,26 @@ impl Names {
         if let Some(hints) = &mut endpoint.hints {
             self.hints.share(hints);
         }
+        if let Some(pod) = &mut endpoint.pod {
+            self.stems.share(pod.stem());
+        }
     }
 }
 
 #[derive(Debug)]
-struct Shared<T> {
+struct Shared<T: ?Sized> {
     known: HashSet<Arc<T>>,
     /// With how many those that nobody uses are looked for.
     crowded: usize,
 }
 
-impl<T> Default for Shared<T> {
+impl<T: ?Sized> Default for Shared<T> {
     fn default() -> Self {
         Self { known: HashSet::new(), crowded: FEW }
     }
 }
 
-impl<T: Eq + Hash> Shared<T> {
+impl<T: ?Sized + Eq + Hash> Shared<T> {
     fn share(&mut self, value: &mut Arc<T>) {
         if let Some(known) = self.known.get(value) {
             *value = Arc::clone(known);

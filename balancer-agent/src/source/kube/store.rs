@@ -8,7 +8,7 @@ use std::{
 
 use super::{decode::Decoded, events::Note, feed::Told, names::Names};
 use crate::{
-    model::{Changes, EndpointSlice, Node, ObjectRef, Problem, State},
+    model::{Changes, EndpointSlice, Node, ObjectRef, Problem, State, compact},
     source::{
         Update,
         object::{Fault, Found, Key, Kind},
@@ -272,6 +272,11 @@ impl Store {
             self.forget(&Key { kind, id: id.clone() });
         }
         self.changed |= self.awaited.remove(&kind);
+        match kind {
+            Kind::Service => compact(&mut self.state.services),
+            Kind::EndpointSlice => self.state.slices.compact(),
+            Kind::Node | Kind::Pod | Kind::Namespace => {}
+        }
     }
 
     /// The own Node as long as the API server has none: it may come later.
