@@ -1,13 +1,17 @@
 //! One program, attached through a pinned link.
 
-use std::{fs::File, io, os::unix::fs::MetadataExt as _, path::Path};
+use std::{fs::File, io, os::unix::fs::MetadataExt as _, panic::resume_unwind, path::Path, thread};
 
 use aya::{
     Ebpf,
     programs::{CgroupAttachMode, Program, ProgramError, ProgramFd, links::FdLink},
 };
 
-use super::{KernelError, bpf, link, pins::Pins};
+use super::{
+    KernelError, bpf,
+    link::{self, PROGRAMS},
+    pins::Pins,
+};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -37,15 +41,33 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Loads a program: the verifier's moment.
-pub fn verify(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
-    let loaded = match program(ebpf, name) {
-        Some(Program::CgroupSockAddr(program)) => program.load(),
-        Some(Program::CgroupSock(program)) => program.load(),
-        Some(Program::SockOps(program)) => program.load(),
+/// Loads the programs, all at the same time: what the verifier takes for the four that choose is most
+/// of a start, and it takes programs of a privileged process side by side.
+pub fn verify(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    thread::scope(|scope| {
+        let known = |(name, program)| {
+            let name = PROGRAMS.into_iter().find(|known| name == full_name(known))?;
+            Some(scope.spawn(move || {
+                let failed = |source| KernelError::Program { program: name, source };
+                load(program).map_err(Box::new).map_err(failed)
+            }))
+        };
+        let loads: Vec<_> = ebpf.programs_mut().filter_map(known).collect();
+        let join = |load: thread::ScopedJoinHandle<'_, _>| load.join();
+        loads
+            .into_iter()
+            .map(join)
+            .try_for_each(|loaded| loaded.unwrap_or_else(|p| resume_unwind(p)))
+    })
+}
+
+fn load(program: &mut Program) -> Result<(), ProgramError> {
+    match program {
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::CgroupSock(program) => program.load(),
+        Program::SockOps(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
-    };
-    loaded.map_err(|source| KernelError::Program { program: name, source: Box::new(source) })
+    }
 }
 
 /// Attaches a loaded program. Where its link is pinned and leads to the cgroup, the program behind
@@ -104,5 +126,10 @@ pub fn fd<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a ProgramFd, ProgramEr
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Option<&'a mut Program> {
-    ebpf.program_mut(&format!("balancer_{name}"))
+    ebpf.program_mut(&full_name(name))
+}
+
+/// What a program is called in the object.
+fn full_name(name: &str) -> String {
+    format!("balancer_{name}")
 }

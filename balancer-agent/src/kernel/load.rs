@@ -60,9 +60,7 @@ pub fn load(
     let totals = growth.take_over(&pins)?;
     let maps = PinnedMaps::open(&pins, capacities)?;
     maps.set_active(PAD_BACKEND, PAD_ACTIVE);
-    for program in PROGRAMS {
-        attach::verify(&mut ebpf, program)?;
-    }
+    attach::verify(&mut ebpf)?;
     for program in PROGRAMS {
         attach::attach(&mut ebpf, program, &pins, &target)?;
     }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::Barrier,
     thread::{self, ScopedJoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result};
@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     /// Give up after so many milliseconds
     #[arg(long, default_value_t = 2000)]
     timeout_ms: u64,
+    /// Try again until it is connected
+    #[arg(long)]
+    insist: bool,
     /// Use Multipath TCP
     #[arg(long)]
     mptcp: bool,
@@ -34,7 +37,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     at_once: bool,
     /// Connect as fast as it goes, and say only how many were connected and how long it took
-    #[arg(long, conflicts_with_all = ["at_once", "mptcp", "timeout_ms"])]
+    #[arg(long, conflicts_with_all = ["at_once", "insist", "mptcp", "timeout_ms"])]
     many: bool,
     /// With --many: connect UDP sockets
     #[arg(long, requires = "many")]
@@ -93,6 +96,20 @@ fn at_once(arguments: &Arguments) -> Result<Vec<(Socket, Value)>> {
 }
 
 fn connect(arguments: &Arguments) -> Result<(Socket, Value)> {
+    loop {
+        let (socket, mut said) = try_once(arguments)?;
+        if !arguments.insist {
+            return Ok((socket, said));
+        }
+        if said["error"].is_null() {
+            let at = SystemTime::now().duration_since(UNIX_EPOCH)?;
+            said["at_us"] = json!(at.as_micros() as u64);
+            return Ok((socket, said));
+        }
+    }
+}
+
+fn try_once(arguments: &Arguments) -> Result<(Socket, Value)> {
     let protocol = if arguments.mptcp { Protocol::MPTCP } else { Protocol::TCP };
     let domain = Domain::for_address(arguments.target);
     let socket = Socket::new(domain, Type::STREAM, Some(protocol))?;

@@ -5,6 +5,7 @@ mod log;
 mod objects;
 mod process;
 mod rules;
+mod start;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -54,7 +55,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     let agent = Agent::start_watching(&lab, &api.kubeconfig(), &options)?;
     let ready = started.elapsed();
     let mut log = Log::open(&agent.log_path());
-    let first = log.update()?;
+    let filled = log.update()?;
     let peak = Usage::of(&agent)?;
 
     progress.set_message("changes of one EndpointSlice");
@@ -97,9 +98,18 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     drop(agent);
     drop(api);
 
+    let mut first = start::first_connections(progress)?;
+    first.sort_unstable();
+    let median = first[first.len() / 2];
     let start = vec![
         row("start to all in the maps", Cell::Number(ready.as_secs_f64() * 1e3, 0), "ms", "2,000"),
-        row("of which writing to the maps", millis(first.writing), "ms", "500"),
+        row("of which writing to the maps", millis(filled.writing), "ms", "500"),
+        row(
+            &format!("start to the first balanced connection, {} Services", start::SERVICES),
+            Cell::Number(median.as_secs_f64() * 1e3, 0),
+            "ms",
+            "300",
+        ),
         row("resident memory of its own at its peak", mebi(peak.own_peak), "MiB", "64"),
         row("the same after all changes", mebi(after.own_peak), "MiB", ""),
         row("memory of the maps", mebi(maps), "MiB", "64"),
@@ -145,7 +155,11 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
              kernel's and stand in a row of their own although the agent sees them too."
                 .into(),
         ],
-        raw: json!({"one": one.raw(), "burst": bursts.raw()}),
+        raw: json!({
+            "one": one.raw(),
+            "burst": bursts.raw(),
+            "first_connection_us": first.iter().map(Duration::as_micros).collect::<Vec<_>>(),
+        }),
     })
 }
 
