@@ -25,8 +25,8 @@ pub const MAX_BACKENDS: u32 = 1 << 18;
 pub const MAX_SLOTS: u32 = 1 << 19;
 /// Longest row that is scanned whole. Longer rows are sampled.
 pub const MAX_SCAN: u32 = 1024;
-/// Rows are padded to a multiple of this many slots.
-pub const ROW_STEP: u32 = 8;
+/// Rows are padded to a multiple of this many slots, which is how many a scan compares at a time.
+pub const ROW_STEP: u32 = 4;
 /// Words of the slot slab: a row that starts in the last allowed word is still readable whole.
 pub const SLOT_WORDS: usize = (MAX_SLOTS + MAX_SCAN) as usize;
 /// Entries of the map of Services (one per Service port).

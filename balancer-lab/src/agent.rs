@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long the agent may take until the first complete state is in the maps.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// A running agent, attached to the lab's cgroup. Dropping it kills it (SIGKILL).
 #[derive(Debug)]
 pub struct Agent {

@@ -9,7 +9,8 @@ fn rows(bench: Bench) -> Vec<Value> {
 }
 
 fn tables(bench: Bench) -> Vec<Vec<Value>> {
-    let effort = Effort { rounds: 2, connects: 50, trials: 10, services: vec![1, 20] };
+    let effort =
+        Effort { rounds: 2, connects: 50, trials: 10, services: vec![1, 20], many: Some(40) };
     let report = bench::run(bench, &effort, &ProgressBar::hidden())
         .unwrap_or_else(|error| panic!("{bench:?}: {error}; the benches need root"));
     let json = report.json();
@@ -28,7 +29,7 @@ fn connect_compares_every_number_of_services_with_direct() {
     let rows = rows(Bench::Connect);
     let services: Vec<&Value> =
         of(&rows, "balancer").into_iter().map(|row| &row["services"]).collect();
-    assert_eq!(services, [1, 20]);
+    assert_eq!(services, [1, 20, 40]);
     for row in &rows {
         assert!(row["p50_us"].as_f64().is_some_and(|time| time > 1.0), "{row}");
     }
@@ -48,7 +49,7 @@ fn traffic_is_carried_by_every_variant() {
 fn choice_takes_longer_than_nothing() {
     let tables = tables(Bench::Choice);
     let [rows, ways] = &tables[..] else { panic!("{tables:?}") };
-    assert_eq!(rows.len(), 8, "{rows:?}");
+    assert_eq!(rows.len(), 9, "{rows:?}");
     let above = |row: &Value| row["connect4_above_ns"].as_f64().expect("a number");
     assert!(above(&rows[7]) > above(&rows[2]), "1,024 backends beside 1: {rows:?}");
     assert_eq!(ways.len(), 11, "{ways:?}");
@@ -59,7 +60,12 @@ fn choice_takes_longer_than_nothing() {
 
 #[test]
 fn balancer_is_as_even_as_can_be() {
-    for row in of(&rows(Bench::Balance), "balancer") {
+    let rows = rows(Bench::Balance);
+    let rows = of(&rows, "balancer");
+    let policy =
+        |policy: &str| rows.iter().filter(|row| row["policy"] == policy).collect::<Vec<_>>();
+    for row in policy("least-connections") {
         assert_eq!(row["even_percent"], 100.0, "{row}");
     }
+    assert_eq!(policy("random").len(), policy("round-robin").len());
 }

@@ -137,6 +137,6 @@ mod tests {
 
     #[test]
     fn a_row_is_as_wide_as_its_padding() {
-        assert_eq!([0, 1, 8, 9].map(Row::width), [0, 8, 8, 16]);
+        assert_eq!([0, 1, 4, 5].map(Row::width), [0, 4, 4, 8]);
     }
 }

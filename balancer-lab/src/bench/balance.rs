@@ -1,5 +1,6 @@
 //! `balance`: how evenly connections that are opened together come to the backends.
 
+use balancer_common::policy::Policy;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -14,16 +15,19 @@ use crate::error::Result;
 const BACKENDS: u8 = 5;
 /// Connections of a trial.
 const CASES: [u32; 5] = [2, 5, 10, 20, 21];
-/// balancer, and the dice of both of kube-proxy's modes.
-const VARIANTS: [Variant; 3] = [Variant::Balancer, Variant::IptablesNft, Variant::Nftables];
+/// The dice of both of kube-proxy's modes, beside balancer with each policy.
+const DICE: [Variant; 2] = [Variant::IptablesNft, Variant::Nftables];
 /// Trials between two steps of the progress bar.
 const BATCH: u32 = 20;
 
 pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     let (mut stages, mut missing) = (Vec::new(), Vec::new());
-    for variant in VARIANTS {
+    let policies = Policy::ALL.map(|policy| (Variant::Balancer, policy));
+    let dice = DICE.map(|variant| (variant, Policy::LeastConnections));
+    for (variant, policy) in policies.into_iter().chain(dice) {
         progress.set_message(format!("build: {}", variant.name()));
-        match Stage::build(Plan { variant, services: 1, backends: BACKENDS, pinned: false })? {
+        let plan = Plan { pinned: false, policy, ..Plan::new(variant, 1, BACKENDS) };
+        match Stage::build(plan)? {
             Some(stage) => stages.push(stage),
             None => missing.push(super::cannot(variant)),
         }
@@ -34,8 +38,8 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
         for stage in &mut stages {
             progress.set_message(format!("{connections} connections, {}", stage.variant.name()));
             let outcome = Outcome::measure(stage, connections, effort.trials, progress)?;
-            rows.push(outcome.row(stage.variant, connections));
-            raw.push(outcome.raw(stage.variant, connections));
+            rows.push(outcome.row(stage, connections));
+            raw.push(outcome.raw(stage, connections));
         }
     }
     Ok(Report {
@@ -56,6 +60,7 @@ fn columns() -> Vec<Column> {
     vec![
         column("connections", "connections"),
         column("variant", "variant"),
+        column("policy", "policy"),
         column("even_percent", "as even as can be (%)"),
         column("gap_mean", "max-min, mean"),
         column("gap_worst", "worst"),
@@ -107,7 +112,11 @@ impl Outcome {
         totals
     }
 
-    fn row(&self, variant: Variant, connections: u32) -> Vec<Cell> {
+    fn row(&self, stage: &Stage, connections: u32) -> Vec<Cell> {
+        self.cells(stage.variant.name(), policy(stage), connections)
+    }
+
+    fn cells(&self, variant: &str, policy: Option<Policy>, connections: u32) -> Vec<Cell> {
         let trials = self.0.len() as f64;
         let possible = u32::from(!connections.is_multiple_of(BACKENDS.into()));
         let even = self.gaps().filter(|&gap| gap == possible).count() as f64;
@@ -119,7 +128,8 @@ impl Outcome {
         };
         vec![
             Cell::Count(connections.into()),
-            variant.name().into(),
+            variant.into(),
+            policy.map_or(Cell::Absent, |policy| policy.name().into()),
             Cell::Number(even / trials * 100.0, 1),
             mean(self.gaps().sum()),
             Cell::Count(self.gaps().max().unwrap_or(0).into()),
@@ -130,9 +140,19 @@ impl Outcome {
         ]
     }
 
-    fn raw(&self, variant: Variant, connections: u32) -> Value {
-        json!({"variant": variant, "connections": connections, "trials": self.0})
+    fn raw(&self, stage: &Stage, connections: u32) -> Value {
+        json!({
+            "variant": stage.variant,
+            "policy": policy(stage).map(Policy::name),
+            "connections": connections,
+            "trials": self.0,
+        })
     }
+}
+
+/// How a stage chooses, where that is balancer's.
+fn policy(stage: &Stage) -> Option<Policy> {
+    (stage.variant == Variant::Balancer).then_some(stage.policy)
 }
 
 #[cfg(test)]
@@ -142,10 +162,11 @@ mod tests {
     #[test]
     fn a_row_tells_even_trials_from_others() {
         let outcome = Outcome(vec![vec![1, 1, 1, 1, 1], vec![0, 2, 1, 0, 2]]);
-        let row = outcome.row(Variant::Balancer, 5);
+        let row = outcome.cells("balancer", Some(Policy::LeastConnections), 5);
         let expected = vec![
             Cell::Count(5),
             "balancer".into(),
+            "least-connections".into(),
             Cell::Number(50.0, 1),
             Cell::Number(1.0, 2),
             Cell::Count(2),
@@ -161,6 +182,6 @@ mod tests {
     #[test]
     fn a_remainder_is_as_even_as_can_be() {
         let outcome = Outcome(vec![vec![1, 0, 0, 1, 0]]);
-        assert_eq!(outcome.row(Variant::Balancer, 2)[2], Cell::Number(100.0, 1));
+        assert_eq!(outcome.cells("balancer", None, 2)[3], Cell::Number(100.0, 1));
     }
 }

@@ -17,11 +17,15 @@ use crate::error::Result;
 const P50: usize = 0;
 const P99: usize = 1;
 const RATE: usize = 2;
-/// The most that balancer's p50 may be of direct's.
-const TARGET: f64 = 1.06;
+/// The most that balancer's p50 and p99 may be of direct's.
+const TARGETS: [(usize, &str, f64); 2] = [(P50, "p50", 1.04), (P99, "p99", 1.10)];
+/// By how much balancer's p50 may differ between the fewest and the most Services.
+const FLAT: f64 = 0.03;
+/// How many times iptables-nft's p50 is to be balancer's, with the most Services both have.
+const FASTER: f64 = 3.0;
 
 pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
-    let (mut stages, missing) = stage::build_all(&effort.services, progress)?;
+    let (mut stages, missing) = stage::build_all(&effort.services, effort.many, progress)?;
     let rounds = Rounds::run(&mut stages, effort.rounds, progress, |stage| {
         let connects = stage.worker.connect(&stage.targets, effort.connects, WARM_UP, false)?;
         stage.worker.accept(effort.connects)?;
@@ -30,7 +34,9 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
         Ok([quantile(&sorted, 0.5), quantile(&sorted, 0.99), rate])
     })?;
     stage::check_tracking(&stages)?;
-    let mut notes = vec![verdict(&stages, &rounds), rounds.noise(&stages, P50, "p50")];
+    let mut notes = verdicts(&stages, &rounds);
+    notes.push(rounds.noise(&stages, P50, "p50"));
+    notes.push(rounds.noise(&stages, P99, "p99"));
     notes.extend(missing);
     Ok(Report {
         name: "connect",
@@ -87,17 +93,55 @@ fn table(stages: &[Stage], rounds: &Rounds<3>) -> Table {
     }
 }
 
-/// The target and what it came to, in the smallest set of Services.
-fn verdict(stages: &[Stage], rounds: &Rounds<3>) -> String {
-    let Some(index) = stages.iter().position(|stage| stage.variant == Variant::Balancer) else {
-        return "balancer was not measured.".into();
+/// The targets and what they came to.
+fn verdicts(stages: &[Stage], rounds: &Rounds<3>) -> Vec<String> {
+    let of = |variant| -> Vec<usize> {
+        let indexes = 0..stages.len();
+        indexes.filter(|&index| stages[index].variant == variant).collect()
     };
-    let reached = rounds.ratio(index, P50).median;
-    let word = if reached <= TARGET { "reached" } else { "missed" };
-    format!(
-        "Target: balancer's p50 at most {TARGET} of direct, without connection tracking: \
-         {reached:.3}, {word}."
-    )
+    let balancer = of(Variant::Balancer);
+    let (Some(&fewest), Some(&most)) = (balancer.first(), balancer.last()) else {
+        return vec!["balancer was not measured.".into()];
+    };
+    let mut verdicts: Vec<String> = TARGETS
+        .iter()
+        .map(|&(metric, name, target)| {
+            let came_to = rounds.ratio(fewest, metric).median;
+            let word = word(came_to <= target);
+            format!(
+                "Target: balancer's {name} at most {target} of direct, without connection \
+                 tracking: {came_to:.3}, {word}."
+            )
+        })
+        .collect();
+    let flat = rounds.between(most, fewest, P50).median;
+    verdicts.push(format!(
+        "Target: balancer's p50 with {} Services within {:.0}% of that with {}: {flat:.3} of it, {}.",
+        stages[most].services,
+        FLAT * 100.0,
+        stages[fewest].services,
+        word((flat - 1.0).abs() <= FLAT)
+    ));
+    let same = |iptables: &usize| {
+        let services = stages[*iptables].services;
+        balancer.iter().find(|&&index| stages[index].services == services).copied()
+    };
+    let iptables = of(Variant::IptablesNft);
+    if let Some((iptables, balancer)) = iptables.last().and_then(|last| Some((*last, same(last)?)))
+    {
+        let times = rounds.between(iptables, balancer, P50).median;
+        verdicts.push(format!(
+            "Target: with {} Services at least {FASTER} times faster than iptables-nft: {times:.1} \
+             times, {}.",
+            stages[iptables].services,
+            word(times >= FASTER)
+        ));
+    }
+    verdicts
+}
+
+const fn word(is_reached: bool) -> &'static str {
+    if is_reached { "reached" } else { "missed" }
 }
 
 fn raw(stages: &[Stage], rounds: &Rounds<3>) -> Value {

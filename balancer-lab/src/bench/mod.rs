@@ -1,10 +1,11 @@
 //! Measurements on the real kernel: each compares variants within one run, by ratios.
 //!
-//! - [`run`]: one of the benches, as a [`report::Report`]; [`render`] writes it for people.
+//! - [`run`]: one of the benches, as a [`report::Report`]; [`render`] writes it for people, [`chart`] draws it.
 //! - [`worker`]: the process that measures, inside a lab; [`job`]: what it is asked.
 
 mod balance;
 mod bpf;
+pub mod chart;
 mod choice;
 mod connect;
 mod environment;
@@ -66,17 +67,25 @@ pub struct Effort {
     pub trials: u32,
     /// Numbers of Services to measure with.
     pub services: Vec<u32>,
+    /// A larger one, for balancer alone.
+    pub many: Option<u32>,
 }
 
 impl Effort {
     /// For figures to be published: some minutes.
     pub fn full() -> Self {
-        Self { rounds: 100, connects: 500, trials: 200, services: vec![1, 1000, 10_000] }
+        Self {
+            rounds: 100,
+            connects: 500,
+            trials: 1000,
+            services: vec![1, 1000, 10_000],
+            many: Some(100_000),
+        }
     }
 
     /// For a first impression: less than a minute.
     pub fn quick() -> Self {
-        Self { rounds: 25, connects: 500, trials: 40, services: vec![1, 1000] }
+        Self { rounds: 25, connects: 500, trials: 40, services: vec![1, 1000], many: None }
     }
 }
 

@@ -59,8 +59,13 @@ impl<const N: usize> Rounds<N> {
 
     /// A metric of a stage divided by that of the direct variant in the same round.
     pub(super) fn ratio(&self, stage: usize, metric: usize) -> Spread {
-        let pairs = self.values[stage].iter().zip(&self.values[self.base]);
-        Spread::of(pairs.map(|(sample, base)| sample[metric] / base[metric]))
+        self.between(stage, self.base, metric)
+    }
+
+    /// A metric of a stage divided by that of another one in the same round.
+    pub(super) fn between(&self, stage: usize, other: usize, metric: usize) -> Spread {
+        let pairs = self.values[stage].iter().zip(&self.values[other]);
+        Spread::of(pairs.map(|(sample, other)| sample[metric] / other[metric]))
     }
 
     /// Every value, for the raw output.

@@ -3,6 +3,10 @@
 
 use std::{fs, net::SocketAddrV4};
 
+use balancer_common::{
+    layout::{MAX_BACKENDS, MAX_SERVICES},
+    policy::Policy,
+};
 use indicatif::ProgressBar;
 
 use super::{BACKEND_PORT, VIP, remote::Remote, variant::Variant};
@@ -18,6 +22,8 @@ use crate::{
 pub(super) const BACKENDS: u8 = 3;
 /// Services in one manifest file: `kubectl get -o yaml` would write them all in one.
 const SERVICES_PER_FILE: usize = 500;
+/// More need larger maps than the agent makes by default.
+const LARGE: usize = 30_000;
 /// One rule that makes the kernel track connections, as any stateful firewall has.
 const TRACKING: &str = "table ip tracking {
     chain forward { type filter hook forward priority filter; ct state invalid drop; }
@@ -30,6 +36,8 @@ const CLIENT_PORTS: &str = "10000 65000";
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) variant: Variant,
+    /// How balancer chooses.
+    pub(super) policy: Policy,
     /// How many Services the node has.
     pub(super) services: u32,
     /// Where clients dial.
@@ -50,12 +58,21 @@ pub(super) struct Plan {
     pub(super) backends: u8,
     /// Whether the measuring process stays on one processor.
     pub(super) pinned: bool,
+    /// How balancer chooses.
+    pub(super) policy: Policy,
+}
+
+impl Plan {
+    /// As most are.
+    pub(super) fn new(variant: Variant, services: u32, backends: u8) -> Self {
+        Self { variant, services, backends, pinned: true, policy: Policy::LeastConnections }
+    }
 }
 
 impl Stage {
     /// Builds it; `None` where the machine lacks what the variant needs.
     pub(super) fn build(plan: Plan) -> Result<Option<Self>> {
-        let Plan { variant, services, backends, pinned } = plan;
+        let Plan { variant, services, backends, pinned, policy } = plan;
         let lab = Lab::create(&format!("bench: {}", variant.name()))?;
         if !variant.works(lab.node()) {
             return Ok(None);
@@ -65,14 +82,14 @@ impl Stage {
         client.place().set_sysctl("net/ipv4/ip_local_port_range", CLIENT_PORTS)?;
         let direct: Vec<SocketAddrV4> =
             pods.iter().map(|pod| SocketAddrV4::new(pod.ip(), BACKEND_PORT)).collect();
-        let agent = balance(&lab, variant, &all(services, &direct))?;
+        let agent = balance(&lab, variant, policy, &all(services, &direct))?;
         if variant.tracks() {
             // As short as it goes: otherwise the table is full of what is long closed.
             lab.node().set_sysctl("net/netfilter/nf_conntrack_tcp_timeout_close", "1")?;
         }
         let worker = Remote::start(&lab, &client, &pods, pinned)?;
         let targets = if variant.is_balanced() { vec![VIP] } else { direct };
-        Ok(Some(Self { variant, services, targets, worker, _agent: agent, lab }))
+        Ok(Some(Self { variant, policy, services, targets, worker, _agent: agent, lab }))
     }
 
     /// Connections that the node tracks.
@@ -84,21 +101,29 @@ impl Stage {
     }
 }
 
-/// A stage of every variant, the balanced ones for each number of Services; and notes on what could
-/// not be built.
+/// A stage of every variant, the balanced ones for each number of Services, and balancer for `many`
+/// more; and notes on what could not be built.
 pub(super) fn build_all(
     services: &[u32],
+    many: Option<u32>,
     progress: &ProgressBar,
 ) -> Result<(Vec<Stage>, Vec<String>)> {
     let unbalanced = Variant::UNBALANCED.map(|variant| (variant, 0));
-    let balanced =
-        Variant::BALANCED.iter().flat_map(|&variant| services.iter().map(move |&n| (variant, n)));
+    let numbers = |variant| match variant {
+        Variant::Balancer => services.iter().copied().chain(many).collect(),
+        // The number does not matter to what tracking costs.
+        Variant::BalancerTracked => services[..1].to_vec(),
+        _ => services.to_vec(),
+    };
+    let balanced = Variant::BALANCED
+        .iter()
+        .flat_map(|&variant| numbers(variant).into_iter().map(move |n| (variant, n)));
     let wanted: Vec<(Variant, u32)> = unbalanced.into_iter().chain(balanced).collect();
     let (mut stages, mut missing) = (Vec::new(), Vec::new());
     progress.set_length(wanted.len() as u64);
     for (variant, services) in wanted {
         progress.set_message(format!("build: {}, {services} Services", variant.name()));
-        match Stage::build(Plan { variant, services, backends: BACKENDS, pinned: true })? {
+        match Stage::build(Plan::new(variant, services, BACKENDS))? {
             Some(stage) => stages.push(stage),
             None => missing.push(super::cannot(variant)),
         }
@@ -130,7 +155,11 @@ fn address(n: u8) -> std::net::Ipv4Addr {
 /// All Services of the node: the measured one in the middle of others, as rules are searched from
 /// the first on.
 pub(super) fn all(count: u32, backends: &[SocketAddrV4]) -> Vec<ServicePort> {
-    let mut services = kubeproxy::filler(count.saturating_sub(1), backends.len() as u32);
+    let each = backends.len() as u32;
+    let others = count.saturating_sub(1);
+    // As many as fit into the maps.
+    let each = each.min((MAX_BACKENDS - each) / others.max(1)).max(1);
+    let mut services = kubeproxy::filler(others, each);
     let web = ServicePort {
         name: "bench/web:http".into(),
         address: *VIP.ip(),
@@ -142,23 +171,31 @@ pub(super) fn all(count: u32, backends: &[SocketAddrV4]) -> Vec<ServicePort> {
 }
 
 /// Puts in place what balances.
-fn balance(lab: &Lab, variant: Variant, services: &[ServicePort]) -> Result<Option<Agent>> {
+fn balance(
+    lab: &Lab,
+    variant: Variant,
+    policy: Policy,
+    services: &[ServicePort],
+) -> Result<Option<Agent>> {
+    let chosen_by = |port| manifest(port).annotated("balancer-agent/policy", policy.name());
+    let start =
+        || start_agent_on(lab, &services.iter().map(chosen_by).collect::<Vec<_>>()).map(Some);
+
     match variant {
         Variant::Direct | Variant::Control => {}
         Variant::Conntrack => {
             host::run(lab.node().command("nft").args(["-f", "-"]), TRACKING)?;
         }
-        Variant::Balancer => return start_agent(lab, services).map(Some),
+        Variant::Balancer => return start(),
+        Variant::BalancerTracked => {
+            host::run(lab.node().command("nft").args(["-f", "-"]), TRACKING)?;
+            return start();
+        }
         Variant::IptablesNft => iptables::load(lab.node(), iptables::Variant::Nft, services)?,
         Variant::IptablesLegacy => iptables::load(lab.node(), iptables::Variant::Legacy, services)?,
         Variant::Nftables => nftables::load(lab.node(), services)?,
     }
     Ok(None)
-}
-
-/// Starts an agent on manifests of these Services.
-pub(super) fn start_agent(lab: &Lab, services: &[ServicePort]) -> Result<Agent> {
-    start_agent_on(lab, &services.iter().map(manifest).collect::<Vec<_>>())
 }
 
 /// Starts an agent on these manifests.
@@ -172,7 +209,10 @@ pub(super) fn start_agent_on(lab: &Lab, services: &[Service]) -> Result<Agent> {
             .map(|document| format!("---\n{document}\n"));
         manifests.write_text(&format!("services-{index}.yaml"), &documents.collect::<String>())?;
     }
-    Agent::start(lab, manifests.dir(), &[])
+    let [most_services, most_backends] = [MAX_SERVICES, MAX_BACKENDS].map(|most| most.to_string());
+    let large = ["--max-services", &*most_services, "--max-backends", &*most_backends];
+    let options = if services.len() > LARGE { &large[..] } else { &[] };
+    Agent::start(lab, manifests.dir(), options)
 }
 
 fn manifest(service: &ServicePort) -> Service {

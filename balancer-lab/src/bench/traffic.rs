@@ -18,6 +18,8 @@ use crate::error::Result;
 const EXCHANGES: u32 = 1000;
 /// Chunks of a variant in a round: 32 MiB.
 const CHUNKS: u32 = 512;
+/// How many exchanges of balancer's come to one of direct's, at least.
+const TARGET: f64 = 0.98;
 /// The metrics of a round, by index.
 const P50: usize = 0;
 const P99: usize = 1;
@@ -25,7 +27,7 @@ const BULK: usize = 2;
 
 pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     // What is loaded matters to the first packet alone: one Service will do.
-    let (mut stages, missing) = stage::build_all(&[1], progress)?;
+    let (mut stages, missing) = stage::build_all(&[1], None, progress)?;
     let rounds = Rounds::run(&mut stages, effort.rounds, progress, |stage| {
         let sorted = micros(&stage.worker.ping_pong(stage.targets[0], EXCHANGES)?);
         let seconds = stage.worker.bulk(stage.targets[0], CHUNKS)?;
@@ -33,8 +35,9 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
         Ok([quantile(&sorted, 0.5), quantile(&sorted, 0.99), gigabytes / seconds])
     })?;
     stage::check_tracking(&stages)?;
-    let mut notes =
-        vec![rounds.noise(&stages, P50, "exchange p50"), rounds.noise(&stages, BULK, "throughput")];
+    let mut notes = verdict(&stages, &rounds);
+    notes.push(rounds.noise(&stages, P50, "exchange p50"));
+    notes.push(rounds.noise(&stages, BULK, "throughput"));
     notes.extend(missing);
     Ok(Report {
         name: "traffic",
@@ -83,6 +86,19 @@ fn table(stages: &[Stage], rounds: &Rounds<3>) -> Table {
         ],
         rows: stages.iter().enumerate().map(row).collect(),
     }
+}
+
+fn verdict(stages: &[Stage], rounds: &Rounds<3>) -> Vec<String> {
+    let balancer = stages.iter().position(|stage| stage.variant == Variant::Balancer);
+    let verdict = |index| {
+        let exchanges = 1.0 / rounds.ratio(index, P50).median;
+        let word = if exchanges >= TARGET { "reached" } else { "missed" };
+        format!(
+            "Target: at least {TARGET} of the exchanges that direct does in the same time: \
+             {exchanges:.3}, {word}."
+        )
+    };
+    balancer.map(verdict).into_iter().collect()
 }
 
 fn raw(stages: &[Stage], rounds: &Rounds<3>) -> Value {

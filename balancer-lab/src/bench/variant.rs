@@ -18,6 +18,8 @@ pub enum Variant {
     Conntrack,
     /// balancer's agent.
     Balancer,
+    /// The same, with the rule that needs connection tracking.
+    BalancerTracked,
     /// kube-proxy's rules in iptables-nft.
     IptablesNft,
     /// kube-proxy's rules in iptables-legacy.
@@ -28,8 +30,13 @@ pub enum Variant {
 
 impl Variant {
     /// The variants that balance, in the order of the tables.
-    pub const BALANCED: [Self; 4] =
-        [Self::Balancer, Self::Nftables, Self::IptablesLegacy, Self::IptablesNft];
+    pub const BALANCED: [Self; 5] = [
+        Self::Balancer,
+        Self::BalancerTracked,
+        Self::Nftables,
+        Self::IptablesLegacy,
+        Self::IptablesNft,
+    ];
     /// The variants without a Service.
     pub const UNBALANCED: [Self; 3] = [Self::Direct, Self::Control, Self::Conntrack];
 
@@ -40,6 +47,7 @@ impl Variant {
             Self::Control => "direct, once more",
             Self::Conntrack => "direct, conntrack on",
             Self::Balancer => "balancer",
+            Self::BalancerTracked => "balancer, conntrack on",
             Self::IptablesNft => "kube-proxy, iptables-nft",
             Self::IptablesLegacy => "kube-proxy, iptables-legacy",
             Self::Nftables => "kube-proxy, nftables",
@@ -63,7 +71,9 @@ impl Variant {
             Self::Direct | Self::Control | Self::Balancer => true,
             Self::IptablesNft => iptables::Variant::Nft.works(place),
             Self::IptablesLegacy => iptables::Variant::Legacy.works(place),
-            Self::Conntrack | Self::Nftables => nft(&mut place.command("nft")),
+            Self::Conntrack | Self::BalancerTracked | Self::Nftables => {
+                nft(&mut place.command("nft"))
+            }
         }
     }
 }

@@ -1,8 +1,14 @@
 //! `balancer-lab bench`: measurements, and the process that measures.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
 use anyhow::{Context, Result};
 use balancer_lab::bench::{
-    self, Bench, Effort, Environment,
+    self, Bench, Effort, Environment, Report,
+    chart::charts,
     render::{self, Form},
     worker::{self, WorkerOptions},
 };
@@ -22,7 +28,7 @@ use super::signals;
                         balancer-lab bench connect\n  \
                         balancer-lab bench connect choice --output json > bench.json\n  \
                         balancer-lab bench balance --trials 1000\n  \
-                        balancer-lab bench --output markdown        # the tables of docs/benchmarks.md")]
+                        balancer-lab bench --output markdown --charts docs/charts  # those of docs/benchmarks.md")]
 pub(super) struct Arguments {
     /// What to measure; everything if nothing is named
     #[arg(value_enum, value_name = "NAME")]
@@ -33,6 +39,9 @@ pub(super) struct Arguments {
     /// Fewer rounds, fewer Services: a first impression in a minute
     #[arg(long)]
     quick: bool,
+    /// Draw charts, too, as SVG files in this folder
+    #[arg(long, value_name = "DIR")]
+    charts: Option<PathBuf>,
     /// Rounds in which every variant has its turn
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
@@ -85,6 +94,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         let progress = progress();
         let report = bench::run(name, &effort, &progress)?;
         progress.finish_and_clear();
+        if let Some(folder) = &arguments.charts {
+            draw(&report, folder)?;
+        }
         match form {
             Some(form) => print!("{}", render::report(&report, form)),
             None => reports.push(report.json()),
@@ -93,6 +105,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if form.is_none() {
         let all = json!({"environment": environment.json(), "benches": reports});
         println!("{}", serde_json::to_string_pretty(&all)?);
+    }
+    Ok(())
+}
+
+fn draw(report: &Report, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    for (name, svg) in charts(report) {
+        let path = folder.join(name);
+        fs::write(&path, svg).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }

@@ -14,8 +14,8 @@ use outcome::{Case, Subject};
 use scene::Scene;
 use ways::WAYS;
 
-/// Numbers of backends; 0 is an address that is no Service.
-const BACKENDS: [u32; 7] = [0, 1, 3, 16, 64, 256, 1024];
+/// Numbers of backends; 0 is an address that is no Service. Rows of more than 1,024 are sampled.
+const BACKENDS: [u32; 8] = [0, 1, 3, 16, 64, 256, 1024, 4096];
 
 pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     progress.set_message("build");
