@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use nix::time::{ClockId, clock_gettime};
+use rand::Rng as _;
 
 use super::{
     ask::{Answer, Kernel, address},
@@ -30,8 +32,9 @@ use crate::{
 
 /// Time between two passes while nothing waits.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Time between two passes while busy connections wait for a quiet moment.
-const BUSY: Duration = Duration::from_millis(200);
+/// Time between two passes while busy connections wait for a quiet moment, each time another: with a
+/// fixed one, clients that send at a fixed rate would be looked at in the same moment of it each time.
+const BUSY: RangeInclusive<Duration> = Duration::from_millis(120)..=Duration::from_millis(280);
 /// Passes take one part of the time of a processor in so many.
 const SHARE: u32 = 20;
 
@@ -99,10 +102,11 @@ impl Mover {
         self.asked.services.retain(|service| {
             self.terrain.rows_of(service).iter().any(|row| self.memory.is_forced(*row))
         });
-        let pause = if waits { BUSY } else { PAUSE };
+        let pause = if waits { rand::rng().random_range(BUSY) } else { PAUSE };
         let spent = processor_time().saturating_sub(started);
         tracing::debug!(
             connections = scene.connections.len(),
+            asked = plan::asked(&demands).len(),
             ended = ends.len(),
             micros = spent.as_micros() as u64,
             "a pass over connections"
