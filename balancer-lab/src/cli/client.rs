@@ -2,6 +2,11 @@
 
 use std::{
     io::{self, BufRead, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -14,7 +19,8 @@ use hyper::Uri;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  balancer-lab client http://10.96.100.10/ --threads 5\n  \
                   balancer-lab client http://10.96.100.10/ --threads 20 --pools shared --seconds 2\n  \
-                  balancer-lab client http://10.96.100.10/ --pools none --requests 100")]
+                  balancer-lab client http://10.96.100.10/ --pools none --requests 100\n  \
+                  balancer-lab client http://10.96.100.10/ --threads 5 --pools channel")]
 pub(super) struct Arguments {
     /// What to request
     uri: Uri,
@@ -40,6 +46,9 @@ pub(super) struct Arguments {
     /// ends
     #[arg(long)]
     in_steps: bool,
+    /// With --in-steps: send until a second line of input
+    #[arg(long, requires = "in_steps", conflicts_with_all = ["forever", "seconds", "requests"])]
+    until_told: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -50,6 +59,8 @@ enum PoolsArgument {
     Shared,
     /// Every request opens a connection and closes it
     None,
+    /// Every thread has a gRPC channel of its own, which is one connection
+    Channel,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
@@ -58,27 +69,40 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             Duration::try_from_secs_f64(seconds).with_context(|| format!("--seconds {seconds}"))?,
         ),
         None if arguments.forever => Until::Forever,
+        None if arguments.until_told => Until::Told,
         None => Until::Requests(arguments.requests),
     };
     let pools = match arguments.pools {
         PoolsArgument::PerThread => Pools::PerThread,
         PoolsArgument::Shared => Pools::Shared,
         PoolsArgument::None => Pools::None,
+        PoolsArgument::Channel => Pools::Channel,
     };
     let (uri, threads) = (arguments.uri.clone(), arguments.threads.max(1));
     let options =
         LoadOptions { uri, threads, pools, until, pace: Duration::from_millis(arguments.pace_ms) };
+    let told = Arc::<AtomicBool>::default();
     if arguments.in_steps {
         let go = || {
-            say("ready").and_then(|()| io::stdin().lock().read_line(&mut String::new()).map(drop))
+            say("ready")?;
+            io::stdin().lock().read_line(&mut String::new())?;
+            if arguments.until_told {
+                let told = Arc::clone(&told);
+                thread::spawn(move || {
+                    // Without whoever would tell, there is nothing to go on for either.
+                    let _ = io::stdin().lock().read_line(&mut String::new());
+                    told.store(true, Ordering::Relaxed);
+                });
+            }
+            Ok(())
         };
         let hold = |report| {
             print(&report)
                 .and_then(|()| io::copy(&mut io::stdin().lock(), &mut io::sink()).map(drop))
         };
-        load(&options, go, hold)?;
+        load(&options, &told, go, hold)?;
     } else {
-        load(&options, || Ok(()), |report| print(&report))?;
+        load(&options, &told, || Ok(()), |report| print(&report))?;
     }
     Ok(())
 }

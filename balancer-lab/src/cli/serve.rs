@@ -3,13 +3,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
-use balancer_lab::http::{ServeOptions, serve};
+use balancer_lab::http::{Protocol, ServeOptions, serve};
 
-/// Answer HTTP requests with the name given and the number of the connection
+/// Answer HTTP requests, or gRPC health checks, with the name given and the number of the connection
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  balancer-lab serve --name web-0 --listen 10.244.0.10:8080\n  \
-                  balancer-lab serve --name slow --listen [::1]:8080 --work-us 2000"
+                  balancer-lab serve --name slow --listen [::1]:8080 --work-us 2000\n  \
+                  balancer-lab serve --name web-0 --listen 10.244.0.10:8080 --grpc"
 )]
 pub(super) struct Arguments {
     /// The name to answer with
@@ -21,12 +22,16 @@ pub(super) struct Arguments {
     /// Microseconds a request occupies the backend, one request at a time
     #[arg(long, default_value_t = 0)]
     work_us: u64,
+    /// Serve gRPC: grpc.health.v1, with name and number in the header of each answer
+    #[arg(long, conflicts_with = "work_us")]
+    grpc: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { name, listen, work_us } = arguments;
+    let Arguments { name, listen, work_us, grpc } = arguments;
+    let protocol = if grpc { Protocol::Grpc } else { Protocol::Http };
     let where_to = format!("{listen:?}");
-    let options = ServeOptions { name, listen, work: Duration::from_micros(work_us) };
+    let options = ServeOptions { protocol, name, listen, work: Duration::from_micros(work_us) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(options)).with_context(|| format!("serve on {where_to}"))
 }

@@ -28,6 +28,7 @@ impl Client {
             Pools::PerThread => "per-thread",
             Pools::Shared => "shared",
             Pools::None => "none",
+            Pools::Channel => "channel",
         };
         command.args(["client", "--in-steps", "--pools", pools]);
         command.args(["--threads", &options.threads.to_string()]);
@@ -36,6 +37,7 @@ impl Client {
             Until::Elapsed(time) => command.args(["--seconds", &time.as_secs_f64().to_string()]),
             Until::Requests(count) => command.args(["--requests", &count.to_string()]),
             Until::Forever => command.arg("--forever"),
+            Until::Told => command.arg("--until-told"),
         };
         let mut child = command
             .arg(options.uri.to_string())
@@ -55,10 +57,19 @@ impl Client {
 
     /// Lets it send.
     pub fn go(&mut self) -> Result<()> {
+        self.tell("go")
+    }
+
+    /// Has a client that sends [`Until::Told`] send no more.
+    pub fn stop(&mut self) -> Result<()> {
+        self.tell("stop")
+    }
+
+    fn tell(&mut self, word: &str) -> Result<()> {
         let Some(stdin) = &mut self.stdin else {
             return Err(Error::Unmet("the client was released".into()));
         };
-        writeln!(stdin, "go").attempt("start the client's requests")
+        writeln!(stdin, "{word}").attempt(format!("say {word} to the client"))
     }
 
     /// Waits until it has sent everything. Its pooled connections stay open.

@@ -2,25 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error,
     io,
-    sync::{Arc, Barrier},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use http_body_util::{BodyExt, Empty};
-use hyper::{
-    Response, Uri,
-    body::{Bytes, Incoming},
-};
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper::Uri;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::{Answer, Count, Report, bounded::Bounded};
+use super::{Answer, Count, Report, sender::Sender};
 
 /// How threads and connection pools go together.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,6 +25,8 @@ pub enum Pools {
     Shared,
     /// No pool: every request opens a connection and closes it.
     None,
+    /// No pool but gRPC: every thread has a channel of its own, which is one connection.
+    Channel,
 }
 
 /// When a thread stops.
@@ -42,6 +38,8 @@ pub enum Until {
     Requests(u64),
     /// When the process is killed.
     Forever,
+    /// When it is told.
+    Told,
 }
 
 /// What a client does.
@@ -66,8 +64,6 @@ impl LoadOptions {
     }
 }
 
-type Pool = Client<Bounded, Empty<Bytes>>;
-
 /// What one thread saw.
 #[derive(Default)]
 struct Seen {
@@ -78,22 +74,32 @@ struct Seen {
 }
 
 /// Runs the client. `go` is called once when every thread is ready to send, and may block; `done`
-/// is called with the report while the pooled connections are still open.
+/// is called with the report while the pooled connections are still open. `told` ends the requests
+/// of [`Until::Told`].
 pub fn load(
     options: &LoadOptions,
+    told: &Arc<AtomicBool>,
     go: impl FnOnce() -> io::Result<()>,
     done: impl FnOnce(Report) -> io::Result<()>,
 ) -> io::Result<()> {
     // One thread more drives the connections of a shared pool, as an asynchronous service would.
     let shared = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let shared_pool = pool(options, options.threads);
+    let shared_pool = Sender::pool(options.pools, options.threads);
     let mut lanes = Vec::new();
     for _ in 0..options.threads {
+        let own = || Builder::new_current_thread().enable_all().build();
         lanes.push(match options.pools {
-            Pools::Shared => Lane::shared(&shared, shared_pool.clone()),
+            Pools::Shared => {
+                let runtime = Owned::Shared(shared.handle().clone());
+                Lane { runtime, sender: shared_pool.clone() }
+            }
             Pools::PerThread | Pools::None => {
-                let runtime = Builder::new_current_thread().enable_all().build()?;
-                Lane { runtime: Owned::Own(runtime), pool: pool(options, 1) }
+                Lane { runtime: Owned::Own(own()?), sender: Sender::pool(options.pools, 1) }
+            }
+            Pools::Channel => {
+                let runtime = own()?;
+                let sender = runtime.block_on(async { Sender::channel(&options.uri) });
+                Lane { runtime: Owned::Own(runtime), sender }
             }
         });
     }
@@ -104,7 +110,8 @@ pub fn load(
         .into_iter()
         .map(|lane| {
             let (options, barrier) = (options.clone(), Arc::clone(&barrier));
-            thread::spawn(move || lane.run(&options, &barrier, start))
+            let told = Arc::clone(told);
+            thread::spawn(move || lane.run(&options, &told, &barrier, start))
         })
         .collect();
     // The lanes come back whole: dropping one would close its connections.
@@ -119,15 +126,6 @@ pub fn load(
     done(all.report(start.elapsed()))
 }
 
-fn pool(options: &LoadOptions, connections: usize) -> Pool {
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new());
-    if options.pools == Pools::None {
-        builder.pool_max_idle_per_host(0);
-    }
-    builder.build(Bounded::new(connections))
-}
-
 enum Owned {
     Own(Runtime),
     Shared(Handle),
@@ -136,14 +134,10 @@ enum Owned {
 /// One thread's runtime and pool.
 struct Lane {
     runtime: Owned,
-    pool: Pool,
+    sender: Sender,
 }
 
 impl Lane {
-    fn shared(runtime: &Runtime, pool: Pool) -> Self {
-        Self { runtime: Owned::Shared(runtime.handle().clone()), pool }
-    }
-
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         match &self.runtime {
             Owned::Own(runtime) => runtime.block_on(future),
@@ -151,15 +145,21 @@ impl Lane {
         }
     }
 
-    fn run(self, options: &LoadOptions, barrier: &Barrier, start: Instant) -> (Self, Seen) {
+    fn run(
+        self,
+        options: &LoadOptions,
+        told: &AtomicBool,
+        barrier: &Barrier,
+        start: Instant,
+    ) -> (Self, Seen) {
         let mut seen = Seen::default();
         barrier.wait();
         // Everybody holds the first answer unread, and with it a connection, until all have one: so
         // the threads of a shared pool are in flight together at least once.
-        let first = self.block_on(self.request(&options.uri));
+        let first = self.block_on(self.sender.request(&options.uri));
         barrier.wait();
         let first = match first {
-            Ok(response) => self.block_on(read(response)),
+            Ok(begun) => self.block_on(begun.read()),
             Err(error) => Err(error),
         };
         seen.note(first, start);
@@ -167,6 +167,7 @@ impl Lane {
             Until::Elapsed(time) => start.elapsed() < time,
             Until::Requests(count) => sent < count,
             Until::Forever => true,
+            Until::Told => !told.load(Ordering::Relaxed),
         };
         let mut sent = 1;
         while more(sent) {
@@ -174,32 +175,13 @@ impl Lane {
                 // Inside the runtime: it must see its connections being closed meanwhile.
                 self.block_on(async { tokio::time::sleep(options.pace).await });
             }
-            let answer = self.block_on(async { read(self.request(&options.uri).await?).await });
+            let answer = async { self.sender.request(&options.uri).await?.read().await };
+            let answer = self.block_on(answer);
             seen.note(answer, start);
             sent += 1;
         }
         (self, seen)
     }
-
-    async fn request(&self, uri: &Uri) -> Result<Response<Incoming>, String> {
-        self.pool.get(uri.clone()).await.map_err(|error| chain(&error))
-    }
-}
-
-async fn read(response: Response<Incoming>) -> Result<Answer, String> {
-    let body = response.into_body().collect().await.map_err(|error| chain(&error))?.to_bytes();
-    serde_json::from_slice(&body).map_err(|error| chain(&error))
-}
-
-/// An error with its causes, which hyper keeps out of its own words.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl Seen {

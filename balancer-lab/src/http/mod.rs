@@ -1,17 +1,20 @@
-//! Backends that say who answered, and clients with connection pools.
+//! Backends that say who answered, and clients with connection pools: HTTP/1.1 with hyper, and gRPC
+//! with tonic.
 //!
 //! [`serve`] and [`load`] are what the processes run; [`Server`] and [`Client`] start those
 //! processes in a pod and talk to them.
 
 mod bounded;
 mod client;
+mod grpc;
 mod load;
 mod report;
+mod sender;
 mod serve;
 mod server;
 
 pub use client::Client;
 pub use load::{LoadOptions, Pools, Until, load};
 pub use report::{Count, Report};
-pub use serve::{Answer, ServeOptions, serve};
+pub use serve::{Answer, Protocol, ServeOptions, serve};
 pub use server::Server;

@@ -1,4 +1,4 @@
-//! The backend: HTTP/1.1 that answers with its name and the number of the connection.
+//! The backend: HTTP/1.1 or gRPC that answers with its name and the number of the connection.
 
 use std::{
     io::{self, Write},
@@ -14,7 +14,18 @@ use http_body_util::Full;
 use hyper::{Response, body::Bytes, header, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpListener, sync::Mutex, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Mutex,
+    task::JoinSet,
+};
+
+use super::grpc;
+
+/// The header with the name of the backend.
+pub(super) const BACKEND: &str = "x-backend";
+/// The header with the number of the connection.
+pub(super) const CONNECTION: &str = "x-connection";
 
 /// What a backend answers.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -25,19 +36,31 @@ pub struct Answer {
     pub connection: u64,
 }
 
+/// What is spoken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// HTTP/1.1, which hyper speaks.
+    Http,
+    /// gRPC over HTTP/2, which tonic speaks: its health service.
+    Grpc,
+}
+
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
+    /// What is spoken.
+    pub protocol: Protocol,
     /// The name to answer with.
     pub name: String,
     /// The addresses to listen on.
     pub listen: Vec<SocketAddr>,
-    /// How long a request occupies the backend. One at a time: so a backend has a capacity, as a pod
-    /// with a CPU limit has, and piling connections on it costs throughput.
+    /// How long an HTTP request occupies the backend. One at a time: so a backend has a capacity, as
+    /// a pod with a CPU limit has, and piling connections on it costs throughput.
     pub work: Duration,
 }
 
 struct Backend {
+    protocol: Protocol,
     name: String,
     work: Duration,
     accepted: AtomicU64,
@@ -47,6 +70,7 @@ struct Backend {
 /// Serves until the process ends. Prints `listening` once every address accepts.
 pub async fn serve(options: ServeOptions) -> io::Result<()> {
     let backend = Arc::new(Backend {
+        protocol: options.protocol,
         name: options.name,
         work: options.work,
         accepted: AtomicU64::new(0),
@@ -74,26 +98,33 @@ async fn accept(listener: TcpListener, backend: Arc<Backend>) -> io::Result<()> 
         let connection = backend.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         let backend = Arc::clone(&backend);
         tokio::spawn(async move {
-            let service = service_fn(|_| answer(&backend, connection));
+            let answer = Answer { backend: backend.name.clone(), connection };
             // Clients come and go, and are killed: how a connection ends is no news.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            match backend.protocol {
+                Protocol::Http => drop(serve_http(stream, &backend, &answer).await),
+                Protocol::Grpc => drop(grpc::serve(stream, &answer).await),
+            }
         });
     }
 }
 
+async fn serve_http(stream: TcpStream, backend: &Backend, said: &Answer) -> hyper::Result<()> {
+    let service = service_fn(|_| answer(backend, said));
+    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
+}
+
 async fn answer(
     backend: &Backend,
-    connection: u64,
+    answer: &Answer,
 ) -> Result<Response<Full<Bytes>>, hyper::http::Error> {
     if !backend.work.is_zero() {
         let _turn = backend.busy.lock().await;
         tokio::time::sleep(backend.work).await;
     }
-    let answer = Answer { backend: backend.name.clone(), connection };
-    let body = serde_json::to_vec(&answer).expect("a name and a number are always JSON");
+    let body = serde_json::to_vec(answer).expect("a name and a number are always JSON");
     Response::builder()
         .header(header::CONTENT_TYPE, "application/json")
-        .header("x-backend", backend.name.as_str())
-        .header("x-connection", connection)
+        .header(BACKEND, answer.backend.as_str())
+        .header(CONNECTION, answer.connection)
         .body(Full::new(Bytes::from(body)))
 }

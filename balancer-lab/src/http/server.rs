@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::Pools;
 use crate::{
     Lab, Place,
     error::{Attempt, Error, Result},
@@ -21,7 +22,25 @@ pub struct Server {
 impl Server {
     /// Starts `balancer-lab serve` and returns once it listens.
     pub fn start(place: &Place, name: &str, listen: &[SocketAddr]) -> Result<Self> {
-        Self::start_working(place, name, listen, Duration::ZERO)
+        Self::spawn(place, name, listen, &[])
+    }
+
+    /// The same with gRPC.
+    pub fn start_grpc(place: &Place, name: &str, listen: &[SocketAddr]) -> Result<Self> {
+        Self::spawn(place, name, listen, &["--grpc"])
+    }
+
+    /// The same for what clients with such pools speak.
+    pub fn start_for(
+        pools: Pools,
+        place: &Place,
+        name: &str,
+        listen: &[SocketAddr],
+    ) -> Result<Self> {
+        match pools {
+            Pools::Channel => Self::start_grpc(place, name, listen),
+            Pools::PerThread | Pools::Shared | Pools::None => Self::start(place, name, listen),
+        }
     }
 
     /// The same for a backend that every request occupies for `work`, one at a time.
@@ -31,9 +50,12 @@ impl Server {
         listen: &[SocketAddr],
         work: Duration,
     ) -> Result<Self> {
+        Self::spawn(place, name, listen, &["--work-us", &work.as_micros().to_string()])
+    }
+
+    fn spawn(place: &Place, name: &str, listen: &[SocketAddr], flags: &[&str]) -> Result<Self> {
         let mut command = Lab::self_command(place)?;
-        command.args(["serve", "--name", name]);
-        command.args(["--work-us", &work.as_micros().to_string()]);
+        command.args(["serve", "--name", name]).args(flags);
         for address in listen {
             command.args(["--listen", &address.to_string()]);
         }
