@@ -19,9 +19,9 @@ use side::Side;
 /// Where connections are moved, or not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(super) enum Story {
-    /// 20 clients with a connection each; 3 pods are restarted one after another
+    /// 20 gRPC clients with a channel each; 3 pods are restarted one after another
     Rollout,
-    /// 24 clients with a connection each; 4 pods become 8
+    /// 24 HTTP clients with a connection each; 4 pods become 8
     ScaleOut,
 }
 
@@ -45,12 +45,23 @@ pub(super) struct Course {
     requests: u64,
     /// Seconds after the start at which requests failed.
     failed: Vec<f64>,
+    /// What failed first.
+    first_error: Option<String>,
+    /// Seconds after the start at which the last pod had joined: what fails later fails because of
+    /// moves, and not because a pod ended.
+    joined: f64,
 }
 
 impl Course {
     /// Connections of each pod at the end.
     pub(super) fn last(&self) -> &[u32] {
         self.samples.last().map(|sample| sample.connections.as_slice()).unwrap_or_default()
+    }
+
+    /// Requests that failed while pods came and went, and afterwards.
+    pub(super) fn failures(&self) -> (usize, usize) {
+        let later = self.failed.iter().filter(|at| **at > self.joined).count();
+        (self.failed.len() - later, later)
     }
 
     /// Connections that were closed on the way.
@@ -87,24 +98,24 @@ pub(super) fn tell(story: Story) -> Result<Told> {
 pub(super) fn text(told: &Told) -> String {
     let mut text = format!("{}  {}\n\n", told.name, told.description);
     text += &format!(
-        "{:<42}{:<26}{:>10}{:>8}{:>9}{:>8}\n",
-        "", "connections at the end", "max - min", "closed", "requests", "failed"
+        "{:<42}{:<24}{:>9}{:>8}{:>10}{:>8}{:>8}\n",
+        "", "connections at the end", "max - min", "closed", "requests", "failed", "later"
     );
     for course in &told.courses {
         let last = course.last();
         let spread = last.iter().max().unwrap_or(&0) - last.iter().min().unwrap_or(&0);
         let counts: Vec<_> = last.iter().map(ToString::to_string).collect();
+        let (failed, later) = course.failures();
         text += &format!(
-            "{:<42}{:<26}{:>10}{:>8}{:>9}{:>8}\n",
+            "{:<42}{:<24}{:>9}{:>8}{:>10}{failed:>8}{later:>8}\n",
             course.side.title(),
             counts.join(" "),
             spread,
             course.closed(),
-            course.requests,
-            course.failed.len()
+            course.requests
         );
     }
-    text + "\n"
+    text + "\nfailed: requests while pods came and went; later: those after the last had joined\n\n"
 }
 
 #[cfg(test)]
@@ -122,11 +133,15 @@ mod tests {
             side: Side::Moves,
             samples: vec![sample(&[20, 0, 0], 0), sample(&[7, 7, 6], 13)],
             requests: 100,
-            failed: Vec::new(),
+            failed: vec![2.0, 8.5, 9.5],
+            first_error: None,
+            joined: 9.0,
         };
         assert_eq!((course.last(), course.closed()), (&[7, 7, 6][..], 13));
+        assert_eq!(course.failures(), (2, 1));
         let told = Told { name: "rollout".into(), description: "x".into(), courses: vec![course] };
-        let line = text(&told).lines().last().map(str::to_owned);
-        assert!(text(&told).contains("7 7 6"), "{line:?}");
+        let text = text(&told);
+        let line = text.lines().find(|line| line.contains("7 7 6")).expect("a line for the side");
+        assert!(line.ends_with("100       2       1"), "{line:?}");
     }
 }

@@ -30,10 +30,11 @@ pub(in super::super) fn section(told: &Told) -> String {
 
 fn figure(course: &Course, end: f64, most: u32) -> String {
     let title = course.side.title();
+    let (failed, later) = course.failures();
     format!(
-        "<figure><figcaption>{title}: {} closed, {} of {} requests failed</figcaption>\n{}{}</figure>\n",
+        "<figure><figcaption>{title}: {} closed; of {} requests {failed} failed while pods came and \
+         went, {later} later</figcaption>\n{}{}</figure>\n",
         course.closed(),
-        course.failed.len(),
         course.requests + course.failed.len() as u64,
         lines(course, end, most),
         bars(course, end),
@@ -130,6 +131,8 @@ mod tests {
             samples: vec![sample(0.25, 0), sample(0.5, 3)],
             requests: 99,
             failed: vec![0.3, 0.4],
+            first_error: None,
+            joined: 0.3,
         };
         let courses = Side::ALL.map(course).into();
         let told = Told { name: "rollout".into(), description: "pods".into(), courses };
@@ -137,6 +140,6 @@ mod tests {
         assert_eq!(html.matches("<polyline").count(), 9, "{html}");
         assert_eq!(html.matches("<rect").count(), 3, "{html}");
         assert_eq!(html.matches("class=\"failed\"").count(), 6, "{html}");
-        assert!(html.contains("3 closed, 2 of 101 requests failed"), "{html}");
+        assert!(html.contains("3 closed; of 101 requests 1 failed"), "{html}");
     }
 }

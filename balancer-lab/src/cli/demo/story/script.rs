@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use balancer_lab::http::Pools;
+
 use super::Story;
 
 /// Something that happens to a pod, by its number.
@@ -23,6 +25,8 @@ pub(super) struct Script {
     pub(super) at_first: usize,
     /// Clients, each with one connection.
     pub(super) clients: usize,
+    /// What they keep theirs in.
+    pub(super) pools: Pools,
     /// Events by the time after the start.
     pub(super) events: Vec<(Duration, Event)>,
     pub(super) length: Duration,
@@ -45,11 +49,25 @@ impl Script {
                     ]
                 };
                 let events = (0..3).flat_map(restart).collect();
-                Self { pods: 3, at_first: 3, clients: 20, events, length: seconds(18) }
+                Self {
+                    pods: 3,
+                    at_first: 3,
+                    clients: 20,
+                    pools: Pools::Channel,
+                    events,
+                    length: seconds(18),
+                }
             }
             Story::ScaleOut => {
                 let events = (4..8).map(|pod| (seconds(3), Event::Join(pod))).collect();
-                Self { pods: 8, at_first: 4, clients: 24, events, length: seconds(12) }
+                Self {
+                    pods: 8,
+                    at_first: 4,
+                    clients: 24,
+                    pools: Pools::PerThread,
+                    events,
+                    length: seconds(12),
+                }
             }
         }
     }

@@ -61,13 +61,13 @@ pub(super) fn play(side: Side, story: Story) -> Result<Course> {
     let mut stage = Stage::build(side, &script)?;
     let uri = format!("http://{VIP}/").parse()?;
     let mut options =
-        LoadOptions::new(uri, script.clients, Pools::PerThread, Until::Elapsed(script.length));
+        LoadOptions::new(uri, script.clients, script.pools, Until::Elapsed(script.length));
     options.pace = PACE;
     let mut client = Client::start(stage.client.place(), &options)?;
     client.go()?;
     let started = Instant::now();
     let mut events = script.events.iter().peekable();
-    let (mut sampler, mut samples) = (Sampler::default(), Vec::new());
+    let (mut sampler, mut samples, mut joined) = (Sampler::default(), Vec::new(), 0.0);
     for tick in 1.. {
         let at = TICK * tick;
         if at >= script.length {
@@ -76,17 +76,21 @@ pub(super) fn play(side: Side, story: Story) -> Result<Course> {
         thread::sleep((started + at).saturating_duration_since(Instant::now()));
         while let Some((_, event)) = events.next_if(|(due, _)| *due <= at) {
             stage.happen(*event)?;
+            joined = started.elapsed().as_secs_f64();
         }
         samples.push(sampler.take(&stage.pods, PORT, started.elapsed())?);
     }
     let report = client.report()?;
-    Ok(Course { side, samples, requests: report.requests(), failed: report.failed_at })
+    let requests = report.requests();
+    let (failed, first_error) = (report.failed_at, report.first_error);
+    Ok(Course { side, samples, requests, failed, first_error, joined })
 }
 
 /// A lab on its way through a story. Declared in this order, so that the processes go before the lab.
 struct Stage {
     agent: Option<Agent>,
     servers: Vec<Option<Server>>,
+    pools: Pools,
     /// Which pods are ready, and which terminate.
     ready: Vec<bool>,
     leaving: Vec<bool>,
@@ -114,6 +118,7 @@ impl Stage {
         let mut stage = Self {
             agent: None,
             servers: (0..script.pods).map(|_| None).collect(),
+            pools: script.pools,
             leaving: vec![false; script.pods],
             ready,
             service,
@@ -135,7 +140,8 @@ impl Stage {
     fn serve(&mut self, pod: usize) -> Result<()> {
         let place = &self.pods[pod];
         let listen = [place.socket(PORT)];
-        self.servers[pod] = Some(Server::start(place.place(), place.name(), &listen)?);
+        let server = Server::start_for(self.pools, place.place(), place.name(), &listen)?;
+        self.servers[pod] = Some(server);
         Ok(())
     }
 
