@@ -96,8 +96,9 @@ impl Mover {
         let mut memory = std::mem::take(&mut self.memory);
         let demands = plan::demands(&scene, &mut memory);
         let (ends, kernel) = self.choose(&scene, &demands, &mut memory);
-        let waits = wanted(&demands) > ends.len();
-        self.carry_out(&scene, &ends, kernel, &mut memory);
+        let ended = self.carry_out(&scene, &ends, kernel, &mut memory);
+        // What was used in the last moment waits as well as what was busy before.
+        let waits = wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
         self.memory = memory;
         self.asked.services.retain(|service| {
             self.terrain.rows_of(service).iter().any(|row| self.memory.is_forced(*row))
@@ -107,7 +108,7 @@ impl Mover {
         tracing::debug!(
             connections = scene.connections.len(),
             asked = plan::asked(&demands).len(),
-            ended = ends.len(),
+            ended = ended.len(),
             micros = spent.as_micros() as u64,
             "a pass over connections"
         );
@@ -235,10 +236,14 @@ fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
+/// Nobody waits for what is not known to have been quiet for long.
+fn is_waited_for(reason: Reason) -> bool {
+    reason != Reason::Idle
+}
+
 /// How many connections are wanted by all demands.
 fn wanted(demands: &[Demand]) -> usize {
-    // Nobody waits for what is not known to have been quiet for long.
-    let waited = demands.iter().filter(|demand| demand.reason != Reason::Idle);
+    let waited = demands.iter().filter(|demand| is_waited_for(demand.reason));
     waited.map(|demand| demand.count.min(demand.among.len())).sum()
 }
 
