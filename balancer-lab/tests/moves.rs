@@ -3,6 +3,8 @@
 mod common;
 
 use std::{
+    io::Read as _,
+    net::TcpListener,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -177,6 +179,33 @@ fn what_is_old_is_ended_when_it_is_quiet() {
     assert!((16..=48).contains(&gentle), "each lives for 1 to 3 s: {gentle}");
     // The last of them may not have carried a request yet, or the one before been opened again.
     assert!(connections.abs_diff(gentle + 8) <= 8, "{connections} and {gentle}");
+}
+
+/// A first request is sent in the tick of the handshake and acknowledged at once: by times alone it
+/// can't be told from a connection that rests.
+#[test]
+fn a_first_request_is_awaited_however_long_its_answer_takes() {
+    let mut web = Web::start("first", 1);
+    web.servers.clear();
+    let silent = || TcpListener::bind(web.backends[0].socket(8080));
+    let _silent = web.backends[0].place().within(silent).expect("entered").expect("bound");
+    let annotations = [("max-connection-age", "1s")];
+    web.change(|_| service(&[1], &annotations), |shown| common::in_use(shown) == [1]);
+    let script = format!("exec 3<>/dev/tcp/{VIP}/80; echo hello >&3; echo; read -ru 3");
+    let mut command = web.client.command("bash");
+    let mut asking = command.args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("bash");
+    let said = asking.stdout.as_mut().expect("a pipe").read(&mut [0]).expect("sent");
+    assert_eq!(said, 1);
+    let _unused = Connections::open(web.client.place(), (VIP, 80), 1);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while ended(&web, "age", "gentle") == 0 {
+        assert!(Instant::now() < deadline, "the unused connection is not ended");
+    }
+    // The same pass has looked at the other one, which is older.
+    assert_eq!(ended(&web, "age", "gentle"), 1);
+    assert!(asking.try_wait().expect("asked").is_none(), "it has read an end of file");
+    asking.kill().expect("killed");
+    asking.wait().expect("its end");
 }
 
 #[test]

@@ -77,7 +77,8 @@ impl Activity {
         self.state == ESTABLISHED && self.unread == 0 && self.unacknowledged == 0
     }
 
-    /// True where the client seems to wait for an answer: what moved last was what it sent.
+    /// True where the client seems to wait for an answer: what moved last was what it sent, or the
+    /// server has never said anything.
     ///
     /// The kernel's clock for these times has ticks of 1 to 10 ms. Where both are of one tick, the
     /// client may have sent on receipt of an answer; the server then acknowledges that by itself,
@@ -85,7 +86,9 @@ impl Activity {
     pub fn awaits(&self) -> bool {
         let acknowledged_after = self.sent.saturating_sub(self.acknowledged);
         let late = !acknowledged_after.is_zero() && acknowledged_after <= LATE_ACK;
-        self.sent < self.received || (self.sent == self.received && late)
+        // A first request often falls into the tick of the handshake, and is acknowledged at once.
+        let first = self.bytes_sent > 0 && self.bytes_received == 0;
+        first || self.sent < self.received || (self.sent == self.received && late)
     }
 
     /// True where it may be ended: nothing is under way, no answer is awaited, and nothing has moved
@@ -120,6 +123,8 @@ mod tests {
             sent: ms(sent),
             received: ms(received),
             acknowledged: ms(acknowledged),
+            bytes_sent: 300,
+            bytes_received: 5_000,
             ..Activity::default()
         }
     }
@@ -142,6 +147,14 @@ mod tests {
             let found = activity(sent, received, acknowledged);
             assert_eq!(found.is_quiet(ms(100)), want, "{sent} {received} {acknowledged}");
         }
+    }
+
+    #[test]
+    fn a_first_request_is_awaited_whenever_it_was_sent() {
+        let asked = Activity { bytes_received: 0, ..activity(900, 900, 900) };
+        assert!(asked.awaits() && !asked.is_quiet(ms(100)));
+        let unused = Activity { bytes_sent: 0, ..asked };
+        assert!(!unused.awaits() && unused.is_quiet(ms(100)));
     }
 
     #[test]
