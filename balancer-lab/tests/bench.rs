@@ -1,6 +1,6 @@
 //! The benches, at their smallest. Needs root and the agent's binary.
 
-use balancer_lab::bench::{self, Bench, Effort};
+use balancer_lab::bench::{self, Bench, Effort, Moves};
 use indicatif::ProgressBar;
 use serde_json::Value;
 
@@ -9,8 +9,15 @@ fn rows(bench: Bench) -> Vec<Value> {
 }
 
 fn tables(bench: Bench) -> Vec<Vec<Value>> {
-    let effort =
-        Effort { rounds: 2, connects: 50, trials: 10, services: vec![1, 20], many: Some(40) };
+    let moves = Moves { trials: 2, budgets: Vec::new(), changes: 1, connections: 4_000 };
+    let effort = Effort {
+        rounds: 2,
+        connects: 50,
+        trials: 10,
+        services: vec![1, 20],
+        many: Some(40),
+        moves,
+    };
     let report = bench::run(bench, &effort, &ProgressBar::hidden())
         .unwrap_or_else(|error| panic!("{bench:?}: {error}; the benches need root"));
     let json = report.json();
@@ -68,4 +75,25 @@ fn balancer_is_as_even_as_can_be() {
         assert_eq!(row["even_percent"], 100.0, "{row}");
     }
     assert_eq!(policy("random").len(), policy("round-robin").len());
+}
+
+#[test]
+fn connections_come_to_where_they_belong() {
+    let tables = tables(Bench::Rebalance);
+    let [rollout, scale_out, churn, pass] = &tables[..] else { panic!("{tables:?}") };
+    let of = |rows: &[Value], what: &str, column: &str| {
+        let row = rows.iter().find(|row| row["what"] == what);
+        row.unwrap_or_else(|| panic!("no {what} in {rows:?}"))[column].clone()
+    };
+    for clients in ["hyper", "tonic"] {
+        assert_eq!(of(rollout, "trials", clients), 2, "{rollout:?}");
+        assert_eq!(of(rollout, "most in a trial", clients), 13, "{rollout:?}");
+        let longest = of(rollout, "longest", clients).as_f64();
+        assert!(longest.is_some_and(|seconds| (2.0..30.0).contains(&seconds)), "{rollout:?}");
+    }
+    assert!(scale_out.is_empty(), "{scale_out:?}");
+    assert_eq!(of(churn, "changes", "measured"), 1);
+    assert!(of(churn, "answered", "measured").as_u64().is_some_and(|count| count > 1_000));
+    let time = of(pass, "a pass, median", "measured").as_f64();
+    assert!(time.is_some_and(|millis| (0.1..1e3).contains(&millis)), "{pass:?}");
 }

@@ -11,6 +11,7 @@ mod connect;
 mod environment;
 pub mod job;
 mod programs;
+mod rebalance;
 mod remote;
 pub mod render;
 pub mod report;
@@ -18,6 +19,7 @@ mod rounds;
 mod scale;
 mod stage;
 mod stats;
+mod tail;
 mod traffic;
 mod variant;
 pub mod worker;
@@ -30,6 +32,7 @@ use indicatif::ProgressBar;
 use crate::error::Result;
 
 pub use environment::Environment;
+pub use rebalance::Moves;
 pub use report::Report;
 pub use variant::Variant;
 
@@ -54,6 +57,8 @@ pub enum Bench {
     Balance,
     /// Start, changes, memory and idle time of an agent in a large cluster
     Scale,
+    /// How soon, and with how few ends, connections that live long come to where they belong
+    Rebalance,
 }
 
 /// How long to measure.
@@ -69,6 +74,8 @@ pub struct Effort {
     pub services: Vec<u32>,
     /// A larger one, for balancer alone.
     pub many: Option<u32>,
+    /// How much of `rebalance`.
+    pub moves: Moves,
 }
 
 impl Effort {
@@ -80,12 +87,20 @@ impl Effort {
             trials: 1000,
             services: vec![1, 1000, 10_000],
             many: Some(100_000),
+            moves: Moves::full(),
         }
     }
 
     /// For a first impression: less than a minute.
     pub fn quick() -> Self {
-        Self { rounds: 25, connects: 500, trials: 40, services: vec![1, 1000], many: None }
+        Self {
+            rounds: 25,
+            connects: 500,
+            trials: 40,
+            services: vec![1, 1000],
+            many: None,
+            moves: Moves::quick(),
+        }
     }
 }
 
@@ -97,6 +112,7 @@ pub fn run(bench: Bench, effort: &Effort, progress: &ProgressBar) -> Result<Repo
         Bench::Choice => choice::run(effort, progress),
         Bench::Balance => balance::run(effort, progress),
         Bench::Scale => scale::run(effort, progress),
+        Bench::Rebalance => rebalance::run(effort, progress),
     }
 }
 

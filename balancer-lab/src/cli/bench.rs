@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     /// What to print
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Fewer rounds, fewer Services: a first impression in a minute
+    /// Fewer rounds, fewer Services: a first impression in some minutes
     #[arg(long)]
     quick: bool,
     /// Draw charts, too, as SVG files in this folder
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     /// Rounds in which every variant has its turn
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// Trials of each case of `balance`
+    /// Trials of each case of `balance`, and of each rollout of `rebalance`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     trials: Option<u32>,
 }
@@ -76,6 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let mut effort = if arguments.quick { Effort::quick() } else { Effort::full() };
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds);
     effort.trials = arguments.trials.unwrap_or(effort.trials);
+    effort.moves.trials = arguments.trials.unwrap_or(effort.moves.trials);
     let names = match arguments.names.as_slice() {
         [] => Bench::value_variants(),
         chosen => chosen,

@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     /// With --many: connect UDP sockets
     #[arg(long, requires = "many")]
     udp: bool,
+    /// With --many: send a line over each, and await no answer
+    #[arg(long, requires = "many")]
+    ask: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
@@ -71,6 +74,9 @@ fn many(arguments: &Arguments) -> Result<()> {
     for _ in 0..arguments.count {
         let socket = Socket::new(domain, form, Some(protocol))?;
         socket.connect(&target).with_context(|| format!("connection {}", held.len()))?;
+        if arguments.ask {
+            socket.send(b"hello\n").with_context(|| format!("connection {}", held.len()))?;
+        }
         held.push(socket);
     }
     let seconds = started.elapsed().as_secs_f64();

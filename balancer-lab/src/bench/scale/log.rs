@@ -1,16 +1,14 @@
 //! What the agent says of its work.
 
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader},
-    path::Path,
-    thread,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::error::{Attempt, Error, Result, on};
+use crate::{
+    Agent,
+    bench::tail::Tail,
+    error::{Error, Result},
+};
 
 /// The line about a change that is in the maps.
 const WRITTEN: &str = "maps are up to date";
@@ -18,11 +16,7 @@ const WRITTEN: &str = "maps are up to date";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads the log of an agent as it grows.
-pub(super) struct Log {
-    file: Result<BufReader<File>>,
-    /// A line that is not complete yet.
-    line: String,
-}
+pub(super) struct Log(Tail);
 
 /// A change that is in the maps.
 #[derive(Clone, Copy, Debug)]
@@ -38,34 +32,14 @@ pub(super) struct Update {
 }
 
 impl Log {
-    pub(super) fn open(path: &Path) -> Self {
-        let file = File::open(path).attempt(on("open", path)).map(BufReader::new);
-        Self { file, line: String::new() }
+    pub(super) fn open(agent: &Agent) -> Result<Self> {
+        Tail::open(agent).map(Self)
     }
 
     /// The next change that made a difference to the maps.
     pub(super) fn update(&mut self) -> Result<Update> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let file = match &mut self.file {
-                Ok(file) => file,
-                Err(error) => return Err(Error::Unmet(error.to_string())),
-            };
-            file.read_line(&mut self.line).attempt("read the agent's log")?;
-            if self.line.ends_with('\n') {
-                let update = parse(&self.line);
-                self.line.clear();
-                if let Some(update) = update.filter(|update| update.rows > 0) {
-                    return Ok(update);
-                }
-                continue;
-            }
-            if Instant::now() > deadline {
-                return Err(Error::Unmet("the agent wrote no change to the maps in time".into()));
-            }
-            // Files can't be waited for, and a watch would wake up no earlier.
-            thread::sleep(Duration::from_millis(1));
-        }
+        let update = self.0.next(PATIENCE, |line| parse(line).filter(|update| update.rows > 0))?;
+        update.ok_or_else(|| Error::Unmet("the agent wrote no change to the maps in time".into()))
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     let options = ["--log-format", "json", "--max-backends", &backends];
     let agent = Agent::start_watching(&lab, &api.kubeconfig(), &options)?;
     let ready = started.elapsed();
-    let mut log = Log::open(&agent.log_path());
+    let mut log = Log::open(&agent)?;
     let filled = log.update()?;
     let peak = Usage::of(&agent)?;
 
