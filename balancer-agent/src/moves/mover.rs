@@ -34,7 +34,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 /// Time between two passes while busy connections wait for a quiet moment, each time another: with a
 /// fixed one, clients that send at a fixed rate would be looked at in the same moment of it each time.
-const BUSY: RangeInclusive<Duration> = Duration::from_millis(120)..=Duration::from_millis(280);
+const BUSY: RangeInclusive<Duration> = Duration::from_millis(30)..=Duration::from_millis(70);
 /// Passes take one part of the time of a processor in so many.
 const SHARE: u32 = 20;
 
@@ -95,7 +95,7 @@ impl Mover {
         let scene = self.terrain.scene(&self.maps, now(), &forced);
         let mut memory = std::mem::take(&mut self.memory);
         let demands = plan::demands(&scene, &mut memory);
-        let (ends, kernel) = self.choose(&scene, &demands, &mut memory);
+        let (ends, kernel) = self.choose(&scene, &demands, true, &mut memory);
         let ended = self.carry_out(&scene, &ends, kernel, &mut memory);
         // What was used in the last moment waits as well as what was busy before.
         let waits = wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
@@ -135,7 +135,7 @@ impl Mover {
         }
         let mut demands = plan::demands(&scene, &mut memory);
         demands.retain(|demand| demand.reason == Reason::Rebalance && rows.contains(&demand.row));
-        let (ends, kernel) = self.choose(&scene, &demands, &mut memory);
+        let (ends, kernel) = self.choose(&scene, &demands, false, &mut memory);
         let mut view = RebalanceView {
             backends: shares(&scene, &terrain, &self.maps, &rows, &memory),
             moves: Vec::new(),
@@ -159,7 +159,13 @@ impl Mover {
         self.asked.services.iter().flat_map(|service| self.terrain.rows_of(service)).collect()
     }
 
-    fn choose(&self, scene: &Scene, demands: &[Demand], memory: &mut Memory) -> (Vec<End>, Kernel) {
+    fn choose(
+        &self,
+        scene: &Scene,
+        demands: &[Demand],
+        patient: bool,
+        memory: &mut Memory,
+    ) -> (Vec<End>, Kernel) {
         let mut kernel = Kernel::new(Some(self.cgroup.clone()));
         let mut answers: BTreeMap<usize, Found> = BTreeMap::new();
         for index in plan::asked(demands) {
@@ -183,7 +189,7 @@ impl Mover {
                 }
             }
         }
-        (plan::choose(scene, demands, &answers, memory), kernel)
+        (plan::choose(scene, demands, &answers, patient, memory), kernel)
     }
 
     /// Ends connections; gives those that were ended, with the way it was done.

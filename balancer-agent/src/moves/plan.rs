@@ -2,6 +2,7 @@
 //! and what the kernel says of the candidates, ends.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -232,11 +233,14 @@ pub fn asked(demands: &[Demand]) -> BTreeSet<usize> {
 }
 
 /// What is ended, of all that was asked about: each connection once, for the first reason of
-/// [`Reason`]; those that were quiet longest first.
+/// [`Reason`]. Those that have rested for long first, the longest before the others; then those that
+/// came to rest last, whose clients will not go on so soon. Who is `patient` waits for
+/// safe moments.
 pub fn choose(
     scene: &Scene,
     demands: &[Demand],
     answers: &BTreeMap<usize, Found>,
+    patient: bool,
     memory: &mut Memory,
 ) -> Vec<End> {
     let mut in_order: Vec<_> = demands.iter().collect();
@@ -247,7 +251,10 @@ pub fn choose(
         let mut able = Vec::new();
         for index in &demand.among {
             let Some(found) = answers.get(index) else { continue };
-            let way = if may_end(demand, found) && !memory.is_ended(scene.connections[*index].word)
+            let safe = !patient || is_safe(demand, found);
+            let way = if may_end(demand, found)
+                && safe
+                && !memory.is_ended(scene.connections[*index].word)
             {
                 Way::Gentle
             } else if demand.overdue.contains(index) {
@@ -260,16 +267,19 @@ pub fn choose(
                 }
                 continue;
             };
-            able.push((found.activity.idle(), *index, way, found.inode));
+            able.push((found.activity, *index, way, found.inode));
         }
-        able.sort_unstable_by_key(|(idle, index, ..)| (std::cmp::Reverse(*idle), *index));
+        able.sort_unstable_by_key(|(activity, index, ..)| {
+            let rested = activity.has_rested().then(|| activity.idle());
+            (Reverse(rested), activity.idle(), *index)
+        });
         let free = able.into_iter().filter(|(_, index, ..)| taken.insert(*index));
-        ends.extend(free.take(demand.count).map(|(idle, connection, way, inode)| End {
+        ends.extend(free.take(demand.count).map(|(activity, connection, way, inode)| End {
             connection,
             row: demand.row,
             reason: demand.reason,
             quiet: demand.quiet,
-            idle,
+            idle: activity.idle(),
             inode,
             way,
         }));
@@ -285,6 +295,12 @@ fn may_end(demand: &Demand, found: &Found) -> bool {
         Reason::Idle => activity.is_empty() && activity.idle() >= demand.quiet,
         _ => activity.is_quiet(demand.quiet),
     }
+}
+
+/// True if a connection may be ended now rather than in a moment. Where its backend is gone, and where
+/// nobody has used it for long, that is no question.
+fn is_safe(demand: &Demand, found: &Found) -> bool {
+    matches!(demand.reason, Reason::Idle | Reason::Stale) || found.activity.is_safe(demand.quiet)
 }
 
 #[cfg(test)]

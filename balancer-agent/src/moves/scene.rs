@@ -93,7 +93,7 @@ pub struct Demand {
     pub row: u32,
     /// Which: indices of [`Scene::connections`].
     pub among: Vec<usize>,
-    /// How many, those that were quiet longest first.
+    /// How many.
     pub count: usize,
     /// For how long nothing must have moved.
     pub quiet: Duration,

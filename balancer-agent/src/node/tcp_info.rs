@@ -18,6 +18,8 @@ pub const LENGTH: usize = 136;
 /// The longest that a peer waits with the acknowledgement of data that it does not answer.
 const LATE_ACK: Duration = Duration::from_millis(250);
 
+/// A connection that has rested for so long is not taken to have a rhythm.
+const RESTED: Duration = Duration::from_secs(1);
 /// States of TCP, as the kernel numbers them.
 const ESTABLISHED: u8 = 1;
 
@@ -97,6 +99,17 @@ impl Activity {
         self.is_empty() && !self.awaits() && self.idle() >= quiet
     }
 
+    /// True where nobody will soon go on, as far as that can be told: it came to rest just now, or so
+    /// long ago that it may rest for ever. In between, a client with a rhythm may be about to send.
+    pub fn is_safe(&self, quiet: Duration) -> bool {
+        self.idle() < quiet * 2 || self.has_rested()
+    }
+
+    /// True where nothing has moved for long.
+    pub fn has_rested(&self) -> bool {
+        self.idle() >= RESTED
+    }
+
     /// The name of its state.
     pub const fn state_name(&self) -> &'static str {
         match self.state {
@@ -155,6 +168,21 @@ mod tests {
         assert!(asked.awaits() && !asked.is_quiet(ms(100)));
         let unused = Activity { bytes_sent: 0, ..asked };
         assert!(!unused.awaits() && unused.is_quiet(ms(100)));
+    }
+
+    #[test]
+    fn rests_are_short_or_long() {
+        // Quiet at least, quiet for -> safe.
+        for (quiet, idle, want) in [
+            (50, 50, true),
+            (50, 99, true),
+            (50, 100, false),
+            (50, 999, false),
+            (50, 1000, true),
+            (600, 700, true),
+        ] {
+            assert_eq!(activity(idle, idle, idle).is_safe(ms(quiet)), want, "{quiet} {idle}");
+        }
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl World {
             (index, Found { inode: 1, activity })
         };
         let answers = asked(&demands).into_iter().map(answer).collect();
-        choose(&self.scene, &demands, &answers, &mut self.memory)
+        choose(&self.scene, &demands, &answers, true, &mut self.memory)
     }
 
     /// Plans, and ends what was planned; the sockets stay open until [`World::close`].
@@ -190,6 +190,20 @@ fn what_is_busy_is_waited_for() {
     assert_eq!(world.pass(), []);
     world.idle.values_mut().take(3).for_each(|idle| *idle = Some(SECOND));
     assert_eq!(world.pass().len(), 3);
+}
+
+/// Between a moment after its last exchange and a second, a client may be about to send.
+#[test]
+fn what_may_be_about_to_send_is_waited_for() {
+    let mut world = World::new(Moving { rebalance: Some(true), ..Moving::default() }, &[1, 2]);
+    world.open(1, 6, 9 * SECOND);
+    world.busy(|_| true);
+    world.pass();
+    world.later(3 * SECOND);
+    let idles = [60, 99, 100, 999, 1000, 70].map(Duration::from_millis);
+    world.idle.values_mut().zip(idles).for_each(|(idle, time)| *idle = Some(time));
+    let ended: Vec<_> = world.pass().iter().map(|end| end.idle.as_millis()).collect();
+    assert_eq!(ended, [1000, 60, 70], "as many as are too many");
 }
 
 /// Whatever happens, moves end: connections come and go, backends too, clients are slow.
