@@ -42,9 +42,8 @@ pub struct RowMemory {
     pub(super) round: Round,
     /// Since when connections have been shared out unevenly, while nothing is done about it.
     pub(super) uneven: Option<Duration>,
-    /// Moves that the budget has left, and when it was filled last.
-    pub(super) tokens: f64,
-    pub(super) filled: Duration,
+    /// When connections were moved for the sake of balance within the last minute, oldest first.
+    pub(super) moved: VecDeque<Duration>,
     /// When connections were ended that have not been opened again, oldest first.
     away: VecDeque<Duration>,
     /// Connections ever opened, at the last look.
@@ -155,7 +154,7 @@ impl Memory {
                 }
             }
             Reason::Rebalance => {
-                row.tokens -= 1.0;
+                row.moved.push_back(scene.now);
                 if let Round::Moving(left) = &mut row.round {
                     *left = left.saturating_sub(1);
                 }

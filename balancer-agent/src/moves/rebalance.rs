@@ -19,6 +19,8 @@ use super::{
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long connections must have been uneven where no backend has changed.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What budgets are of.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// How many connections of each backend should be ended. `loads` are connections as the choice counts
 /// them, without those that are ended and not closed yet.
@@ -37,7 +39,7 @@ pub fn moves(
     }
     memory.forced = memory.forced.filter(|until| now < *until);
     let forced = memory.forced.is_some();
-    let tokens = refill(now, row.policy.budget, memory);
+    let budget = left(now, row.policy.budget, memory);
     // Longer rows are sampled: what is ended would not surely come back where it is missing.
     let useful = row.exact && row.usable.len() > 1 && row.usable.len() <= MAX_SCAN as usize;
     if !useful || !(row.policy.rebalance || forced) {
@@ -56,7 +58,7 @@ pub fn moves(
         return BTreeMap::new();
     }
     let Round::Moving(left) = memory.round else { return BTreeMap::new() };
-    let mut allowed = if forced { u32::MAX } else { left.min(tokens) };
+    let mut allowed = if forced { u32::MAX } else { left.min(budget) };
     for surplus in &mut surplus {
         *surplus = (*surplus).min(allowed);
         allowed -= *surplus;
@@ -111,13 +113,12 @@ fn is_uneven(shares: &[Load], away: u32) -> bool {
     shares.iter().zip(targets).any(surplus)
 }
 
-/// Whole moves that the budget has left.
-fn refill(now: Duration, budget: u32, memory: &mut RowMemory) -> u32 {
-    let full = f64::from(budget);
-    let since = now.saturating_sub(memory.filled).as_secs_f64();
-    memory.filled = now;
-    memory.tokens = (memory.tokens + since * full / 60.0).min(full);
-    memory.tokens as u32
+/// Moves that the budget has left: no minute sees more than it.
+fn left(now: Duration, budget: u32, memory: &mut RowMemory) -> u32 {
+    let is_over = |moved: &Duration| now.saturating_sub(*moved) >= MINUTE;
+    let over = memory.moved.partition_point(is_over);
+    memory.moved.drain(..over);
+    budget.saturating_sub(memory.moved.len() as u32)
 }
 
 #[cfg(test)]

@@ -93,10 +93,10 @@ fn with(budget: u64) -> Result<Outcome> {
     })
 }
 
-/// The time that the budget leaves for it: as many as a minute's budget at once, and then the others.
+/// The time that the budget leaves for it: as many as it allows at once, and as many again each minute.
 fn least(budget: u64) -> Duration {
-    let rest = FEWEST.saturating_sub(budget) as f64;
-    SETTLE + Duration::from_secs_f64(rest / budget as f64 * 60.0)
+    let minutes = FEWEST.div_ceil(budget) - 1;
+    SETTLE + Duration::from_secs(minutes * 60)
 }
 
 /// The outcomes as a table.
