@@ -4,12 +4,13 @@ pub mod memory;
 pub mod pinned;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
 };
 
 use balancer_common::{
+    charge,
     layout::{Backend, Frontend, FrontendKey4, FrontendKey6, Row, ServiceName, Slot},
     policy::Policy,
     verdict::Verdict,
@@ -100,6 +101,11 @@ pub trait ReadMaps {
     fn charge(&self, index: u32) -> u64;
     /// The Service port in a record; valid while the charge at the index stands.
     fn record_service(&self, index: u32) -> u32;
+    /// Service ports that open connections name. Reads the whole table of charges.
+    fn services_named(&self) -> BTreeSet<u32> {
+        let charged = (0..self.charges()).filter(|index| charge::is_charge(self.charge(*index)));
+        charged.map(|index| self.record_service(index)).collect()
+    }
     /// How often a verdict was given.
     fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError>;
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use balancer_common::{
+    charge,
     layout::{Backend, Frontend, PAD_ACTIVE, PAD_BACKEND, Row, ServiceName, Slot},
     verdict::Verdict,
 };
@@ -20,6 +21,8 @@ use super::{FrontendKey, Limits, MapsError, ReadMaps, Settings, WriteMaps};
 pub struct Memory {
     limits: Limits,
     frontends: BTreeMap<FrontendKey, Frontend>,
+    /// The Service port of each open connection.
+    pub connections: Vec<u32>,
     names: BTreeMap<u32, ServiceName>,
     rows: Vec<Row>,
     settings: Vec<Settings>,
@@ -41,6 +44,7 @@ impl Memory {
         Self {
             limits,
             frontends: BTreeMap::new(),
+            connections: Vec::new(),
             names: BTreeMap::new(),
             rows: vec![Row::default(); limits.services as usize],
             settings: vec![Settings::default(); limits.services as usize],
@@ -112,15 +116,15 @@ impl ReadMaps for Memory {
     }
 
     fn charges(&self) -> u32 {
-        0
+        self.connections.len() as u32
     }
 
-    fn charge(&self, _index: u32) -> u64 {
-        0
+    fn charge(&self, index: u32) -> u64 {
+        charge::word(index.into(), 1)
     }
 
-    fn record_service(&self, _index: u32) -> u32 {
-        0
+    fn record_service(&self, index: u32) -> u32 {
+        self.connections[index as usize]
     }
 
     fn verdict(&self, _verdict: Verdict) -> Result<u64, MapsError> {

@@ -3,14 +3,14 @@
 //! The maps are read once. From then on the book follows what is planned, so that a change costs
 //! what it touches, not what there is. Where a write fails the book is wrong, and is read anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use balancer_common::layout::Row;
 
 use super::{
     convert,
     held::{Held, HeldRow},
-    pools::Pools,
+    pools::{Full, Pools},
     rows::RowId,
 };
 use crate::{
@@ -32,6 +32,9 @@ pub struct Book {
     named: Vec<u32>,
     /// Backends that no row names, by their identifier, and since which plan.
     unnamed: BTreeMap<u32, Epoch>,
+    /// Service ports that have no row any more. Their identifiers are not given out while open
+    /// connections name them: those would be taken for the next one's.
+    parted: BTreeSet<u32>,
     /// What programs may still use, oldest first.
     given_up: Vec<(Epoch, GivenUp)>,
     /// The plan that was made last.
@@ -50,13 +53,16 @@ enum GivenUp {
 impl Book {
     /// Reads the maps. No program may be running that began before they became as they are.
     pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
-        Ok(Self::new(Held::read(maps)?, maps.limits()))
+        Ok(Self::new(Held::read(maps)?, maps.limits(), maps.services_named()))
     }
 
-    fn new(held: Held, limits: Limits) -> Self {
+    fn new(held: Held, limits: Limits, mut parted: BTreeSet<u32>) -> Self {
+        for row in held.rows.values() {
+            parted.remove(&row.id);
+        }
         let pools = Pools::new(
             limits,
-            held.rows.values().map(|row| row.id),
+            held.rows.values().map(|row| row.id).chain(parted.iter().copied()),
             held.backends.values().copied(),
             held.rows.values().map(|row| row.row),
         );
@@ -64,6 +70,7 @@ impl Book {
             pools,
             named: Vec::new(),
             unnamed: held.backends.values().map(|id| (*id, 0)).collect(),
+            parted,
             given_up: Vec::new(),
             epoch: 0,
             released: 0,
@@ -103,7 +110,9 @@ impl Book {
         for (_, thing) in self.given_up.drain(..kept) {
             match thing {
                 GivenUp::Row(row) => self.pools.give_row(row),
-                GivenUp::Service(id) => self.pools.give_service(id),
+                GivenUp::Service(id) => {
+                    self.parted.insert(id);
+                }
             }
         }
     }
@@ -113,6 +122,27 @@ impl Book {
         compact(&mut self.held.rows);
         compact(&mut self.held.frontends);
         compact(&mut self.held.backends);
+    }
+
+    /// An identifier for a Service port. Those that were used before are looked at when there are no
+    /// others left.
+    pub(super) fn service(&mut self, maps: &impl ReadMaps) -> Result<u32, Full> {
+        self.pools.service().or_else(|_| {
+            self.reclaim(maps);
+            self.pools.service()
+        })
+    }
+
+    /// Frees identifiers of Service ports that no connection names any more.
+    pub(super) fn reclaim(&mut self, maps: &impl ReadMaps) {
+        if self.parted.is_empty() {
+            return;
+        }
+        let named = maps.services_named();
+        let kept = self.parted.intersection(&named).copied().collect();
+        for id in std::mem::replace(&mut self.parted, kept).difference(&named) {
+            self.pools.give_service(*id);
+        }
     }
 
     /// What is free, for comparison.

@@ -32,8 +32,8 @@ pub enum Extent<'a> {
 pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl ReadMaps) -> Plan {
     let none = BTreeSet::new();
     let unsure = if let Extent::All(unsure) = extent { unsure } else { &none };
-    let mut planner = Planner { book, plan: Plan::default(), room: None };
-    planner.begin(maps);
+    let mut planner = Planner { book, maps, plan: Plan::default(), room: None };
+    planner.begin();
     let mut kept = BTreeMap::new();
     for (id, row) in wanted.iter().filter(|(id, _)| !unsure.contains(id)) {
         match planner.row(id, row) {
@@ -83,16 +83,17 @@ struct Placed {
     new: Vec<(BackendAddr, u32)>,
 }
 
-struct Planner<'a> {
+struct Planner<'a, M> {
     book: &'a mut Book,
+    maps: &'a M,
     plan: Plan,
     /// How many more frontends fit, over IPv4 and IPv6. Counted where a row brings the first.
     room: Option<[u32; 2]>,
 }
 
-impl Planner<'_> {
-    fn begin(&mut self, maps: &impl ReadMaps) {
-        for (backend, id) in self.book.begin(maps) {
+impl<M: ReadMaps> Planner<'_, M> {
+    fn begin(&mut self) {
+        for (backend, id) in self.book.begin(self.maps) {
             self.plan.push(format!("backend {backend}"), vec![Write::RemoveBackend { id }]);
         }
     }
@@ -194,17 +195,17 @@ impl Planner<'_> {
         }
         placed.backends.sort_unstable();
         let held = self.book.held.rows.get(id);
+        let known = held.map(|held| held.id);
         placed.row = match held {
             _ if placed.backends.is_empty() => wanted.empty,
             Some(held) if held.backends == placed.backends => held.row,
             _ => self.book.pools.row(placed.backends.len() as u32)?,
         };
-        placed.service = match held {
-            Some(held) => held.id,
+        placed.service = match known {
+            Some(id) => id,
             None => {
-                let row = placed.row;
-                let pools = &mut self.book.pools;
-                pools.service().inspect_err(|_| pools.give_row(row))?
+                let service = self.book.service(self.maps);
+                service.inspect_err(|_| self.book.pools.give_row(placed.row))?
             }
         };
         Ok(())

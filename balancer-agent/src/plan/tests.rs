@@ -375,6 +375,7 @@ fn the_book_follows_the_maps_over_any_sequence_of_plans() {
         if rng.random_bool(0.5) {
             maps.grace();
             book.release(book.epoch());
+            book.reclaim(&maps);
             assert_eq!(book.free(), Book::read(&maps).unwrap().free(), "nothing leaks");
         }
         for id in 1..limits.backends {
@@ -453,4 +454,44 @@ fn why_a_row_is_empty_is_part_of_it() {
     settle(&mut maps, &wanted);
     assert_eq!(row(&maps), Some(Row::NOT_LOCAL));
     assert_eq!(settle(&mut maps, &wanted), Plan::default());
+}
+
+/// What is open to a Service that is gone does not become the next one's.
+#[test]
+fn an_identifier_waits_for_its_connections() {
+    let mut maps = Memory::new(Limits { services: 2, ..LIMITS });
+    let id =
+        |maps: &Memory, name| Held::read(maps).unwrap().rows.get(&row_id(name)).map(|row| row.id);
+    settle(&mut maps, &desired(&[("old", &[1], &[1])]));
+    let old = id(&maps, "old").unwrap();
+    maps.connections = vec![old];
+    settle(&mut maps, &desired(&[]));
+    settle(&mut maps, &desired(&[("new", &[2], &[1])]));
+    assert_ne!(id(&maps, "new"), Some(old));
+    // There is no other identifier.
+    let both = desired(&[("new", &[2], &[1]), ("next", &[3], &[1])]);
+    let plan = settle(&mut maps, &both);
+    assert_eq!(plan.problems.len(), 1, "{:?}", plan.problems);
+    maps.connections.clear();
+    settle(&mut maps, &both);
+    assert_eq!(id(&maps, "next"), Some(old));
+}
+
+/// The same, where the book is not read anew.
+#[test]
+fn a_book_looks_again_when_no_identifier_is_left() {
+    let mut maps = Memory::new(Limits { services: 1, ..LIMITS });
+    let mut book = Book::read(&maps).unwrap();
+    let mut step = |maps: &mut Memory, name: &str| {
+        let wanted = rows(&desired(&[(name, &[1], &[1])]).ports);
+        let plan = plan(&mut book, &wanted, Extent::All(&BTreeSet::new()), maps);
+        carry_out(maps, &plan);
+        book.release(book.epoch());
+        plan.problems.len()
+    };
+    assert_eq!(step(&mut maps, "a"), 0);
+    maps.connections = vec![0];
+    assert_eq!([step(&mut maps, "b"), step(&mut maps, "b")], [1, 1], "the old one is named");
+    maps.connections.clear();
+    assert_eq!(step(&mut maps, "b"), 0);
 }
