@@ -105,11 +105,11 @@ pub(super) fn run(changes: u32, progress: &ProgressBar) -> Result<Outcome> {
 }
 
 impl Outcome {
-    /// The most that were ended in any minute.
+    /// The most that were ended in any minute: between the first and the last look within it.
     fn most_in_a_minute(&self) -> u64 {
         let within = |end: &(f64, u64)| {
             let begin = end.0 - MINUTE.as_secs_f64();
-            let before = self.ended.iter().take_while(|(at, _)| *at <= begin).last();
+            let before = self.ended.iter().find(|(at, _)| *at >= begin);
             end.1 - before.map_or(0, |(_, ended)| *ended)
         };
         self.ended.iter().map(within).max().unwrap_or(0)
@@ -187,11 +187,12 @@ mod tests {
             changes: 2,
             gaps: vec![1, 2],
             stayed: 0,
-            ended: vec![(10.0, 5), (50.0, 30), (69.0, 60), (71.0, 62)],
+            ended: vec![(9.5, 0), (10.0, 5), (50.0, 30), (69.0, 60), (71.0, 65)],
             requests: 9,
             failed: 0,
             first_error: None,
         };
+        // From 9.5 to 69; from 11 on 5 of them may have been before.
         assert_eq!((outcome.most_in_a_minute(), outcome.within()), (60, 1));
     }
 }
