@@ -155,6 +155,7 @@ mod tests {
     #[test]
     fn a_budget_is_spent_at_once_and_then_by_the_minute() {
         assert_eq!(least(600), SETTLE);
-        assert_eq!(least(60), SETTLE + Duration::from_secs(140));
+        assert_eq!(least(60), SETTLE + Duration::from_secs(180));
+        assert_eq!(least(100), SETTLE + Duration::from_secs(60));
     }
 }
