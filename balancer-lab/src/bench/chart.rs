@@ -7,7 +7,7 @@ use super::report::{Cell, Report, Table};
 /// What is drawn: a bench, the number of its table, the key of the column, and what the bars are.
 const CHARTS: [(&str, usize, &str, &str); 4] = [
     ("connect", 0, "p50_ratio", "p50 of connect(), direct is 1"),
-    ("traffic", 0, "p50_ratio", "p50 of an exchange, direct is 1"),
+    ("traffic", 0, "exchange_p50_ratio", "p50 of an exchange, direct is 1"),
     ("choice", 0, "connect4_above_ns", "connect4 above an empty program, ns"),
     ("balance", 0, "gap_mean", "most minus least connections, mean"),
 ];
