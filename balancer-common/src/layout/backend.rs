@@ -27,9 +27,9 @@ pub struct Backend {
     pub reserved: [u64; 3],
 }
 
-/// Value of the map of records: what is known of a charged socket, by [`Charge::record`]. One
-/// cache line. The first half, save the state, is written before `connect()` goes on; the second
-/// half, of TCP, as its SYN is about to be sent.
+/// Value of the map of records: what is known of a charged socket, by
+/// [`Charge::record`](crate::charge::Charge::record). One cache line. The first half, save the state,
+/// is written before `connect()` goes on; the second half, of TCP, as its SYN is about to be sent.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
