@@ -53,7 +53,9 @@ enum GivenUp {
 impl Book {
     /// Reads the maps. No program may be running that began before they became as they are.
     pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
-        Ok(Self::new(Held::read(maps)?, maps.limits(), maps.services_named()))
+        let mut book = Self::new(Held::read(maps)?, maps.limits(), maps.services_named());
+        book.compact();
+        Ok(book)
     }
 
     fn new(held: Held, limits: Limits, mut parted: BTreeSet<u32>) -> Self {
