@@ -234,8 +234,8 @@ pub fn asked(demands: &[Demand]) -> BTreeSet<usize> {
 
 /// What is ended, of all that was asked about: each connection once, for the first reason of
 /// [`Reason`]. Those that have rested for long first, the longest before the others; then those that
-/// came to rest last, whose clients will not go on so soon. Who is `patient` waits for
-/// safe moments.
+/// came to rest last, whose clients will not go on so soon. Who is `patient` waits for safe
+/// moments.
 pub fn choose(
     scene: &Scene,
     demands: &[Demand],
@@ -251,13 +251,15 @@ pub fn choose(
         let mut able = Vec::new();
         for index in &demand.among {
             let Some(found) = answers.get(index) else { continue };
-            let safe = !patient || is_safe(demand, found);
+            // What would be broken off otherwise is ended gently at any moment.
+            let overdue = demand.overdue.contains(index);
+            let safe = !patient || overdue || is_safe(demand, found);
             let way = if may_end(demand, found)
                 && safe
                 && !memory.is_ended(scene.connections[*index].word)
             {
                 Way::Gentle
-            } else if demand.overdue.contains(index) {
+            } else if overdue {
                 Way::Reset
             } else {
                 if demand.reason == Reason::Idle {

@@ -286,6 +286,18 @@ fn what_is_old_is_ended_at_its_first_quiet_moment_and_reset_where_that_is_allowe
     assert_eq!(reasons(&world.pass()), [(Reason::Age, Way::Reset), (Reason::Age, Way::Reset)]);
 }
 
+/// A client with a rhythm is waited for, and not broken off for it.
+#[test]
+fn what_is_quiet_is_never_reset_because_the_moment_is_not_safe() {
+    let mut world = World::new(Moving { max_age: time(60), ..Moving::default() }, &[1]);
+    world.open(1, 1, 61 * SECOND);
+    world.idle.values_mut().for_each(|idle| *idle = Some(Duration::from_millis(300)));
+    assert_eq!(world.pass(), [], "it may be about to send");
+    world.change(|row| row.policy.reset_after = time(30));
+    world.scene.now += 40 * SECOND;
+    assert_eq!(reasons(&world.pass()), [(Reason::Age, Way::Gentle)]);
+}
+
 #[test]
 fn jitter_spreads_what_was_opened_at_once() {
     let moving = Moving { max_age: time(60), max_age_jitter: time(100), ..Moving::default() };
