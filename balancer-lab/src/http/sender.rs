@@ -16,8 +16,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::{Answer, Pools, bounded::Bounded, grpc};
 
-/// A pool of hyper's, or a channel of tonic's. Both do again what their libraries do again without
-/// being told: requests that were never sent.
+/// A pool of hyper's, or a channel of tonic's, with their defaults: hyper's pool tries again what it
+/// never sent, tonic leaves that to the program.
 #[derive(Clone)]
 pub(super) enum Sender {
     Http(Client<Bounded, Empty<Bytes>>),
