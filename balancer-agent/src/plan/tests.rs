@@ -1,3 +1,6 @@
+mod identifiers;
+mod sequences;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -181,50 +184,6 @@ fn each_family_of_a_service_port_has_a_row_of_its_own() {
 }
 
 #[test]
-fn a_backend_of_two_services_has_one_identifier() {
-    let mut maps = Memory::new(LIMITS);
-    settle(&mut maps, &desired(&[("api", &[2], &[7]), ("web", &[1], &[7])]));
-    let held = Held::read(&maps).unwrap();
-    assert_eq!(held.rows[&row_id("api")].backends, held.rows[&row_id("web")].backends);
-}
-
-#[test]
-fn a_removed_backend_keeps_its_identifier_until_its_last_connection_ends() {
-    let mut maps = Memory::new(LIMITS);
-    settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
-    let id = Held::read(&maps).unwrap().backends[&backend(2)];
-    maps.set_active(id, 3);
-    let without = desired(&[("web", &[1], &[1])]);
-    settle(&mut maps, &without);
-    assert_eq!(settle(&mut maps, &without), Plan::default());
-    assert_eq!(Held::read(&maps).unwrap().backends.get(&backend(2)), Some(&id));
-    // It comes back with its connections counted...
-    settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
-    assert_eq!(maps.active(id), 3);
-    // ... and is forgotten once it is gone and the last of them has ended.
-    settle(&mut maps, &without);
-    maps.set_active(id, 0);
-    settle(&mut maps, &without);
-    assert_eq!(Held::read(&maps).unwrap().backends.get(&backend(2)), None);
-}
-
-/// An address that nobody was connected to any more may be another pod's by now, whether or not a
-/// plan came between.
-#[test]
-fn a_backend_that_comes_back_without_connections_is_a_new_one() {
-    let mut maps = Memory::new(LIMITS);
-    let with = desired(&[("web", &[1], &[1, 2])]);
-    settle(&mut maps, &with);
-    settle(&mut maps, &desired(&[("web", &[1], &[1])]));
-    let plan = settle(&mut maps, &with);
-    let put =
-        |write: &Write| matches!(write, Write::PutBackend { backend: b, .. } if *b == backend(2));
-    let writes: Vec<_> = plan.steps.iter().flat_map(|step| &step.writes).collect();
-    assert!(writes.into_iter().any(put), "{plan:?}");
-    assert_holds(&maps, &with);
-}
-
-#[test]
 fn what_is_unsure_stays_as_it_is() {
     let mut maps = Memory::new(LIMITS);
     let before = desired(&[("gone", &[1], &[1]), ("empty", &[2], &[2]), ("web", &[3], &[3])]);
@@ -286,129 +245,6 @@ fn a_failing_map_leaves_the_rest_and_is_tried_again() {
 }
 
 #[test]
-fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
-    let mut rng = StdRng::seed_from_u64(7);
-    let mut maps = Memory::new(LIMITS);
-    for round in 0..500 {
-        let wanted = anything(&mut rng);
-        let mut next = plan_all(&maps, &wanted, &BTreeSet::new());
-        if round % 3 == 0 {
-            // The agent dies somewhere in the middle; the next one plans anew.
-            next.steps.truncate(rng.random_range(0..=next.steps.len()));
-            apply(&mut maps, &next);
-            let id = Held::read(&maps).unwrap();
-            for frontend in id.frontends.values() {
-                assert!(
-                    id.rows.values().any(|row| row.id == frontend.service),
-                    "frontend to nowhere"
-                );
-            }
-        }
-        settle(&mut maps, &wanted);
-        assert_holds(&maps, &wanted);
-    }
-}
-
-/// Any Services.
-fn anything(rng: &mut StdRng) -> Desired {
-    let mut ports = BTreeMap::new();
-    for (index, name) in ["a", "b", "c", "d"].iter().enumerate() {
-        if rng.random_bool(0.7) {
-            let backends: Vec<u8> = (0..12).filter(|_| rng.random_bool(0.4)).collect();
-            let mut port = port(&[index as u8 + 1], &backends);
-            vary(&mut port, rng);
-            ports.insert(port_id(name), port);
-        }
-    }
-    Desired { ports, ..Desired::default() }
-}
-
-/// Over many plans, all and some of them, graces that come late, and connections that come and go:
-/// the book is what the maps hold, and nothing is used again that a program may still use.
-#[test]
-fn the_book_follows_the_maps_over_any_sequence_of_plans() {
-    let limits = Limits { services: 9, frontends: 5, backends: 20, slots: 96 };
-    let mut rng = StdRng::seed_from_u64(11);
-    let mut maps = Memory::new(limits);
-    let mut book = Book::read(&maps).unwrap();
-    let mut wanted = Desired::default();
-    let (mut fitted, mut did_not_fit) = (0, 0);
-    for _ in 0..2000 {
-        let some = rng.random_bool(0.7);
-        let mut changed = wanted.ports.clone();
-        if some {
-            changed.retain(|_, port| {
-                let backends: Vec<u8> = (0..12).filter(|_| rng.random_bool(0.4)).collect();
-                let others = self::port(&[], &backends).backends;
-                port.external = port.external.is_some().then(|| others.clone());
-                port.backends = others;
-                rng.random_bool(0.5)
-            });
-            wanted.ports.extend(changed.clone());
-        } else {
-            wanted = anything(&mut rng);
-            changed = wanted.ports.clone();
-        }
-        let none = BTreeSet::new();
-        let extent = if some { Extent::Some } else { Extent::All(&none) };
-        let in_use: Vec<_> = book.held().rows.values().map(|held| held.row).collect();
-        let plan = plan(&mut book, &rows(&changed), extent, &maps);
-        for write in plan.steps.iter().flat_map(|step| &step.writes) {
-            if let Write::PutSlots { row, .. } = write {
-                let overlaps = |old: &&Row| {
-                    let end = |row: &Row| row.base + Row::width(row.len);
-                    old.len > 0 && row.base < end(old) && old.base < end(row)
-                };
-                assert_eq!(in_use.iter().find(overlaps), None, "{row:?} is written over");
-            }
-        }
-        assert_eq!(apply(&mut maps, &plan).problems, []);
-        assert_eq!(book.held(), &Held::read(&maps).unwrap());
-        if plan.problems.is_empty() {
-            fitted += 1;
-            if !some {
-                assert_holds(&maps, &wanted);
-            }
-        } else {
-            did_not_fit += 1;
-        }
-        if rng.random_bool(0.5) {
-            maps.grace();
-            book.release(book.epoch());
-            book.reclaim(&maps);
-            assert_eq!(book.free(), Book::read(&maps).unwrap().free(), "nothing leaks");
-        }
-        for id in 1..limits.backends {
-            maps.set_active(id, rng.random_range(0..2));
-        }
-    }
-    assert!(fitted > 500 && did_not_fit > 20, "{fitted} fitted, {did_not_fit} did not");
-}
-
-/// Other addresses, weights, ways of choosing and admissions, at random.
-fn vary(port: &mut DesiredPort, rng: &mut StdRng) {
-    let balancer = FrontendAddr { kind: FrontendKind::LoadBalancer, ..port.frontends[0] };
-    let mut addr = balancer.addr;
-    addr.set_port(rng.random_range(8000..8003));
-    if rng.random_bool(0.5) {
-        port.frontends.push(FrontendAddr { addr, ..balancer });
-    }
-    for details in port.backends.values_mut() {
-        details.weight = rng.random_range(1..3);
-    }
-    if rng.random_bool(0.3) {
-        port.external = Some(port.backends.clone());
-    }
-    if rng.random_bool(0.5) {
-        let policy = Policy::ALL[rng.random_range(0..5)];
-        port.options = Options { policy, affinity: 10, slow_start: 5 };
-    }
-    let nets = ["10.1.0.0/16", "10.2.0.0/16", "fd00::/8"];
-    port.source_ranges =
-        nets.iter().filter(|_| rng.random_bool(0.3)).map(|net| net.parse().unwrap()).collect();
-}
-
-#[test]
 fn rows_of_a_port_share_one_memory_of_clients() {
     let mut maps = Memory::new(LIMITS);
     let mut wanted = desired(&[("web", &[1], &[1, 2])]);
@@ -454,44 +290,4 @@ fn why_a_row_is_empty_is_part_of_it() {
     settle(&mut maps, &wanted);
     assert_eq!(row(&maps), Some(Row::NOT_LOCAL));
     assert_eq!(settle(&mut maps, &wanted), Plan::default());
-}
-
-/// What is open to a Service that is gone does not become the next one's.
-#[test]
-fn an_identifier_waits_for_its_connections() {
-    let mut maps = Memory::new(Limits { services: 2, ..LIMITS });
-    let id =
-        |maps: &Memory, name| Held::read(maps).unwrap().rows.get(&row_id(name)).map(|row| row.id);
-    settle(&mut maps, &desired(&[("old", &[1], &[1])]));
-    let old = id(&maps, "old").unwrap();
-    maps.connections = vec![old];
-    settle(&mut maps, &desired(&[]));
-    settle(&mut maps, &desired(&[("new", &[2], &[1])]));
-    assert_ne!(id(&maps, "new"), Some(old));
-    // There is no other identifier.
-    let both = desired(&[("new", &[2], &[1]), ("next", &[3], &[1])]);
-    let plan = settle(&mut maps, &both);
-    assert_eq!(plan.problems.len(), 1, "{:?}", plan.problems);
-    maps.connections.clear();
-    settle(&mut maps, &both);
-    assert_eq!(id(&maps, "next"), Some(old));
-}
-
-/// The same, where the book is not read anew.
-#[test]
-fn a_book_looks_again_when_no_identifier_is_left() {
-    let mut maps = Memory::new(Limits { services: 1, ..LIMITS });
-    let mut book = Book::read(&maps).unwrap();
-    let mut step = |maps: &mut Memory, name: &str| {
-        let wanted = rows(&desired(&[(name, &[1], &[1])]).ports);
-        let plan = plan(&mut book, &wanted, Extent::All(&BTreeSet::new()), maps);
-        carry_out(maps, &plan);
-        book.release(book.epoch());
-        plan.problems.len()
-    };
-    assert_eq!(step(&mut maps, "a"), 0);
-    maps.connections = vec![0];
-    assert_eq!([step(&mut maps, "b"), step(&mut maps, "b")], [1, 1], "the old one is named");
-    maps.connections.clear();
-    assert_eq!(step(&mut maps, "b"), 0);
 }

@@ -1,0 +1,126 @@
+//! Plans one after another, at random.
+
+use super::*;
+
+#[test]
+fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut maps = Memory::new(LIMITS);
+    for round in 0..500 {
+        let wanted = anything(&mut rng);
+        let mut next = plan_all(&maps, &wanted, &BTreeSet::new());
+        if round % 3 == 0 {
+            // The agent dies somewhere in the middle; the next one plans anew.
+            next.steps.truncate(rng.random_range(0..=next.steps.len()));
+            apply(&mut maps, &next);
+            let id = Held::read(&maps).unwrap();
+            for frontend in id.frontends.values() {
+                assert!(
+                    id.rows.values().any(|row| row.id == frontend.service),
+                    "frontend to nowhere"
+                );
+            }
+        }
+        settle(&mut maps, &wanted);
+        assert_holds(&maps, &wanted);
+    }
+}
+
+/// Any Services.
+fn anything(rng: &mut StdRng) -> Desired {
+    let mut ports = BTreeMap::new();
+    for (index, name) in ["a", "b", "c", "d"].iter().enumerate() {
+        if rng.random_bool(0.7) {
+            let backends: Vec<u8> = (0..12).filter(|_| rng.random_bool(0.4)).collect();
+            let mut port = port(&[index as u8 + 1], &backends);
+            vary(&mut port, rng);
+            ports.insert(port_id(name), port);
+        }
+    }
+    Desired { ports, ..Desired::default() }
+}
+
+/// Over many plans, all and some of them, graces that come late, and connections that come and go:
+/// the book is what the maps hold, and nothing is used again that a program may still use.
+#[test]
+fn the_book_follows_the_maps_over_any_sequence_of_plans() {
+    let limits = Limits { services: 9, frontends: 5, backends: 20, slots: 96 };
+    let mut rng = StdRng::seed_from_u64(11);
+    let mut maps = Memory::new(limits);
+    let mut book = Book::read(&maps).unwrap();
+    let mut wanted = Desired::default();
+    let (mut fitted, mut did_not_fit) = (0, 0);
+    for _ in 0..2000 {
+        let some = rng.random_bool(0.7);
+        let mut changed = wanted.ports.clone();
+        if some {
+            changed.retain(|_, port| {
+                let backends: Vec<u8> = (0..12).filter(|_| rng.random_bool(0.4)).collect();
+                let others = self::port(&[], &backends).backends;
+                port.external = port.external.is_some().then(|| others.clone());
+                port.backends = others;
+                rng.random_bool(0.5)
+            });
+            wanted.ports.extend(changed.clone());
+        } else {
+            wanted = anything(&mut rng);
+            changed = wanted.ports.clone();
+        }
+        let none = BTreeSet::new();
+        let extent = if some { Extent::Some } else { Extent::All(&none) };
+        let in_use: Vec<_> = book.held().rows.values().map(|held| held.row).collect();
+        let plan = plan(&mut book, &rows(&changed), extent, &maps);
+        for write in plan.steps.iter().flat_map(|step| &step.writes) {
+            if let Write::PutSlots { row, .. } = write {
+                let overlaps = |old: &&Row| {
+                    let end = |row: &Row| row.base + Row::width(row.len);
+                    old.len > 0 && row.base < end(old) && old.base < end(row)
+                };
+                assert_eq!(in_use.iter().find(overlaps), None, "{row:?} is written over");
+            }
+        }
+        assert_eq!(apply(&mut maps, &plan).problems, []);
+        assert_eq!(book.held(), &Held::read(&maps).unwrap());
+        if plan.problems.is_empty() {
+            fitted += 1;
+            if !some {
+                assert_holds(&maps, &wanted);
+            }
+        } else {
+            did_not_fit += 1;
+        }
+        if rng.random_bool(0.5) {
+            maps.grace();
+            book.release(book.epoch());
+            book.reclaim(&maps);
+            assert_eq!(book.free(), Book::read(&maps).unwrap().free(), "nothing leaks");
+        }
+        for id in 1..limits.backends {
+            maps.set_active(id, rng.random_range(0..2));
+        }
+    }
+    assert!(fitted > 500 && did_not_fit > 20, "{fitted} fitted, {did_not_fit} did not");
+}
+
+/// Other addresses, weights, ways of choosing and admissions, at random.
+fn vary(port: &mut DesiredPort, rng: &mut StdRng) {
+    let balancer = FrontendAddr { kind: FrontendKind::LoadBalancer, ..port.frontends[0] };
+    let mut addr = balancer.addr;
+    addr.set_port(rng.random_range(8000..8003));
+    if rng.random_bool(0.5) {
+        port.frontends.push(FrontendAddr { addr, ..balancer });
+    }
+    for details in port.backends.values_mut() {
+        details.weight = rng.random_range(1..3);
+    }
+    if rng.random_bool(0.3) {
+        port.external = Some(port.backends.clone());
+    }
+    if rng.random_bool(0.5) {
+        let policy = Policy::ALL[rng.random_range(0..5)];
+        port.options = Options { policy, affinity: 10, slow_start: 5 };
+    }
+    let nets = ["10.1.0.0/16", "10.2.0.0/16", "fd00::/8"];
+    port.source_ranges =
+        nets.iter().filter(|_| rng.random_bool(0.3)).map(|net| net.parse().unwrap()).collect();
+}
