@@ -68,6 +68,13 @@ impl Report {
 }
 
 impl Table {
+    /// A table whose rows say what was measured, how much that was, in which unit, and how much it
+    /// should be.
+    pub(super) fn of_targets(caption: String, rows: Vec<Vec<Cell>>) -> Self {
+        let names = ["what", "measured", "unit", "target"];
+        Self { caption, columns: names.map(|name| Column { key: name, head: name }).into(), rows }
+    }
+
     fn json(&self) -> Value {
         let row = |cells: &Vec<Cell>| -> Map<String, Value> {
             let keys = self.columns.iter().map(|column| column.key.to_owned());

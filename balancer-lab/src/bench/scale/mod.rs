@@ -126,16 +126,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
             services * ENDPOINTS
         ),
         tables: vec![
-            Table {
-                caption: "A large cluster".into(),
-                columns: vec![
-                    Column { key: "what", head: "what" },
-                    Column { key: "measured", head: "measured" },
-                    Column { key: "unit", head: "unit" },
-                    Column { key: "target", head: "target" },
-                ],
-                rows: start,
-            },
+            Table::of_targets("A large cluster".into(), start),
             Table {
                 caption: "Time of a change".into(),
                 columns: vec![

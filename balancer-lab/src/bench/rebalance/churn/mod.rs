@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use self::pods::{AT_FIRST, FEWEST, PODS, Pods};
 use super::{
-    super::report::{Cell, Column, Table},
+    super::report::{Cell, Table},
     stage::{Stage, gap, service},
 };
 use crate::{
@@ -125,20 +125,14 @@ impl Outcome {
         let row = |what: &str, measured: u64, unit: &str, target: Cell| {
             vec![what.into(), Cell::Count(measured), unit.into(), target]
         };
-        let column = |key, head| Column { key, head };
         let ended = self.ended.last().map_or(0, |(_, ended)| *ended);
-        Table {
-            caption: format!(
-                "Churn: {CONNECTIONS} connections of hyper, {FEWEST} to {PODS} pods, a change every {} s",
-                STEP.as_secs()
-            ),
-            columns: vec![
-                column("what", "what"),
-                column("measured", "measured"),
-                column("unit", "unit"),
-                column("target", "target"),
-            ],
-            rows: vec![
+        let caption = format!(
+            "Churn: {CONNECTIONS} connections of hyper, {FEWEST} to {PODS} pods, a change every {} s",
+            STEP.as_secs()
+        );
+        Table::of_targets(
+            caption,
+            vec![
                 row("changes", self.changes, "", Cell::Absent),
                 row("even shortly before the next", self.within(), "changes", "all".into()),
                 row(
@@ -158,7 +152,7 @@ impl Outcome {
                 row("answered", self.requests, "requests", Cell::Absent),
                 row("failed", self.failed, "requests", "0".into()),
             ],
-        }
+        )
     }
 
     /// What the targets say.

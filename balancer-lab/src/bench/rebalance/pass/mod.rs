@@ -16,7 +16,7 @@ use self::log::{Log, Pass};
 use super::{
     super::{
         BACKEND_PORT, VIP,
-        report::{Cell, Column, Table},
+        report::{Cell, Table},
         stats,
     },
     stage::{address, endpoint, service},
@@ -163,24 +163,18 @@ impl Outcome {
             let target = if target.is_empty() { Cell::Absent } else { target.into() };
             vec![what.into(), Cell::Number(part, 1), "ms".into(), target]
         };
-        let column = |key, head| Column { key, head };
-        Table {
-            caption: format!(
-                "Pass: processor time, {} connections, {BUSY} of them candidates",
-                self.connections
-            ),
-            columns: vec![
-                column("what", "what"),
-                column("measured", "measured"),
-                column("unit", "unit"),
-                column("target", "target"),
-            ],
-            rows: vec![
+        let caption = format!(
+            "Pass: processor time, {} connections, {BUSY} of them candidates",
+            self.connections
+        );
+        Table::of_targets(
+            caption,
+            vec![
                 row("a pass, median", stats::quantile(&sorted, 0.5), "200"),
                 row("longest", stats::quantile(&sorted, 1.0), "200"),
                 row(&format!("one that ends {} connections", self.ended), self.ending, ""),
             ],
-        }
+        )
     }
 
     /// What the targets say.
