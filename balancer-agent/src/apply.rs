@@ -86,10 +86,10 @@ fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> 
 /// Writes a row with fresh salts, and pads it.
 fn put_slots(maps: &mut impl WriteMaps, row: Row, backends: &[(u32, u16)]) {
     let mut rng = rand::rng();
-    let slots = backends.iter().map(|&(backend, weight)| Slot {
+    let slots = (0..).zip(backends).map(|(at, &(backend, weight))| Slot {
         backend,
         weight,
-        salt: choice::salt(rng.random()),
+        salt: choice::salt(rng.random(), at),
     });
     let padding = std::iter::repeat_n(Slot::PAD, ROW_STEP as usize);
     for (index, slot) in (row.base..row.base + Row::width(row.len)).zip(slots.chain(padding)) {

@@ -3,8 +3,8 @@
 //! Everything lives under one folder of a bpffs, with the version of the map layout in its path:
 //!
 //! ```text
-//! <bpffs>/v4/maps/ACTIVE ...      the maps
-//! <bpffs>/v4/links/connect4 ...   the links: programs attached to the cgroup
+//! <bpffs>/v5/maps/ACTIVE ...      the maps
+//! <bpffs>/v5/links/connect4 ...   the links: programs attached to the cgroup
 //! ```
 //!
 //! A pinned link keeps its program attached and running without any process. Starting the agent
@@ -26,7 +26,7 @@ use std::{io, path::PathBuf};
 
 pub use cleanup::{Removed, cleanup};
 pub(crate) use grace::grace;
-pub use load::{Programs, load};
+pub use load::{Loader, Programs, load};
 
 /// Why the kernel could not be set up.
 #[derive(Debug, thiserror::Error)]

@@ -10,22 +10,22 @@
 //! A scan keeps one 64-bit key per slot and looks for the smallest:
 //!
 //! ```text
-//! 63           32 31             12 11         0
-//! [ open sockets ][ salt * a + b + index        ]
+//! 63           32 31            0
+//! [ open sockets ][ salt * a    ]
 //! ```
 //!
-//! `a` and `b` come from a random word per connection, the salt was drawn when the row was written.
-//! The obvious `index ^ random` is *not* uniform: of three tied slots 0, 1, 2 under a two-bit mask,
-//! slot 2 wins half of the draws. With independent salts, `(a * d1, a * d2, ...)` spreads evenly for
-//! the differences `d` of any set of tied slots, and the uniform shift `b` makes each of them the
-//! smallest equally often. Salts are multiples of 4,096, and so is what an odd `a` makes of them, so
-//! that the lowest bits are those of `b + index`, from which the index is told in the end: it takes
-//! one multiplication and one addition a slot, and nothing has to be cut off. And the verifier knows
-//! nothing of `b`, hence nothing of the winner; it would follow every possible one separately.
+//! `a` is a random odd number per connection, the salt was drawn when the row was written. The
+//! obvious `index ^ random` is *not* uniform: of three tied slots 0, 1, 2 under a two-bit mask, slot 2
+//! wins half of the draws. With independent salts, each of any set of tied slots has the smallest
+//! product equally often, since products of random numbers with the same factor are spread evenly over
+//! all combinations. The lowest bits of a salt are the index of its slot, and an odd factor can be
+//! undone: the winner's index comes out of its key, so that a slot costs one multiplication and
+//! nothing else needs to be remembered. And the verifier knows nothing of `a`, hence nothing of the
+//! winner; it would follow every possible one separately.
 
 use crate::layout::{MAX_SCAN, PAD_ACTIVE, ROW_STEP, Slot};
 
-/// Bits of the key that hold the masked index.
+/// Bits of a salt that hold the index of its slot.
 const INDEX_BITS: u32 = 12;
 const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
 const _: () = assert!(MAX_SCAN <= 1 << INDEX_BITS);
@@ -49,35 +49,36 @@ pub trait Table {
     }
 }
 
-/// A salt from a random word.
+/// The salt of the slot at `index` of its row, from a random word. Its random part is odd, since a
+/// product has no more random bits than the salt has bits above its lowest 1.
 #[inline(always)]
-pub const fn salt(random: u32) -> u32 {
-    random & !INDEX_MASK
+pub const fn salt(random: u32, index: u32) -> u32 {
+    random & !INDEX_MASK | 1 << INDEX_BITS | index & INDEX_MASK
 }
 
 /// Randomness for one scan.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
     a: u32,
-    b: u32,
 }
 
 impl Draw {
     /// From a uniformly random word.
     #[inline(always)]
     pub const fn new(random: u32) -> Self {
-        // An odd factor permutes. The shift is the word mixed (a step of MurmurHash3): it has to be
-        // uniform for each factor's differences, not independent of the factor; a second random
-        // number would cost a call.
-        let b = (random ^ random >> 16).wrapping_mul(0x85eb_ca6b);
-        Self { a: random | 1, b: b ^ b >> 13 }
+        Self { a: random | 1 }
+    }
+
+    /// What salts are multiplied with.
+    #[inline(always)]
+    pub const fn factor(self) -> u32 {
+        self.a
     }
 
     /// The key of a slot with a score.
     #[inline(always)]
-    const fn key(self, score: u32, salt: u32, index: u32) -> u64 {
-        let low = salt.wrapping_mul(self.a).wrapping_add(self.b.wrapping_add(index));
-        (score as u64) << 32 | low as u64
+    const fn key(self, score: u32, salt: u32) -> u64 {
+        (score as u64) << 32 | salt.wrapping_mul(self.a) as u64
     }
 
     /// The index and the score of the smallest key of a row. `None` only where every backend is
@@ -88,7 +89,15 @@ impl Draw {
         if score == PAD_ACTIVE {
             return None;
         }
-        Some(((key as u32).wrapping_sub(self.b) & INDEX_MASK, score))
+        Some(((key as u32).wrapping_mul(self.inverse()) & INDEX_MASK, score))
+    }
+
+    /// What undoes the factor in the lowest 12 bits (Newton's method: an odd number is its own inverse
+    /// in 3 bits, and each step doubles them).
+    #[inline(always)]
+    const fn inverse(self) -> u32 {
+        let six = self.a.wrapping_mul(2u32.wrapping_sub(self.a.wrapping_mul(self.a)));
+        six.wrapping_mul(2u32.wrapping_sub(self.a.wrapping_mul(six)))
     }
 }
 
@@ -104,47 +113,44 @@ pub struct Pick {
 /// Slots that are compared in one go. Programs do that in a function of its own, which the verifier
 /// follows once and not once for every part of a row.
 pub const PART: u32 = 128;
-const _: () = assert!(MAX_SCAN.is_multiple_of(PART) && PART.is_multiple_of(ROW_STEP));
 
-/// The smallest of `best` and the keys of up to [`PART`] slots from `start` of a row of `len`
-/// backends. To go on from the best so far, and not from nothing, saves the processor most of the
-/// branches that it would predict wrongly.
+/// The smallest of `best` and the keys of the first `len` slots of a part, `len` at least one; more than
+/// `PART` are not looked at. To go on from the best so far, and not from nothing, saves the processor
+/// most of the branches that it would predict wrongly.
 ///
 /// Reads the row in steps of `STEP` slots, at most [`ROW_STEP`]; its padding has counters that never
 /// win.
 #[inline(always)]
-pub fn part<const STEP: u32, T: Table>(
+pub fn part<const PART: u32, const STEP: u32, T: Table>(
     table: &T,
-    start: u32,
     len: u32,
     draw: Draw,
     mut best: u64,
 ) -> u64 {
-    const { assert!(ROW_STEP.is_multiple_of(STEP)) };
+    const { assert!(ROW_STEP.is_multiple_of(STEP) && PART.is_multiple_of(STEP)) };
     let mut base = 0;
-    while base < PART {
-        if start + base >= len {
-            break;
-        }
+    loop {
         let mut step = 0;
         while step < STEP {
             let slot = table.slot(base + step);
-            let score = table.score(slot);
-            let key = draw.key(score, slot.salt, start + base + step);
+            let key = draw.key(table.score(slot), slot.salt);
             if key < best {
                 best = key;
             }
             step += 1;
         }
         base += STEP;
+        if base >= PART || base >= len {
+            return best;
+        }
     }
-    best
 }
 
 /// The smallest key of a row of `len` backends, `len` at most [`MAX_SCAN`]. `part` is [`part`] from
 /// the given start and best.
 #[inline(always)]
-pub fn scan(len: u32, part: impl Fn(u32, u64) -> u64) -> u64 {
+pub fn scan<const PART: u32>(len: u32, part: impl Fn(u32, u64) -> u64) -> u64 {
+    const { assert!(MAX_SCAN.is_multiple_of(PART)) };
     let mut best = u64::MAX;
     let mut start = 0;
     while start < MAX_SCAN {
@@ -217,8 +223,8 @@ mod tests {
         /// Backends 1..=n in a padded row.
         fn new(active: &[u32], rng: &mut StdRng) -> Self {
             let len = active.len() as u32;
-            let mut slots: Vec<_> = (1..=len)
-                .map(|backend| Slot { backend, weight: 1, salt: salt(rng.random()) })
+            let mut slots: Vec<_> = (0..len)
+                .map(|at| Slot { backend: at + 1, weight: 1, salt: salt(rng.random(), at) })
                 .collect();
             slots.resize(Row::width(len).max(MAX_SCAN) as usize, Slot::PAD);
             let mut counters = vec![PAD_ACTIVE];
@@ -249,8 +255,8 @@ mod tests {
     }
 
     fn scan(host: &Host, len: u32, draw: Draw) -> Option<Pick> {
-        let key = super::scan(len, |start, best| {
-            part::<ROW_STEP, _>(&From(host, start), start, len, draw, best)
+        let key = super::scan::<PART>(len, |start, best| {
+            part::<PART, ROW_STEP, _>(&From(host, start), len - start, draw, best)
         });
         draw.winner(key).map(|(index, seen)| Pick { backend: host.slot(index).backend, seen })
     }
@@ -274,12 +280,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_index_comes_out_of_its_key() {
+        let mut rng = StdRng::seed_from_u64(7);
+        for index in (0..1 << INDEX_BITS).cycle().take(20_000) {
+            let draw = draw(&mut rng);
+            let key = draw.key(3, salt(rng.random(), index));
+            assert_eq!(draw.winner(key), Some((index, 3)), "{draw:?}");
+        }
+    }
+
     /// Chi-squared against the uniform distribution, 0.1% level, over rows drawn anew: a fixed
     /// order, or `index ^ mask` alone, misses this by orders of magnitude.
     #[test]
     fn ties_are_uniform() {
         let mut rng = StdRng::seed_from_u64(2);
-        for (tied, total, critical) in [(2, 2, 10.83), (3, 3, 13.82), (3, 8, 13.82), (5, 5, 18.47)]
+        for (tied, total, critical) in
+            [(2, 2, 10.83), (3, 3, 13.82), (3, 8, 13.82), (5, 5, 18.47), (100, 128, 148.23)]
         {
             let mut wins = vec![0u32; tied];
             let rounds = 60_000u32;

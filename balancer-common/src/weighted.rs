@@ -88,12 +88,12 @@ mod tests {
 
     impl Host {
         fn new(backends: &[(u16, u32)], rng: &mut StdRng) -> Self {
-            let mut slots: Vec<_> = (1..)
+            let mut slots: Vec<_> = (0..)
                 .zip(backends)
-                .map(|(backend, (weight, _))| Slot {
-                    backend,
+                .map(|(at, (weight, _))| Slot {
+                    backend: at + 1,
                     weight: *weight,
-                    salt: choice::salt(rng.random()),
+                    salt: choice::salt(rng.random(), at),
                 })
                 .collect();
             slots.resize(Row::width(backends.len() as u32) as usize, Slot::PAD);
@@ -132,7 +132,7 @@ mod tests {
 
     /// All rows here are one part.
     fn scan(host: &Host, len: u32, draw: Draw) -> Option<Result<Pick, Changed>> {
-        let key = choice::part::<1, _>(host, 0, len, draw, u64::MAX);
+        let key = choice::part::<{ choice::PART }, 1, _>(host, len, draw, u64::MAX);
         draw.winner(key).map(|(index, score)| won(host, index, score))
     }
 

@@ -92,6 +92,10 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
     Some(backend)
 }
 
+/// Slots that are weighed in one go. Each of them calls a function, so that one more for so many costs
+/// little.
+const WEIGHED: u32 = 32;
+
 /// The backend of a row with the fewest connections for its weight: a pick, [`NONE`] or
 /// [`CHANGED`].
 #[unsafe(no_mangle)]
@@ -99,12 +103,10 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
 pub extern "C" fn balancer_weigh(base: u32, len: u32, slow_start: u32) -> u64 {
     let (now, window, random) = (now(), ticks(slow_start), random());
     let clock = (now as u64) << 32 | window as u64;
-    let part = |start, best: u64| {
-        // Five arguments are the most a function of BPF can have.
-        let key = balancer_weigh_part(base, start, len, random, clock);
-        if key < best { key } else { best }
+    let part = |start, best| {
+        balancer_weigh_part(base.wrapping_add(start), len - start, random, clock, best)
     };
-    let Some((index, score)) = Draw::new(random).winner(choice::scan(len, part)) else {
+    let Some((index, score)) = Draw::new(random).winner(choice::scan::<WEIGHED>(len, part)) else {
         return NONE;
     };
     let Some(row) = Weighed::new(base, SlowStart { now, window }) else { return NONE };
@@ -114,22 +116,22 @@ pub extern "C" fn balancer_weigh(base: u32, len: u32, slow_start: u32) -> u64 {
     }
 }
 
-/// [`choice::part`] of the row at `base`, by weight; `clock` is the time and the window of the slow
-/// start, in ticks.
+/// [`choice::part`] of a row from its slot at `base`, `len` from its end, by weight; `clock` is the time
+/// and the window of the slow start, in ticks.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_weigh_part(
     base: u32,
-    start: u32,
     len: u32,
     random: u32,
     clock: u64,
+    best: u64,
 ) -> u64 {
     let slow_start = SlowStart { now: (clock >> 32) as u32, window: clock as u32 };
-    match Weighed::new(base.wrapping_add(start), slow_start) {
+    match Weighed::new(base, slow_start) {
         // One at a time: what is kept over a call is kept on a stack of 512 bytes for all functions.
-        Some(row) => choice::part::<1, _>(&row, start, len, Draw::new(random), u64::MAX),
-        None => u64::MAX,
+        Some(row) => choice::part::<WEIGHED, 1, _>(&row, len, Draw::new(random), best),
+        None => best,
     }
 }
 

@@ -24,6 +24,7 @@ mod datagram;
 mod family;
 mod maps;
 mod opaque;
+mod part;
 mod peer;
 mod release;
 mod reserve;

@@ -8,7 +8,7 @@ use balancer_common::{
 
 use crate::{
     atomic,
-    opaque::opaque,
+    part::part,
     rows::{Sampled, Scanned, counter},
 };
 
@@ -45,26 +45,24 @@ fn pick(row: Row) -> Option<Pick> {
     let random = random();
     let draw = Draw::new(random);
     let key = if row.len <= PART {
-        // Nearly every row: without a further call. The length may not exceed a part, and the
-        // verifier should find that in the loop.
-        choice::part::<STEP, _>(&slots, 0, opaque(row.len as u64) as u32, draw, u64::MAX)
+        // Nearly every row: without a further call.
+        part(&slots, row.len, draw, u64::MAX)
     } else {
-        choice::scan(row.len, |start, best| balancer_part(row.base, start, row.len, random, best))
+        choice::scan::<PART>(row.len, |start, best| {
+            balancer_part(row.base.wrapping_add(start), row.len - start, random, best)
+        })
     };
     let (index, seen) = draw.winner(key)?;
     Some(Pick { backend: slots.slot(index).backend, seen })
 }
 
-/// Slots that are compared without a look at the length. With more, the compiler keeps words on the
-/// stack, which costs more than the looks.
-const STEP: u32 = 4;
-
-/// [`choice::part`] of the row at `base`; what a random word draws is the same for all parts.
+/// [`part`] of a row from its slot at `base`, `len` from its end; what a random word draws is
+/// the same for all parts.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn balancer_part(base: u32, start: u32, len: u32, random: u32, best: u64) -> u64 {
-    match Scanned::new(base.wrapping_add(start)) {
-        Some(row) => choice::part::<STEP, _>(&row, start, len, Draw::new(random), best),
+pub extern "C" fn balancer_part(base: u32, len: u32, random: u32, best: u64) -> u64 {
+    match Scanned::new(base) {
+        Some(row) => part(&row, len, Draw::new(random), best),
         None => best,
     }
 }

@@ -57,6 +57,18 @@ impl Scanned {
         let slots = unsafe { slab.add((base & (MAX_SLOTS - 1)) as usize) };
         Some(Self { slots, active })
     }
+
+    /// Its first slot.
+    #[inline(always)]
+    pub const fn slots(&self) -> *const u64 {
+        self.slots
+    }
+
+    /// The counters of all backends.
+    #[inline(always)]
+    pub const fn counters(&self) -> *const u32 {
+        self.active
+    }
 }
 
 /// A row whose backends are compared by weight and age.

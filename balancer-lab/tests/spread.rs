@@ -2,10 +2,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use balancer_lab::http::{Client, LoadOptions, Pools, Report, Until};
-use common::{VIP, Web};
+use balancer_lab::{
+    Agent, Lab,
+    http::{Client, LoadOptions, Pools, Report, Until},
+    manifests::{Manifests, Service},
+};
+use common::{Connections, VIP, Web, active, address};
 
 const TRIALS: usize = 200;
 
@@ -60,4 +64,45 @@ fn ties_go_to_every_backend_alike() {
     let expected = 2.0 * TRIALS as f64 / 5.0;
     let chi: f64 = chosen.values().map(|n| (f64::from(*n) - expected).powi(2) / expected).sum();
     assert!(chosen.len() == 5 && chi < 33.4, "chi squared {chi:.1}: {chosen:?}");
+}
+
+/// What a row may be long: around the steps, the turns and the parts in which it is read.
+const LENGTHS: [usize; 16] = [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 127, 128, 129, 133, 1000, 1024];
+
+/// As many sockets as backends take one each, and as many again a second one: the programs look at
+/// every slot of a row and at nothing behind it, where the next row begins. UDP, since nobody needs to
+/// answer.
+#[test]
+fn every_backend_of_a_row_is_looked_at() {
+    let lab = Lab::create("lengths").expect("a lab; the tests need root, iproute2, and cgroup2");
+    let client = lab.pod("client", address(200)).expect("pod");
+    let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("manifests");
+    for (number, length) in (1..).zip(LENGTHS) {
+        let backend = |n: usize| Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 245, 0, 1)) + n as u32);
+        let name = format!("of-{length}");
+        // A port of its own: Services that share a backend share its counter.
+        let service = Service::new(
+            &name,
+            [10, 96, 9, number],
+            80,
+            8000 + u16::from(number),
+            (0..length).map(backend),
+        );
+        manifests.write(&service.udp()).expect("written");
+    }
+    let agent = Agent::start(&lab, manifests.dir(), &[]).expect("agent");
+    for (number, length) in (1..).zip(LENGTHS) {
+        let counts = || {
+            let shown = agent.json(&["services", &format!("of-{length}")]).expect("services");
+            active(&shown[0]).into_iter().map(|(_, active)| active).collect::<Vec<_>>()
+        };
+        let vip = (Ipv4Addr::new(10, 96, 9, number), 80);
+        let mut held = Vec::new();
+        for round in 1..=2 {
+            let mut many = Connections::start_many(client.place(), vip, length, true);
+            many.opened(length);
+            held.push(many);
+            assert_eq!(counts(), vec![round; length], "{length} backends");
+        }
+    }
 }

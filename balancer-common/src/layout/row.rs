@@ -87,7 +87,7 @@ pub struct Slot {
     /// Its share beside that of others, at most [`crate::policy::MAX_WEIGHT`]. Only the weighted
     /// choice reads it.
     pub weight: u16,
-    /// A random number drawn when the row was written; breaks ties ([`crate::choice::salt`]).
+    /// Drawn when the row was written, and the slot's index; breaks ties ([`crate::choice::salt`]).
     pub salt: u32,
 }
 
@@ -95,22 +95,33 @@ impl Slot {
     /// What rows are padded with.
     pub const PAD: Self = Self { backend: PAD_BACKEND, weight: 1, salt: 0 };
 
-    const BACKEND_BITS: u32 = MAX_BACKENDS.trailing_zeros();
+    /// Where its salt is in a word, in bytes: programs read both halves by themselves. The agent writes
+    /// the whole word, and what a salt of another moment changes is which of equal backends is taken.
+    pub const SALT_AT: usize = 0;
+    /// Where the half with its backend and its weight is.
+    pub const BACKEND_AT: usize = 4;
+    /// What a backend is multiplied with in its half: the size of a counter, so that what is left under
+    /// [`Slot::OFFSET_MASK`] is the place of its counter.
+    const COUNTER: u32 = size_of::<u32>() as u32;
+    /// The bits of the half that are the backend.
+    pub const OFFSET_MASK: u32 = (MAX_BACKENDS - 1) * Self::COUNTER;
+    const WEIGHT_SHIFT: u32 = (MAX_BACKENDS * Self::COUNTER).trailing_zeros();
 
     /// The word in the slab.
     #[inline(always)]
     pub const fn pack(self) -> u64 {
-        let high = (self.weight as u32) << Self::BACKEND_BITS | self.backend & (MAX_BACKENDS - 1);
-        (high as u64) << 32 | self.salt as u64
+        let backend = (self.backend * Self::COUNTER) & Self::OFFSET_MASK;
+        let half = (self.weight as u32) << Self::WEIGHT_SHIFT | backend;
+        (half as u64) << 32 | self.salt as u64
     }
 
     /// The inverse of [`Slot::pack`].
     #[inline(always)]
     pub const fn unpack(word: u64) -> Self {
-        let high = (word >> 32) as u32;
+        let half = (word >> 32) as u32;
         Self {
-            backend: high & (MAX_BACKENDS - 1),
-            weight: (high >> Self::BACKEND_BITS) as u16,
+            backend: (half & Self::OFFSET_MASK) / Self::COUNTER,
+            weight: (half >> Self::WEIGHT_SHIFT) as u16,
             salt: word as u32,
         }
     }
@@ -118,7 +129,7 @@ impl Slot {
 
 const _: () = {
     assert!(size_of::<Service>() == 32);
-    assert!(MAX_WEIGHT < 1 << (32 - Slot::BACKEND_BITS));
+    assert!(MAX_WEIGHT < 1 << (32 - Slot::WEIGHT_SHIFT));
     assert!(MAX_SLOTS < 1 << Row::BITS);
 };
 

@@ -19,7 +19,7 @@ pub const VERIFIER: &str = "verifier";
 
 /// The tests whose subject is the kernel: of each kind of program, of each end of a connection. The
 /// others try what is the same on each, and one start of the agent takes seconds here.
-const TESTS: [Program; 10] = [
+const TESTS: [Program; 11] = [
     (VERIFIER, &["no_program_comes_near_the_limit_of_the_verifier"]),
     (
         "balancing",
@@ -36,6 +36,7 @@ const TESTS: [Program; 10] = [
             "multipath_tcp_is_counted_until_it_is_closed",
         ],
     ),
+    ("spread", &["every_backend_of_a_row_is_looked_at"]),
     ("truth", &["what_is_detached_is_attached_again", "a_program_that_was_replaced_is_put_back"]),
     ("verdicts", &["no_endpoint_and_no_local_endpoint", "too_many_connections"]),
     ("families", &["ipv6_is_spread_evenly_and_peers_are_what_was_dialled"]),
