@@ -128,8 +128,8 @@ pub fn find<W: Words>(words: &W, cookie: u64) -> Option<Charge> {
     find_but(words, cookie, NOWHERE)
 }
 
-/// No index: what [`find_but`] leaves out where nothing is to be left out.
-const NOWHERE: u32 = u32::MAX;
+/// No index: what is left out where nothing is to be left out.
+pub const NOWHERE: u32 = u32::MAX;
 
 /// A charge of a socket at another index than the given one.
 ///
@@ -138,11 +138,23 @@ const NOWHERE: u32 = u32::MAX;
 /// its own, and the first of both sees the second or the second sees the first.
 #[inline(always)]
 pub fn find_but<W: Words>(words: &W, cookie: u64, but: u32) -> Option<Charge> {
+    match find_at_home(words, cookie, but) {
+        Some(found) => found,
+        None => find_spilled(words, cookie, but),
+    }
+}
+
+/// What the home of a cookie says of it; `None` where others may have its charge.
+#[inline(always)]
+pub fn find_at_home<W: Words>(words: &W, cookie: u64, but: u32) -> Option<Option<Charge>> {
     let home = home(cookie);
     let found = find_in(words, home, cookie, but);
-    if found.is_some() || words.load(home) == 0 {
-        return found;
-    }
+    if found.is_some() || words.load(home) == 0 { Some(found) } else { None }
+}
+
+/// The charge of a socket that is not in its home.
+#[inline(always)]
+pub fn find_spilled<W: Words>(words: &W, cookie: u64, but: u32) -> Option<Charge> {
     let mut which = 0;
     while which < SPILLS {
         let found = find_in(words, spill(cookie, which), cookie, but);
@@ -175,12 +187,21 @@ fn find_in<W: Words>(words: &W, bucket: u32, cookie: u64, but: u32) -> Option<Ch
 /// whoever charges without a lock looks for a second charge afterwards ([`find_but`]).
 #[inline(always)]
 pub fn insert<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> {
+    let charge = insert_at_home(words, cookie, backend);
+    if charge.is_some() { charge } else { insert_spilled(words, cookie, backend) }
+}
+
+/// Charges a socket in its home; `None` where that is full.
+#[inline(always)]
+pub fn insert_at_home<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> {
+    insert_in(words, home(cookie), word(cookie, backend))
+}
+
+/// Charges a socket whose home is full.
+#[inline(always)]
+pub fn insert_spilled<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> {
     let word = word(cookie, backend);
     let home = home(cookie);
-    let charge = insert_in(words, home, word);
-    if charge.is_some() {
-        return charge;
-    }
     // Told before it is true, so that whoever ends the charge finds it.
     words.increment(home);
     let mut which = 0;

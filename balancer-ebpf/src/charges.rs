@@ -2,7 +2,7 @@
 
 use balancer_common::charge::{self, Charge, WORDS, Words};
 
-use crate::{atomic, maps, rows};
+use crate::{atomic, maps, opaque::opaque, rows};
 
 struct Slab(*mut u64);
 
@@ -37,29 +37,78 @@ fn slab() -> Option<Slab> {
     Some(Slab(maps::CHARGES.get_ptr_mut(0)?.cast()))
 }
 
+/// No index, where a function with a name answers with one.
+const NONE: u32 = u32::MAX;
+
+/// [`charge::find_spilled`]: the index, or [`NONE`].
+///
+/// It and [`balancer_spill`] are functions of their own, with names that the linker keeps: what is
+/// rarely needed stays out of the way of what always is, and the verifier follows it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn balancer_spilled(cookie: u64, but: u32) -> u32 {
+    let found = slab().and_then(|slab| charge::find_spilled(&slab, cookie, but));
+    found.map_or(NONE, |charge| charge.index)
+}
+
+/// [`charge::insert_spilled`]: the index, or [`NONE`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn balancer_spill(cookie: u64, backend: u32) -> u32 {
+    let made = slab().and_then(|slab| charge::insert_spilled(&slab, cookie, backend));
+    made.map_or(NONE, |charge| charge.index)
+}
+
+/// The charge of a socket at another index than the given one, of which there may be
+/// [none](charge::NOWHERE).
+#[inline(always)]
+fn find_but(cookie: u64, but: u32) -> Option<Charge> {
+    let slab = slab()?;
+    if let Some(found) = charge::find_at_home(&slab, cookie, but) {
+        return found;
+    }
+    let index = balancer_spilled(cookie, but);
+    if index == NONE {
+        return None;
+    }
+    // The compiler looks into the function and leaves the mask out; the verifier does not.
+    let index = opaque(index as u64) as u32;
+    let word = slab.load(index);
+    // It may have ended meanwhile; a cookie has no second socket.
+    let charge = charge::is_charge(word) && charge::cookie_of(word) == cookie;
+    if charge { Some(Charge { index, word }) } else { None }
+}
+
 /// The charge of a socket.
 #[inline(always)]
 pub fn find(cookie: u64) -> Option<Charge> {
-    charge::find(&slab()?, cookie)
+    find_but(cookie, charge::NOWHERE)
 }
 
 /// Records that a socket is charged to a backend whose counter has been raised for it.
 #[inline(always)]
 pub fn insert(cookie: u64, backend: u32) -> Option<Charge> {
-    charge::insert(&slab()?, cookie, backend)
+    let made = charge::insert_at_home(&slab()?, cookie, backend);
+    if made.is_some() {
+        return made;
+    }
+    let index = balancer_spill(cookie, backend);
+    if index == NONE {
+        return None;
+    }
+    Some(Charge { index: opaque(index as u64) as u32, word: charge::word(cookie, backend) })
 }
 
 /// True if a socket has a charge beside the one at `index`.
 #[inline(always)]
 pub fn has_other(cookie: u64, index: u32) -> bool {
-    slab().is_some_and(|slab| charge::find_but(&slab, cookie, index).is_some())
+    find_but(cookie, index).is_some()
 }
 
 /// Ends the charge that a socket has beside the one at `index`, if it has one.
 #[inline(always)]
 pub fn end_others(cookie: u64, index: u32) {
-    let Some(slab) = slab() else { return };
-    if let Some(other) = charge::find_but(&slab, cookie, index) {
+    if let Some(other) = find_but(cookie, index) {
         end_this(other);
     }
 }

@@ -98,6 +98,10 @@ fn charge<F: Family>(
         // Datagrams of other threads hold no lock.
         charges::end_others(cookie, charge.index);
     }
+    // Before the record is written: an atomic waits for the writes before it, and the line of a record
+    // is rarely in a cache.
+    // SAFETY: `entry` is a map value.
+    unsafe { atomic::increment(&raw mut (*entry).opened) };
     if let Some(record) = maps::RECORDS.get_ptr_mut(charge.record()) {
         // SAFETY: `record` is a map value; the charge makes this socket its only writer. The other
         // helpers have no precondition but a context that belongs to a socket.
@@ -113,8 +117,6 @@ fn charge<F: Family>(
             }
         }
     }
-    // SAFETY: `entry` is a map value.
-    unsafe { atomic::increment(&raw mut (*entry).opened) };
     // SAFETY: as where the address was read.
     unsafe { F::write(addr, ip) };
     addr.user_port = port as u32;
