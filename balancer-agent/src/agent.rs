@@ -74,6 +74,7 @@ pub enum RunError {
 
 /// Runs until SIGTERM or SIGINT. What is in the kernel then stays there and goes on balancing.
 pub async fn run(config: RunConfig) -> Result<(), RunError> {
+    let loader = kernel::Loader::start();
     doctor::require(&config)?;
     let mut signals = Signals::new()?;
     // Before anything in the kernel is touched: only one agent gets past this line.
@@ -81,7 +82,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let endpoints =
         metrics::Endpoints::bind(config.metrics_bind_address, config.healthz_bind_address).await?;
     let mut source = Source::open(&config.source, &config.node_name).await?;
-    let (maps, programs) = kernel::load(&config.bpffs, &config.cgroup, config.capacities)?;
+    let (maps, programs) = kernel::load(loader, &config.bpffs, &config.cgroup, config.capacities)?;
     tracing::info!(
         cgroup = %config.cgroup.display(),
         bpffs = %config.bpffs.display(),

@@ -1,6 +1,10 @@
 //! Loads the object: makes or adopts the maps, verifies and attaches the programs.
 
-use std::path::Path;
+use std::{
+    panic::resume_unwind,
+    path::Path,
+    thread::{self, JoinHandle},
+};
 
 use aya::{EbpfLoader, util::KernelVersion};
 use balancer_common::layout::{PAD_ACTIVE, PAD_BACKEND};
@@ -22,6 +26,21 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BALANCER_EBPF_OBJECT"))
 /// The first kernel with `bpf_set_retval`.
 const SET_RETVAL: KernelVersion = KernelVersion::new(5, 18, 0);
 
+/// The loader while it is made, beside other work: it reads the kernel's BTF, several megabytes a page
+/// at a time, whether or not the object asks for it.
+pub struct Loader(JoinHandle<EbpfLoader<'static>>);
+
+impl Loader {
+    /// Starts making it.
+    pub fn start() -> Self {
+        Self(thread::spawn(EbpfLoader::new))
+    }
+
+    fn made<'a>(self) -> EbpfLoader<'a> {
+        self.0.join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
 /// What [`load`] found and put in place.
 pub struct Programs {
     /// True if balancing was already in place and goes on.
@@ -33,6 +52,7 @@ pub struct Programs {
 /// Puts the programs in place, attached to `cgroup`, and opens the maps. New maps get the given
 /// capacities; adopted ones grow to them, and never shrink.
 pub fn load(
+    loader: Loader,
     bpffs: &Path,
     cgroup: &Path,
     capacities: Capacities,
@@ -47,7 +67,7 @@ pub fn load(
     let adopted = pins.link("connect4").exists();
 
     let set_retval = u8::from(KernelVersion::current().is_ok_and(|kernel| kernel >= SET_RETVAL));
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader.made();
     loader.override_global("SET_RETVAL", &set_retval, true);
     for (name, entries) in grow::sizes(capacities) {
         loader.map_max_entries(name, entries);
