@@ -135,7 +135,7 @@ impl Moving {
                 self.differs.store(true, SeqCst);
             }
         }
-        let pause = mover.pass().unwrap_or(MOST).clamp(LEAST, MOST);
+        let pause = mover.pass().unwrap_or(MOST).min(MOST);
         log(self.tally.lines(now()));
         pause
     }
@@ -155,9 +155,9 @@ pub async fn run(shared: Arc<Shared>, mut stopped: Receiver<bool>) {
     loop {
         let pause = tokio::task::block_in_place(|| moving.pass(&shared));
         let woken = async {
-            tokio::time::sleep(LEAST).await;
+            tokio::time::sleep(pause.min(LEAST)).await;
             tokio::select! {
-                () = tokio::time::sleep(pause - LEAST) => {}
+                () = tokio::time::sleep(pause.saturating_sub(LEAST)) => {}
                 () = moving.wake.notified() => {}
             }
         };

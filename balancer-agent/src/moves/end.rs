@@ -8,7 +8,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     os::fd::RawFd,
-    path::Path,
+    path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use balancer_common::charge;
@@ -18,7 +19,7 @@ use super::{
     scene::{End, Reason, Scene, Way, backend},
 };
 use crate::{
-    maps::ReadMaps,
+    maps::{ReadMaps, Recorded},
     node::{
         holders::{self, Process, Shared},
         pods,
@@ -46,9 +47,9 @@ pub fn carry_out(
     maps: &impl ReadMaps,
     ends: &[End],
     kernel: &mut Kernel,
-    cgroup: &Path,
+    holders: &mut Holders,
 ) -> Vec<Outcome> {
-    let mut holders = Holders::new(cgroup);
+    holders.begin();
     let openers: BTreeSet<u32> =
         ends.iter().map(|end| scene.connections[end.connection].tgid).collect();
     for process in openers {
@@ -56,9 +57,8 @@ pub fn carry_out(
     }
     let one = |end: &End| {
         let connection = &scene.connections[end.connection];
-        let cookie = charge::cookie_of(connection.word);
         if end.way == Way::Gentle {
-            match holders.take(end.inode, connection.netns, cookie, kernel) {
+            match holders.take(end.inode, connection, kernel) {
                 Ok(Some(socket)) => return gently(&socket, end),
                 Ok(None) => {}
                 Err(error) => return Outcome::Failed(error),
@@ -85,6 +85,7 @@ fn gently(socket: &Shared, end: &End) -> Outcome {
         Ok(activity) if !activity.is_empty() => Outcome::Busy,
         Ok(activity) if activity.idle() < end.quiet => Outcome::Busy,
         Ok(activity) if end.reason != Reason::Idle && activity.awaits() => Outcome::Busy,
+        Ok(activity) if end.safe && !activity.is_safe_still(end.quiet) => Outcome::Busy,
         Ok(_) => match socket.end_reading() {
             Ok(()) => Outcome::Ended(Way::Gentle),
             Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Outcome::Gone,
@@ -94,9 +95,18 @@ fn gently(socket: &Shared, end: &End) -> Outcome {
     }
 }
 
-/// Which process has which socket.
-struct Holders<'a> {
-    cgroup: &'a Path,
+/// How long it is remembered who has which socket.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// Which process has which socket. Remembered for a moment, since to look through the descriptors of
+/// processes that have many takes longer than their connections rest: who was busy when it was done
+/// is not when he is tried again.
+#[derive(Debug)]
+pub struct Holders {
+    cgroup: PathBuf,
+    since: Instant,
+    /// True if all of it was seen for what is being ended now.
+    fresh: bool,
     /// By inode.
     found: BTreeMap<u32, (u32, RawFd)>,
     /// Network namespaces whose processes were all looked at, by cookie.
@@ -104,9 +114,28 @@ struct Holders<'a> {
     seen: BTreeSet<u32>,
 }
 
-impl<'a> Holders<'a> {
-    const fn new(cgroup: &'a Path) -> Self {
-        Self { cgroup, found: BTreeMap::new(), searched: BTreeSet::new(), seen: BTreeSet::new() }
+impl Holders {
+    /// Of the processes of a cgroup.
+    pub fn new(cgroup: PathBuf) -> Self {
+        Self {
+            cgroup,
+            since: Instant::now(),
+            fresh: true,
+            found: BTreeMap::new(),
+            searched: BTreeSet::new(),
+            seen: BTreeSet::new(),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.fresh = false;
+        if self.since.elapsed() > REMEMBERED {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.cgroup));
     }
 
     fn look_at(&mut self, process: u32) {
@@ -122,21 +151,36 @@ impl<'a> Holders<'a> {
     fn take(
         &mut self,
         inode: u32,
-        netns: u64,
-        cookie: u64,
+        connection: &Recorded,
+        kernel: &Kernel,
+    ) -> io::Result<Option<Shared>> {
+        let taken = self.look_for(inode, connection, kernel)?;
+        if taken.is_some() || self.fresh {
+            return Ok(taken);
+        }
+        self.forget();
+        self.look_at(connection.tgid);
+        self.look_for(inode, connection, kernel)
+    }
+
+    fn look_for(
+        &mut self,
+        inode: u32,
+        connection: &Recorded,
         kernel: &Kernel,
     ) -> io::Result<Option<Shared>> {
         if inode == 0 {
             return Ok(None);
         }
-        if !self.found.contains_key(&inode) && self.searched.insert(netns) {
-            let network = kernel.inode(netns);
-            for process in pods::processes_in(self.cgroup, network) {
+        if !self.found.contains_key(&inode) && self.searched.insert(connection.netns) {
+            let network = kernel.inode(connection.netns);
+            for process in pods::processes_in(&self.cgroup, network) {
                 self.look_at(process);
             }
         }
         let Some((process, descriptor)) = self.found.get(&inode).copied() else { return Ok(None) };
         let shared = Process::open(process).and_then(|process| process.socket(descriptor));
+        let cookie = charge::cookie_of(connection.word);
         match shared {
             // The process may have closed it and opened something else in its place.
             Ok(shared) if shared.cookie().is_ok_and(|found| found == cookie) => Ok(Some(shared)),

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::RangeInclusive,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -14,7 +13,7 @@ use rand::Rng as _;
 use super::{
     ask::{Answer, Kernel, address},
     balance::{Load, targets},
-    end::{self, Outcome},
+    end::{self, Holders, Outcome},
     memory::Memory,
     plan,
     scene::{Demand, End, Reason, Scene, backend},
@@ -32,9 +31,8 @@ use crate::{
 
 /// Time between two passes while nothing waits.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Time between two passes while busy connections wait for a quiet moment, each time another: with a
-/// fixed one, clients that send at a fixed rate would be looked at in the same moment of it each time.
-const BUSY: RangeInclusive<Duration> = Duration::from_millis(30)..=Duration::from_millis(70);
+/// The shortest: a tick of the kernel's clock.
+const LEAST: Duration = Duration::from_millis(4);
 /// Passes take one part of the time of a processor in so many.
 const SHARE: u32 = 20;
 
@@ -48,6 +46,7 @@ pub struct Mover {
     asked: Asked,
     terrain: Terrain,
     memory: Memory,
+    holders: Holders,
     tally: Arc<Tally>,
 }
 
@@ -59,11 +58,20 @@ pub struct Look {
     terrain: Terrain,
 }
 
+/// What is to be ended now.
+struct Chosen {
+    ends: Vec<End>,
+    kernel: Kernel,
+    /// After which time there may be more.
+    soonest: Option<Duration>,
+}
+
 impl Mover {
     /// Will move connections of the processes of a cgroup.
     pub fn new(maps: PinnedMaps, cgroup: PathBuf, cluster: Moving, tally: Arc<Tally>) -> Self {
         Self {
             maps,
+            holders: Holders::new(cgroup.clone()),
             cgroup,
             cluster,
             asked: Asked::default(),
@@ -95,15 +103,19 @@ impl Mover {
         let scene = self.terrain.scene(&self.maps, now(), &forced);
         let mut memory = std::mem::take(&mut self.memory);
         let demands = plan::demands(&scene, &mut memory);
-        let (ends, kernel) = self.choose(&scene, &demands, true, &mut memory);
+        let Chosen { ends, kernel, soonest } = self.choose(&scene, &demands, true, &mut memory);
         let ended = self.carry_out(&scene, &ends, kernel, &mut memory);
         // What was used in the last moment waits as well as what was busy before.
         let waits = wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
+        let settles_in = plan::settles_in(&scene, &memory);
         self.memory = memory;
         self.asked.services.retain(|service| {
             self.terrain.rows_of(service).iter().any(|row| self.memory.is_forced(*row))
         });
-        let pause = if waits { rand::rng().random_range(BUSY) } else { PAUSE };
+        // Whoever will have been quiet for long enough is met when that is so: the moment that is the
+        // farthest from what its client does next.
+        let next = soonest.filter(|_| waits).into_iter().chain(settles_in).min();
+        let pause = next.map_or(PAUSE, |next| next.clamp(LEAST, PAUSE));
         let spent = processor_time().saturating_sub(started);
         tracing::debug!(
             connections = scene.connections.len(),
@@ -112,7 +124,10 @@ impl Mover {
             micros = spent.as_micros() as u64,
             "a pass over connections"
         );
-        Some(pause.max(spent * SHARE))
+        // Each time another: with a fixed one, clients that send at a fixed rate would be looked at in
+        // the same moment of it each time.
+        let share = (spent * SHARE).mul_f64(rand::rng().random_range(1.0..1.5));
+        Some(pause.max(share))
     }
 
     /// Looks at a Service whose connections are to be moved, whatever its policy says.
@@ -135,21 +150,23 @@ impl Mover {
         }
         let mut demands = plan::demands(&scene, &mut memory);
         demands.retain(|demand| demand.reason == Reason::Rebalance && rows.contains(&demand.row));
-        let (ends, kernel) = self.choose(&scene, &demands, false, &mut memory);
+        let Chosen { ends, kernel, .. } = self.choose(&scene, &demands, false, &mut memory);
         let mut view = RebalanceView {
             backends: shares(&scene, &terrain, &self.maps, &rows, &memory),
             moves: Vec::new(),
             busy: wanted(&demands).saturating_sub(ends.len()) as u64,
         };
-        let of = |end: &End| move_view(&scene, &terrain, &self.maps, end);
+        let views = |ends: &[End], maps: &PinnedMaps| {
+            ends.iter().filter_map(|end| move_view(&scene, &terrain, maps, end)).collect()
+        };
         if dry_run {
-            view.moves = ends.iter().filter_map(of).collect();
+            view.moves = views(&ends, &self.maps);
             return view;
         }
         (self.asked, self.terrain) = (asked, terrain.clone());
         let ended = self.carry_out(&scene, &ends, kernel, &mut memory);
         self.memory = memory;
-        view.moves = ended.iter().filter_map(of).collect();
+        view.moves = views(&ended, &self.maps);
         view.busy += (ends.len() - ended.len()) as u64;
         view
     }
@@ -165,7 +182,7 @@ impl Mover {
         demands: &[Demand],
         patient: bool,
         memory: &mut Memory,
-    ) -> (Vec<End>, Kernel) {
+    ) -> Chosen {
         let mut kernel = Kernel::new(Some(self.cgroup.clone()));
         let mut answers: BTreeMap<usize, Found> = BTreeMap::new();
         for index in plan::asked(demands) {
@@ -189,12 +206,13 @@ impl Mover {
                 }
             }
         }
-        (plan::choose(scene, demands, &answers, patient, memory), kernel)
+        let ends = plan::choose(scene, demands, &answers, patient, memory);
+        Chosen { ends, kernel, soonest: plan::soonest(demands, &answers) }
     }
 
     /// Ends connections; gives those that were ended, with the way it was done.
     fn carry_out(
-        &self,
+        &mut self,
         scene: &Scene,
         ends: &[End],
         mut kernel: Kernel,
@@ -204,7 +222,7 @@ impl Mover {
         if ends.is_empty() {
             return done;
         }
-        let outcomes = end::carry_out(scene, &self.maps, ends, &mut kernel, &self.cgroup);
+        let outcomes = end::carry_out(scene, &self.maps, ends, &mut kernel, &mut self.holders);
         for (end, outcome) in ends.iter().zip(outcomes) {
             let fate = match outcome {
                 Outcome::Ended(way) => {

@@ -253,9 +253,9 @@ pub fn choose(
             let Some(found) = answers.get(index) else { continue };
             // What would be broken off otherwise is ended gently at any moment.
             let overdue = demand.overdue.contains(index);
-            let safe = !patient || overdue || is_safe(demand, found);
+            let safe = patient && !overdue && needs_safety(demand.reason);
             let way = if may_end(demand, found)
-                && safe
+                && (!safe || found.activity.is_safe(demand.quiet))
                 && !memory.is_ended(scene.connections[*index].word)
             {
                 Way::Gentle
@@ -269,18 +269,19 @@ pub fn choose(
                 }
                 continue;
             };
-            able.push((found.activity, *index, way, found.inode));
+            able.push((found.activity, *index, way, safe, found.inode));
         }
         able.sort_unstable_by_key(|(activity, index, ..)| {
             let rested = activity.has_rested().then(|| activity.idle());
             (Reverse(rested), activity.idle(), *index)
         });
         let free = able.into_iter().filter(|(_, index, ..)| taken.insert(*index));
-        ends.extend(free.take(demand.count).map(|(activity, connection, way, inode)| End {
+        ends.extend(free.take(demand.count).map(|(activity, connection, way, safe, inode)| End {
             connection,
             row: demand.row,
             reason: demand.reason,
             quiet: demand.quiet,
+            safe,
             idle: activity.idle(),
             inode,
             way,
@@ -299,10 +300,28 @@ fn may_end(demand: &Demand, found: &Found) -> bool {
     }
 }
 
-/// True if a connection may be ended now rather than in a moment. Where its backend is gone, and where
-/// nobody has used it for long, that is no question.
-fn is_safe(demand: &Demand, found: &Found) -> bool {
-    matches!(demand.reason, Reason::Idle | Reason::Stale) || found.activity.is_safe(demand.quiet)
+/// True if a connection is to be ended at a safe moment rather than now. Where its backend is gone, and
+/// where nobody has used it for long, that is no question.
+const fn needs_safety(reason: Reason) -> bool {
+    !matches!(reason, Reason::Idle | Reason::Stale)
+}
+
+/// After which time one of those that were asked about may be ended that was not now.
+pub fn soonest(demands: &[Demand], answers: &BTreeMap<usize, Found>) -> Option<Duration> {
+    let of = |demand: &Demand| {
+        let found = demand.among.iter().filter_map(|index| answers.get(index));
+        found.map(|found| found.activity.next_safe(demand.quiet)).min()
+    };
+    demands.iter().filter(|demand| demand.reason != Reason::Idle).filter_map(of).min()
+}
+
+/// After which time a round of moves begins that waits for backends not to change.
+pub fn settles_in(scene: &Scene, memory: &Memory) -> Option<Duration> {
+    let of = |(id, row): (&u32, &Row)| {
+        let known = memory.rows.get(id).filter(|_| row.policy.rebalance)?;
+        rebalance::settles_in(scene.now, row, known)
+    };
+    scene.rows.iter().filter_map(of).min()
 }
 
 #[cfg(test)]

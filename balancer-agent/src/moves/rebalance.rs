@@ -99,6 +99,13 @@ fn begins(now: Duration, row: &Row, shares: &[Load], total: u32, memory: &mut Ro
     true
 }
 
+/// After which time the round can begin that waits for backends not to change; none where none waits.
+pub fn settles_in(now: Duration, row: &Row, memory: &RowMemory) -> Option<Duration> {
+    let settled = memory.changed + SETTLE.max(row.slow_start);
+    let rest = settled.checked_sub(now).filter(|rest| !rest.is_zero());
+    rest.filter(|_| memory.round == Round::Settling)
+}
+
 /// True once backends are what they were for a while, and are all past their slow start.
 fn is_settled(now: Duration, row: &Row, memory: &RowMemory) -> bool {
     now.saturating_sub(memory.changed) >= SETTLE.max(row.slow_start)

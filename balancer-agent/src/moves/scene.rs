@@ -113,6 +113,8 @@ pub struct End {
     pub reason: Reason,
     /// For how long nothing must have moved.
     pub quiet: Duration,
+    /// True if it is ended at a safe moment or not at all.
+    pub safe: bool,
     /// How long nothing had moved when it was chosen.
     pub idle: Duration,
     /// Inode of its socket; 0 where no process has it.

@@ -18,6 +18,8 @@ pub const LENGTH: usize = 136;
 /// The longest that a peer waits with the acknowledgement of data that it does not answer.
 const LATE_ACK: Duration = Duration::from_millis(250);
 
+/// Two ticks of the kernel's clock, and a little more.
+const TICKS: Duration = Duration::from_millis(10);
 /// A connection that has rested for so long is not taken to have a rhythm.
 const RESTED: Duration = Duration::from_secs(1);
 /// States of TCP, as the kernel numbers them.
@@ -99,10 +101,29 @@ impl Activity {
         self.is_empty() && !self.awaits() && self.idle() >= quiet
     }
 
-    /// True where nobody will soon go on, as far as that can be told: it came to rest just now, or so
-    /// long ago that it may rest for ever. In between, a client with a rhythm may be about to send.
+    /// True where nobody will soon go on, as far as that can be told: it has been quiet for just long
+    /// enough, or so long that it may rest for ever. In between, a client with a rhythm may be about to
+    /// send.
     pub fn is_safe(&self, quiet: Duration) -> bool {
-        self.idle() < quiet * 2 || self.has_rested()
+        self.idle() < quiet + (quiet / 5).max(TICKS) || self.has_rested()
+    }
+
+    /// The same a little later: the sockets of all that are to be ended are fetched in between.
+    pub fn is_safe_still(&self, quiet: Duration) -> bool {
+        self.idle() < quiet + (quiet / 2).max(TICKS) || self.has_rested()
+    }
+
+    /// After which time it may be quiet and [safe](Self::is_safe) for the next time, if not now: when it
+    /// has been quiet for long enough, or has rested. What is neither has an exchange before it.
+    pub fn next_safe(&self, quiet: Duration) -> Duration {
+        // Whoever is answered rests from then on.
+        let idle = if self.is_empty() && !self.awaits() { self.idle() } else { Duration::ZERO };
+        match quiet.checked_sub(idle) {
+            Some(rest) if !rest.is_zero() => rest,
+            _ => {
+                RESTED.checked_sub(idle).filter(|rest| !rest.is_zero()).unwrap_or(quiet).min(quiet)
+            }
+        }
     }
 
     /// True where nothing has moved for long.
@@ -175,14 +196,31 @@ mod tests {
         // Quiet at least, quiet for -> safe.
         for (quiet, idle, want) in [
             (50, 50, true),
-            (50, 99, true),
-            (50, 100, false),
+            (50, 59, true),
+            (50, 60, false),
             (50, 999, false),
             (50, 1000, true),
-            (600, 700, true),
+            (20, 29, true),
+            (600, 719, true),
+            (600, 720, false),
         ] {
             assert_eq!(activity(idle, idle, idle).is_safe(ms(quiet)), want, "{quiet} {idle}");
         }
+        for (idle, want) in [(60, true), (74, true), (75, false), (999, false), (1000, true)] {
+            assert_eq!(activity(idle, idle, idle).is_safe_still(ms(50)), want, "{idle}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_quiet_yet_will_be() {
+        // Quiet for -> safe after, at the earliest.
+        for (idle, want) in [(0, 50), (20, 30), (49, 1), (50, 50), (90, 50), (980, 20), (1000, 50)]
+        {
+            let activity = activity(idle, idle, idle);
+            assert_eq!(activity.next_safe(ms(50)), ms(want), "{idle}");
+        }
+        let asked = Activity { sent: ms(30), ..activity(30, 90, 30) };
+        assert_eq!(asked.next_safe(ms(50)), ms(50), "from the answer on");
     }
 
     #[test]
