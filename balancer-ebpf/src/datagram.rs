@@ -62,7 +62,7 @@ fn send<F: Family>(
         Ok(target) => target,
         Err(verdict) => return Some(verdict),
     };
-    let key = PeerKey { cookie, addr: to.addr, port: to.port, zero: [0; 3] };
+    let key = PeerKey { cookie, addr: to.addr, port: to.port as u64 };
     let mut gone = None;
     if let Some(flow) = maps::FLOWS.get_ptr_mut(key) {
         // SAFETY: `flow` is a map value; a flow that another thread replaces is read old or new.
@@ -182,7 +182,7 @@ pub extern "C" fn balancer_reply(cookie: u64, backend: u32, high: u64, low: u64,
     let Some(entry) = maps::BACKENDS.get_ptr(backend) else { return 0 };
     // SAFETY: `entry` is a map value; its address is constant while a row names the backend.
     let (addr, from) = unsafe { ((*entry).addr, (*entry).port) };
-    let key = PeerKey { cookie, addr, port: from, zero: [0; 3] };
+    let key = PeerKey { cookie, addr, port: from as u64 };
     let service = [(high >> 32) as u32, high as u32, (low >> 32) as u32, low as u32];
     let port = port as u16;
     // Looked up each time: the kernel may have forgotten the reply of a flow that it still knows.
@@ -215,7 +215,7 @@ pub fn recvmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
         addr.user_port = port as u32;
         return PROCEED;
     }
-    let from = PeerKey { cookie, addr: from.addr, port: from.port, zero: [0; 3] };
+    let from = PeerKey { cookie, addr: from.addr, port: from.port as u64 };
     let Some(reply) = maps::REPLIES.get_ptr(from) else { return PROCEED };
     // SAFETY: `reply` is a map value; the rest as above.
     unsafe {

@@ -134,7 +134,8 @@ impl Holders {
         }
     }
 
-    fn forget(&mut self) {
+    /// Nothing more is to be ended soon.
+    pub fn forget(&mut self) {
         *self = Self::new(std::mem::take(&mut self.cgroup));
     }
 

@@ -107,6 +107,9 @@ impl Mover {
         let ended = self.carry_out(&scene, &ends, kernel, &mut memory);
         // What was used in the last moment waits as well as what was busy before.
         let waits = wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
+        if !waits {
+            self.holders.forget();
+        }
         let settles_in = plan::settles_in(&scene, &memory);
         self.memory = memory;
         self.asked.services.retain(|service| {

@@ -10,10 +10,9 @@ pub struct PeerKey {
     pub cookie: u64,
     /// Address of the peer, as in [`super::Backend::addr`].
     pub addr: [u32; 4],
-    /// Port of the peer, network byte order.
-    pub port: u16,
-    /// Always 0.
-    pub zero: [u16; 3],
+    /// Port of the peer, network byte order, in the two lowest bytes. All of a word: bytes that
+    /// are to be 0 are set in a loop otherwise, byte by byte, for each datagram.
+    pub port: u64,
 }
 
 /// Value of the map of flows: where the datagrams of a socket to a Service go.
