@@ -44,14 +44,9 @@ fn pick(row: Row) -> Option<Pick> {
     let slots = Scanned::new(row.base)?;
     let random = random();
     let draw = Draw::new(random);
-    let key = if row.len <= PART {
-        // Nearly every row: without a further call.
-        part(&slots, row.len, draw, u64::MAX)
-    } else {
-        choice::scan::<PART>(row.len, |start, best| {
-            balancer_part(row.base.wrapping_add(start), row.len - start, random, best)
-        })
-    };
+    let key = choice::scan::<PART>(row.len, |start, best| {
+        balancer_part(row.base.wrapping_add(start), row.len - start, random, best)
+    });
     let (index, seen) = draw.winner(key)?;
     Some(Pick { backend: slots.slot(index).backend, seen })
 }
