@@ -8,13 +8,14 @@
 //! - [`memory`]: what is remembered from one plan to the next.
 //! - [`plan`]: which connections are ended, and why (pure), with [`rebalance`] and [`balance`].
 //! - [`ask`]: asks the kernel what connections do, one by one.
-//! - [`end`]: ends connections.
+//! - [`end`]: ends connections; [`holders`] finds their sockets.
 //! - [`tally`]: counts what was ended, for metrics and the log.
 //! - [`mover`]: a pass.
 
 pub mod ask;
 pub mod balance;
 pub mod end;
+pub mod holders;
 pub mod memory;
 pub mod mover;
 pub mod plan;

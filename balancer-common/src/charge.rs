@@ -49,6 +49,22 @@ pub trait Words {
     fn increment(&self, index: u32);
     /// Subtracts 1 from a header.
     fn decrement(&self, index: u32);
+    /// [`find_spilled`]. Rarely needed: programs keep it out of the way of what always is.
+    #[inline(always)]
+    fn find_spilled(&self, cookie: u64, but: u32) -> Option<Charge>
+    where
+        Self: Sized,
+    {
+        find_spilled(self, cookie, but)
+    }
+    /// [`insert_spilled`], likewise.
+    #[inline(always)]
+    fn insert_spilled(&self, cookie: u64, backend: u32) -> Option<Charge>
+    where
+        Self: Sized,
+    {
+        insert_spilled(self, cookie, backend)
+    }
 }
 
 /// A charge: its place in the table, and its word.
@@ -128,8 +144,8 @@ pub fn find<W: Words>(words: &W, cookie: u64) -> Option<Charge> {
     find_but(words, cookie, NOWHERE)
 }
 
-/// No index: what is left out where nothing is to be left out.
-pub const NOWHERE: u32 = u32::MAX;
+/// No index: what [`find_but`] leaves out where nothing is to be left out.
+const NOWHERE: u32 = u32::MAX;
 
 /// A charge of a socket at another index than the given one.
 ///
@@ -138,18 +154,12 @@ pub const NOWHERE: u32 = u32::MAX;
 /// its own, and the first of both sees the second or the second sees the first.
 #[inline(always)]
 pub fn find_but<W: Words>(words: &W, cookie: u64, but: u32) -> Option<Charge> {
-    match find_at_home(words, cookie, but) {
-        Some(found) => found,
-        None => find_spilled(words, cookie, but),
-    }
-}
-
-/// What the home of a cookie says of it; `None` where others may have its charge.
-#[inline(always)]
-pub fn find_at_home<W: Words>(words: &W, cookie: u64, but: u32) -> Option<Option<Charge>> {
     let home = home(cookie);
     let found = find_in(words, home, cookie, but);
-    if found.is_some() || words.load(home) == 0 { Some(found) } else { None }
+    if found.is_some() || words.load(home) == 0 {
+        return found;
+    }
+    words.find_spilled(cookie, but)
 }
 
 /// The charge of a socket that is not in its home.
@@ -187,14 +197,8 @@ fn find_in<W: Words>(words: &W, bucket: u32, cookie: u64, but: u32) -> Option<Ch
 /// whoever charges without a lock looks for a second charge afterwards ([`find_but`]).
 #[inline(always)]
 pub fn insert<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> {
-    let charge = insert_at_home(words, cookie, backend);
-    if charge.is_some() { charge } else { insert_spilled(words, cookie, backend) }
-}
-
-/// Charges a socket in its home; `None` where that is full.
-#[inline(always)]
-pub fn insert_at_home<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> {
-    insert_in(words, home(cookie), word(cookie, backend))
+    let charge = insert_in(words, home(cookie), word(cookie, backend));
+    if charge.is_some() { charge } else { words.insert_spilled(cookie, backend) }
 }
 
 /// Charges a socket whose home is full.

@@ -23,7 +23,7 @@
 //! nothing else needs to be remembered. And the verifier knows nothing of `a`, hence nothing of the
 //! winner; it would follow every possible one separately.
 
-use crate::layout::{MAX_SCAN, PAD_ACTIVE, ROW_STEP, Slot};
+use crate::layout::{MAX_SCAN, PAD_ACTIVE, Slot};
 
 /// Bits of a salt that hold the index of its slot.
 const INDEX_BITS: u32 = 12;
@@ -114,36 +114,24 @@ pub struct Pick {
 /// follows once and not once for every part of a row.
 pub const PART: u32 = 128;
 
-/// The smallest of `best` and the keys of the first `len` slots of a part, `len` at least one; more than
-/// `PART` are not looked at. To go on from the best so far, and not from nothing, saves the processor
-/// most of the branches that it would predict wrongly.
-///
-/// Reads the row in steps of `STEP` slots, at most [`ROW_STEP`]; its padding has counters that never
-/// win.
+/// The smallest of `best` and the keys of the first `len` slots of a part; more than `PART` are not
+/// looked at. To go on from the best so far, and not from nothing, saves the processor most of the
+/// branches that it would predict wrongly.
 #[inline(always)]
-pub fn part<const PART: u32, const STEP: u32, T: Table>(
-    table: &T,
-    len: u32,
-    draw: Draw,
-    mut best: u64,
-) -> u64 {
-    const { assert!(ROW_STEP.is_multiple_of(STEP) && PART.is_multiple_of(STEP)) };
-    let mut base = 0;
-    loop {
-        let mut step = 0;
-        while step < STEP {
-            let slot = table.slot(base + step);
-            let key = draw.key(table.score(slot), slot.salt);
-            if key < best {
-                best = key;
-            }
-            step += 1;
+pub fn part<const PART: u32, T: Table>(table: &T, len: u32, draw: Draw, mut best: u64) -> u64 {
+    let mut index = 0;
+    while index < PART {
+        if index >= len {
+            break;
         }
-        base += STEP;
-        if base >= PART || base >= len {
-            return best;
+        let slot = table.slot(index);
+        let key = draw.key(table.score(slot), slot.salt);
+        if key < best {
+            best = key;
         }
+        index += 1;
     }
+    best
 }
 
 /// The smallest key of a row of `len` backends, `len` at most [`MAX_SCAN`]. `part` is [`part`] from
@@ -256,7 +244,7 @@ mod tests {
 
     fn scan(host: &Host, len: u32, draw: Draw) -> Option<Pick> {
         let key = super::scan::<PART>(len, |start, best| {
-            part::<PART, ROW_STEP, _>(&From(host, start), len - start, draw, best)
+            part::<PART, _>(&From(host, start), len - start, draw, best)
         });
         draw.winner(key).map(|(index, seen)| Pick { backend: host.slot(index).backend, seen })
     }

@@ -132,7 +132,7 @@ mod tests {
 
     /// All rows here are one part.
     fn scan(host: &Host, len: u32, draw: Draw) -> Option<Result<Pick, Changed>> {
-        let key = choice::part::<{ choice::PART }, 1, _>(host, len, draw, u64::MAX);
+        let key = choice::part::<{ choice::PART }, _>(host, len, draw, u64::MAX);
         draw.winner(key).map(|(index, score)| won(host, index, score))
     }
 

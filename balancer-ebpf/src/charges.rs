@@ -30,6 +30,21 @@ impl Words for Slab {
         // SAFETY: the mask keeps the index inside the slab.
         unsafe { atomic::decrement(self.0.add((index & (WORDS - 1)) as usize)) };
     }
+
+    #[inline(always)]
+    fn find_spilled(&self, cookie: u64, but: u32) -> Option<Charge> {
+        let index = found(balancer_spilled(cookie, but))?;
+        let word = self.load(index);
+        // It may have ended meanwhile; a cookie has no second socket.
+        let charge = charge::is_charge(word) && charge::cookie_of(word) == cookie;
+        if charge { Some(Charge { index, word }) } else { None }
+    }
+
+    #[inline(always)]
+    fn insert_spilled(&self, cookie: u64, backend: u32) -> Option<Charge> {
+        let index = found(balancer_spill(cookie, backend))?;
+        Some(Charge { index, word: charge::word(cookie, backend) })
+    }
 }
 
 #[inline(always)]
@@ -39,6 +54,13 @@ fn slab() -> Option<Slab> {
 
 /// No index, where a function with a name answers with one.
 const NONE: u32 = u32::MAX;
+
+/// The index that such a function answers with. The compiler looks into it and leaves out the mask of
+/// what it returns; the verifier does not.
+#[inline(always)]
+fn found(index: u32) -> Option<u32> {
+    if index == NONE { None } else { Some(opaque(index as u64) as u32) }
+}
 
 /// [`charge::find_spilled`]: the index, or [`NONE`].
 ///
@@ -59,56 +81,29 @@ pub extern "C" fn balancer_spill(cookie: u64, backend: u32) -> u32 {
     made.map_or(NONE, |charge| charge.index)
 }
 
-/// The charge of a socket at another index than the given one, of which there may be
-/// [none](charge::NOWHERE).
-#[inline(always)]
-fn find_but(cookie: u64, but: u32) -> Option<Charge> {
-    let slab = slab()?;
-    if let Some(found) = charge::find_at_home(&slab, cookie, but) {
-        return found;
-    }
-    let index = balancer_spilled(cookie, but);
-    if index == NONE {
-        return None;
-    }
-    // The compiler looks into the function and leaves the mask out; the verifier does not.
-    let index = opaque(index as u64) as u32;
-    let word = slab.load(index);
-    // It may have ended meanwhile; a cookie has no second socket.
-    let charge = charge::is_charge(word) && charge::cookie_of(word) == cookie;
-    if charge { Some(Charge { index, word }) } else { None }
-}
-
 /// The charge of a socket.
 #[inline(always)]
 pub fn find(cookie: u64) -> Option<Charge> {
-    find_but(cookie, charge::NOWHERE)
+    charge::find(&slab()?, cookie)
 }
 
 /// Records that a socket is charged to a backend whose counter has been raised for it.
 #[inline(always)]
 pub fn insert(cookie: u64, backend: u32) -> Option<Charge> {
-    let made = charge::insert_at_home(&slab()?, cookie, backend);
-    if made.is_some() {
-        return made;
-    }
-    let index = balancer_spill(cookie, backend);
-    if index == NONE {
-        return None;
-    }
-    Some(Charge { index: opaque(index as u64) as u32, word: charge::word(cookie, backend) })
+    charge::insert(&slab()?, cookie, backend)
 }
 
 /// True if a socket has a charge beside the one at `index`.
 #[inline(always)]
 pub fn has_other(cookie: u64, index: u32) -> bool {
-    find_but(cookie, index).is_some()
+    slab().is_some_and(|slab| charge::find_but(&slab, cookie, index).is_some())
 }
 
 /// Ends the charge that a socket has beside the one at `index`, if it has one.
 #[inline(always)]
 pub fn end_others(cookie: u64, index: u32) {
-    if let Some(other) = find_but(cookie, index) {
+    let Some(slab) = slab() else { return };
+    if let Some(other) = charge::find_but(&slab, cookie, index) {
         end_this(other);
     }
 }

@@ -129,8 +129,7 @@ pub extern "C" fn balancer_weigh_part(
 ) -> u64 {
     let slow_start = SlowStart { now: (clock >> 32) as u32, window: clock as u32 };
     match Weighed::new(base, slow_start) {
-        // One at a time: what is kept over a call is kept on a stack of 512 bytes for all functions.
-        Some(row) => choice::part::<WEIGHED, 1, _>(&row, len, Draw::new(random), best),
+        Some(row) => choice::part::<WEIGHED, _>(&row, len, Draw::new(random), best),
         None => best,
     }
 }

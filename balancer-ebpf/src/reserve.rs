@@ -2,14 +2,14 @@
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use balancer_common::{
-    choice::{self, Draw, PART, Pick, TRIES, Table as _},
+    choice::{self, Draw, PART, Pick, TRIES},
     layout::{MAX_SCAN, Row},
 };
 
 use crate::{
     atomic,
     part::part,
-    rows::{Sampled, Scanned, counter},
+    rows::{Sampled, Scanned, counter, slot},
 };
 
 /// What the functions with a name answer when no backend can be picked.
@@ -41,14 +41,12 @@ fn pick(row: Row) -> Option<Pick> {
     if row.len > MAX_SCAN {
         return choice::sample(&Sampled::new(row)?, row.len, random);
     }
-    let slots = Scanned::new(row.base)?;
     let random = random();
-    let draw = Draw::new(random);
     let key = choice::scan::<PART>(row.len, |start, best| {
         balancer_part(row.base.wrapping_add(start), row.len - start, random, best)
     });
-    let (index, seen) = draw.winner(key)?;
-    Some(Pick { backend: slots.slot(index).backend, seen })
+    let (index, seen) = Draw::new(random).winner(key)?;
+    Some(Pick { backend: slot(row.base, index)?.backend, seen })
 }
 
 /// [`part`] of a row from its slot at `base`, `len` from its end; what a random word draws is

@@ -39,6 +39,28 @@ pub fn lower(backend: u32) {
     }
 }
 
+/// The first slot of the row that starts at `base`.
+#[inline(always)]
+fn start(base: u32) -> Option<*const u64> {
+    let slab = maps::SLOTS.get_ptr(0)?.cast::<u64>();
+    // SAFETY: masked to what rows may start at. A comparison does not serve: the compiler keeps the
+    // number it compared and the one it adds in different registers, and the verifier gives up.
+    Some(unsafe { slab.add((base & (MAX_SLOTS - 1)) as usize) })
+}
+
+/// The slot at `index` of the row that starts at `base`.
+#[inline(always)]
+pub fn slot(base: u32, index: u32) -> Option<Slot> {
+    Some(slot_of(start(base)?, index))
+}
+
+#[inline(always)]
+fn slot_of(row: *const u64, index: u32) -> Slot {
+    // SAFETY: rows start at or below MAX_SLOTS and the slab goes on for MAX_SCAN more words; a scan
+    // stays below MAX_SCAN, and a masked index is cut to that range here.
+    Slot::unpack(unsafe { atomic::load(row.add((index & (MAX_SCAN - 1)) as usize)) })
+}
+
 /// A row that is read from its start with indices the verifier can bound by itself.
 pub struct Scanned {
     slots: *const u64,
@@ -49,13 +71,7 @@ impl Scanned {
     /// The row that starts at `base`.
     #[inline(always)]
     pub fn new(base: u32) -> Option<Self> {
-        let slab = maps::SLOTS.get_ptr(0)?.cast::<u64>();
-        let active = maps::ACTIVE.get_ptr(0)?.cast::<u32>();
-        // SAFETY: masked to what rows may start at. A comparison does not serve: the compiler keeps
-        // the number it compared and the one it adds in different registers, and the verifier gives
-        // up.
-        let slots = unsafe { slab.add((base & (MAX_SLOTS - 1)) as usize) };
-        Some(Self { slots, active })
+        Some(Self { slots: start(base)?, active: maps::ACTIVE.get_ptr(0)?.cast() })
     }
 
     /// Its first slot.
@@ -125,9 +141,7 @@ fn at(slab: *const u32, backend: u32) -> u32 {
 impl Table for Scanned {
     #[inline(always)]
     fn slot(&self, index: u32) -> Slot {
-        // SAFETY: rows start at or below MAX_SLOTS and the slab goes on for MAX_SCAN more words;
-        // a scan stays below MAX_SCAN, and a masked index is cut to that range here.
-        Slot::unpack(unsafe { atomic::load(self.slots.add((index & (MAX_SCAN - 1)) as usize)) })
+        slot_of(self.slots, index)
     }
 
     #[inline(always)]

@@ -27,7 +27,7 @@ use crate::{
     view::RebalanceView,
 };
 
-/// What passes at least between two passes: changes come in bursts.
+/// What passes at least before a change is looked at: they come in bursts.
 const LEAST: Duration = Duration::from_millis(100);
 /// What passes at most: the log waits for it.
 const MOST: Duration = Duration::from_secs(10);

@@ -4,27 +4,14 @@
 //! the connection does and shuts its reading side: the program reads an end of file, as if the
 //! server had closed, and closes. `docs/moving.md` says why this and not a reset.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    os::fd::RawFd,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
-
-use balancer_common::charge;
+use std::{collections::BTreeSet, io};
 
 use super::{
     ask::{Kernel, address},
+    holders::Holders,
     scene::{End, Reason, Scene, Way, backend},
 };
-use crate::{
-    maps::{ReadMaps, Recorded},
-    node::{
-        holders::{self, Process, Shared},
-        pods,
-    },
-};
+use crate::{maps::ReadMaps, node::holders::Shared};
 
 /// What came of an end.
 #[derive(Debug)]
@@ -93,106 +80,4 @@ fn gently(socket: &Shared, end: &End) -> Outcome {
         },
         Err(error) => Outcome::Failed(error),
     }
-}
-
-/// How long it is remembered who has which socket.
-const REMEMBERED: Duration = Duration::from_secs(1);
-
-/// Which process has which socket. Remembered for a moment, since to look through the descriptors of
-/// processes that have many takes longer than their connections rest: who was busy when it was done
-/// is not when he is tried again.
-#[derive(Debug)]
-pub struct Holders {
-    cgroup: PathBuf,
-    since: Instant,
-    /// True if all of it was seen for what is being ended now.
-    fresh: bool,
-    /// By inode.
-    found: BTreeMap<u32, (u32, RawFd)>,
-    /// Network namespaces whose processes were all looked at, by cookie.
-    searched: BTreeSet<u64>,
-    seen: BTreeSet<u32>,
-}
-
-impl Holders {
-    /// Of the processes of a cgroup.
-    pub fn new(cgroup: PathBuf) -> Self {
-        Self {
-            cgroup,
-            since: Instant::now(),
-            fresh: true,
-            found: BTreeMap::new(),
-            searched: BTreeSet::new(),
-            seen: BTreeSet::new(),
-        }
-    }
-
-    fn begin(&mut self) {
-        self.fresh = false;
-        if self.since.elapsed() > REMEMBERED {
-            self.forget();
-        }
-    }
-
-    /// Nothing more is to be ended soon.
-    pub fn forget(&mut self) {
-        *self = Self::new(std::mem::take(&mut self.cgroup));
-    }
-
-    fn look_at(&mut self, process: u32) {
-        if self.seen.insert(process) {
-            for (inode, descriptor) in holders::sockets(process) {
-                self.found.entry(inode).or_insert((process, descriptor));
-            }
-        }
-    }
-
-    /// A socket by its inode: that of the process that opened it, or of one that it was handed to,
-    /// which is looked for among those of its network namespace.
-    fn take(
-        &mut self,
-        inode: u32,
-        connection: &Recorded,
-        kernel: &Kernel,
-    ) -> io::Result<Option<Shared>> {
-        let taken = self.look_for(inode, connection, kernel)?;
-        if taken.is_some() || self.fresh {
-            return Ok(taken);
-        }
-        self.forget();
-        self.look_at(connection.tgid);
-        self.look_for(inode, connection, kernel)
-    }
-
-    fn look_for(
-        &mut self,
-        inode: u32,
-        connection: &Recorded,
-        kernel: &Kernel,
-    ) -> io::Result<Option<Shared>> {
-        if inode == 0 {
-            return Ok(None);
-        }
-        if !self.found.contains_key(&inode) && self.searched.insert(connection.netns) {
-            let network = kernel.inode(connection.netns);
-            for process in pods::processes_in(&self.cgroup, network) {
-                self.look_at(process);
-            }
-        }
-        let Some((process, descriptor)) = self.found.get(&inode).copied() else { return Ok(None) };
-        let shared = Process::open(process).and_then(|process| process.socket(descriptor));
-        let cookie = charge::cookie_of(connection.word);
-        match shared {
-            // The process may have closed it and opened something else in its place.
-            Ok(shared) if shared.cookie().is_ok_and(|found| found == cookie) => Ok(Some(shared)),
-            Ok(_) => Ok(None),
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// True where the process, or its descriptor, is there no more.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EBADF))
 }

@@ -13,7 +13,8 @@ use rand::Rng as _;
 use super::{
     ask::{Answer, Kernel, address},
     balance::{Load, targets},
-    end::{self, Holders, Outcome},
+    end::{self, Outcome},
+    holders::Holders,
     memory::Memory,
     plan,
     scene::{Demand, End, Reason, Scene, backend},

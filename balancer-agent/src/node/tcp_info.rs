@@ -118,11 +118,12 @@ impl Activity {
     pub fn next_safe(&self, quiet: Duration) -> Duration {
         // Whoever is answered rests from then on.
         let idle = if self.is_empty() && !self.awaits() { self.idle() } else { Duration::ZERO };
-        match quiet.checked_sub(idle) {
-            Some(rest) if !rest.is_zero() => rest,
-            _ => {
-                RESTED.checked_sub(idle).filter(|rest| !rest.is_zero()).unwrap_or(quiet).min(quiet)
-            }
+        if idle < quiet {
+            quiet - idle
+        } else if idle < RESTED {
+            quiet.min(RESTED - idle)
+        } else {
+            quiet
         }
     }
 

@@ -1,3 +1,6 @@
+mod leaving;
+mod moments;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -191,32 +194,6 @@ fn the_longest_quiet_move_and_nothing_moves_twice() {
     }
 }
 
-#[test]
-fn what_is_busy_is_waited_for() {
-    let mut world = World::new(Moving { rebalance: Some(true), ..Moving::default() }, &[1, 2]);
-    world.open(1, 10, 9 * SECOND);
-    world.busy(|_| true);
-    world.pass();
-    world.later(3 * SECOND);
-    assert_eq!(world.pass(), []);
-    world.idle.values_mut().take(3).for_each(|idle| *idle = Some(SECOND));
-    assert_eq!(world.pass().len(), 3);
-}
-
-/// Between the moment at which it has been quiet for long enough and a second, a client may be about to send.
-#[test]
-fn what_may_be_about_to_send_is_waited_for() {
-    let mut world = World::new(Moving { rebalance: Some(true), ..Moving::default() }, &[1, 2]);
-    world.open(1, 6, 9 * SECOND);
-    world.busy(|_| true);
-    world.pass();
-    world.later(3 * SECOND);
-    let idles = [52, 99, 60, 999, 1000, 55].map(Duration::from_millis);
-    world.idle.values_mut().zip(idles).for_each(|(idle, time)| *idle = Some(time));
-    let ended: Vec<_> = world.pass().iter().map(|end| end.idle.as_millis()).collect();
-    assert_eq!(ended, [1000, 52, 55], "as many as are too many");
-}
-
 /// Whatever happens, moves end: connections come and go, backends too, clients are slow.
 #[test]
 fn moves_come_to_an_end_whatever_happens() {
@@ -297,53 +274,6 @@ fn what_is_old_is_ended_at_its_first_quiet_moment_and_reset_where_that_is_allowe
     assert_eq!(reasons(&world.pass()), [(Reason::Age, Way::Reset), (Reason::Age, Way::Reset)]);
 }
 
-/// A client with a rhythm is waited for, and not broken off for it.
-#[test]
-fn what_is_quiet_is_never_reset_because_the_moment_is_not_safe() {
-    let mut world = World::new(Moving { max_age: time(60), ..Moving::default() }, &[1]);
-    world.open(1, 1, 61 * SECOND);
-    world.idle.values_mut().for_each(|idle| *idle = Some(Duration::from_millis(300)));
-    assert_eq!(world.pass(), [], "it may be about to send");
-    world.change(|row| row.policy.reset_after = time(30));
-    world.scene.now += 40 * SECOND;
-    assert_eq!(reasons(&world.pass()), [(Reason::Age, Way::Gentle)]);
-}
-
-/// The next pass comes when the first of them will have been quiet for long enough.
-#[test]
-fn who_is_not_quiet_yet_is_looked_at_when_it_is() {
-    let moving = Moving { max_age: time(60), ..Moving::default() };
-    let mut world = World::new(moving, &[1]);
-    world.open(1, 3, 61 * SECOND);
-    let mut quiet =
-        [Some(Duration::from_millis(20)), None, Some(Duration::from_millis(35))].into_iter();
-    world.idle.values_mut().for_each(|idle| *idle = quiet.next().unwrap());
-    assert_eq!(world.soonest(), Some(Duration::from_millis(15)));
-    assert_eq!(world.pass(), []);
-    world
-        .idle
-        .values_mut()
-        .for_each(|idle| *idle = idle.map(|idle| idle + Duration::from_millis(15)));
-    assert_eq!(reasons(&world.pass()), [(Reason::Age, Way::Gentle)]);
-}
-
-#[test]
-fn a_round_of_moves_begins_as_soon_as_backends_have_not_changed_for_long_enough() {
-    let moving = Moving { rebalance: Some(true), ..Moving::default() };
-    let mut world = World::new(moving, &[1]);
-    world.open(1, 4, 100 * SECOND);
-    assert_eq!(world.pass(), []);
-    world.later(10 * SECOND);
-    assert_eq!(settles_in(&world.scene, &world.memory), None, "nothing is waited for");
-    world.change(|row| row.usable.extend([(2, 1)]));
-    assert_eq!(world.pass(), []);
-    let rest = settles_in(&world.scene, &world.memory).expect("backends have changed");
-    world.later(rest - Duration::from_millis(1));
-    assert_eq!(world.pass(), []);
-    world.later(Duration::from_millis(1));
-    assert_eq!(world.pass().len(), 2);
-}
-
 #[test]
 fn jitter_spreads_what_was_opened_at_once() {
     let moving = Moving { max_age: time(60), max_age_jitter: time(100), ..Moving::default() };
@@ -357,59 +287,6 @@ fn jitter_spreads_what_was_opened_at_once() {
     }
     assert_eq!(each.iter().sum::<usize>(), 1_000);
     assert!(each.iter().all(|count| (60..140).contains(count)), "{each:?}");
-}
-
-#[test]
-fn a_backend_drains_at_an_even_pace() {
-    let mut world = World::new(Moving::default(), &[1, 2]);
-    world.open(1, 30, 100 * SECOND);
-    world.change(|row| {
-        row.usable.remove(&1);
-        row.leaving.insert(1, Leaving::Draining(10 * SECOND));
-    });
-    let mut each = vec![world.pass().len()];
-    for _ in 0..11 {
-        world.later(SECOND);
-        each.push(world.pass().len());
-    }
-    assert_eq!(each, [1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 0]);
-}
-
-#[test]
-fn what_leaves_stays_where_there_is_nothing_else() {
-    for why in [Leaving::Draining(SECOND), Leaving::Gone(SECOND)] {
-        let mut world = World::new(Moving::default(), &[]);
-        world.open(1, 5, 100 * SECOND);
-        world.leave(1, why);
-        for _ in 0..10 {
-            world.later(SECOND);
-            assert_eq!(world.pass(), [], "{why:?}");
-        }
-    }
-}
-
-#[test]
-fn what_leads_to_a_backend_that_is_gone_is_ended_after_a_grace() {
-    let mut world = World::new(Moving::default(), &[2]);
-    world.open(1, 3, 100 * SECOND);
-    world.leave(1, Leaving::Gone(30 * SECOND));
-    world.busy(|found| charge::cookie_of(found.word) == 3);
-    assert_eq!(world.pass(), []);
-    world.later(29 * SECOND);
-    assert_eq!(world.pass(), []);
-    // It comes back, and goes again: the grace begins anew.
-    world.change(|row| row.leaving.clear());
-    world.pass();
-    world.leave(1, Leaving::Gone(30 * SECOND));
-    world.later(SECOND);
-    assert_eq!(world.pass(), []);
-    world.later(30 * SECOND);
-    assert_eq!(reasons(&world.pass()), [(Reason::Stale, Way::Gentle); 2]);
-    // What is under way to a pod that is gone stays so; it is reset where that is allowed.
-    world.later(3_600 * SECOND);
-    assert_eq!(world.pass(), []);
-    world.change(|row| row.policy.reset_after = time(10));
-    assert_eq!(reasons(&world.pass()), [(Reason::Stale, Way::Reset); 3]);
 }
 
 #[test]
