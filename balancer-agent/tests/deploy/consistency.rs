@@ -1,6 +1,9 @@
 //! The parts of an installation among themselves, and with the agent.
 
-use std::process::Command;
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::Command,
+};
 
 use serde_json::{Value, json};
 
@@ -97,9 +100,37 @@ fn the_agent_takes_the_arguments() {
 
 #[test]
 fn the_image_is_of_this_version() {
-    for name in names() {
+    for name in names().filter(|name| *name != "helm-own-settings") {
         let objects = kept(name);
         let image = &pod(&objects)["containers"][0]["image"];
         assert_eq!(*image, json!(concat!("balancer-agent:", env!("CARGO_PKG_VERSION"))), "{name}");
+    }
+}
+
+#[test]
+fn the_image_may_be_named_by_its_digest() {
+    let objects = kept("helm-own-settings");
+    let digest = "0123456789abcdef".repeat(4);
+    let image = &pod(&objects)["containers"][0]["image"];
+    assert_eq!(*image, json!(format!("example.com/balancer@sha256:{digest}")));
+}
+
+/// kubelet asks where the agent listens: a probe of another port would restart every agent.
+#[test]
+fn the_probes_ask_where_the_agent_answers() {
+    for (name, objects) in installations() {
+        let settings = the(&objects, "ConfigMap")["data"]["agent.yaml"].as_str().expect("text");
+        let settings: Value = serde_norway::from_str(settings).expect("YAML");
+        let address = settings["healthzBindAddress"].as_str().unwrap_or("0.0.0.0:10356");
+        let address: SocketAddr = address.parse().expect("an address");
+        let container = &pod(&objects)["containers"][0];
+        assert_eq!(container["ports"][0]["containerPort"], json!(address.port()), "{name}");
+        for probe in ["livenessProbe", "readinessProbe"] {
+            let get = &container[probe]["httpGet"];
+            assert_eq!(get["port"], container["ports"][0]["name"], "{name}");
+            let host: IpAddr = get["host"].as_str().expect("a host").parse().expect("an address");
+            let reached = host == address.ip() || address.ip().is_unspecified();
+            assert!(reached && host.is_ipv4() == address.is_ipv4(), "{name}: {host} for {address}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod consistency;
 mod kustomize;
 mod objects;
 mod render;
+mod schema;
 
 use std::path::PathBuf;
 

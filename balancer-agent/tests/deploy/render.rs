@@ -15,12 +15,19 @@ use serde_json::Value;
 use crate::{deploy, objects::strict};
 
 /// Each with the values that are set for the chart.
-const CHARTS: [(&str, &str); 2] = [
+const CHARTS: [(&str, &str); 3] = [
     ("helm-beside-kube-proxy", "{}"),
     (
         "helm-instead-of-kube-proxy",
         r#"{"insteadOfKubeProxy":true,"apiServer":{"host":"192.0.2.10"},"log":"debug",
             "config":{"maxServices":1000,"maxSlots":100000},"podLabels":{"a":"b"}}"#,
+    ),
+    (
+        "helm-own-settings",
+        r#"{"image":{"repository":"example.com/balancer","tag":"ignored","digest":
+            "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},
+            "config":{"healthzBindAddress":"[::]:10999"},
+            "podLabels":{"a":"b"},"podAnnotations":{"c":"d"}}"#,
     ),
 ];
 const OVERLAYS: [&str; 3] = ["beside-kube-proxy", "instead-of-kube-proxy", "uninstall"];
