@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -33,6 +33,20 @@ pub enum BindError {
     NotASocket {
         /// What is in the way.
         path: PathBuf,
+    },
+    /// Whoever may write the folder may put another socket in the place of the agent's.
+    #[error(
+        "the folder {} of the socket can be written by others (mode {mode:o}, owner {owner}): \
+         `chown root` and `chmod go-w` it, or use --socket for another place",
+        path.display()
+    )]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+        /// Its owner.
+        owner: u32,
     },
     /// The file system refuses.
     #[error("cannot {what} {}: {source}; use --socket for another place", path.display())]
@@ -84,6 +98,7 @@ pub fn bind(path: &Path) -> Result<Socket, BindError> {
             path: parent.to_owned(),
             source,
         })?;
+        check_folder(parent)?;
     }
     let lock = lock(path)?;
     match fs::symlink_metadata(path) {
@@ -99,6 +114,22 @@ pub fn bind(path: &Path) -> Result<Socket, BindError> {
     fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(fault("protect"))?;
     let listener = socket.listen(128).map_err(fault("listen on"))?;
     Ok(Socket { listener, path: path.to_owned(), _lock: lock })
+}
+
+/// An error where anybody but root and this user may replace files of the folder. In one with the
+/// sticky bit (`/tmp`) nobody may replace those of others.
+fn check_folder(path: &Path) -> Result<(), BindError> {
+    let fault = |source| BindError::Io { what: "look at", path: path.to_owned(), source };
+    // A relative path of one name has the empty folder.
+    let place = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let found = fs::metadata(place).map_err(fault)?;
+    let mode = found.permissions().mode() & 0o7777;
+    let is_own = [0, nix::unistd::geteuid().as_raw()].contains(&found.uid());
+    let is_shared = mode & 0o022 != 0 && mode & 0o1000 == 0;
+    if is_own && !is_shared {
+        return Ok(());
+    }
+    Err(BindError::Folder { path: path.to_owned(), mode, owner: found.uid() })
 }
 
 fn lock(path: &Path) -> Result<Flock<File>, BindError> {

@@ -1,5 +1,5 @@
 use std::{
-    fs,
+    fs::{self, Permissions},
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
 };
@@ -66,6 +66,23 @@ async fn what_a_dead_agent_left_is_replaced_and_other_things_are_not() {
     let error = bind(&path).expect_err("a file in the way");
     assert!(matches!(error, BindError::NotASocket { .. }), "{error}");
     assert_eq!(fs::read_to_string(&path).expect("the file"), "precious");
+}
+
+#[tokio::test]
+async fn a_folder_that_others_may_write_is_refused() {
+    let (_folder, path) = place();
+    let parent = path.parent().expect("a parent");
+    fs::create_dir(parent).expect("a folder");
+    for (mode, is_taken) in [(0o777, false), (0o775, false), (0o1777, true), (0o755, true)] {
+        fs::set_permissions(parent, Permissions::from_mode(mode)).expect("changed");
+        match bind(&path) {
+            Ok(_) => assert!(is_taken, "{mode:o}"),
+            Err(BindError::Folder { mode: told, .. }) => {
+                assert_eq!((told, is_taken), (mode, false));
+            }
+            Err(other) => panic!("{mode:o}: {other}"),
+        }
+    }
 }
 
 #[tokio::test]
