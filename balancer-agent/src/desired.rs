@@ -96,6 +96,8 @@ pub struct Options {
     pub affinity: u32,
     /// Seconds over which a new backend comes to its full share; 0 for at once.
     pub slow_start: u32,
+    /// True if backends that have just failed are chosen like others.
+    pub keeps_suspects: bool,
 }
 
 /// Everything that this node should balance.
@@ -192,6 +194,7 @@ fn desired_port(
             policy: service.tuning.policy,
             affinity: service.session_affinity.unwrap_or(0),
             slow_start: service.tuning.slow_start,
+            keeps_suspects: service.tuning.keeps_suspects,
         },
         moving: service.tuning.moving.clone(),
         source_ranges: service.source_ranges.clone(),

@@ -60,6 +60,8 @@ pub struct Settings {
     pub slow_start: u32,
     /// Identifier of the Service port whose memory of clients is used; 0 without session affinity.
     pub group: u32,
+    /// True if backends that have just failed are chosen like others.
+    pub keeps_suspects: bool,
 }
 
 /// How much the maps hold at most. Identifiers and slots are below these numbers.
@@ -95,6 +97,8 @@ pub trait ReadMaps {
     fn backend(&self, backend: u32) -> Backend;
     /// Open connections of a backend.
     fn active(&self, backend: u32) -> u32;
+    /// True if a backend has just failed and gets no connection while others answer.
+    fn is_suspect(&self, backend: u32) -> bool;
     /// Words of the table of charges.
     fn charges(&self) -> u32;
     /// A word of the table of charges.
@@ -171,7 +175,7 @@ pub trait WriteMaps: ReadMaps {
     fn remove_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError>;
     /// Writes a slot.
     fn set_slot(&mut self, index: u32, slot: Slot);
-    /// Makes a backend: counter and totals start at 0, its age too.
+    /// Makes a backend: counter and totals start at 0, its age too, and it is not suspect.
     fn put_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8);
     /// Marks a backend as unused.
     fn remove_backend(&mut self, backend: u32);

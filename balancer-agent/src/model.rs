@@ -123,6 +123,8 @@ pub struct Tuning {
     pub weights: Vec<WeightRule>,
     /// Seconds of `balancer-agent/slow-start`; 0 for none.
     pub slow_start: u32,
+    /// True where `balancer-agent/suspect` is `off`.
+    pub keeps_suspects: bool,
     /// When its connections are moved; none where nothing is said of it.
     pub moving: Option<Arc<Moving>>,
 }

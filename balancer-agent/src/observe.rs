@@ -58,6 +58,10 @@ pub struct BackendSnapshot {
     pub opened: u64,
     /// Connections refused or timed out.
     pub failed: u64,
+    /// True if it has just failed and gets no connection while others answer.
+    pub suspect: bool,
+    /// How often that was so.
+    pub suspected: u32,
 }
 
 impl Snapshot {
@@ -102,6 +106,8 @@ impl Snapshot {
                     active: maps.active(id),
                     opened: entry.opened,
                     failed: entry.failed,
+                    suspect: maps.is_suspect(id),
+                    suspected: entry.suspected,
                 })
             });
             let empty = || PortSnapshot {

@@ -134,6 +134,7 @@ fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)
         active,
         opened_total: u64::from(active) * 10,
         failed_total: 1,
+        suspected_total: 0,
     };
     ServiceView {
         namespace: namespace.into(),

@@ -87,6 +87,9 @@ pub struct BackendView {
     pub opened_total: u64,
     /// Connections that were refused or timed out.
     pub failed_total: u64,
+    /// How often it became suspect.
+    #[serde(default)]
+    pub suspected_total: u32,
 }
 
 const fn default_weight() -> u16 {
@@ -127,6 +130,8 @@ impl ServiceBackendView {
 pub enum BackendState {
     /// Gets new connections.
     Ready,
+    /// Has just failed: gets new connections only where all others have, or to try it.
+    Suspect,
     /// Terminating: gets new connections only where no ready endpoint is left.
     Terminating,
     /// Gets no new connections; open ones go on until they end.

@@ -1,7 +1,7 @@
 //! Least connections, exactly: scan, uniform ties, reservation by compare-and-swap.
 //!
-//! The score of a backend is its counter of open connections (by weight: [`crate::weighted`]). The smallest score wins, ties are
-//! broken uniformly at random, and the winner is reserved before `connect()` goes on: the counter
+//! The score of a backend is its counter of open connections (by weight: [`crate::weighted`]). The
+//! smallest score wins, ties are broken uniformly at random, and the winner is reserved before `connect()` goes on: the counter
 //! is raised from the value that was seen, or the scan is done again. Two processors that see the
 //! same least backend at the same time therefore never both take it.
 //!
@@ -40,13 +40,9 @@ pub const TRIES: u32 = 16;
 pub trait Table {
     /// The slot at `index` of the row, or of the part. May be called for padding.
     fn slot(&self, index: u32) -> Slot;
-    /// Open connections of a backend.
+    /// The word of the counters of a backend: its open connections, with the bit of
+    /// [`crate::suspect`]; [`PAD_ACTIVE`] for padding.
     fn active(&self, backend: u32) -> u32;
-    /// What the smallest of wins; [`PAD_ACTIVE`] for padding.
-    #[inline(always)]
-    fn score(&self, slot: Slot) -> u32 {
-        self.active(slot.backend)
-    }
 }
 
 /// The salt of the slot at `index` of its row, from a random word. Its random part is odd, since a
@@ -125,7 +121,7 @@ pub fn part<const PART: u32, T: Table>(table: &T, len: u32, draw: Draw, mut best
             break;
         }
         let slot = table.slot(index);
-        let key = draw.key(table.score(slot), slot.salt);
+        let key = draw.key(table.active(slot.backend), slot.salt);
         if key < best {
             best = key;
         }

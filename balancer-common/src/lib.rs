@@ -3,6 +3,7 @@
 //! - [`layout`]: the `repr(C)` types of every map, their sizes and byte order.
 //! - [`choice`]: which backend a new connection gets (pure).
 //! - [`weighted`]: the same by weight, and the slow start (pure).
+//! - [`suspect`]: which backends have just failed and are passed over (pure).
 //! - [`policy`]: the policies and their names.
 //! - [`charge`]: which socket is charged to which backend, each exactly once (pure).
 //! - [`verdict`]: every answer `connect()` can get, with its errno and its counter.
@@ -16,5 +17,6 @@ pub mod charge;
 pub mod choice;
 pub mod layout;
 pub mod policy;
+pub mod suspect;
 pub mod verdict;
 pub mod weighted;

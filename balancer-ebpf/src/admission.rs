@@ -6,19 +6,23 @@ use aya_ebpf::{
     helpers::{bpf_get_current_ancestor_cgroup_id, bpf_get_netns_cookie},
 };
 use balancer_common::{
-    layout::{Frontend, MAX_LEVEL, RESTRICTED, RangeKey, SELF_TEST, is_mapped},
+    layout::{Control, Frontend, MAX_LEVEL, RESTRICTED, RangeKey, SELF_TEST, is_mapped},
     verdict::Verdict,
 };
 
-use crate::{atomic, family::Destination, maps};
+use crate::{family::Destination, maps};
 
 /// Why a socket is not balanced, if there is a reason. `sock` is the context of the hook.
 #[inline(always)]
-pub fn refuse<C>(sock: *mut C, to: Destination, frontend: &Frontend) -> Option<Verdict> {
-    if let Some(control) = maps::CONTROL.get_ptr(0) {
-        // SAFETY: `control` is a map value.
-        let levels = unsafe { atomic::load(&raw const (*control).opted_out_levels) };
-        if levels != 0 && balancer_opted_out(levels) != 0 {
+pub fn refuse<C>(
+    sock: *mut C,
+    to: Destination,
+    frontend: &Frontend,
+    control: Control,
+) -> Option<Verdict> {
+    let levels = control.opted_out_levels;
+    if levels != 0 {
+        if balancer_opted_out(levels) != 0 {
             // The agent's own pod may be opted out as well.
             return Some(unless_self_test(frontend, Verdict::OptedOut));
         }

@@ -6,6 +6,26 @@
 
 use core::intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg, atomic_xadd, atomic_xsub};
 
+/// Adds a number.
+///
+/// # Safety
+/// `word` points into a map value, aligned.
+#[inline(always)]
+pub unsafe fn add(word: *mut u32, number: u32) {
+    // SAFETY: the caller's contract.
+    unsafe { atomic_xadd::<u32, u32, { SeqCst }>(word, number) };
+}
+
+/// Subtracts a number.
+///
+/// # Safety
+/// `word` points into a map value, aligned.
+#[inline(always)]
+pub unsafe fn sub(word: *mut u32, number: u32) {
+    // SAFETY: the caller's contract.
+    unsafe { atomic_xsub::<u32, u32, { SeqCst }>(word, number) };
+}
+
 /// Reads a word that other processors change.
 ///
 /// # Safety

@@ -4,35 +4,40 @@
 //! Everything else is behind functions with a name that the linker keeps, which the verifier checks
 //! once and the usual case jumps over.
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    helpers::{bpf_get_netns_cookie, bpf_ktime_get_ns},
-};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_netns_cookie};
 use balancer_common::{
-    choice::{self, Draw, Table as _, below, pair},
-    layout::{ClientKey, MAX_SCAN, Pin, Row, Service, TICK_SHIFT, ticks},
+    choice::{Table as _, below, pair},
+    layout::{ClientKey, Control, KEEPS_SUSPECTS, MAX_SCAN, Pin, Row, Service, ticks},
     policy::Policy,
-    weighted::{self, SlowStart},
 };
 
 use crate::{
     atomic, maps,
-    reserve::{CHANGED, NONE, balancer_scan, packed, random, reserve},
-    rows::{Sampled, Scanned, Weighed, lower, raise},
+    reserve::{NONE, balancer_scan, random, reserve},
+    rows::{Sampled, Scanned, lower, raise},
+    suspects::{self, balancer_trial, is_one as is_suspect},
+    weigh::{balancer_weigh, now},
 };
 
 /// Chooses a backend and raises its counter. `sock` is the context of the hook.
 #[inline(always)]
-pub fn choose<C>(sock: *mut C, service: u32, entry: *const Service, row: Row) -> Option<u32> {
+pub fn choose<C>(
+    sock: *mut C,
+    service: u32,
+    entry: *const Service,
+    row: Row,
+    control: Control,
+) -> Option<u32> {
     // SAFETY: `entry` is a map value; each word stands for itself.
-    let (policy, affinity, slow_start) = unsafe {
+    let (policy, affinity, slow_start, flags) = unsafe {
         (
             atomic::load(&raw const (*entry).policy),
             atomic::load(&raw const (*entry).affinity),
             atomic::load(&raw const (*entry).slow_start),
+            atomic::load(&raw const (*entry).flags),
         )
     };
-    if policy | affinity | slow_start == 0 {
+    if policy | affinity | slow_start | flags | control.suspects == 0 {
         return least(row);
     }
     let answer = if affinity == 0 {
@@ -50,10 +55,36 @@ fn least(row: Row) -> Option<u32> {
     reserve(|| balancer_scan(row.base, row.len))
 }
 
-/// A backend by the policy of a Service, with its counter raised, or [`NONE`].
+/// A backend by the policy of a Service, with its counter raised, or [`NONE`]. One that is suspect only
+/// where all are, or where this connection is to try it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_choose(service: u32, base: u32, len: u32) -> u64 {
+    let Some(entry) = maps::SERVICES.get_ptr(service) else { return NONE };
+    // SAFETY: `entry` is a map value.
+    let keeps = unsafe { atomic::load(&raw const (*entry).flags) } & KEEPS_SUSPECTS != 0;
+    let looks = !keeps && len > 1 && suspects::are_any();
+    if looks {
+        let trial = balancer_trial(base, len);
+        if trial != NONE {
+            return trial;
+        }
+    }
+    let chosen = balancer_by_policy(service, base, len);
+    if chosen == NONE || !looks || !is_suspect(chosen as u32) {
+        return chosen;
+    }
+    // By a policy that does not look at counters. Instead of a suspect the one with the fewest.
+    let Some(instead) = least(Row { base, len }) else { return chosen };
+    let given_back = if is_suspect(instead) { instead } else { chosen as u32 };
+    lower(given_back);
+    if given_back == instead { chosen } else { instead as u64 }
+}
+
+/// A backend by the policy of a Service, suspect or not, with its counter raised, or [`NONE`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn balancer_by_policy(service: u32, base: u32, len: u32) -> u64 {
     match by_policy(service, Row { base, len }) {
         Some(backend) => backend as u64,
         None => NONE,
@@ -64,8 +95,12 @@ pub extern "C" fn balancer_choose(service: u32, base: u32, len: u32) -> u64 {
 fn by_policy(service: u32, row: Row) -> Option<u32> {
     let entry = maps::SERVICES.get_ptr_mut(service)?;
     // SAFETY: `entry` is a map value; each word stands for itself.
-    let (policy, slow_start) = unsafe {
-        (atomic::load(&raw const (*entry).policy), atomic::load(&raw const (*entry).slow_start))
+    let (policy, slow_start, flags) = unsafe {
+        (
+            atomic::load(&raw const (*entry).policy),
+            atomic::load(&raw const (*entry).slow_start),
+            atomic::load(&raw const (*entry).flags),
+        )
     };
     let backend = match Policy::from_raw(policy as u8) {
         Some(Policy::PowerOfTwo) => pair(&Sampled::new(row)?, row.len, random),
@@ -75,13 +110,18 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
             Sampled::new(row)?.slot(if row.len == 0 { 0 } else { turn % row.len }).backend
         }
         Some(Policy::Random) => Sampled::new(row)?.slot(below(random(), row.len)).backend,
+        // Longer rows are sampled, whatever the weights: nobody scans them.
+        _ if row.len > MAX_SCAN && flags & KEEPS_SUSPECTS != 0 => {
+            suspects::sample(&Sampled::new(row)?, row.len, random)
+        }
         policy => {
-            let weighs = policy == Some(Policy::WeightedLeastConnections) || slow_start != 0;
-            // Longer rows are sampled, whatever the weights: nobody scans them.
+            let weighs = policy == Some(Policy::WeightedLeastConnections)
+                || slow_start != 0
+                || flags & KEEPS_SUSPECTS != 0;
             let weighs = weighs && row.len <= MAX_SCAN;
             return reserve(|| {
                 if weighs {
-                    balancer_weigh(row.base, row.len, slow_start)
+                    balancer_weigh(row.base, row.len, slow_start, flags & KEEPS_SUSPECTS)
                 } else {
                     balancer_scan(row.base, row.len)
                 }
@@ -90,55 +130,6 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
     };
     raise(backend);
     Some(backend)
-}
-
-/// Slots that are weighed in one go. Each of them calls a function, so that one more for so many costs
-/// little.
-const WEIGHED: u32 = 32;
-
-/// The backend of a row with the fewest connections for its weight: a pick, [`NONE`] or
-/// [`CHANGED`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn balancer_weigh(base: u32, len: u32, slow_start: u32) -> u64 {
-    let (now, window, random) = (now(), ticks(slow_start), random());
-    let clock = (now as u64) << 32 | window as u64;
-    let part = |start, best| {
-        balancer_weigh_part(base.wrapping_add(start), len - start, random, clock, best)
-    };
-    let Some((index, score)) = Draw::new(random).winner(choice::scan::<WEIGHED>(len, part)) else {
-        return NONE;
-    };
-    let Some(row) = Weighed::new(base, SlowStart { now, window }) else { return NONE };
-    match weighted::won(&row, index, score) {
-        Ok(pick) => packed(pick),
-        Err(weighted::Changed) => CHANGED,
-    }
-}
-
-/// [`choice::part`] of a row from its slot at `base`, `len` from its end, by weight; `clock` is the time
-/// and the window of the slow start, in ticks.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn balancer_weigh_part(
-    base: u32,
-    len: u32,
-    random: u32,
-    clock: u64,
-    best: u64,
-) -> u64 {
-    let slow_start = SlowStart { now: (clock >> 32) as u32, window: clock as u32 };
-    match Weighed::new(base, slow_start) {
-        Some(row) => choice::part::<WEIGHED, _>(&row, len, Draw::new(random), best),
-        None => best,
-    }
-}
-
-/// Now, in ticks.
-#[inline(always)]
-fn now() -> u32 {
-    // SAFETY: the helper has no precondition.
-    (unsafe { bpf_ktime_get_ns() } >> TICK_SHIFT) as u32
 }
 
 /// The backend that a client had before, where it is still usable, else one by the policy, which
@@ -167,13 +158,20 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
     // SAFETY: `known` is a map value.
     let word = unsafe { atomic::load(known) };
     let pin = Pin::unpack(word);
-    if pin.is_fresh(now, ticks(affinity)) && holds(base, len, pin.backend) {
+    let stays = pin.is_fresh(now, ticks(affinity)) && holds(base, len, pin.backend);
+    if stays && !gives_way(service, pin.backend) {
         raise(pin.backend);
         // SAFETY: as above. Who loses the race was beaten by another use of the same pin.
         unsafe { atomic::swap(known, word, Pin { used: now, ..pin }.pack()) };
         return pin.backend as u64;
     }
-    let backend = balancer_choose(service, base, len);
+    let mut backend = balancer_choose(service, base, len);
+    if stays && backend != NONE && is_suspect(backend as u32) {
+        // All are: it may as well stay.
+        lower(backend as u32);
+        raise(pin.backend);
+        backend = pin.backend as u64;
+    }
     let pin = Pin { backend: backend as u32, used: now };
     // SAFETY: as above.
     if backend == NONE || unsafe { atomic::swap(known, word, pin.pack()) } {
@@ -181,6 +179,17 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
     }
     // SAFETY: as above.
     instead(backend as u32, unsafe { atomic::load(known) }, base, len)
+}
+
+/// True where a client does not stay with its backend, since that has just failed.
+#[inline(always)]
+fn gives_way(service: u32, backend: u32) -> bool {
+    if !suspects::are_any() || !is_suspect(backend) {
+        return false;
+    }
+    let Some(entry) = maps::SERVICES.get_ptr(service) else { return false };
+    // SAFETY: `entry` is a map value.
+    unsafe { atomic::load(&raw const (*entry).flags) & KEEPS_SUSPECTS == 0 }
 }
 
 /// Gives a backend back and takes the one that the client was pinned to meanwhile.

@@ -16,6 +16,7 @@ use crate::{
     answer::answer,
     atomic, charges,
     choose::choose,
+    control::control,
     family::{Destination, Family},
     maps,
     rows::lower,
@@ -52,7 +53,8 @@ fn balance<F: Family>(
     frontend: &Frontend,
     cookie: u64,
 ) -> Verdict {
-    if let Some(refused) = admission::refuse(&raw mut *addr, to, frontend) {
+    let control = control();
+    if let Some(refused) = admission::refuse(&raw mut *addr, to, frontend, control) {
         if refused == Verdict::SelfTest {
             // SAFETY: as where the address was read.
             unsafe { F::write(addr, LOOPBACK) };
@@ -64,7 +66,7 @@ fn balance<F: Family>(
         Ok(target) => target,
         Err(verdict) => return verdict,
     };
-    let chosen = choose(&raw mut *addr, target.service, target.entry, target.row);
+    let chosen = choose(&raw mut *addr, target.service, target.entry, target.row, control);
     let Some(backend) = chosen else { return Verdict::Inconsistent };
     match charge::<F>(addr, to, frontend.service, backend, cookie) {
         Verdict::Balanced => Verdict::Balanced,

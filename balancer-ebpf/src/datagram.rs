@@ -21,6 +21,7 @@ use crate::{
     atomic, charges,
     choose::{choose, holds},
     connect::dialled,
+    control::control,
     family::{Destination, Family},
     maps,
     rows::{lower, raise},
@@ -55,7 +56,8 @@ fn send<F: Family>(
     frontend: &Frontend,
     cookie: u64,
 ) -> Option<Verdict> {
-    if let Some(refused) = admission::refuse(&raw mut *addr, to, frontend) {
+    let control = control();
+    if let Some(refused) = admission::refuse(&raw mut *addr, to, frontend, control) {
         return Some(refused);
     }
     let target = match Target::of(frontend.service) {
@@ -88,7 +90,7 @@ fn send<F: Family>(
             gone = Some(backend);
         }
     }
-    let chosen = choose(&raw mut *addr, target.service, target.entry, target.row);
+    let chosen = choose(&raw mut *addr, target.service, target.entry, target.row, control);
     let Some(backend) = chosen else { return Some(Verdict::Inconsistent) };
     let charged = charges::find(cookie);
     match (charged, gone) {

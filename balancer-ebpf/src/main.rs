@@ -20,6 +20,7 @@ mod atomic;
 mod charges;
 mod choose;
 mod connect;
+mod control;
 mod datagram;
 mod family;
 mod maps;
@@ -29,8 +30,10 @@ mod peer;
 mod release;
 mod reserve;
 mod rows;
+mod suspects;
 mod target;
 mod tcp;
+mod weigh;
 
 use aya_ebpf::{
     macros::{cgroup_sock, cgroup_sock_addr, sock_ops},

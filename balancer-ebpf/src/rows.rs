@@ -4,8 +4,7 @@ use core::ptr::read_volatile;
 
 use balancer_common::{
     choice::Table,
-    layout::{MAX_BACKENDS, MAX_SCAN, MAX_SLOTS, PAD_ACTIVE, Row, SLOT_WORDS, Slot},
-    weighted::SlowStart,
+    layout::{MAX_BACKENDS, MAX_SCAN, MAX_SLOTS, Row, SLOT_WORDS, Slot},
 };
 
 use crate::{atomic, maps};
@@ -87,34 +86,6 @@ impl Scanned {
     }
 }
 
-/// A row whose backends are compared by weight and age.
-pub struct Weighed {
-    row: Scanned,
-    slow_start: SlowStart,
-}
-
-impl Weighed {
-    /// The row that starts at `base`.
-    #[inline(always)]
-    pub fn new(base: u32, slow_start: SlowStart) -> Option<Self> {
-        Some(Self { row: Scanned::new(base)?, slow_start })
-    }
-}
-
-/// The score of a slot, given as its word, whose backend has `active`
-/// connections.
-///
-/// A function of its own with a name that the linker keeps: its branches would have the verifier
-/// follow every way through a scan.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn balancer_score(slot: u64, active: u32, now: u32, window: u32) -> u32 {
-    let slot = Slot::unpack(slot);
-    let Some(since) = maps::SINCE.get_ptr(0) else { return PAD_ACTIVE };
-    let since = at(since.cast(), slot.backend);
-    SlowStart { now, window }.score(active, slot.weight as u32, since)
-}
-
 /// A row that is read at random places.
 pub struct Sampled {
     slab: *const u64,
@@ -132,8 +103,9 @@ impl Sampled {
     }
 }
 
+/// The word of a backend in a slab that has one for each.
 #[inline(always)]
-fn at(slab: *const u32, backend: u32) -> u32 {
+pub fn at(slab: *const u32, backend: u32) -> u32 {
     // SAFETY: the mask keeps the index inside the slab.
     unsafe { atomic::load(slab.add((backend & (MAX_BACKENDS - 1)) as usize)) }
 }
@@ -147,24 +119,6 @@ impl Table for Scanned {
     #[inline(always)]
     fn active(&self, backend: u32) -> u32 {
         at(self.active, backend)
-    }
-}
-
-impl Table for Weighed {
-    #[inline(always)]
-    fn slot(&self, index: u32) -> Slot {
-        self.row.slot(index)
-    }
-
-    #[inline(always)]
-    fn active(&self, backend: u32) -> u32 {
-        self.row.active(backend)
-    }
-
-    #[inline(always)]
-    fn score(&self, slot: Slot) -> u32 {
-        let SlowStart { now, window } = self.slow_start;
-        balancer_score(slot.pack(), self.active(slot.backend), now, window)
     }
 }
 

@@ -1,4 +1,5 @@
-//! TCP connections that end before their socket is closed: refused, timed out, reset.
+//! TCP connections that end before their socket is closed: refused, timed out, reset; and what they
+//! tell of their backend.
 //!
 //! The callback for changes of state is switched on only for sockets that carry a charge; others
 //! cost the few runs that every connection has once a program is on this hook. A socket that is closed while it
@@ -10,6 +11,7 @@ use core::ptr::read_volatile;
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RTO_CB, BPF_SOCK_OPS_RTO_CB_FLAG,
         BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB,
         BPF_TCP_CLOSE, BPF_TCP_SYN_SENT,
     },
@@ -17,9 +19,15 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 
-use balancer_common::layout::{RecordState, mapped};
+use balancer_common::{
+    charge::Charge,
+    layout::{RecordState, mapped},
+};
 
-use crate::{atomic, charges, maps};
+use crate::{
+    atomic, charges, maps,
+    suspects::{self, balancer_established, balancer_failed},
+};
 
 const AF_INET6: u32 = 10;
 
@@ -32,6 +40,8 @@ pub fn sock_ops(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
         BPF_SOCK_OPS_TCP_CONNECT_CB => sending(ctx),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed(ctx),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx),
+        BPF_SOCK_OPS_RTO_CB => timed_out(ctx),
         _ => {}
     }
     DONE
@@ -41,8 +51,9 @@ pub fn sock_ops(ctx: &SockOpsContext) -> u32 {
 #[inline(always)]
 fn sending(ctx: &SockOpsContext) {
     let Some(charge) = charges::find(cookie(ctx)) else { return };
-    // Fails only where the kernel doesn't know the flag; the close still ends the charge.
-    let flags = ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
+    // Fails only where the kernel doesn't know a flag; the close still ends the charge. What a timer
+    // of an established connection costs is not worth a call to switch it off.
+    let flags = ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTO_CB_FLAG;
     let _ = ctx.set_cb_flags(flags as i32);
     let Some(record) = maps::RECORDS.get_ptr_mut(charge.record()) else { return };
     let (addr, port) = local(ctx);
@@ -59,14 +70,59 @@ fn sending(ctx: &SockOpsContext) {
 
 #[inline(always)]
 fn closed(ctx: &SockOpsContext) {
-    let Some(backend) = charges::end(cookie(ctx)) else { return };
-    if ctx.arg(0) != BPF_TCP_SYN_SENT {
+    let Some(charge) = charges::find(cookie(ctx)) else { return };
+    let failed = ctx.arg(0) == BPF_TCP_SYN_SENT;
+    if failed && is_answered(ctx) {
+        blame(charge);
+    }
+    if !charges::end_this(charge) || !failed {
         return;
     }
-    if let Some(entry) = maps::BACKENDS.get_ptr_mut(backend) {
+    if let Some(entry) = maps::BACKENDS.get_ptr_mut(charge.backend()) {
         // SAFETY: `entry` is a map value.
         unsafe { atomic::increment(&raw mut (*entry).failed) };
     }
+}
+
+/// A connection is established: its backend answers.
+#[inline(always)]
+fn established(ctx: &SockOpsContext) {
+    if !suspects::are_any() {
+        return;
+    }
+    if let Some(charge) = charges::find(cookie(ctx)) {
+        balancer_established(charge.backend());
+    }
+}
+
+/// The timer of a socket has run out: before it is established, for want of an answer to its SYN.
+#[inline(always)]
+fn timed_out(ctx: &SockOpsContext) {
+    // SAFETY: a word of the context.
+    let state = unsafe { read_volatile(&raw const (*ctx.ops).state) };
+    if state != BPF_TCP_SYN_SENT {
+        return;
+    }
+    if let Some(charge) = charges::find(cookie(ctx)) {
+        blame(charge);
+    }
+}
+
+/// True where the other side has sent something. A socket that its own program disconnects while it
+/// connects, or that the agent resets, leaves SYN_SENT for CLOSE too, and is no fault of its backend.
+#[inline(always)]
+fn is_answered(ctx: &SockOpsContext) -> bool {
+    // SAFETY: a word of the context.
+    unsafe { read_volatile(&raw const (*ctx.ops).segs_in) != 0 }
+}
+
+/// Makes the backend of a connection suspect.
+#[inline(always)]
+fn blame(charge: Charge) {
+    let Some(record) = maps::RECORDS.get_ptr(charge.record()) else { return };
+    // SAFETY: `record` is a map value that only the hooks of this very socket write.
+    let (service, sent) = unsafe { ((*record).service, (*record).since) };
+    balancer_failed(charge.backend(), service, sent);
 }
 
 /// The address and the port of a socket. The kernel has chosen both before the SYN.

@@ -337,6 +337,7 @@ fn annotations_reach_ports_and_backends() {
             WeightRule { selector: Selector::PodPrefix("web-".into()), weight: 2 },
         ],
         slow_start: 30,
+        keeps_suspects: true,
         moving: Some(Moving { rebalance: Some(true), ..Moving::default() }.into()),
     };
     let mut endpoints = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|ip| endpoint(ip, "rs"));
@@ -346,6 +347,7 @@ fn annotations_reach_ports_and_backends() {
     let port = found.ports.values().next().unwrap();
     assert_eq!(port.options.policy, Policy::WeightedLeastConnections);
     assert_eq!(port.options.slow_start, 30);
+    assert!(port.options.keeps_suspects);
     assert_eq!(port.moving.as_ref().unwrap().rebalance, Some(true));
     let weights: Vec<_> = port.backends.values().map(|details| details.weight).collect();
     assert_eq!(weights, [3, 2, 1]);

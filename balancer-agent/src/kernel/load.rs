@@ -88,6 +88,7 @@ pub fn load(
         grace();
         totals.carry_over();
     }
+    maps.settle_suspects(grace);
     let guard = Guard::new(ebpf, pins, cgroup)?;
     Ok((maps, Programs { adopted, guard }))
 }

@@ -64,6 +64,16 @@ impl Slab {
         self.word64(offset).fetch_add(value, SeqCst);
     }
 
+    /// Replaces the aligned 4-byte word at a byte offset; false if it was no longer `old`.
+    pub fn swap32(&self, offset: usize, old: u32, new: u32) -> bool {
+        self.word32(offset).compare_exchange(old, new, SeqCst, SeqCst).is_ok()
+    }
+
+    /// Adds to the aligned 4-byte word at a byte offset, wrapping around.
+    pub fn add32(&self, offset: usize, value: u32) {
+        self.word32(offset).fetch_add(value, SeqCst);
+    }
+
     /// Subtracts 1 from the aligned 4-byte word at a byte offset.
     pub fn decrement32(&self, offset: usize) {
         self.word32(offset).fetch_sub(1, SeqCst);

@@ -9,6 +9,7 @@ use std::{
 use balancer_common::{
     charge,
     layout::{Backend, Frontend, PAD_ACTIVE, PAD_BACKEND, Row, ServiceName, Slot},
+    suspect,
     verdict::Verdict,
 };
 
@@ -112,7 +113,11 @@ impl ReadMaps for Memory {
     }
 
     fn active(&self, backend: u32) -> u32 {
-        self.active[backend as usize]
+        suspect::count(self.active[backend as usize])
+    }
+
+    fn is_suspect(&self, backend: u32) -> bool {
+        suspect::is_suspect(self.active[backend as usize])
     }
 
     fn charges(&self) -> u32 {

@@ -7,6 +7,7 @@ mod charges;
 mod connections;
 mod probe;
 mod read;
+mod suspects;
 mod write;
 
 use std::{
@@ -22,11 +23,12 @@ use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, lpm_trie:
 use balancer_common::{
     charge::{self, Charge, WORDS},
     layout::{
-        Backend, Client, Control, Frontend, FrontendKey4, FrontendKey6, MAX_BACKENDS, MAX_LEVEL,
-        MAX_SLOTS, RangeKey, Record, RecordState, Row, SLOT_WORDS, Service, ServiceName, Slot,
-        TICK_SHIFT,
+        Backend, Client, Control, Frontend, FrontendKey4, FrontendKey6, KEEPS_SUSPECTS,
+        MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, RangeKey, Record, RecordState, Row, SLOT_WORDS,
+        Service, ServiceName, Slot, TICK_SHIFT,
     },
     policy::Policy,
+    suspect::{self, SUSPECT},
     verdict::Verdict,
 };
 use ipnet::IpNet;

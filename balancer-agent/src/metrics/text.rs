@@ -12,7 +12,7 @@ use super::{Programming, moves};
 use crate::{
     model::Problem,
     moves::tally::Counts,
-    view::{BalancingState, ServiceView, StatusView},
+    view::{BackendState, BalancingState, ServiceView, StatusView},
 };
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,6 +56,8 @@ struct Families {
     active: Family<BackendLabels, Gauge>,
     opened: Family<BackendLabels, Counter>,
     failed: Family<BackendLabels, Counter>,
+    suspect: Family<BackendLabels, Gauge>,
+    suspected: Family<BackendLabels, Counter>,
     verdicts: Family<VerdictLabels, Counter>,
     used: Family<MapLabels, Gauge>,
     max: Family<MapLabels, Gauge>,
@@ -132,6 +134,9 @@ impl Families {
             self.active.get_or_create(&labels).set(i64::from(backend.active));
             self.opened.get_or_create(&labels).inc_by(backend.opened_total);
             self.failed.get_or_create(&labels).inc_by(backend.failed_total);
+            let is_suspect = i64::from(backend.state == BackendState::Suspect);
+            self.suspect.get_or_create(&labels).set(is_suspect);
+            self.suspected.get_or_create(&labels).inc_by(backend.suspected_total.into());
         }
     }
 
@@ -169,6 +174,16 @@ impl Families {
             "backend_failed",
             "Connections to a backend that were refused or timed out",
             self.failed,
+        );
+        registry.register(
+            "backend_suspect",
+            "1 while a backend has just failed and gets no connection while others answer",
+            self.suspect,
+        );
+        registry.register(
+            "backend_suspected",
+            "How often a backend became suspect",
+            self.suspected,
         );
         registry.register("verdicts", "Answers given to connect(), by verdict", self.verdicts);
         registry.register("map_entries", "Entries in use", self.used);

@@ -22,13 +22,15 @@ pub struct Load {
 pub fn targets(loads: &[Load], away: u32) -> Vec<u32> {
     let total = loads.iter().map(|load| u64::from(load.connections)).sum::<u64>() + u64::from(away);
     let weights = loads.iter().map(|load| u64::from(load.weight)).sum::<u64>().max(1);
-    // No backend gets less than its share without the fraction: so the choice would end up too.
+    // Where every backend has `weight * x` connections, rounded up, for some `x`, none is taken out of
+    // its turn: so the choice would end up too. This `x` leaves at most one more for each.
+    let sure = total.saturating_sub(loads.len() as u64);
     let mut targets: Vec<_> =
-        loads.iter().map(|load| (total * u64::from(load.weight) / weights) as u32).collect();
+        loads.iter().map(|load| (sure * u64::from(load.weight)).div_ceil(weights) as u32).collect();
     let rest = total - targets.iter().map(|target| u64::from(*target)).sum::<u64>();
     let turn = |index: usize, target: u32| {
         let load = loads[index];
-        let score = Score { connections: u64::from(target) + 1, weight: load.weight.into() };
+        let score = Score { connections: target.into(), weight: load.weight.into() };
         // Of two that come next alike, the one that has it already.
         Reverse((score, target >= load.connections, index))
     };
@@ -114,7 +116,9 @@ mod tests {
             connections.iter().map(|&(weight, connections)| Load { weight, connections }).collect()
         };
         assert_eq!(targets(&loads(&[(3, 4), (1, 0)]), 0), [3, 1]);
-        assert_eq!(targets(&loads(&[(1000, 0), (1, 100)]), 0), [100, 0]);
+        assert_eq!(targets(&loads(&[(1000, 0), (1, 100)]), 0), [99, 1]);
+        // The lighter ones are idle when the heavier one has its first.
+        assert_eq!(targets(&loads(&[(100, 1), (1, 1), (1, 1), (1, 0)]), 0), [1, 1, 1, 0]);
         assert_eq!(excess(&loads(&[(2, 0), (1, 9)]), 0), [0, 6]);
     }
 
@@ -139,7 +143,7 @@ mod tests {
             }
             for _ in 0..ended {
                 let score = |load: &Load| Score {
-                    connections: u64::from(load.connections) + 1,
+                    connections: load.connections.into(),
                     weight: load.weight.into(),
                 };
                 loads.iter_mut().min_by_key(|load| score(load)).unwrap().connections += 1;

@@ -40,6 +40,8 @@ pub struct RowMemory {
     pub(super) members: Vec<(u32, u16)>,
     pub(super) changed: Duration,
     pub(super) round: Round,
+    /// Those of them that were suspect at the last look.
+    pub(super) suspects: BTreeSet<u32>,
     /// Since when connections have been shared out unevenly, while nothing is done about it.
     pub(super) uneven: Option<Duration>,
     /// When connections were moved for the sake of balance within the last minute, oldest first.

@@ -313,9 +313,10 @@ fn shares(
             let ending = ending.get(id).copied().unwrap_or_default();
             Load { weight: *weight, connections: active.saturating_sub(ending) }
         };
-        let loads: Vec<_> = found.usable.iter().map(load).collect();
+        let usable = || found.usable.iter().filter(|(id, _)| !scene.suspects.contains(id));
+        let loads: Vec<_> = usable().map(load).collect();
         let targets = targets(&loads, memory.away(*row));
-        for ((id, load), target) in found.usable.keys().zip(loads).zip(targets) {
+        for (((id, _), load), target) in usable().zip(loads).zip(targets) {
             let Some(address) = address(maps, *id) else { continue };
             shares.push(ShareView {
                 service_port: port.clone(),

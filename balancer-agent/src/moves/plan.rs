@@ -76,7 +76,7 @@ fn of_one(
         });
     }
     let Some(known) = memory.rows.get_mut(&id) else { return Vec::new() };
-    for (backend, count) in rebalance::moves(scene.now, row, loads, known) {
+    for (backend, count) in rebalance::moves(scene.now, row, loads, &scene.suspects, known) {
         let among = by_backend.remove(&backend).unwrap_or_default();
         // For Services that share the backend: these are as good as gone.
         if let Some(load) = loads.get_mut(&backend) {

@@ -5,7 +5,10 @@
 //! have moved as were too many at its beginning. Between rounds a backend may have a few more than
 //! its share, so that nothing moves because connections come and go.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use balancer_common::layout::MAX_SCAN;
 
@@ -23,11 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// How many connections of each backend should be ended. `loads` are connections as the choice counts
-/// them, without those that are ended and not closed yet.
+/// them, without those that are ended and not closed yet. What is opened goes to no backend that is
+/// suspect: nothing is ended for its sake, and a round in which a backend became suspect is over.
 pub fn moves(
     now: Duration,
     row: &Row,
     loads: &BTreeMap<u32, u32>,
+    suspects: &BTreeSet<u32>,
     memory: &mut RowMemory,
 ) -> BTreeMap<u32, usize> {
     let members: Vec<_> = row.usable.iter().map(|(id, weight)| (*id, *weight)).collect();
@@ -37,11 +42,18 @@ pub fn moves(
             memory.round = Round::Settling;
         }
     }
+    let suspects: BTreeSet<u32> =
+        row.usable.keys().copied().filter(|id| suspects.contains(id)).collect();
+    if !suspects.is_subset(&memory.suspects) && matches!(memory.round, Round::Moving(_)) {
+        memory.round = Round::Rest;
+    }
+    let answering = row.usable.len() - suspects.len();
+    memory.suspects = suspects;
     memory.forced = memory.forced.filter(|until| now < *until);
     let forced = memory.forced.is_some();
     let budget = left(now, row.policy.budget, memory);
     // Longer rows are sampled: what is ended would not surely come back where it is missing.
-    let useful = row.exact && row.usable.len() > 1 && row.usable.len() <= MAX_SCAN as usize;
+    let useful = row.exact && answering > 1 && row.usable.len() <= MAX_SCAN as usize;
     if !useful || !(row.policy.rebalance || forced) {
         memory.forced = None;
         return BTreeMap::new();
@@ -50,7 +62,8 @@ pub fn moves(
         weight: *weight,
         connections: loads.get(id).copied().unwrap_or(0),
     };
-    let shares: Vec<_> = row.usable.iter().map(load).collect();
+    let usable = row.usable.iter().filter(|(id, _)| !memory.suspects.contains(id));
+    let (ids, shares): (Vec<_>, Vec<_>) = usable.map(|entry| (*entry.0, load(entry))).unzip();
     let away = memory.away();
     let mut surplus = excess(&shares, away);
     let total: u32 = surplus.iter().sum();
@@ -63,8 +76,8 @@ pub fn moves(
         *surplus = (*surplus).min(allowed);
         allowed -= *surplus;
     }
-    let moves = row.usable.keys().zip(surplus).filter(|(_, surplus)| *surplus > 0);
-    moves.map(|(id, surplus)| (*id, surplus as usize)).collect()
+    let moves = ids.into_iter().zip(surplus).filter(|(_, surplus)| *surplus > 0);
+    moves.map(|(id, surplus)| (id, surplus as usize)).collect()
 }
 
 /// True while a round goes on; begins and ends it.

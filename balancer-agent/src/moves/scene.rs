@@ -24,6 +24,8 @@ pub struct Scene {
     /// Open connections of the backends of these rows, those of other Services included, as the
     /// choice counts them.
     pub active: BTreeMap<u32, u32>,
+    /// Those of these backends that are suspect: nothing new goes there.
+    pub suspects: BTreeSet<u32>,
     /// Connections ever opened to these backends.
     pub opened: BTreeMap<u32, u64>,
 }

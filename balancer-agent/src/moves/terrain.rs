@@ -127,6 +127,7 @@ impl Terrain {
             now,
             rows: Arc::clone(&self.rows),
             connections,
+            suspects: usable.iter().copied().filter(|id| maps.is_suspect(*id)).collect(),
             active: usable.iter().map(|id| (*id, maps.active(*id))).collect(),
             opened: usable.iter().map(|id| (*id, maps.backend(*id).opened)).collect(),
         }

@@ -91,6 +91,7 @@ fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView 
     let details = known.and_then(|port| details(port, &found.backend));
     let state = match details {
         _ if !found.in_row => BackendState::Draining,
+        _ if found.suspect => BackendState::Suspect,
         Some(details) if details.terminating => BackendState::Terminating,
         _ => BackendState::Ready,
     };
@@ -105,6 +106,7 @@ fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView 
         active: found.active,
         opened_total: found.opened,
         failed_total: found.failed,
+        suspected_total: found.suspected,
     }
 }
 

@@ -161,11 +161,11 @@ impl<M: ReadMaps> Planner<'_, M> {
     }
 
     fn settings(&self, id: &RowId, wanted: &DesiredRow, service: u32) -> Settings {
-        let Options { policy, affinity, slow_start } = wanted.options;
+        let Options { policy, affinity, slow_start, keeps_suspects } = wanted.options;
         // The row of the ClusterIP is planned first, by the order of rows.
         let group = || self.book.held().rows.get(&id.group()).map_or(service, |row| row.id);
         let group = if affinity > 0 { group() } else { 0 };
-        Settings { policy, affinity, slow_start, group }
+        Settings { policy, affinity, slow_start, group, keeps_suspects }
     }
 
     /// Identifiers and slots for one row; those that it holds where they still fit. Takes nothing

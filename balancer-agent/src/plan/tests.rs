@@ -117,8 +117,8 @@ fn assert_holds(maps: &Memory, desired: &Desired) {
         wanted.sort_unstable();
         assert_eq!(held.rows[id].backends, wanted, "{id}");
         assert_eq!(held.rows[id].ranges, row.ranges, "{id}");
-        let Settings { policy, affinity, slow_start, .. } = held.rows[id].settings;
-        assert_eq!(Options { policy, affinity, slow_start }, row.options, "{id}");
+        let Settings { policy, affinity, slow_start, keeps_suspects, .. } = held.rows[id].settings;
+        assert_eq!(Options { policy, affinity, slow_start, keeps_suspects }, row.options, "{id}");
     }
 }
 

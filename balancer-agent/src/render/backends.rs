@@ -19,7 +19,7 @@ pub fn backends(backends: &[ServiceBackendView], wide: bool) -> String {
     let mut header =
         vec!["NAMESPACE", "SERVICE", "PORT", "BACKEND", "STATE", "CONNECTIONS", "", "OPENED"];
     if wide {
-        header.extend(["FAILED", "WEIGHT", "NODE", "ZONE", "PORT-NAME"]);
+        header.extend(["FAILED", "SUSPECTED", "WEIGHT", "NODE", "ZONE", "PORT-NAME"]);
     }
     let mut rows = Vec::with_capacity(backends.len());
     for port in backends.chunk_by(same_port) {
@@ -40,6 +40,7 @@ pub fn backends(backends: &[ServiceBackendView], wide: bool) -> String {
                 let name = &row.service_port.name;
                 cells.extend([
                     cell(backend.failed_total),
+                    cell(backend.suspected_total),
                     optional((backend.weight != DEFAULT_WEIGHT).then_some(backend.weight)),
                     optional(backend.node.as_ref()),
                     optional(backend.zone.as_ref()),

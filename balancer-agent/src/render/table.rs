@@ -39,6 +39,7 @@ pub(super) fn optional(text: Option<impl ToString>) -> Cell {
 pub(super) fn state(state: BackendState) -> Cell {
     match state {
         BackendState::Ready => cell("ready").fg(Color::Green),
+        BackendState::Suspect => cell("suspect").fg(Color::Red),
         BackendState::Terminating => cell("terminating").fg(Color::Yellow),
         BackendState::Draining => cell("draining").fg(Color::Yellow),
     }

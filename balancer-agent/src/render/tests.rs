@@ -51,9 +51,9 @@ fn backends_as_a_table_with_bars() {
          0\n"
     );
     let wide = plain(&backends(&rows(), true));
-    assert!(wide.contains("FAILED   WEIGHT   NODE       ZONE   PORT-NAME\n"), "{wide}");
-    assert!(wide.contains("1        -        worker-1   -      http\n"), "{wide}");
-    assert!(wide.contains("1        2        worker-2   -      http\n"), "{wide}");
+    assert!(wide.contains("FAILED   SUSPECTED   WEIGHT   NODE       ZONE   PORT-NAME\n"), "{wide}");
+    assert!(wide.contains("1        0           -        worker-1   -      http\n"), "{wide}");
+    assert!(wide.contains("1        0           2        worker-2   -      http\n"), "{wide}");
 }
 
 #[test]
@@ -133,6 +133,7 @@ fn json_and_yaml_have_the_same_fields() {
             "active": 5,
             "opened_total": 50,
             "failed_total": 1,
+            "suspected_total": 0,
         })
     );
 }

@@ -12,8 +12,9 @@ const PREFIX: &str = "balancer-agent/";
 const POLICY: &str = "policy";
 const WEIGHTS: &str = "weights";
 const SLOW_START: &str = "slow-start";
+const SUSPECT: &str = "suspect";
 /// Names that mean something to this version, beside those of [`moving::NAMES`].
-const KNOWN: [&str; 3] = [POLICY, WEIGHTS, SLOW_START];
+const KNOWN: [&str; 4] = [POLICY, WEIGHTS, SLOW_START, SUSPECT];
 /// How long a slow start may take.
 const SLOW_START_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -29,6 +30,7 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<F
         match name {
             POLICY => tuning.policy = policy(value, faults),
             SLOW_START => tuning.slow_start = slow_start(value, faults),
+            SUSPECT => tuning.keeps_suspects = keeps_suspects(value, faults),
             WEIGHTS => {
                 weighted = true;
                 tuning.weights = weights(&field(WEIGHTS), value, faults);
@@ -127,6 +129,22 @@ fn slow_start(value: &str, faults: &mut Vec<Fault>) -> u32 {
     let message = format!("{value:?} {wrong}: there is no slow start; write one such as 30s or 2m");
     faults.push(Fault::new(field(SLOW_START), message));
     0
+}
+
+/// True for `off`.
+fn keeps_suspects(value: &str, faults: &mut Vec<Fault>) -> bool {
+    match value {
+        "off" => true,
+        "on" => false,
+        _ => {
+            let message = format!(
+                "{value:?} is neither on nor off: it is on, and backends that have just failed get no \
+                 connections while others answer; write \"off\", in quotes, to turn that off"
+            );
+            faults.push(Fault::new(field(SUSPECT), message));
+            false
+        }
+    }
 }
 
 fn unknown(name: &str) -> Fault {

@@ -40,12 +40,15 @@ pub fn all(state: &State, desired: &Desired) -> String {
 
 fn port(id: &PortId, port: &DesiredPort) -> String {
     let mut text = format!("  {id} {}", port.number);
-    let Options { policy, affinity, slow_start } = port.options;
+    let Options { policy, affinity, slow_start, keeps_suspects } = port.options;
     write!(text, " policy={}", policy.name()).unwrap();
     for (name, seconds) in [("affinity", affinity), ("slow-start", slow_start)] {
         if seconds > 0 {
             write!(text, " {name}={seconds}s").unwrap();
         }
+    }
+    if keeps_suspects {
+        text.push_str(" suspect=off");
     }
     for range in &port.source_ranges {
         write!(text, " from={range}").unwrap();
@@ -145,7 +148,7 @@ fn slot(slot: Slot) -> String {
 /// What differs from the default.
 fn settings(settings: Settings) -> String {
     let mut text = String::new();
-    let Settings { policy, affinity, slow_start, group } = settings;
+    let Settings { policy, affinity, slow_start, group, keeps_suspects } = settings;
     if policy != Policy::default() {
         write!(text, " policy={}", policy.name()).unwrap();
     }
@@ -154,6 +157,9 @@ fn settings(settings: Settings) -> String {
     }
     if slow_start > 0 {
         write!(text, " slow-start={slow_start}s").unwrap();
+    }
+    if keeps_suspects {
+        text.push_str(" suspect=off");
     }
     text
 }

@@ -10,8 +10,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct Control {
     /// Bit `n` is set while a cgroup at level `n` below the root of the hierarchy is opted out.
     pub opted_out_levels: u32,
-    /// Always 0.
-    pub zero: u32,
+    /// Backends of the node that are suspect ([`crate::suspect`]), counted by whoever begins and ends
+    /// it: for moments it may be one too few, below 0 even.
+    pub suspects: u32,
 }
 
 /// Value of the map of clients: the addresses of a network namespace, zero where it has none.
@@ -38,5 +39,6 @@ pub struct RangeKey {
 }
 
 const _: () = {
+    assert!(size_of::<Control>() == 8);
     assert!(size_of::<Client>() == 32 && size_of::<RangeKey>() == 20);
 };

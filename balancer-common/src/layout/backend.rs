@@ -17,14 +17,21 @@ pub struct Backend {
     pub protocol: u8,
     /// 1 while the entry belongs to a backend.
     pub in_use: u8,
-    /// Always 0.
-    pub zero: u32,
+    /// How often it became suspect.
+    pub suspected: u32,
     /// Connections ever charged to it.
     pub opened: u64,
     /// Connections that were refused or timed out.
     pub failed: u64,
+    /// When it may be tried, in nanoseconds of CLOCK_MONOTONIC; 0 where it is not suspect
+    /// ([`crate::suspect`]).
+    pub suspect_until: u64,
+    /// When its last failure was counted, in nanoseconds of CLOCK_MONOTONIC.
+    pub failed_at: u64,
+    /// Failures in a row.
+    pub failures: u32,
     /// Always 0: fills the cache line.
-    pub reserved: [u64; 3],
+    pub zero: u32,
 }
 
 /// Value of the map of records: what is known of a charged socket, by

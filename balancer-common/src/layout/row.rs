@@ -28,9 +28,13 @@ pub struct Service {
     pub group: u32,
     /// What round-robin counts.
     pub cursor: u32,
-    /// Always 0.
-    pub zero: u32,
+    /// [`KEEPS_SUSPECTS`], or 0.
+    pub flags: u32,
 }
+
+/// Set in [`Service::flags`] where backends that have just failed are chosen like others, and where
+/// what fails makes none suspect (`balancer-agent/suspect: "off"`).
+pub const KEEPS_SUSPECTS: u32 = 1;
 
 /// Where the backends of a Service port stand in the slot slab.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -36,8 +36,11 @@ pub(super) struct Arguments {
     /// Open all at the same time, each from a thread of its own, and not one after another
     #[arg(long)]
     at_once: bool,
+    /// Close each connection before the next one is opened, and hold none
+    #[arg(long, conflicts_with = "at_once")]
+    one_by_one: bool,
     /// Connect as fast as it goes, and say only how many were connected and how long it took
-    #[arg(long, conflicts_with_all = ["at_once", "insist", "mptcp", "timeout_ms"])]
+    #[arg(long, conflicts_with_all = ["at_once", "one_by_one", "insist", "mptcp", "timeout_ms"])]
     many: bool,
     /// With --many: connect UDP sockets
     #[arg(long, requires = "many")]
@@ -50,6 +53,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.many {
         return many(arguments);
+    }
+    if arguments.one_by_one {
+        for _ in 0..arguments.count {
+            println!("{}", connect(arguments)?.1);
+        }
+        return Ok(());
     }
     let one_by_one = || (0..arguments.count).map(|_| connect(arguments)).collect();
     let held: Vec<(Socket, Value)> =

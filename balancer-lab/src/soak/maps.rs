@@ -13,6 +13,7 @@ use aya::maps::MapData;
 use balancer_common::{
     charge::{self, WORDS},
     layout::{Backend, LAYOUT_VERSION, MAX_BACKENDS},
+    suspect::count,
 };
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use std::net::{Ipv6Addr, SocketAddr};
@@ -63,7 +64,7 @@ impl Maps {
     fn active(&self, id: u32) -> u64 {
         let pair = self.active.get(id as usize / 2).to_ne_bytes();
         let half = &pair[id as usize % 2 * 4..][..4];
-        half.try_into().map_or(0, u32::from_ne_bytes).into()
+        count(half.try_into().map_or(0, u32::from_ne_bytes)).into()
     }
 
     /// Every charge: the cookie of a socket and the number of a backend.

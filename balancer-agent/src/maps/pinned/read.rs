@@ -37,6 +37,7 @@ impl ReadMaps for PinnedMaps {
             affinity: word(offset_of!(Service, affinity)),
             slow_start: word(offset_of!(Service, slow_start)),
             group: word(offset_of!(Service, group)),
+            keeps_suspects: word(offset_of!(Service, flags)) & KEEPS_SUSPECTS != 0,
         }
     }
 
@@ -62,7 +63,11 @@ impl ReadMaps for PinnedMaps {
     }
 
     fn active(&self, backend: u32) -> u32 {
-        self.active.get32(backend as usize * 4)
+        suspect::count(self.active.get32(backend as usize * 4))
+    }
+
+    fn is_suspect(&self, backend: u32) -> bool {
+        suspect::is_suspect(self.active.get32(backend as usize * 4))
     }
 
     fn charges(&self) -> u32 {

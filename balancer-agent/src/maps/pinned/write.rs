@@ -58,11 +58,13 @@ impl WriteMaps for PinnedMaps {
 
     fn set_settings(&mut self, service: u32, settings: Settings) {
         let at = service as usize * size_of::<Service>();
-        let Settings { policy, affinity, slow_start, group } = settings;
+        let Settings { policy, affinity, slow_start, group, keeps_suspects } = settings;
         self.services.set32(at + offset_of!(Service, policy), policy as u32);
         self.services.set32(at + offset_of!(Service, affinity), affinity);
         self.services.set32(at + offset_of!(Service, slow_start), slow_start);
         self.services.set32(at + offset_of!(Service, group), group);
+        let flags = if keeps_suspects { KEEPS_SUSPECTS } else { 0 };
+        self.services.set32(at + offset_of!(Service, flags), flags);
     }
 
     fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {
@@ -84,6 +86,7 @@ impl WriteMaps for PinnedMaps {
     fn put_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8) {
         let entry = Backend { addr, port, protocol, in_use: 1, ..Backend::default() };
         let words: [u64; size_of::<Backend>() / 8] = transmute!(entry);
+        self.forgive(backend);
         self.set_active(backend, 0);
         self.since.set32(backend as usize * 4, now());
         let at = backend as usize * size_of::<Backend>();
@@ -93,6 +96,7 @@ impl WriteMaps for PinnedMaps {
     }
 
     fn remove_backend(&mut self, backend: u32) {
+        self.forgive(backend);
         let at = backend as usize * size_of::<Backend>();
         for word in 0..size_of::<Backend>() / 8 {
             self.backends.set64(at + word * 8, 0);

@@ -7,6 +7,7 @@ struct Bench {
     now: Duration,
     row: Row,
     loads: BTreeMap<u32, u32>,
+    suspects: BTreeSet<u32>,
     memory: RowMemory,
 }
 
@@ -26,6 +27,7 @@ impl Bench {
                 leaving: BTreeMap::new(),
             },
             loads: BTreeMap::new(),
+            suspects: BTreeSet::new(),
             memory: RowMemory::default(),
         };
         bench.set(loads);
@@ -40,7 +42,7 @@ impl Bench {
     /// Some time later, how many move from each backend.
     fn after(&mut self, time: Duration) -> Vec<usize> {
         self.now += time;
-        let moves = moves(self.now, &self.row, &self.loads, &mut self.memory);
+        let moves = moves(self.now, &self.row, &self.loads, &self.suspects, &mut self.memory);
         self.loads.keys().map(|id| moves.get(id).copied().unwrap_or(0)).collect()
     }
 
@@ -49,6 +51,42 @@ impl Bench {
         if let Round::Moving(left) = &mut self.memory.round {
             *left -= count;
         }
+    }
+}
+
+/// A backend that does not answer is new, and what was moved there comes back.
+#[test]
+fn a_round_that_was_refused_where_it_moved_is_over() {
+    let mut bench = Bench::new(&[6, 6]);
+    bench.after(SECOND);
+    bench.set(&[6, 6, 0]);
+    bench.after(SECOND);
+    assert_eq!(bench.after(2 * SECOND), [2, 2, 0]);
+    bench.spend(1);
+    bench.set(&[5, 6, 0]);
+    bench.suspects = BTreeSet::from([3]);
+    for _ in 0..60 {
+        assert_eq!(bench.after(SECOND), [0, 0, 0]);
+    }
+    // It answers: that is seen as long as any other unevenness before something moves.
+    bench.suspects.clear();
+    bench.set(&[6, 6, 0]);
+    assert_eq!(bench.after(SECOND), [0, 0, 0]);
+    assert_eq!(bench.after(10 * SECOND), [2, 2, 0]);
+}
+
+/// One that has been suspect for long does not stand in the way of the others.
+#[test]
+fn others_are_balanced_beside_a_suspect() {
+    let mut bench = Bench::new(&[9, 0, 0]);
+    bench.suspects = BTreeSet::from([3]);
+    bench.after(SECOND);
+    assert_eq!(bench.after(2 * SECOND), [4, 0, 0]);
+    assert_eq!(bench.after(SECOND), [4, 0, 0], "the round goes on");
+    bench.set(&[9, 0]);
+    bench.suspects = BTreeSet::from([2]);
+    for _ in 0..60 {
+        assert_eq!(bench.after(SECOND), [0, 0], "one alone has nobody to share with");
     }
 }
 

@@ -37,6 +37,8 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
         active: 1,
         opened: 2,
         failed: 0,
+        suspect: false,
+        suspected: 0,
     };
     let held = PortSnapshot {
         number: 80,
@@ -44,6 +46,7 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
             policy: Policy::WeightedLeastConnections,
             affinity: 60,
             slow_start: 30,
+            keeps_suspects: false,
             group: 0,
         },
         frontends: Vec::new(),
