@@ -12,6 +12,7 @@
 //! - [`kubeproxy`]: the rules kube-proxy would load, for comparison.
 //! - [`churn`]: connections opened and closed at random, and [`sockets`], to count them.
 //! - [`soak`]: sockets that live at random, and a model of what must be counted then.
+//! - [`posts`]: requests that are counted where they are executed, from clients of every way.
 //! - [`http`]: backends that say who answered, and clients with connection pools.
 //! - [`mod@bench`]: measurements beside direct connections and kube-proxy's rules.
 //!
@@ -37,6 +38,7 @@ pub mod kubeproxy;
 pub mod lab;
 mod lines;
 pub mod manifests;
+pub mod posts;
 pub mod soak;
 pub mod sockets;
 

@@ -12,10 +12,12 @@ use std::{
 use balancer_lab::{
     http::{self, LoadOptions, Pools, Until},
     manifests::Service,
+    posts::{self, Said, Way},
 };
 use common::{
     Connections, VIP, Web, address,
     clients::{Client, pod_object, tell},
+    posts::{Posts, assert_told_right, serve_posts},
 };
 use serde_json::{Value, json};
 
@@ -265,19 +267,42 @@ fn a_backend_is_drained_by_hand_and_taken_back() {
 }
 
 #[test]
-fn what_leads_to_a_backend_that_is_gone_is_ended_and_then_reset() {
+fn what_leads_to_a_backend_that_is_gone_is_ended() {
     let mut web = Web::start("stale", 2);
     let annotations = [("stale-timeout", "1s"), ("reset-after", "1s")];
     web.change(|_| service(&[1, 2], &annotations), |shown| common::in_use(shown) == [1, 2]);
     let mut client = pools(&web, 4, Duration::from_secs(7));
     await_counts(&web, &[2, 2], Duration::from_secs(5));
-    // These never look at what they are told.
+    // These never look at what they are told: the server's close ends them.
     let deaf = Connections::open(web.client.place(), (VIP, 80), 2);
     web.change(|_| service(&[2], &annotations), |shown| common::in_use(shown) == [2]);
     await_counts(&web, &[5], Duration::from_secs(6));
-    assert_eq!((ended(&web, "stale", "gentle"), ended(&web, "stale", "reset")), (3, 1));
+    assert_eq!((ended(&web, "stale", "gentle"), ended(&web, "stale", "reset")), (3, 0));
     assert_eq!(assert_served(&mut client), 6);
     drop(deaf);
+}
+
+/// Ends connections that neither side closes, whatever they are told, and awaits that they are reset.
+fn is_reset_at_last(name: &str, annotation: &str, reason: &str) {
+    let mut web = Web::start(name, 1);
+    web.servers.clear();
+    let silent = || TcpListener::bind(web.backends[0].socket(8080));
+    let _silent = web.backends[0].place().within(silent).expect("entered").expect("bound");
+    let annotations = [(annotation, "1s"), ("reset-after", "1s")];
+    web.change(|_| service(&[1], &annotations), |shown| common::in_use(shown) == [1]);
+    let _deaf = Connections::open(web.client.place(), (VIP, 80), 3);
+    await_counts(&web, &[0], Duration::from_secs(10));
+    assert_eq!((ended(&web, reason, "gentle"), ended(&web, reason, "reset")), (3, 3));
+}
+
+#[test]
+fn what_is_old_and_nobody_closes_is_reset() {
+    is_reset_at_last("age-reset", "max-connection-age", "age");
+}
+
+#[test]
+fn what_was_quiet_for_long_and_nobody_closes_is_reset() {
+    is_reset_at_last("idle-reset", "idle-timeout", "idle");
 }
 
 /// Shells and servers that fork hand sockets on: whoever has one now is found.
@@ -294,4 +319,72 @@ fn a_socket_that_was_handed_on_is_ended_where_it_is() {
     // cat ends at the end of file.
     await_counts(&web, &[0], Duration::from_secs(6));
     assert_eq!(ended(&web, "idle", "gentle"), 1);
+}
+
+/// Clients that rest for longer than `idle-timeout` before each of their requests but the first: each
+/// of their connections is ended in each rest. Gives what failed, and the servers.
+fn rests_too_long(name: &str, way: Way) -> (Vec<Said>, Vec<posts::Server>) {
+    const CLIENTS: u64 = 6;
+    const REQUESTS: u64 = 3;
+    let mut web = Web::start(name, 1);
+    let servers = serve_posts(&mut web, way, Duration::ZERO);
+    web.change(|_| service(&[1], &[("idle-timeout", "1s")]), |shown| common::in_use(shown) == [1]);
+    let clients = Posts::start(&web, way, CLIENTS, REQUESTS, Duration::from_millis(2_500));
+    let said = clients.said();
+    assert_eq!(said.len() as u64, CLIENTS * REQUESTS);
+    let failed: Vec<_> = assert_told_right(&said, &servers).into_iter().cloned().collect();
+    // Whose request failed has no connection in the rest that follows.
+    let rests = CLIENTS * (REQUESTS - 1) - failed.len() as u64;
+    assert_eq!(ended(&web, "idle", "gentle"), rests, "{failed:?}");
+    (failed, servers)
+}
+
+#[test]
+fn who_reads_while_it_rests_notices_nothing() {
+    let (failed, servers) = rests_too_long("reads", Way::Reads);
+    assert!(failed.is_empty(), "{failed:?}");
+    let broken: Vec<_> = servers.iter().flat_map(posts::Server::broken).collect();
+    assert_eq!(broken, Vec::<String>::new(), "the servers read an end of file");
+}
+
+/// What it sends must not reach the server, as nobody would read the answer.
+#[test]
+fn who_does_not_read_while_it_rests_is_told_before_anything_is_executed() {
+    let (failed, _servers) = rests_too_long("rests", Way::Rests);
+    assert_eq!(
+        failed.len(),
+        6,
+        "each client is told once, and opens another connection: {failed:?}"
+    );
+    let broken_pipe =
+        |said: &Said| said.error.as_deref().is_some_and(|e| e.contains("os error 32"));
+    assert!(failed.iter().all(broken_pipe), "{failed:?}");
+}
+
+#[test]
+fn who_repeats_what_failed_over_a_kept_connection_has_nothing_done_twice() {
+    let (failed, _servers) = rests_too_long("repeats", Way::RestsAndRepeats);
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn who_sends_and_never_reads_is_told() {
+    let (failed, _servers) = rests_too_long("sends-alone", Way::SendsAlone);
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn over_tls_nothing_is_executed_in_vain() {
+    let (failed, _servers) = rests_too_long("tls-rests", Way::TlsRests);
+    let broken_pipe =
+        |said: &Said| said.error.as_deref().is_some_and(|e| e.contains("os error 32"));
+    assert!(failed.iter().all(broken_pipe), "{failed:?}");
+    let (failed, _servers) = rests_too_long("tls-reads", Way::TlsReads);
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn over_http2_nothing_is_executed_in_vain() {
+    let (failed, _servers) = rests_too_long("http2", Way::Http2);
+    assert!(failed.is_empty(), "{failed:?}");
 }

@@ -1,8 +1,8 @@
 //! Ends connections, gently where that is possible.
 //!
 //! The process that opened a connection shares its socket with this one, which looks once more what
-//! the connection does and shuts its reading side: the program reads an end of file, as if the
-//! server had closed, and closes. `docs/moving.md` says why this and not a reset.
+//! the connection does and shuts both sides: the program reads an end of file and can send nothing, as
+//! if the server had closed, and closes. `docs/moving.md` says why this and not a reset.
 
 use std::{collections::BTreeSet, io};
 
@@ -73,7 +73,7 @@ fn gently(socket: &Shared, end: &End) -> Outcome {
         Ok(activity) if activity.idle() < end.quiet => Outcome::Busy,
         Ok(activity) if end.reason != Reason::Idle && activity.awaits() => Outcome::Busy,
         Ok(activity) if end.safe && !activity.is_safe_still(end.quiet) => Outcome::Busy,
-        Ok(_) => match socket.end_reading() {
+        Ok(_) => match socket.end() {
             Ok(()) => Outcome::Ended(Way::Gentle),
             Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Outcome::Gone,
             Err(error) => Outcome::Failed(error),

@@ -144,12 +144,15 @@ fn idle(scene: &Scene, id: u32, row: &Row, connections: &[usize], memory: &Memor
         row.policy.idle.is_some_and(old_enough) && memory.idle_at(connection.word) <= scene.now
     };
     let among: Vec<_> = connections.iter().copied().filter(due).collect();
+    // What was ended was due then; for how long others have been is asked of the kernel.
+    let was_ended = |index: &usize| memory.is_ended(scene.connections[*index].word);
+    let reset = row.policy.reset_after.is_some();
     Demand {
         reason: Reason::Idle,
         row: id,
         count: among.len(),
         quiet: row.policy.idle.unwrap_or_default(),
-        overdue: BTreeSet::new(),
+        overdue: among.iter().copied().filter(|index| reset && was_ended(index)).collect(),
         among,
     }
 }
@@ -252,7 +255,7 @@ pub fn choose(
         for index in &demand.among {
             let Some(found) = answers.get(index) else { continue };
             // What would be broken off otherwise is ended gently at any moment.
-            let overdue = demand.overdue.contains(index);
+            let overdue = demand.overdue.contains(index) || is_long_idle(scene, demand, found);
             let safe = patient && !overdue && needs_safety(demand.reason);
             let way = if may_end(demand, found)
                 && (!safe || found.activity.is_safe(demand.quiet))
@@ -298,6 +301,13 @@ fn may_end(demand: &Demand, found: &Found) -> bool {
         Reason::Idle => activity.is_empty() && activity.idle() >= demand.quiet,
         _ => activity.is_quiet(demand.quiet),
     }
+}
+
+/// True if nobody has used a connection for so long that it is reset.
+fn is_long_idle(scene: &Scene, demand: &Demand, found: &Found) -> bool {
+    let reset = scene.rows.get(&demand.row).and_then(|row| row.policy.reset_after);
+    demand.reason == Reason::Idle
+        && reset.is_some_and(|reset| found.activity.idle() >= demand.quiet + reset)
 }
 
 /// True if a connection is to be ended at a safe moment rather than now. Where its backend is gone, and

@@ -70,9 +70,10 @@ impl Shared {
         Activity::read(&info[..length], unread, unacknowledged).ok_or_else(short)
     }
 
-    /// Lets its program read an end of file once it has read what has come.
-    pub fn end_reading(&self) -> io::Result<()> {
-        Ok(shutdown(self.0.as_raw_fd(), Shutdown::Read)?)
+    /// Lets its program read an end of file, and send nothing more: what it sent to a socket of which
+    /// only the reading side is shut would be executed, and nobody would read the answer.
+    pub fn end(&self) -> io::Result<()> {
+        Ok(shutdown(self.0.as_raw_fd(), Shutdown::Both)?)
     }
 
     fn option<const N: usize>(&self, level: i32, name: i32) -> io::Result<([u8; N], usize)> {
@@ -143,13 +144,12 @@ mod tests {
         assert_eq!(client.read(&mut buffer).unwrap(), 5);
         assert!(shared.activity().unwrap().is_empty());
 
-        shared.end_reading().unwrap();
+        shared.end().unwrap();
         assert_eq!(client.read(&mut buffer).unwrap(), 0, "the client reads an end of file");
-        // What it sends all the same arrives and is answered.
-        client.write_all(b"late").unwrap();
-        assert_eq!(server.read(&mut buffer).unwrap(), 4);
-        server.write_all(b"fine").unwrap();
-        assert_eq!(client.read(&mut buffer).unwrap(), 4);
+        // Nothing of what it sends all the same arrives: the server reads the end of it.
+        let refused = client.write_all(b"late").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(server.read(&mut buffer).unwrap(), 0, "so does the server");
     }
 
     #[test]

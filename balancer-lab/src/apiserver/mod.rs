@@ -31,7 +31,7 @@ mod selector;
 mod server;
 mod status;
 mod store;
-mod tls;
+pub(crate) mod tls;
 mod watch;
 mod write;
 

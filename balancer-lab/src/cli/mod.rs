@@ -8,6 +8,7 @@ mod client;
 mod connect;
 mod demo;
 mod exec;
+mod post;
 mod serve;
 mod signals;
 mod soak;
@@ -43,6 +44,7 @@ enum Verb {
     Client(client::Arguments),
     Churn(churn::Arguments),
     Connect(connect::Arguments),
+    Post(post::Arguments),
     Udp(udp::Arguments),
     Exec(exec::Arguments),
     Agent(agent::Arguments),
@@ -70,6 +72,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Verb::Client(arguments) => client::run(&arguments)?,
         Verb::Churn(arguments) => churn::run(&arguments)?,
         Verb::Connect(arguments) => connect::run(&arguments)?,
+        Verb::Post(arguments) => post::run(arguments)?,
         Verb::Udp(arguments) => udp::run(&arguments)?,
         Verb::Exec(arguments) => exec::run(&arguments)?,
         Verb::Agent(arguments) => agent::run(&arguments)?,
