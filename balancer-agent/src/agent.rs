@@ -64,9 +64,6 @@ pub enum RunError {
     /// The source can't be read at all.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The agent cannot listen for its own connections.
-    #[error("the self-test can't be set up on 127.0.0.1: {0}; is the loopback device up?")]
-    SelfTest(std::io::Error),
     /// No signal handler can be set.
     #[error("signals can't be handled: {0}")]
     Signal(#[from] std::io::Error),
@@ -97,7 +94,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         Parted::new(config.cgroup.clone()),
     )?;
     let shared = Arc::new(Shared::new(&config, source.describe())?);
-    let test = SelfTest::open(&Pins::new(&config.bpffs)).map_err(RunError::SelfTest)?;
+    let test = SelfTest::open(&Pins::new(&config.bpffs))?;
     let mut truth = Truth::new(programs.guard, test);
     truth.look(&shared);
 

@@ -4,6 +4,7 @@ mod common;
 
 use std::{
     fs,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     os::fd::AsFd as _,
     path::PathBuf,
     time::{Duration, Instant},
@@ -153,6 +154,49 @@ fn the_agents_own_connections_change_no_count() {
         assert_eq!(after[field], before[field], "{field}");
     }
     assert_eq!(web.opened(), [0]);
+}
+
+/// TCP ports at which a process listens in the lab's node.
+fn listening(web: &Web, pid: u32) -> Vec<SocketAddr> {
+    let output = web.lab.node().command("ss").args(["-lntpH"]).output().expect("ss");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let of_it = text.lines().filter(|line| line.contains(&format!("pid={pid},")));
+    let port = |line: &str| {
+        let local = line.split_whitespace().nth(3)?;
+        local.rsplit_once(':')?.1.parse().ok()
+    };
+    of_it.map(|line| (Ipv4Addr::LOCALHOST, port(line).expect("a port")).into()).collect()
+}
+
+/// As many as fit into any queue, and more.
+#[test]
+fn connections_of_others_to_the_agent_break_no_test() {
+    let web = Web::start("wedged", 1);
+    let before = await_balancing(&web.agent, works);
+    let tests = |status: &Value| status["balancing"]["tests_total"].as_u64().expect("a number");
+    let ports = listening(&web, web.agent.pid().expect("it runs"));
+    assert_eq!(ports.len(), 2, "metrics and health, and nothing else: {ports:?}");
+    let mut targets = ports;
+    targets.push(([127, 66, 76, 82], 1).into());
+    let connect = move || {
+        let patience = Duration::from_millis(20);
+        let open = |target| TcpStream::connect_timeout(target, patience).ok();
+        let wanted = targets.iter().flat_map(|target| std::iter::repeat_n(target, 200));
+        wanted.filter_map(open).collect::<Vec<_>>()
+    };
+    let held = web.lab.node().within(connect).expect("entered");
+    assert!(held.len() > 100, "{}", held.len());
+    let log = web.agent.log().expect("a log");
+    let mut seen = tests(&before);
+    for _ in 0..3 {
+        let status = await_balancing(&web.agent, |_| {
+            tests(&web.agent.json(&["status"]).expect("status")) > seen
+        });
+        assert!(works(&status["balancing"]), "{status:#}");
+        seen = tests(&status);
+    }
+    assert!(!log.contains("balancing does not work"), "{log}");
+    drop(held);
 }
 
 #[test]

@@ -1,17 +1,21 @@
 //! A connection of the agent's own, which shows that the programs run for sockets of the cgroup,
 //! find what the maps hold and lead `connect()` elsewhere.
 //!
-//! It dials [`ADDRESS`], where nobody listens, and must arrive at a listener of the agent. Without
-//! the programs it is refused at once and leaves no host. It is no Service's: nothing is chosen,
-//! charged or counted for it.
+//! Sockets of UDP dial [`ADDRESS`]: the kernel then says whom they are connected to. It is a port of
+//! 127.0.0.1 that only an entry of this agent leads to; without the programs it stays [`ADDRESS`].
+//! Nothing is sent, nobody listens, and nothing that others do to any port has a part in it. It is
+//! no Service's: nothing is chosen, charged or counted for it.
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
-    time::{Duration, Instant},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    os::fd::AsRawFd as _,
 };
 
-use nix::sys::socket::{setsockopt, sockopt::Linger};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, connect, getpeername, socket,
+};
+use rand::Rng as _;
 
 use crate::{
     kernel::pins::Pins,
@@ -21,19 +25,18 @@ use crate::{
 /// What is dialled. Of the host itself; a number nobody has a reason to use.
 pub const ADDRESS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 66, 76, 82), 1);
 
-/// How long a connection over loopback may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The listener and the way to it.
+/// The way that is tried.
 pub struct SelfTest {
-    listener: TcpListener,
     probe: Probe,
+    /// Where [`ADDRESS`] leads. Drawn by each agent: what another one left in the maps proves
+    /// nothing.
+    to: SocketAddrV4,
 }
 
-/// Why a connection did not arrive.
+/// Why a connection was not led.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The way to the listener can't be written.
+    /// The way can't be written.
     #[error(transparent)]
     Maps(#[from] MapsError),
     /// `connect()` failed.
@@ -41,24 +44,27 @@ pub enum Failure {
     Connect {
         /// The hook that should have led it.
         hook: &'static str,
-        /// What `connect()` said.
+        /// What the kernel said.
         source: io::Error,
     },
-    /// It arrived somewhere else.
-    #[error("{hook}: {ADDRESS} led to something else than the agent")]
+    /// It was led somewhere else, or not at all.
+    #[error("{hook}: {ADDRESS} led to {found} instead of {wanted}")]
     Astray {
         /// The hook that should have led it.
         hook: &'static str,
+        /// Whom the socket is connected to.
+        found: SocketAddr,
+        /// Whom it should be connected to.
+        wanted: SocketAddrV4,
     },
 }
 
 impl SelfTest {
-    /// Listens, and leads the address there.
-    pub fn open(pins: &Pins) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        let probe = Probe::open(pins).map_err(io::Error::other)?;
-        Ok(Self { listener, probe })
+    /// Opens the map in which the way stands.
+    pub fn open(pins: &Pins) -> Result<Self, MapsError> {
+        let port = rand::rng().random_range(1..=u16::MAX);
+        let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        Ok(Self { probe: Probe::open(pins)?, to })
     }
 
     /// Connects by sockets of both families. Where that fails, the way may have been removed from
@@ -67,13 +73,8 @@ impl SelfTest {
         if self.dial_all().is_ok() {
             return Ok(());
         }
-        self.lead()?;
+        self.probe.lead(ADDRESS, self.to.port())?;
         self.dial_all()
-    }
-
-    fn lead(&mut self) -> Result<(), MapsError> {
-        let port = self.listener.local_addr().map_or(0, |address| address.port());
-        self.probe.lead(ADDRESS, port)
     }
 
     fn dial_all(&self) -> Result<(), Failure> {
@@ -91,28 +92,23 @@ impl SelfTest {
     }
 
     fn dial(&self, hook: &'static str, address: SocketAddr) -> Result<(), Failure> {
-        let failed = |source| Failure::Connect { hook, source };
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
-        // Reset when it is closed: a test every few seconds should leave no TIME-WAIT behind.
-        let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
-        setsockopt(&stream, Linger, &at_once).map_err(|error| failed(error.into()))?;
-        let from = stream.local_addr().map_err(failed)?;
-        if self.arrived(from) { Ok(()) } else { Err(Failure::Astray { hook }) }
-    }
-
-    /// Whether a connection from this address arrived. It is there once `connect()` has returned;
-    /// those of others are turned away.
-    fn arrived(&self, from: SocketAddr) -> bool {
-        let from = (from.ip().to_canonical(), from.port());
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            match self.listener.accept() {
-                Ok((_, peer)) if (peer.ip(), peer.port()) == from => return true,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return false,
-            }
+        let found = peer(address).map_err(|source| Failure::Connect { hook, source })?;
+        let wanted = self.to;
+        if (found.ip().to_canonical(), found.port()) == (IpAddr::from(*wanted.ip()), wanted.port())
+        {
+            return Ok(());
         }
-        false
+        Err(Failure::Astray { hook, found, wanted })
     }
+}
+
+/// Whom a socket is connected to that has dialled this address.
+fn peer(address: SocketAddr) -> io::Result<SocketAddr> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    let found: SockaddrStorage = getpeername(socket.as_raw_fd())?;
+    let v4 = found.as_sockaddr_in().map(|found| SocketAddr::from(SocketAddrV4::from(*found)));
+    let v6 = || found.as_sockaddr_in6().map(|found| SocketAddr::from(SocketAddrV6::from(*found)));
+    v4.or_else(v6).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

@@ -18,12 +18,12 @@ impl Probe {
         Ok(Self { frontends: typed("FRONTENDS4", HashMap::try_from(Map::HashMap(frontends)))? })
     }
 
-    /// Leads connections to `from` to a port of 127.0.0.1.
+    /// Leads sockets of UDP that dial `from` to a port of 127.0.0.1.
     pub fn lead(&mut self, from: SocketAddrV4, port: u16) -> Result<(), MapsError> {
         let key = FrontendKey4 {
             addr: u32::from_ne_bytes(from.ip().octets()),
             port: from.port().to_be(),
-            protocol: balancer_common::layout::TCP,
+            protocol: balancer_common::layout::UDP,
             zero: 0,
         };
         let value = Frontend { service: u32::from(port.to_be()), kind: RESTRICTED | SELF_TEST };
