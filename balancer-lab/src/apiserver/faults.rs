@@ -15,6 +15,7 @@ pub struct Faults {
     cuts: AtomicU32,
     garbage: AtomicU32,
     failures: Mutex<Vec<u16>>,
+    failed_writes: Mutex<Vec<u16>>,
 }
 
 impl Faults {
@@ -40,6 +41,12 @@ impl Faults {
         failures.extend(std::iter::repeat_n(code, count));
     }
 
+    /// The next requests that create something, as many, are answered with this HTTP status.
+    pub fn fail_writes(&self, code: u16, count: usize) {
+        let mut failures = self.failed_writes.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.extend(std::iter::repeat_n(code, count));
+    }
+
     /// Waits as long as answers are to be late.
     pub async fn pause(&self) {
         let delay = self.delay_ms.load(Ordering::Relaxed);
@@ -59,7 +66,12 @@ impl Faults {
     }
 
     /// The status this request is to fail with.
-    pub fn failure(&self) -> Option<u16> {
+    pub fn failure(&self, creates: bool) -> Option<u16> {
+        let write = || self.failed_writes.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        creates.then(write).flatten().or_else(|| self.any_failure())
+    }
+
+    fn any_failure(&self) -> Option<u16> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 }

@@ -1,6 +1,6 @@
 //! From requests to answers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use http_body_util::BodyExt;
 use hyper::{
@@ -35,20 +35,25 @@ enum Place<'a> {
     Object(&'static Kind, &'a str, &'a str),
 }
 
-/// Answers a request.
-pub async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Answer> {
+/// Answers a request that came over the connection of that number.
+pub async fn answer(
+    api: Arc<Api>,
+    connection: u64,
+    request: Request<Incoming>,
+) -> Response<Answer> {
     let (method, uri) = (request.method().to_string(), request.uri().to_string());
     let response = match respond(&api, request).await {
         Ok(response) => response,
         Err(refusal) => json_answer(refusal.code, &refusal.body()),
     };
-    locked(&api.seen).push(Seen { method, uri, status: response.status().as_u16() });
+    let (status, at) = (response.status().as_u16(), Instant::now());
+    locked(&api.seen).push(Seen { method, uri, status, connection, at });
     response
 }
 
 async fn respond(api: &Arc<Api>, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
     api.faults.pause().await;
-    if let Some(code) = api.faults.failure() {
+    if let Some(code) = api.faults.failure(request.method() == Method::POST) {
         return Err(Refusal::on_command(code));
     }
     authenticate(api, &request)?;

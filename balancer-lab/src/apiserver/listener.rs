@@ -37,6 +37,7 @@ pub async fn run(
 ) {
     let mut listener = Some(first);
     let mut connections = JoinSet::new();
+    let mut accepted = 0;
     loop {
         tokio::select! {
             order = orders.recv() => {
@@ -60,7 +61,8 @@ pub async fn run(
                 let _ = done.send(result);
             }
             stream = accept(listener.as_ref()) => {
-                connections.spawn(serve(Arc::clone(&api), tls.clone(), stream));
+                accepted += 1;
+                connections.spawn(serve(Arc::clone(&api), tls.clone(), stream, accepted));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -78,14 +80,14 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 }
 
 /// Clients come and go: how a connection ends is no news.
-async fn serve(api: Arc<Api>, tls: TlsAcceptor, stream: TcpStream) {
+async fn serve(api: Arc<Api>, tls: TlsAcceptor, stream: TcpStream, connection: u64) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let Ok(stream) = tls.accept(stream).await else { return };
     let service = service_fn(|request| {
         let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(answer(api, request).await) }
+        async move { Ok::<_, Infallible>(answer(api, connection, request).await) }
     });
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }

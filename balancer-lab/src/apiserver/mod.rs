@@ -39,7 +39,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -97,6 +97,10 @@ pub struct Seen {
     pub uri: String,
     /// HTTP status of the answer.
     pub status: u16,
+    /// The connection it came over, from 1.
+    pub connection: u64,
+    /// When it was answered.
+    pub at: Instant,
 }
 
 /// The server's inside, shared by its connections.

@@ -117,6 +117,15 @@ impl ApiServer {
         self.api.store().get(&key(kind, namespace, name)).map(|found| Value::clone(found))
     }
 
+    /// The objects of a kind as they are now.
+    pub fn list(&self, api_version: &str, kind: &str) -> Vec<Value> {
+        let Some(kind) = kinds::of_object(api_version, kind) else { return Vec::new() };
+        let store = self.api.store();
+        // What is there now is never compacted away.
+        let found = store.at(kind, store.version()).unwrap_or_default();
+        found.iter().map(|object| Value::clone(object)).collect()
+    }
+
     /// What can be made to go wrong while it is there.
     pub fn faults(&self) -> &Faults {
         &self.api.faults
