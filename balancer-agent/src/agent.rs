@@ -147,6 +147,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         };
         let _work = health.work();
         tokio::task::block_in_place(|| reconciler.reconcile(state, &shared));
+        shared.desired(|desired| source.tell(&desired.clashes));
         ready::announce();
     };
     stop.send_replace(true);

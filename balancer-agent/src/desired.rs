@@ -24,7 +24,7 @@ use balancer_common::{layout::FrontendKind, policy::Policy};
 use ipnet::IpNet;
 
 use crate::model::{
-    Moving, ObjectRef, Parts, Problem, Protocol, Service, ServicePort, State, TrafficPolicy,
+    Clash, Moving, ObjectRef, Parts, Problem, Protocol, Service, ServicePort, State, TrafficPolicy,
 };
 pub use backends::BackendAddr;
 use backends::Backends;
@@ -115,6 +115,8 @@ pub struct Desired {
     pub health_checks: HealthChecks,
     /// What is not balanced although it was understood, and why.
     pub problems: Vec<Problem>,
+    /// Those among them that another Service has, for the owners of those that go without.
+    pub clashes: Vec<Clash>,
 }
 
 /// Computes what should be balanced. Which rules apply is in `docs/endpoints.md`.
@@ -122,7 +124,7 @@ pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
     let node = state.node.as_ref();
     let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
     let claims = frontends::claims(state, &node_addresses);
-    let (health_checks, clashes) = health_checks::of(state, node_ports, &node_addresses);
+    let (health_checks, taken) = health_checks::of(state, node_ports, &node_addresses);
     let mut ports = Vec::with_capacity(claims.won.len());
     let mut won = claims.won;
     for service in state.services.values() {
@@ -140,7 +142,11 @@ pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
         node_addresses: node.map(|node| node.addresses.clone()).unwrap_or_default(),
         node_leaving: node.is_some_and(|node| node.leaving),
         health_checks,
-        problems: [unmatched, claims.problems, clashes].concat(),
+        problems: {
+            let taken = taken.iter().map(Clash::problem);
+            unmatched.into_iter().chain(claims.problems).chain(taken).collect()
+        },
+        clashes: [claims.clashes, taken].concat(),
     }
 }
 

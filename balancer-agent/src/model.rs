@@ -91,6 +91,8 @@ impl fmt::Display for Protocol {
 pub struct Service {
     /// Namespace and name.
     pub id: ObjectRef,
+    /// `metadata.uid`; empty where there is none.
+    pub uid: Box<str>,
     /// `spec.clusterIPs`, none of them "None".
     pub cluster_ips: Vec<IpAddr>,
     /// `spec.externalIPs`.
@@ -317,6 +319,26 @@ pub struct State {
     pub arrived: Option<Instant>,
     /// What differs from the state that was given before.
     pub changes: Changes,
+}
+
+/// An address of a Service that another one has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// The Service that goes without.
+    pub service: ObjectRef,
+    /// Path of the field; empty where no single field is at fault.
+    pub field: &'static str,
+    /// What is wrong and what to do about it, in words that are the same on every node.
+    pub message: String,
+}
+
+impl Clash {
+    /// The same among all that is wrong.
+    pub fn problem(&self) -> Problem {
+        let Self { service, field, message } = self;
+        let object = format!("Service {service}");
+        Problem { object, field: (*field).to_owned(), message: message.clone() }
+    }
 }
 
 /// Input that could not be used.

@@ -3,6 +3,8 @@
 
 #[path = "kube/basic.rs"]
 mod basic;
+#[path = "kube/events.rs"]
+mod events;
 #[path = "kube/faults.rs"]
 mod faults;
 #[path = "kube/lists.rs"]

@@ -8,7 +8,7 @@ use std::{
 use balancer_common::layout::FrontendKind;
 
 use super::{FrontendAddr, PortId, balanced};
-use crate::model::{Problem, Protocol, Service, ServicePort, State, TrafficPolicy};
+use crate::model::{Clash, Problem, Protocol, Service, ServicePort, State, TrafficPolicy};
 
 /// The addresses of all Services, each given to one of them.
 pub struct Claims {
@@ -16,6 +16,8 @@ pub struct Claims {
     pub won: BTreeMap<PortId, Vec<FrontendAddr>>,
     /// What a Service claims and another one has.
     pub problems: Vec<Problem>,
+    /// The same for the owners of those Services.
+    pub clashes: Vec<Clash>,
 }
 
 /// Gives every address to the first that claims it, on every node alike.
@@ -27,7 +29,7 @@ pub fn claims(state: &State, node_addresses: &[IpAddr]) -> Claims {
     let mut all: Vec<_> = state.services.values().flat_map(|s| of_service(s, here)).collect();
     all.sort_by(|(id, a), (other, b)| (a.kind, id, a).cmp(&(b.kind, other, b)));
     let mut owners: BTreeMap<(SocketAddr, Protocol), PortId> = BTreeMap::new();
-    let mut claims = Claims { won: BTreeMap::new(), problems: Vec::new() };
+    let mut claims = Claims { won: BTreeMap::new(), problems: Vec::new(), clashes: Vec::new() };
     for (id, frontend) in all {
         match owners.entry((frontend.addr, frontend.protocol)) {
             Entry::Vacant(entry) => {
@@ -36,7 +38,14 @@ pub fn claims(state: &State, node_addresses: &[IpAddr]) -> Claims {
             }
             // Once is enough, for whichever of two reasons: an external IP may be a load balancer's.
             Entry::Occupied(owner) if *owner.get() == id => {}
-            Entry::Occupied(owner) => claims.problems.push(taken(&id, &frontend, owner.get())),
+            Entry::Occupied(owner) => {
+                claims.problems.push(taken(&id, &frontend, owner.get()));
+                let clash = clash(&id, &frontend, owner.get());
+                // A node port is one, at however many addresses of the node.
+                if claims.clashes.last() != Some(&clash) {
+                    claims.clashes.push(clash);
+                }
+            }
         }
     }
     // Most have one; a vector that grows has room for four.
@@ -96,15 +105,24 @@ fn dialled(
 }
 
 fn taken(id: &PortId, frontend: &FrontendAddr, owner: &PortId) -> Problem {
-    Problem {
-        object: format!("Service {}", id.service),
-        field: String::new(),
-        message: format!(
-            "{} over {} belongs to Service {} already, which keeps it; give this one {} of its own",
-            frontend.addr,
-            frontend.protocol,
-            owner.service,
-            if frontend.kind == FrontendKind::NodePort { "a node port" } else { "an address" },
-        ),
-    }
+    let message = words(&frontend.addr.to_string(), frontend, owner);
+    Problem { object: format!("Service {}", id.service), field: String::new(), message }
+}
+
+/// Without the address of this node.
+fn clash(id: &PortId, frontend: &FrontendAddr, owner: &PortId) -> Clash {
+    let what = match frontend.kind {
+        FrontendKind::NodePort => format!("node port {}", frontend.addr.port()),
+        _ => frontend.addr.to_string(),
+    };
+    Clash { service: id.service.clone(), field: "", message: words(&what, frontend, owner) }
+}
+
+fn words(what: &str, frontend: &FrontendAddr, owner: &PortId) -> String {
+    let one = if frontend.kind == FrontendKind::NodePort { "a node port" } else { "an address" };
+    format!(
+        "{what} over {} belongs to Service {} already, which keeps it; give this one {one} of its \
+         own",
+        frontend.protocol, owner.service,
+    )
 }

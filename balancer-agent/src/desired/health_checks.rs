@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{endpoints::is_local, node_ports::NodePortAddresses};
-use crate::model::{EndpointSlice, ObjectRef, Problem, Service, ServicePort, State};
+use crate::model::{Clash, EndpointSlice, ObjectRef, Service, ServicePort, State};
 
 /// Where answers are given, and which.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,24 +32,24 @@ pub fn of(
     state: &State,
     node_ports: &NodePortAddresses,
     captured: &[IpAddr],
-) -> (HealthChecks, Vec<Problem>) {
+) -> (HealthChecks, Vec<Clash>) {
     let addresses = match node_ports {
         // A load balancer may ask at an address of its own that the node answers for.
         NodePortAddresses::Primary => vec![Ipv6Addr::UNSPECIFIED.into()],
         NodePortAddresses::In(_) => captured.to_vec(),
     };
     let mut checks = HealthChecks { addresses, by_port: BTreeMap::new() };
-    let mut problems = Vec::new();
+    let mut clashes = Vec::new();
     for service in state.services.values() {
         let Some(port) = service.health_check_node_port else { continue };
         if let Some(first) = checks.by_port.get(&port) {
-            problems.push(clash(service, port, &first.service));
+            clashes.push(clash(service, port, &first.service));
             continue;
         }
         let local_endpoints = local_endpoints(service, state);
         checks.by_port.insert(port, HealthCheck { service: service.id.clone(), local_endpoints });
     }
-    (checks, problems)
+    (checks, clashes)
 }
 
 /// Counts again for a Service some of whose slices differ.
@@ -84,13 +84,13 @@ fn local_endpoints(service: &Service, state: &State) -> usize {
     ipv4.max(ready.len() - ipv4)
 }
 
-fn clash(service: &Service, port: u16, first: &ObjectRef) -> Problem {
-    Problem {
-        object: format!("Service {}", service.id),
-        field: "spec.healthCheckNodePort".to_owned(),
+fn clash(service: &Service, port: u16, first: &ObjectRef) -> Clash {
+    Clash {
+        service: service.id.clone(),
+        field: "spec.healthCheckNodePort",
         message: format!(
-            "{port} belongs to Service {first} already, which is answered for there; give this \
-             one a port of its own"
+            "{port} belongs to Service {first} already, which is answered for there; give \
+             this one a port of its own"
         ),
     }
 }

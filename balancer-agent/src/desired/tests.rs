@@ -15,6 +15,7 @@ fn reference(name: &str) -> ObjectRef {
 fn service(name: &str, ip: &str) -> Service {
     Service {
         id: reference(name),
+        uid: Box::default(),
         cluster_ips: vec![ip.parse().unwrap()],
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
@@ -305,6 +306,15 @@ fn the_loser_of_a_clash_is_told_and_nothing_else_changes() {
         assert_eq!(of_first, alone, "{told}");
         let problem = desired.problems[0].to_string();
         assert!(problem.starts_with(&format!("Service shop/xen: {told}")), "{problem}");
+        let [clash] = desired.clashes.as_slice() else { panic!("one: {:?}", desired.clashes) };
+        assert_eq!(clash.service, reference("xen"));
+        // The owners are told the same on every node.
+        let told = if desired.problems[0].message.contains("a node port of") {
+            "node port 30080 over TCP belongs to Service shop/web already"
+        } else {
+            told
+        };
+        assert!(clash.message.starts_with(told), "{clash:?}");
     }
 }
 

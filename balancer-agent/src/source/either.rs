@@ -3,7 +3,7 @@
 use super::{Manifests, SourceError, kube::Cluster};
 use crate::{
     config::Origin,
-    model::{Changes, Problem, State},
+    model::{Changes, Clash, Problem, State},
 };
 
 /// What a source gives.
@@ -44,6 +44,14 @@ impl Source {
         match self {
             Self::Folder(manifests, _) => format!("folder {}", manifests.dir().display()),
             Self::Cluster(cluster) => format!("API server {}", cluster.server()),
+        }
+    }
+
+    /// Takes which Services go without an address that another one has. In a cluster their owners are
+    /// told.
+    pub fn tell(&mut self, clashes: &[Clash]) {
+        if let Self::Cluster(cluster) = self {
+            cluster.tell(clashes);
         }
     }
 

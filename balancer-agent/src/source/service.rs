@@ -49,6 +49,7 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     }
     let service = Service {
         id: id.clone(),
+        uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
         cluster_ips,
         external_ips,
         load_balancer_ips,

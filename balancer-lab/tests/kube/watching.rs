@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use balancer_agent::{
-    model::{ObjectRef, Problem, State},
+    model::{Clash, ObjectRef, Problem, State},
     source::{Update, kube::Cluster},
 };
 use balancer_lab::apiserver::{ApiServer, Options};
@@ -68,6 +68,11 @@ impl Seen {
             }
         });
         assert!(waited.await.is_ok(), "not {what}: {:?}", self.waiting);
+    }
+
+    /// Tells the source which Services go without an address.
+    pub fn tell(&mut self, clashes: &[Clash]) {
+        self.cluster.tell(clashes);
     }
 
     /// Everything that is told for so long; true where it was nothing.

@@ -12,6 +12,7 @@ fn service(name: &str, health_check_node_port: Option<u16>) -> Service {
     };
     Service {
         id: ObjectRef { namespace: "shop".into(), name: name.into() },
+        uid: Box::default(),
         cluster_ips: Vec::new(),
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
@@ -56,7 +57,7 @@ fn checks(
     services: Vec<Service>,
     slices: Vec<EndpointSlice>,
     node_ports: &NodePortAddresses,
-) -> (HealthChecks, Vec<Problem>) {
+) -> (HealthChecks, Vec<Clash>) {
     let node = crate::model::Node { name: "here".into(), ..Default::default() };
     let state = State {
         services: services.into_iter().map(|s| (s.id.clone(), s)).collect(),
@@ -116,6 +117,6 @@ fn a_port_of_two_services_goes_to_the_first() {
     let (checks, problems) = checks(services, Vec::new(), &NodePortAddresses::Primary);
     assert_eq!(checks.by_port[&32000].service.name, "api");
     assert_eq!(problems.len(), 1);
-    assert_eq!(problems[0].object, "Service shop/web");
+    assert_eq!(problems[0].problem().object, "Service shop/web");
     assert!(problems[0].message.contains("32000 belongs to Service shop/api"), "{problems:?}");
 }

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use super::{
     access::{Access, AccessError},
@@ -14,12 +17,13 @@ use super::{
     kinds::watched,
     store::Store,
 };
-use crate::source::{SourceError, Update};
+use crate::{
+    model::Clash,
+    source::{SourceError, Update},
+};
 
 /// How much may be told before it is taken in; feeds wait then, and the API server with them.
 const BACKLOG: usize = 1024;
-/// Events that wait to be written. What is beyond is in the log and in `status` all the same.
-const NOTES: usize = 256;
 /// What has arrived already is taken together, at most for so long.
 const BURST: Duration = Duration::from_millis(5);
 
@@ -29,7 +33,8 @@ pub struct Cluster {
     server: String,
     told: mpsc::Receiver<Told>,
     store: Store,
-    notes: mpsc::Sender<Note>,
+    notes: watch::Sender<Vec<Note>>,
+    clashes: Vec<Clash>,
     _tasks: JoinSet<()>,
 }
 
@@ -50,9 +55,27 @@ impl Cluster {
         for watched in watched {
             tasks.spawn(Feed::new(watched, access.clone(), teller.clone()).run());
         }
-        let (notes, noted) = mpsc::channel(NOTES);
+        let (notes, noted) = watch::channel(Vec::new());
         tasks.spawn(events::write(access, node.to_owned(), noted));
-        Ok(Self { server, told, store, notes, _tasks: tasks })
+        Ok(Self { server, told, store, notes, clashes: Vec::new(), _tasks: tasks })
+    }
+
+    /// Takes which Services go without an address that another one has, for their owners.
+    pub fn tell(&mut self, clashes: &[Clash]) {
+        if self.clashes != clashes {
+            self.clashes = clashes.to_vec();
+            self.note();
+        }
+    }
+
+    /// Gives what is wrong with Services to whoever writes Events.
+    fn note(&mut self) {
+        let notes = self.store.notes(&self.clashes);
+        self.notes.send_if_modified(|known| {
+            let differ = *known != notes;
+            *known = notes;
+            differ
+        });
     }
 
     /// Address of the API server.
@@ -78,8 +101,8 @@ impl Cluster {
             {
                 self.store.take(told);
             }
-            for note in self.store.notes() {
-                let _ = self.notes.try_send(note);
+            if self.store.notes_differ() {
+                self.note();
             }
             if self.store.has_news() {
                 break;

@@ -1,139 +1,113 @@
 //! Tells what is wrong with a Service where its owners look: as Events of it.
 //!
-//! Every agent of a cluster finds the same fault at the same time. The name of the Event follows from
-//! the fault, so that there is one, from whichever agent came first; the others are told that it is
-//! there, and have nothing to do.
+//! - `note`: what an Event says, and its name, which is the same from every node (pure).
+//! - `agenda`: when to tell what (pure).
+//! - [`write`]: the only one who writes; one client, one request at a time.
 
-use std::{
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    time::Duration,
+mod agenda;
+mod note;
+
+use k8s_openapi::{api::core::v1::Event, jiff::Timestamp};
+use kube::{Api, Client, api::PostParams};
+use tokio::{
+    sync::watch,
+    time::{Duration, sleep},
 };
 
-use k8s_openapi::{
-    api::core::v1::{Event, EventSource, ObjectReference},
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-    jiff::Timestamp,
-};
-use kube::{Api, api::PostParams};
-use rand::Rng as _;
-use tokio::{sync::mpsc, time::sleep};
-
-use super::access::Access;
-use crate::{model::ObjectRef, source::object::Fault};
-
-/// Who reports, as `kubectl describe` shows it.
-const COMPONENT: &str = "balancer-agent";
-/// The longest pause before an Event: many agents don't write at once, and one does not write fast.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Something that is wrong with a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    pub service: ObjectRef,
-    /// `metadata.uid` of the Service.
-    pub uid: String,
-    pub fault: Fault,
-}
+use super::{access::Access, trouble::chain};
+use agenda::{Agenda, Outcome, PACE};
+pub use note::Note;
 
 /// Writes an Event for each note, until there can be no more. What can't be written is in the log
 /// and in `status` all the same.
-pub async fn write(access: Access, node: String, mut notes: mpsc::Receiver<Note>) {
-    let mut was_refused = false;
-    while let Some(note) = notes.recv().await {
-        let part: f64 = rand::rng().random();
-        sleep(PAUSE.mul_f64(part)).await;
-        let event = event(&note, &node, Timestamp::now());
-        match create(&access, &note.service.namespace, &event).await {
-            Ok(()) => was_refused = false,
-            Err(error) if !was_refused => {
-                was_refused = true;
-                tracing::warn!(
-                    service = %note.service,
-                    "Events can't be written: {error}; what is wrong is in the log and in \
-                     `balancer-agent status`"
-                );
+pub async fn write(access: Access, node: String, mut notes: watch::Receiver<Vec<Note>>) {
+    let mut writer = Writer { access, node, client: None, was_refused: false };
+    let mut agenda = Agenda::default();
+    // Many agents find the same at the same time, and should not all write at once.
+    let mut pause = PACE.mul_f64(rand::random());
+    loop {
+        agenda.follow(&notes.borrow_and_update(), Timestamp::now());
+        let next = agenda.next().map(|(note, at)| (note.clone(), at));
+        let due = async {
+            match next {
+                Some((note, at)) => {
+                    let until = at.duration_since(Timestamp::now());
+                    sleep(Duration::try_from(until).unwrap_or_default()).await;
+                    note
+                }
+                None => std::future::pending().await,
             }
-            Err(_) => {}
-        }
-    }
-}
-
-async fn create(
-    access: &Access,
-    namespace: &str,
-    event: &Event,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // A client of its own each time: credentials may have been renewed, and Events are rare.
-    let (client, _) = access.client().await?;
-    match Api::namespaced(client, namespace).create(&PostParams::default(), event).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn event(note: &Note, node: &str, now: Timestamp) -> Event {
-    let Note { service, uid, fault } = note;
-    let mut hasher = DefaultHasher::new();
-    (uid, &fault.field, &fault.message).hash(&mut hasher);
-    let name = format!("{}.{:016x}", service.name, hasher.finish());
-    let is_annotation = fault.field.starts_with("metadata.annotations");
-    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    Event {
-        metadata: ObjectMeta {
-            name: Some(name),
-            namespace: Some(service.namespace.clone()),
-            ..ObjectMeta::default()
-        },
-        involved_object: ObjectReference {
-            api_version: text("v1"),
-            kind: text("Service"),
-            namespace: text(&service.namespace),
-            name: text(&service.name),
-            uid: text(uid),
-            field_path: text(&fault.field),
-            ..ObjectReference::default()
-        },
-        type_: text("Warning"),
-        reason: text(if is_annotation { "InvalidAnnotation" } else { "InvalidField" }),
-        message: Some(format!("{}: {}", fault.field, fault.message)),
-        first_timestamp: Some(Time(now)),
-        last_timestamp: Some(Time(now)),
-        count: Some(1),
-        source: Some(EventSource { component: text(COMPONENT), host: text(node) }),
-        ..Event::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn note(uid: &str, field: &str) -> Note {
-        let service = ObjectRef { namespace: "shop".into(), name: "web".into() };
-        Note { service, uid: uid.into(), fault: Fault::new(field, "is no policy") }
-    }
-
-    #[test]
-    fn a_fault_has_one_name_on_every_node() {
-        let name = |note: &Note, node: &str| {
-            event(note, node, Timestamp::UNIX_EPOCH).metadata.name.expect("a name")
         };
-        let policy = note("1", "metadata.annotations[\"balancer-agent/policy\"]");
-        assert_eq!(name(&policy, "a"), name(&policy, "b"));
-        assert!(name(&policy, "a").starts_with("web."));
-        for other in [note("2", &policy.fault.field), note("1", "spec.ports")] {
-            assert_ne!(name(&policy, "a"), name(&other, "a"));
+        let note = tokio::select! {
+            note = due => note,
+            changed = notes.changed() => if changed.is_ok() { continue } else { return },
+        };
+        sleep(std::mem::take(&mut pause)).await;
+        let now = Timestamp::now();
+        let outcome = writer.tell(&note, now).await;
+        pause = agenda.attempted(&note, outcome, now, rand::random());
+    }
+}
+
+struct Writer {
+    access: Access,
+    node: String,
+    /// Kept as long as it is of use, and its connection with it.
+    client: Option<Client>,
+    /// Whether it was said that nothing can be written.
+    was_refused: bool,
+}
+
+impl Writer {
+    async fn tell(&mut self, note: &Note, now: Timestamp) -> Outcome {
+        let event = note.event(&self.node, now);
+        match self.create(&note.service.namespace, &event).await {
+            Ok(()) => {
+                self.was_refused = false;
+                Outcome::There
+            }
+            Err((outcome, why)) => {
+                if !std::mem::replace(&mut self.was_refused, true) {
+                    tracing::warn!(
+                        service = %note.service,
+                        "Events can't be written: {why}; what is wrong is in the log and in \
+                         `balancer-agent status`"
+                    );
+                }
+                outcome
+            }
         }
     }
 
-    #[test]
-    fn it_belongs_to_the_service() {
-        let field = "metadata.annotations[\"balancer-agent/policy\"]";
-        let event = event(&note("u", field), "n", Timestamp::UNIX_EPOCH);
-        assert_eq!(event.reason.as_deref(), Some("InvalidAnnotation"));
-        assert_eq!(event.involved_object.uid.as_deref(), Some("u"));
-        assert_eq!(event.metadata.namespace.as_deref(), Some("shop"));
-        assert_eq!(event.message, Some(format!("{field}: is no policy")));
+    async fn create(&mut self, namespace: &str, event: &Event) -> Result<(), (Outcome, String)> {
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => {
+                let made = self.access.client().await;
+                let (client, _) = made.map_err(|error| (Outcome::Failed, error.to_string()))?;
+                self.client.insert(client).clone()
+            }
+        };
+        match Api::namespaced(client, namespace).create(&PostParams::default(), event).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 400..=499) => {
+                let outcome = match status.code {
+                    // The credentials are read again.
+                    401 => {
+                        self.client = None;
+                        Outcome::Failed
+                    }
+                    429 => Outcome::Failed,
+                    // No right to, no such namespace (any more), or not to its taste.
+                    _ => Outcome::Refused,
+                };
+                Err((outcome, status.message))
+            }
+            Err(error) => {
+                self.client = None;
+                Err((Outcome::Failed, chain(&error)))
+            }
+        }
     }
 }

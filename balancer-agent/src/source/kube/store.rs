@@ -8,12 +8,16 @@ use std::{
 
 use super::{decode::Decoded, events::Note, feed::Told, names::Names};
 use crate::{
-    model::{Changes, EndpointSlice, Node, ObjectRef, Problem, State, compact},
+    model::{Changes, Clash, EndpointSlice, Node, ObjectRef, Problem, State, compact},
     source::{
         Update,
         object::{Fault, Found, Key, Kind},
     },
 };
+
+/// The most faults that are told as Events: the same ones on every node. All are in the log and in
+/// `status`.
+const NOTES: usize = 256;
 
 /// The objects of the API server as they were last told.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub struct Store {
     /// What the lists that are being told have named so far.
     named: BTreeMap<Kind, BTreeSet<ObjectRef>>,
     faults: BTreeMap<Key, Vec<Fault>>,
+    /// The uids of Services with faults.
+    uids: BTreeMap<ObjectRef, String>,
     /// Objects that could never be understood.
     unread: BTreeSet<Key>,
     nameless: BTreeMap<Kind, String>,
@@ -39,8 +45,8 @@ pub struct Store {
     /// When the first of it arrived.
     arrived: Option<Instant>,
     names: Names,
-    /// New faults of Services, for [`Store::notes`].
-    notes: Vec<Note>,
+    /// True if faults of Services may differ from those that [`Store::notes`] gave last.
+    notes_differ: bool,
 }
 
 impl Store {
@@ -53,6 +59,7 @@ impl Store {
             awaited: kinds.collect(),
             named: BTreeMap::new(),
             faults: BTreeMap::new(),
+            uids: BTreeMap::new(),
             unread: BTreeSet::new(),
             nameless: BTreeMap::new(),
             troubles: BTreeMap::new(),
@@ -61,7 +68,7 @@ impl Store {
             changed: false,
             arrived: None,
             names: Names::default(),
-            notes: Vec::new(),
+            notes_differ: false,
         };
         store.state.node = Some(store.unseen());
         store
@@ -89,9 +96,30 @@ impl Store {
         Update::State(&self.state)
     }
 
-    /// What is wrong with Services that was not before, since it was asked for last.
-    pub fn notes(&mut self) -> impl Iterator<Item = Note> {
-        self.notes.drain(..)
+    /// True if [`Store::notes`] may give other ones than the last time. Not before everything has
+    /// been listed.
+    pub fn notes_differ(&self) -> bool {
+        self.notes_differ && self.awaited.is_empty()
+    }
+
+    /// What the owners of Services are told: what is wrong with them, and what others have.
+    pub fn notes(&mut self, clashes: &[Clash]) -> Vec<Note> {
+        self.notes_differ = false;
+        let faults = self.faults.iter().filter(|(key, _)| key.kind == Kind::Service);
+        let invalid = faults.flat_map(|(key, faults)| {
+            let uid = self.uids.get(&key.id).cloned().unwrap_or_default();
+            let note = move |fault: &Fault| {
+                let field = fault.field.clone();
+                Note::invalid(key.id.clone(), uid.clone(), field, &fault.message)
+            };
+            faults.iter().map(note)
+        });
+        let clash = |clash: &Clash| {
+            // It may have gone since.
+            let service = self.state.services.get(&clash.service)?;
+            Some(Note::clash(clash, service.uid.to_string()))
+        };
+        clashes.iter().filter_map(clash).chain(invalid).take(NOTES).collect()
     }
 
     /// Takes in what a feed tells.
@@ -128,21 +156,22 @@ impl Store {
         if let Some(named) = self.named.get_mut(&key.kind) {
             named.insert(key.id.clone());
         }
-        if key.kind == Kind::Service && !faults.is_empty() {
-            let known = self.faults.get(&key).map(Vec::as_slice).unwrap_or_default();
-            let new = faults.iter().filter(|fault| !known.contains(fault));
-            let note = |fault: &Fault| {
-                let (service, uid) = (key.id.clone(), uid.clone());
-                Note { service, uid, fault: fault.clone() }
+        if key.kind == Kind::Service {
+            let known = if faults.is_empty() {
+                self.uids.remove(&key.id)
+            } else {
+                self.uids.insert(key.id.clone(), uid.clone())
             };
-            self.notes.extend(new.map(note));
+            self.notes_differ |= known.is_some_and(|known| known != uid);
         }
         let told = if faults.is_empty() {
             self.faults.remove(&key)
         } else {
             self.faults.insert(key.clone(), faults.clone())
         };
-        self.changed |= told.unwrap_or_default() != faults;
+        let differ = told.unwrap_or_default() != faults;
+        self.notes_differ |= differ && key.kind == Kind::Service;
+        self.changed |= differ;
         if found == Found::Undecodable {
             if !self.is_known(&key) {
                 self.changed |= self.unread.insert(key);
@@ -223,7 +252,12 @@ impl Store {
     }
 
     fn forget(&mut self, key: &Key) {
-        self.changed |= self.faults.remove(key).is_some();
+        let was_faulty = self.faults.remove(key).is_some();
+        if was_faulty && key.kind == Kind::Service {
+            self.uids.remove(&key.id);
+            self.notes_differ = true;
+        }
+        self.changed |= was_faulty;
         self.changed |= self.unread.remove(key);
         self.changed |= self.remove(key);
     }
