@@ -352,6 +352,25 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// Problems that are told at most. A source may have many thousand objects with as many faults.
+    const MOST: usize = 1_000;
+
+    /// The first of them, and how many there are beyond.
+    pub fn bounded(mut problems: Vec<Self>) -> Vec<Self> {
+        let more = problems.len().saturating_sub(Self::MOST);
+        problems.truncate(Self::MOST);
+        if more > 0 {
+            problems.push(Self {
+                object: "other objects".to_owned(),
+                field: String::new(),
+                message: format!("{more} more problems are not told: mend those that are"),
+            });
+        }
+        problems
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.field.is_empty() {

@@ -165,8 +165,9 @@ impl Reconciler {
 
     /// Tells what is in the way of a first state; the maps stay as they are.
     pub fn wait(&mut self, problems: &[Problem], shared: &Shared) {
-        self.teller.tell(problems);
-        shared.wait(problems);
+        let problems = Problem::bounded(problems.to_vec());
+        self.teller.tell(&problems);
+        shared.wait(&problems);
     }
 
     /// Waits until something that failed should be tried again; for ever if nothing did.
@@ -255,6 +256,7 @@ impl Reconciler {
         problems.extend(self.pods.problem().cloned());
         problems.extend_from_slice(&self.full.1);
         problems.extend(failed);
+        let problems = Problem::bounded(problems);
         self.teller.tell(&problems);
         shared.settle(problems, complete);
     }

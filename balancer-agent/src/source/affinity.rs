@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::object::Fault;
+use super::object::{Fault, Faults, quoted};
 
 /// What the API fills in, three hours.
 const DEFAULT: u32 = 10_800;
@@ -10,13 +10,15 @@ const DEFAULT: u32 = 10_800;
 const MAX: u32 = 86_400;
 
 /// Seconds of session affinity; none where a client may go anywhere.
-pub fn affinity(spec: &core::ServiceSpec, faults: &mut Vec<Fault>) -> Option<u32> {
+pub fn affinity(spec: &core::ServiceSpec, faults: &mut Faults) -> Option<u32> {
     match spec.session_affinity.as_deref() {
         None | Some("" | "None") => return None,
         Some("ClientIP") => {}
         Some(other) => {
-            let message =
-                format!("{other:?} is no affinity: clients go anywhere; write ClientIP or None");
+            let message = format!(
+                "{other} is no affinity: clients go anywhere; write ClientIP or None",
+                other = quoted(other)
+            );
             faults.push(Fault::new("spec.sessionAffinity", message));
             return None;
         }
@@ -63,7 +65,7 @@ mod tests {
                     .map(|_| core::SessionAffinityConfig { client_ip: Some(client_ip) }),
                 ..core::ServiceSpec::default()
             };
-            let mut faults = Vec::new();
+            let mut faults = Faults::default();
             let found = affinity(&spec, &mut faults);
             assert_eq!((found, faults.len()), (want, told), "{kind:?} {timeout:?} {faults:?}");
         }

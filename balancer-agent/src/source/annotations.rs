@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use balancer_common::policy::Policy;
 
-use super::{duration, moving, object::Fault, weights::weights};
+use super::{
+    duration, moving,
+    object::{Fault, Faults, quoted},
+    weights::weights,
+};
 use crate::model::{Moving, Tuning};
 
 /// What the name of every annotation of balancer begins with.
@@ -20,7 +24,7 @@ const SLOW_START_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// What the annotations say, as far as they are usable.
-pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<Fault>) -> Tuning {
+pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Faults) -> Tuning {
     let mut tuning = Tuning::default();
     let mut moving = Moving::default();
     let mut weighted = false;
@@ -41,7 +45,7 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Vec<F
                     faults.push(Fault::new(field(name), message));
                 }
             }
-            _ => faults.push(unknown(name)),
+            _ => faults.push_with(|| unknown(name)),
         }
     }
     if let Some((name, why)) = moving::contradiction(&moving) {
@@ -86,7 +90,7 @@ const fn is_exact(policy: Policy) -> bool {
 
 /// Says that connections are not moved for the sake of balance, since they would not come back
 /// where they are missing.
-pub fn no_rebalance(moving: &mut Moving, why: &str, faults: &mut Vec<Fault>) {
+pub fn no_rebalance(moving: &mut Moving, why: &str, faults: &mut Faults) {
     moving.rebalance = Some(false);
     faults.push(Fault::new(
         field("rebalance"),
@@ -101,7 +105,7 @@ fn field(name: &str) -> String {
     format!("metadata.annotations[{PREFIX}{name}]")
 }
 
-fn policy(value: &str, faults: &mut Vec<Fault>) -> Policy {
+fn policy(value: &str, faults: &mut Faults) -> Policy {
     Policy::from_name(value).unwrap_or_else(|| {
         let names = Policy::ALL.map(Policy::name);
         let default = Policy::default();
@@ -111,14 +115,14 @@ fn policy(value: &str, faults: &mut Vec<Fault>) -> Policy {
         };
         faults.push(Fault::new(
             field(POLICY),
-            format!("{value:?} is no policy: {} is used; {remedy}", default.name()),
+            format!("{} is no policy: {} is used; {remedy}", quoted(value), default.name()),
         ));
         default
     })
 }
 
 /// Whole seconds, rounded up; 0 where there is no slow start.
-fn slow_start(value: &str, faults: &mut Vec<Fault>) -> u32 {
+fn slow_start(value: &str, faults: &mut Faults) -> u32 {
     let wrong = match duration::parse(value) {
         Some(found) if SLOW_START_RANGE.contains(&found) => {
             return found.as_nanos().div_ceil(1_000_000_000) as u32;
@@ -126,20 +130,24 @@ fn slow_start(value: &str, faults: &mut Vec<Fault>) -> u32 {
         Some(_) => "is not between 1s and 1h",
         None => "is no duration",
     };
-    let message = format!("{value:?} {wrong}: there is no slow start; write one such as 30s or 2m");
+    let message = format!(
+        "{value} {wrong}: there is no slow start; write one such as 30s or 2m",
+        value = quoted(value)
+    );
     faults.push(Fault::new(field(SLOW_START), message));
     0
 }
 
 /// True for `off`.
-fn keeps_suspects(value: &str, faults: &mut Vec<Fault>) -> bool {
+fn keeps_suspects(value: &str, faults: &mut Faults) -> bool {
     match value {
         "off" => true,
         "on" => false,
         _ => {
             let message = format!(
-                "{value:?} is neither on nor off: it is on, and backends that have just failed get no \
-                 connections while others answer; write \"off\", in quotes, to turn that off"
+                "{value} is neither on nor off: it is on, and backends that have just failed get no \
+                 connections while others answer; write \"off\", in quotes, to turn that off",
+                value = quoted(value)
             );
             faults.push(Fault::new(field(SUSPECT), message));
             false
@@ -159,8 +167,12 @@ fn unknown(name: &str) -> Fault {
     Fault::new(field(name), format!("no annotation of balancer: it has no effect; {remedy}"))
 }
 
-/// The name that was meant, if one is near enough: a slip of some letters, or a part of it.
+/// The name that was meant, if one is near enough: a slip of some letters. Nobody meant one of these
+/// by a text of pages, whose likeness takes long to find.
 fn closest<'a>(text: &str, names: &[&'a str]) -> Option<&'a str> {
+    if text.len() > 64 {
+        return None;
+    }
     let text = text.trim().to_lowercase().replace('_', "-");
     let slips = |name: &str| strsim::damerau_levenshtein(&text, name);
     let near = names.iter().copied().min_by_key(|name| slips(name));

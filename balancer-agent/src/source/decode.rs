@@ -6,7 +6,7 @@ use serde_norway::Value;
 
 use super::{
     node,
-    object::{Fault, Found, Key, Kind, STAYS},
+    object::{Fault, Found, Key, Kind, STAYS, quoted},
     pod, service, slice,
 };
 use crate::model::ObjectRef;
@@ -133,7 +133,10 @@ fn identify(value: &Value) -> Result<ObjectRef, Fault> {
             (Some(Value::String(text)), _) if is_name(text) => Ok(text.clone()),
             (Some(Value::String(text)), _) => Err(Fault::new(
                 path,
-                format!("{text:?} is no name: use a-z, 0-9, '-' and '.', at most 253; {STAYS}"),
+                format!(
+                    "{text} is no name: use a-z, 0-9, '-' and '.', at most 253; {STAYS}",
+                    text = quoted(text)
+                ),
             )),
             (None | Some(Value::Null), None) => {
                 Err(Fault::new(path, format!("missing: give the object a name; {STAYS}")))

@@ -21,6 +21,9 @@ const RETURNED: Duration = Duration::from_secs(1);
 /// The first state waits this long for files that are being written.
 const START: Duration = Duration::from_secs(5);
 
+/// Bytes of files that are in memory at the same time, but for one file that may be larger.
+const AT_ONCE: usize = 8 << 20;
+
 /// The folder as it was last understood.
 #[derive(Debug)]
 pub struct Folder {
@@ -115,15 +118,23 @@ impl Folder {
         returned
     }
 
-    /// Reads the files that are due.
+    /// Reads files that are due, until what was read has [`AT_ONCE`] bytes: a folder may be larger than
+    /// the agent's memory, and what files define is smaller.
     pub fn read_due(&mut self, now: Instant) -> Vec<Fresh> {
         if self.is_away() {
             return Vec::new();
         }
         let mut read = Vec::new();
+        let mut size = 0;
         for (name, file) in &mut self.files {
+            if size >= AT_ONCE {
+                break;
+            }
             if let Some(due) = file.due.take_if(|due| due.at <= now) {
                 let (stamp, bytes) = disk::read(&self.dir.join(name));
+                if let disk::Bytes::Whole(bytes) = &bytes {
+                    size += bytes.len();
+                }
                 read.push(Fresh { name: name.clone(), stamp, bytes, patient: due.patient });
             }
         }

@@ -3,7 +3,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::duration;
+use super::{duration, object::quoted};
 use crate::model::Moving;
 
 /// Every name.
@@ -33,17 +33,23 @@ pub fn take(moving: &mut Moving, name: &str, value: &str) -> Result<(), String> 
             moving.rebalance = Some(match value {
                 "true" => true,
                 "false" | "off" => false,
-                _ => return Err(format!("{value:?} is neither \"true\" nor \"false\"")),
+                _ => {
+                    return Err(format!(
+                        "{value} is neither \"true\" nor \"false\"",
+                        value = quoted(value)
+                    ));
+                }
             });
         }
         "rebalance-budget" => {
             let budget = value.parse().ok().filter(|budget| BUDGETS.contains(budget));
             let wrong = || {
                 format!(
-                    "{value:?} is no whole number from {} to {}, which would be moves a minute; to \
+                    "{value} is no whole number from {} to {}, which would be moves a minute; to \
                      turn moves off, write rebalance: \"false\"",
                     BUDGETS.start(),
-                    BUDGETS.end()
+                    BUDGETS.end(),
+                    value = quoted(value),
                 )
             };
             moving.rebalance_budget = Some(budget.ok_or_else(wrong)?);
@@ -88,7 +94,7 @@ fn time(value: &str, range: RangeInclusive<Duration>) -> Result<Duration, String
         Some(_) => format!("is not between {} and {}", short(*range.start()), short(*range.end())),
         None => "is no duration".to_owned(),
     };
-    Err(format!("{value:?} {wrong}; write one such as 30s or 10m, or off"))
+    Err(format!("{value} {wrong}; write one such as 30s or 10m, or off", value = quoted(value)))
 }
 
 /// A time in the largest unit that it is whole in.

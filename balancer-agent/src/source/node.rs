@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1 as core;
 
 use super::{
     address::addresses,
-    object::{Fault, Found},
+    object::{Fault, Faults, Found},
 };
 use crate::model::Node;
 
@@ -14,7 +14,7 @@ const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
 /// The Node as far as it is usable, and what is not.
 pub fn convert(object: core::Node, name: &str) -> (Found, Vec<Fault>) {
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     let taints = object.spec.and_then(|spec| spec.taints).unwrap_or_default();
     let leaving = object.metadata.deletion_timestamp.is_some()
         || taints.iter().any(|taint| taint.key == TO_BE_DELETED);
@@ -31,5 +31,8 @@ pub fn convert(object: core::Node, name: &str) -> (Found, Vec<Fault>) {
     addresses.retain(|ip| !ip.is_loopback());
     let zone = object.metadata.labels.and_then(|mut labels| labels.remove(ZONE));
     let zone = zone.filter(|zone| !zone.is_empty());
-    (Found::Node(Node { name: name.to_owned(), zone, addresses, leaving }.into()), faults)
+    (
+        Found::Node(Node { name: name.to_owned(), zone, addresses, leaving }.into()),
+        faults.into_told(),
+    )
 }

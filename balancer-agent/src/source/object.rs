@@ -1,6 +1,6 @@
 //! What the stages hand on: where something stands, what it is called, what became of it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use crate::model::{EndpointSlice, Namespace, Node, ObjectRef, Pod, Problem, Service};
 
@@ -82,7 +82,8 @@ pub enum Found {
     Undecodable,
 }
 
-/// Something wrong with one field of an object.
+/// Something wrong with one field of an object, in bounded words: whatever an object holds, what is
+/// told of it fits into a line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub field: String,
@@ -90,12 +91,125 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Characters of a field and of a message at most.
+    const FIELD: usize = 200;
+    const MESSAGE: usize = 600;
+
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        Self {
+            field: shortened(field.into(), Self::FIELD),
+            message: shortened(message.into(), Self::MESSAGE),
+        }
     }
 
     /// The fault as the world sees it.
     pub fn at(self, object: String) -> Problem {
         Problem { object, field: self.field, message: self.message }
+    }
+}
+
+/// What is wrong with one object, in bounded number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    told: Vec<Fault>,
+    more: usize,
+}
+
+impl Faults {
+    /// Faults of an object that are told; of those beyond only how many there are.
+    pub const MOST: usize = 10;
+
+    pub fn push(&mut self, fault: Fault) {
+        self.push_with(|| fault);
+    }
+
+    /// With words that are found only if they are told: an object may have a hundred thousand faults.
+    pub fn push_with(&mut self, fault: impl FnOnce() -> Fault) {
+        if self.told.len() < Self::MOST {
+            self.told.push(fault());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub fn extend(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        faults.into_iter().for_each(|fault| self.push(fault));
+    }
+
+    /// How many there are, told or not.
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.told.len() + self.more
+    }
+
+    /// Those that are told, and how many there are beyond.
+    pub fn into_told(mut self) -> Vec<Fault> {
+        if self.more > 0 {
+            let message =
+                format!("and {} more problems of this object: mend those first", self.more);
+            self.told.push(Fault::new("", message));
+        }
+        self.told
+    }
+}
+
+impl Deref for Faults {
+    type Target = [Fault];
+
+    fn deref(&self) -> &[Fault] {
+        &self.told
+    }
+}
+
+/// A value in quotes, cut at 100 characters.
+pub fn quoted(value: &str) -> String {
+    const MOST: usize = 100;
+    match value.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}...", &value[..end]),
+        None => format!("{value:?}"),
+    }
+}
+
+/// A text, cut at so many characters.
+fn shortened(mut text: String, most: usize) -> String {
+    // A character has a byte at least: most texts are not looked through.
+    if text.len() > most
+        && let Some((end, _)) = text.char_indices().nth(most)
+    {
+        text.truncate(end);
+        text.push_str("...");
+        text.shrink_to_fit();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_cut_where_a_character_ends() {
+        let long = "\u{e9}".repeat(250_000);
+        assert_eq!(quoted("a\"b"), r#""a\"b""#);
+        assert_eq!(quoted(&long), format!("\"{}\"...", "\u{e9}".repeat(100)));
+        let fault = Fault::new(long.clone(), long);
+        assert_eq!(fault.field.chars().count(), Fault::FIELD + 3);
+        assert_eq!(fault.message.chars().count(), Fault::MESSAGE + 3);
+        let short = Fault::new("f", "\u{e9}".repeat(Fault::MESSAGE));
+        assert!(!short.message.ends_with("..."), "{short:?}");
+    }
+
+    #[test]
+    fn ten_faults_are_told_and_how_many_there_are_beyond() {
+        let mut faults = Faults::default();
+        faults.extend((0..10).map(|n| Fault::new(format!("f{n}"), "wrong")));
+        assert_eq!(faults.clone().into_told().len(), 10);
+        for _ in 0..7 {
+            faults.push_with(|| panic!("nobody reads it"));
+        }
+        assert_eq!(faults.count(), 17);
+        let told = faults.into_told();
+        assert_eq!(told.len(), 11);
+        assert!(told[10].message.starts_with("and 7 more problems"), "{told:?}");
     }
 }

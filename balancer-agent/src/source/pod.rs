@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1 as core;
 
 use super::{
     address::addresses,
-    object::{Fault, Found},
+    object::{Fault, Faults, Found, quoted},
 };
 use crate::model::{Namespace, ObjectRef, Pod};
 
@@ -17,12 +17,12 @@ const STATIC_UID: &str = "kubernetes.io/config.mirror";
 
 /// The Pod as far as it is usable, and what is not.
 pub fn convert(object: core::Pod, id: &ObjectRef) -> (Found, Vec<Fault>) {
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     let spec = object.spec.unwrap_or_default();
     let status = object.status.unwrap_or_default();
     let has_ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     let (Some(node), false) = (spec.node_name.filter(|node| !node.is_empty()), has_ended) else {
-        return (Found::Skipped, faults);
+        return (Found::Skipped, faults.into_told());
     };
     let static_uid = object.metadata.annotations.and_then(|mut all| all.remove(STATIC_UID));
     let Some(uid) = static_uid.or(object.metadata.uid).filter(|uid| !uid.is_empty()) else {
@@ -46,23 +46,26 @@ pub fn convert(object: core::Pod, id: &ObjectRef) -> (Found, Vec<Fault>) {
         enabled: enabled(object.metadata.labels.as_ref(), &mut faults),
         runtime_class: spec.runtime_class_name.filter(|name| !name.is_empty()),
     };
-    (Found::Pod(pod.into()), faults)
+    (Found::Pod(pod.into()), faults.into_told())
 }
 
 /// The Namespace as far as it is usable, and what is not.
 pub fn convert_namespace(object: &core::Namespace, name: &str) -> (Found, Vec<Fault>) {
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     let enabled = enabled(object.metadata.labels.as_ref(), &mut faults);
-    (Found::Namespace(Namespace { name: name.to_owned(), enabled }.into()), faults)
+    (Found::Namespace(Namespace { name: name.to_owned(), enabled }.into()), faults.into_told())
 }
 
-fn enabled(labels: Option<&BTreeMap<String, String>>, faults: &mut Vec<Fault>) -> Option<bool> {
+fn enabled(labels: Option<&BTreeMap<String, String>>, faults: &mut Faults) -> Option<bool> {
     let value = labels?.get(ENABLED)?;
     let enabled = value.parse().ok();
     if enabled.is_none() {
         faults.push(Fault::new(
             format!("metadata.labels[{ENABLED}]"),
-            format!("{value:?} is neither \"true\" nor \"false\": the label is ignored; mend it"),
+            format!(
+                "{value} is neither \"true\" nor \"false\": the label is ignored; mend it",
+                value = quoted(value)
+            ),
         ));
     }
     enabled

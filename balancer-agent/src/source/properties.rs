@@ -10,7 +10,7 @@ use super::{
     annotations::tuning,
     decode::{Decoded, decode},
     document, duration,
-    object::Fault,
+    object::Faults,
     parse,
     ranges::ranges,
     weights::weights,
@@ -106,7 +106,7 @@ proptest! {
             (format!("balancer-agent/x{other}"), value),
             ("example.org/other".to_owned(), other),
         ]);
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         let found = tuning(Some(&annotations), &mut faults);
         prop_assert!(found.slow_start <= 3600, "{found:?}");
         prop_assert!(faults.iter().any(|fault| fault.field.contains("balancer-agent/x")));
@@ -124,19 +124,19 @@ proptest! {
             Selector::PodPrefix(prefix) => format!("pod/{prefix}={weight}"),
             Selector::Address(ip) => format!("address/{ip}={weight}"),
         }).collect();
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         let found = weights("f", &text.join(", "), &mut faults);
         // Of two about the same the first counts, and the other is told.
-        prop_assert_eq!(found.len() + faults.len(), rules.len());
+        prop_assert_eq!(found.len() + faults.count(), rules.len());
         prop_assert_eq!(found.first(), rules.first());
         prop_assert!(found.iter().all(|rule| rules.contains(rule)));
     }
 
     #[test]
     fn each_part_of_a_text_of_weights_is_a_rule_or_a_fault(text in "([a-z/=,0-9. ]{0,60})|(.{0,60})") {
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         let found = weights("f", &text, &mut faults);
-        prop_assert_eq!(found.len() + faults.len(), text.split(',').count());
+        prop_assert_eq!(found.len() + faults.count(), text.split(',').count());
         prop_assert!(found.iter().all(|rule| (1..=MAX_WEIGHT).contains(&rule.weight)));
     }
 
@@ -144,7 +144,7 @@ proptest! {
     fn ranges_that_can_not_be_read_never_admit_everybody(
         texts in prop::collection::vec("[0-9a-f:./]{0,20}|.{0,12}", 1..6),
     ) {
-        let mut faults: Vec<Fault> = Vec::new();
+        let mut faults = Faults::default();
         let found = ranges(&texts, None, &mut faults);
         let written = texts.iter().any(|text| !text.trim().is_empty());
         prop_assert_eq!(found.is_empty(), !written, "{:?} of {:?}", found, texts);

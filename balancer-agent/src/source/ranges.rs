@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::object::Fault;
+use super::object::{Fault, Faults, quoted};
 
 const FIELD: &str = "spec.loadBalancerSourceRanges";
 /// The older form of the field.
@@ -22,7 +22,7 @@ const NOBODY: IpNet = match Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 32) {
 pub fn ranges(
     field: &[String],
     annotations: Option<&BTreeMap<String, String>>,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Vec<IpNet> {
     let old = annotations.and_then(|annotations| annotations.get(ANNOTATION));
     let named: Vec<(String, &str)> = match old {
@@ -43,13 +43,16 @@ pub fn ranges(
     for (field, text) in &named {
         match text.parse::<IpNet>() {
             Ok(net) => found.push(net.trunc()),
-            Err(_) => faults.push(Fault::new(
-                field,
-                format!(
-                    "{text:?} is no range of addresses: it admits nobody, the other entries \
-                     stand; write one such as 192.0.2.0/24 or 2001:db8::/32"
-                ),
-            )),
+            Err(_) => faults.push_with(|| {
+                Fault::new(
+                    field.as_str(),
+                    format!(
+                        "{text} is no range of addresses: it admits nobody, the other entries \
+                     stand; write one such as 192.0.2.0/24 or 2001:db8::/32",
+                        text = quoted(text)
+                    ),
+                )
+            }),
         }
     }
     if found.is_empty() && !named.is_empty() {
@@ -85,7 +88,7 @@ mod tests {
         for (field, annotation, want, told) in table {
             let field: Vec<_> = field.iter().map(|text| (*text).to_owned()).collect();
             let annotations = annotation.map(|a| BTreeMap::from([(ANNOTATION.into(), a.into())]));
-            let mut faults = Vec::new();
+            let mut faults = Faults::default();
             let found = ranges(&field, annotations.as_ref(), &mut faults);
             let want: Vec<IpNet> = want.iter().map(|net| net.parse().unwrap()).collect();
             assert_eq!((found, faults.len()), (want, *told), "{field:?} {annotation:?}");

@@ -12,7 +12,7 @@ use super::{
     address::addresses,
     affinity::affinity,
     annotations::{no_rebalance, tuning},
-    object::{Fault, Found},
+    object::{Fault, Faults, Found, quoted},
     ranges::ranges,
     traffic,
 };
@@ -22,16 +22,19 @@ use crate::model::{ObjectRef, Protocol, Service, ServicePort};
 const OTHER_PROXY: [&str; 2] =
     ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
 
+/// Ports of a Service that are used: each is a row of its own in the maps.
+const MOST_PORTS: usize = 1_000;
+
 /// The Service as far as it is usable, and what is not.
 pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     let spec = object.spec.unwrap_or_default();
     let is_none = |ip: &String| ip == "None";
     let headless = spec.cluster_ip.as_ref().is_some_and(is_none)
         || spec.cluster_ips.iter().flatten().any(is_none);
     let external_name = spec.type_.as_deref() == Some("ExternalName");
     if headless || external_name || is_for_another_proxy(object.metadata.labels.as_ref()) {
-        return (Found::Skipped, faults);
+        return (Found::Skipped, faults.into_told());
     }
     let annotations = object.metadata.annotations.as_ref();
     let ingress = object.status.and_then(|status| status.load_balancer).and_then(|lb| lb.ingress);
@@ -60,7 +63,7 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
         ports: ports(spec.ports.unwrap_or_default(), &mut faults),
         tuning,
     };
-    (Found::Service(service.into()), faults)
+    (Found::Service(service.into()), faults.into_told())
 }
 
 /// True where the labels say that another proxy, or none, serves the object.
@@ -68,7 +71,7 @@ pub fn is_for_another_proxy(labels: Option<&BTreeMap<String, String>>) -> bool {
     labels.is_some_and(|labels| OTHER_PROXY.iter().any(|label| labels.contains_key(*label)))
 }
 
-fn cluster_ips(spec: &core::ServiceSpec, faults: &mut Vec<Fault>) -> Vec<IpAddr> {
+fn cluster_ips(spec: &core::ServiceSpec, faults: &mut Faults) -> Vec<IpAddr> {
     let listed = spec.cluster_ips.as_deref().unwrap_or_default();
     let single = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty());
     let mut found: Vec<(String, &str)> = listed
@@ -92,17 +95,14 @@ fn cluster_ips(spec: &core::ServiceSpec, faults: &mut Vec<Fault>) -> Vec<IpAddr>
     addresses(found.into_iter(), faults)
 }
 
-fn external_ips(listed: &[String], faults: &mut Vec<Fault>) -> Vec<IpAddr> {
+fn external_ips(listed: &[String], faults: &mut Faults) -> Vec<IpAddr> {
     let field = |index| format!("spec.externalIPs[{index}]");
     addresses(listed.iter().enumerate().map(|(index, ip)| (field(index), ip.as_str())), faults)
 }
 
 /// The addresses that keep their meaning inside the cluster. An ingress of ipMode Proxy must be
 /// reached (KEP-1860), and one with a hostname is resolved by the client.
-fn load_balancer_ips(
-    ingress: &[core::LoadBalancerIngress],
-    faults: &mut Vec<Fault>,
-) -> Vec<IpAddr> {
+fn load_balancer_ips(ingress: &[core::LoadBalancerIngress], faults: &mut Faults) -> Vec<IpAddr> {
     let mut found = Vec::with_capacity(ingress.len());
     for (index, entry) in ingress.iter().enumerate() {
         let field = format!("status.loadBalancer.ingress[{index}]");
@@ -112,14 +112,17 @@ fn load_balancer_ips(
             Some("Proxy") => {}
             Some(other) => faults.push(Fault::new(
                 format!("{field}.ipMode"),
-                format!("{other:?} is no mode: this entry is left out; write VIP or Proxy"),
+                format!(
+                    "{other} is no mode: this entry is left out; write VIP or Proxy",
+                    other = quoted(other)
+                ),
             )),
         }
     }
     addresses(found.into_iter(), faults)
 }
 
-fn ports(entries: Vec<core::ServicePort>, faults: &mut Vec<Fault>) -> Vec<ServicePort> {
+fn ports(entries: Vec<core::ServicePort>, faults: &mut Faults) -> Vec<ServicePort> {
     if entries.is_empty() {
         faults.push(Fault::new("spec.ports", "missing: nothing is balanced; add the ports"));
     }
@@ -128,6 +131,14 @@ fn ports(entries: Vec<core::ServicePort>, faults: &mut Vec<Fault>) -> Vec<Servic
     let mut ports = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
         let field = format!("spec.ports[{index}]");
+        if ports.len() == MOST_PORTS {
+            faults.push_with(|| {
+                let message =
+                    format!("only the first {MOST_PORTS} ports count: this one is left out");
+                Fault::new(field, message)
+            });
+            continue;
+        }
         let (port, protocol) =
             match (number(&field, entry.port), protocol(&field, entry.protocol.as_deref())) {
                 (Ok(port), Ok(protocol)) => (port, protocol),
@@ -141,7 +152,10 @@ fn ports(entries: Vec<core::ServicePort>, faults: &mut Vec<Fault>) -> Vec<Servic
         if names.contains(&name) {
             faults.push(Fault::new(
                 format!("{field}.name"),
-                format!("{name:?} names an earlier port too: this entry is left out; rename it"),
+                format!(
+                    "{name} names an earlier port too: this entry is left out; rename it",
+                    name = quoted(&name)
+                ),
             ));
         } else if !numbers.insert((protocol, port)) {
             faults.push(Fault::new(
@@ -197,7 +211,10 @@ pub fn protocol(field: &str, protocol: Option<&str>) -> Result<Protocol, Fault> 
         Some("SCTP") => Ok(Protocol::Sctp),
         Some(other) => Err(Fault::new(
             format!("{field}.protocol"),
-            format!("{other:?} is no protocol: this entry is left out; write TCP, UDP or SCTP"),
+            format!(
+                "{other} is no protocol: this entry is left out; write TCP, UDP or SCTP",
+                other = quoted(other)
+            ),
         )),
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::{api::discovery::v1 as discovery, jiff::Timestamp};
 
 use super::{
     address::address,
-    object::{Fault, Found},
+    object::{Fault, Faults, Found, quoted},
     service::{is_for_another_proxy, number, protocol},
 };
 use crate::model::{Endpoint, EndpointPort, EndpointSlice, Hints, ObjectRef, Place};
@@ -30,7 +30,10 @@ pub fn convert(object: discovery::EndpointSlice, id: &ObjectRef) -> (Found, Vec<
         "IPv6" => false,
         "FQDN" => return (Found::Skipped, Vec::new()),
         other => {
-            let message = format!("{other:?} is no type: the slice is ignored; write IPv4 or IPv6");
+            let message = format!(
+                "{other} is no type: the slice is ignored; write IPv4 or IPv6",
+                other = quoted(other)
+            );
             return (Found::Skipped, vec![Fault::new("addressType", message)]);
         }
     };
@@ -42,7 +45,7 @@ pub fn convert(object: discovery::EndpointSlice, id: &ObjectRef) -> (Found, Vec<
         let field = format!("metadata.labels[{SERVICE_NAME:?}]");
         return (Found::Skipped, vec![Fault::new(field, message)]);
     };
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     let slice = EndpointSlice {
         id: id.clone(),
         service: service.clone(),
@@ -50,7 +53,7 @@ pub fn convert(object: discovery::EndpointSlice, id: &ObjectRef) -> (Found, Vec<
         ports: ports(object.ports.unwrap_or_default(), &mut faults),
         endpoints: endpoints(object.endpoints, ipv4, &mut faults),
     };
-    (Found::Slice(slice.into()), faults)
+    (Found::Slice(slice.into()), faults.into_told())
 }
 
 /// Nothing rests on it but a metric: a time that can't be read is no fault.
@@ -59,7 +62,7 @@ fn triggered(annotations: Option<&BTreeMap<String, String>>) -> Option<SystemTim
     Some(time.into())
 }
 
-fn ports(entries: Vec<discovery::EndpointPort>, faults: &mut Vec<Fault>) -> Vec<EndpointPort> {
+fn ports(entries: Vec<discovery::EndpointPort>, faults: &mut Faults) -> Vec<EndpointPort> {
     let mut names = BTreeSet::new();
     let mut ports = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
@@ -75,7 +78,8 @@ fn ports(entries: Vec<discovery::EndpointPort>, faults: &mut Vec<Fault>) -> Vec<
                     faults.push(Fault::new(
                         format!("{field}.name"),
                         format!(
-                            "{name:?} names an earlier port too: this entry is left out; rename it"
+                            "{name} names an earlier port too: this entry is left out; rename it",
+                            name = quoted(&name)
                         ),
                     ));
                 }
@@ -89,11 +93,7 @@ fn ports(entries: Vec<discovery::EndpointPort>, faults: &mut Vec<Fault>) -> Vec<
     ports
 }
 
-fn endpoints(
-    entries: Vec<discovery::Endpoint>,
-    ipv4: bool,
-    faults: &mut Vec<Fault>,
-) -> Vec<Endpoint> {
+fn endpoints(entries: Vec<discovery::Endpoint>, ipv4: bool, faults: &mut Faults) -> Vec<Endpoint> {
     let mut endpoints = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
         let field = format!("endpoints[{index}].addresses[0]");
@@ -122,7 +122,10 @@ fn endpoints(
             }
             _ => faults.push(Fault::new(
                 field,
-                format!("{text:?} is no {family} address: this endpoint is left out; mend it"),
+                format!(
+                    "{text} is no {family} address: this endpoint is left out; mend it",
+                    text = quoted(text)
+                ),
             )),
         }
     }

@@ -2,17 +2,20 @@
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::{object::Fault, service::usable};
+use super::{
+    object::{Fault, Faults, quoted},
+    service::usable,
+};
 use crate::model::TrafficPolicy;
 
 /// `spec.internalTrafficPolicy`.
-pub fn internal_policy(spec: &core::ServiceSpec, faults: &mut Vec<Fault>) -> TrafficPolicy {
+pub fn internal_policy(spec: &core::ServiceSpec, faults: &mut Faults) -> TrafficPolicy {
     policy("spec.internalTrafficPolicy", spec.internal_traffic_policy.as_deref(), faults)
 }
 
 /// `spec.healthCheckNodePort` where load balancers ask there: the API gives one to Services of type
 /// LoadBalancer whose `spec.externalTrafficPolicy` is Local, and means nothing by it elsewhere.
-pub fn health_check_node_port(spec: &core::ServiceSpec, faults: &mut Vec<Fault>) -> Option<u16> {
+pub fn health_check_node_port(spec: &core::ServiceSpec, faults: &mut Faults) -> Option<u16> {
     let external =
         policy("spec.externalTrafficPolicy", spec.external_traffic_policy.as_deref(), faults);
     if spec.type_.as_deref() != Some("LoadBalancer") || external != TrafficPolicy::Local {
@@ -30,13 +33,15 @@ pub fn health_check_node_port(spec: &core::ServiceSpec, faults: &mut Vec<Fault>)
     usable
 }
 
-fn policy(field: &str, written: Option<&str>, faults: &mut Vec<Fault>) -> TrafficPolicy {
+fn policy(field: &str, written: Option<&str>, faults: &mut Faults) -> TrafficPolicy {
     match written {
         None | Some("" | "Cluster") => TrafficPolicy::Cluster,
         Some("Local") => TrafficPolicy::Local,
         Some(other) => {
-            let message =
-                format!("{other:?} is no policy: Cluster is used; write Cluster or Local");
+            let message = format!(
+                "{other} is no policy: Cluster is used; write Cluster or Local",
+                other = quoted(other)
+            );
             faults.push(Fault::new(field, message));
             TrafficPolicy::Cluster
         }

@@ -4,27 +4,47 @@ use std::collections::BTreeSet;
 
 use balancer_common::policy::MAX_WEIGHT;
 
-use super::{address::address, object::Fault};
+use super::{
+    address::address,
+    object::{Fault, Faults, quoted},
+};
 use crate::model::{Selector, WeightRule};
 
-/// The rules in their order. One that can't be used is told and left out; the others stand.
-pub fn weights(field: &str, value: &str, faults: &mut Vec<Fault>) -> Vec<WeightRule> {
+/// Rules of a Service that count: each endpoint is compared with each of them.
+const MOST: usize = 256;
+
+/// The rules in their order, [`MOST`] at most. One that can't be used is told and left out; the others
+/// stand.
+pub fn weights(field: &str, value: &str, faults: &mut Faults) -> Vec<WeightRule> {
     let mut seen = BTreeSet::new();
     let mut rules = Vec::new();
-    for text in value.split(',').map(str::trim) {
+    let mut texts = value.split(',').map(str::trim);
+    for text in texts.by_ref() {
+        if rules.len() == MOST {
+            let more = texts.count() + 1;
+            let message = format!(
+                "only the first {MOST} rules count: {more} more have no effect; say it in fewer, by \
+                 zone or by the beginning of a pod's name"
+            );
+            faults.push(Fault::new(field, message));
+            break;
+        }
         let rule = rule(text).and_then(|rule| match seen.insert(rule.selector.clone()) {
             true => Ok(rule),
             false => Err("comes after another weight for the same, which counts"),
         });
         match rule {
             Ok(rule) => rules.push(rule),
-            Err(wrong) => faults.push(Fault::new(
-                field,
-                format!(
-                    "{text:?} {wrong}: this rule is ignored, the others stand; write rules such \
-                     as zone/eu-1a=3, pod/web-canary-=1, address/10.1.2.3=2"
-                ),
-            )),
+            Err(wrong) => faults.push_with(|| {
+                Fault::new(
+                    field,
+                    format!(
+                        "{text} {wrong}: this rule is ignored, the others stand; write rules such \
+                     as zone/eu-1a=3, pod/web-canary-=1, address/10.1.2.3=2",
+                        text = quoted(text)
+                    ),
+                )
+            }),
         }
     }
     rules
@@ -52,7 +72,7 @@ mod tests {
 
     #[test]
     fn rules_stand_in_their_order() {
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         let text = " zone/eu-1a=3, pod/web-canary- = 1,address/10.1.2.3=2,address/fd00::1=1000";
         let found = weights("f", text, &mut faults);
         let want = [
@@ -62,7 +82,19 @@ mod tests {
             (Selector::Address("fd00::1".parse().unwrap()), 1000),
         ];
         assert_eq!(found, want.map(|(selector, weight)| WeightRule { selector, weight }));
-        assert_eq!(faults, []);
+        assert_eq!(faults.count(), 0);
+    }
+
+    #[test]
+    fn a_flood_of_rules_is_bounded() {
+        let mut faults = Faults::default();
+        let many: Vec<_> = (0..10_000).map(|n| format!("pod/web-{n}-=2")).collect();
+        assert_eq!(weights("f", &many.join(","), &mut faults).len(), MOST);
+        assert_eq!(faults.count(), 1);
+        assert!(faults[0].message.contains("9744 more have no effect"), "{faults:?}");
+        let mut faults = Faults::default();
+        assert_eq!(weights("f", &"x,".repeat(120_000), &mut faults), []);
+        assert_eq!((faults.len(), faults.count()), (Faults::MOST, 120_001));
     }
 
     #[test]
@@ -86,7 +118,7 @@ mod tests {
             ("zone/a=", "whole number"),
             ("zone/b=7", "comes after another weight for the same"),
         ] {
-            let mut faults = Vec::new();
+            let mut faults = Faults::default();
             let found = weights("f", &format!("zone/b=2,{bad},zone/c=4"), &mut faults);
             let kept: Vec<_> = found.iter().map(|rule| rule.weight).collect();
             assert_eq!(kept, [2, 4], "{bad:?}");

@@ -30,13 +30,15 @@ pub fn run(dir: &Path, mut watch: Watch, states: &Sender<Arc<Merged>>) {
     let mut folder = Folder::new(dir.to_owned());
     let mut published: Option<Arc<Merged>> = None;
     let mut signals = Vec::new();
+    // What was read and is not published, since more is about to be read.
+    let mut changed = false;
     while !signals.contains(&Signal::Stop) {
         let now = Instant::now();
         for signal in signals {
             folder.note(signal, now);
         }
         watch.arm();
-        let mut changed = look(dir, &mut folder, &mut watch, now);
+        changed |= look(dir, &mut folder, &mut watch, now);
         let fresh = folder.read_due(now);
         if !fresh.is_empty() {
             let later = watch.wait(Instant::now() + RACE);
@@ -48,7 +50,10 @@ pub fn run(dir: &Path, mut watch: Watch, states: &Sender<Arc<Merged>>) {
             }
             changed |= folder.settle(fresh, Instant::now());
         }
-        if folder.is_complete(Instant::now()) && (changed || published.is_none()) {
+        let now = Instant::now();
+        let is_read = folder.next_due().is_none_or(|due| due > now);
+        if is_read && folder.is_complete(now) && (changed || published.is_none()) {
+            changed = false;
             let state = Arc::new(folder.merged());
             if published.as_ref() != Some(&state) {
                 states.send_replace(state.clone());

@@ -3,18 +3,18 @@ use super::*;
 /// What annotations come to, and what is told of them.
 fn read(annotations: &[(&str, &str)]) -> (Tuning, String) {
     let annotations = annotations.iter().map(|(key, value)| ((*key).into(), (*value).into()));
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     let tuning = tuning(Some(&annotations.collect()), &mut faults);
-    let told = faults.into_iter().map(|fault| format!("{}: {}\n", fault.field, fault.message));
+    let told = faults.iter().map(|fault| format!("{}: {}\n", fault.field, fault.message));
     (tuning, told.collect())
 }
 
 #[test]
 fn without_annotations_there_is_nothing_to_say() {
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     assert_eq!(tuning(None, &mut faults), Tuning::default());
     assert_eq!(read(&[("example.com/policy", "random")]), (Tuning::default(), String::new()));
-    assert_eq!(faults, []);
+    assert_eq!(faults.count(), 0, "{faults:?}");
 }
 
 #[test]
