@@ -115,6 +115,30 @@ pub fn may_try<J: Judged>(backend: &J, now: u64) -> bool {
     backend.swap_until(until, now + pause)
 }
 
+/// How a connection ended that was not established and whose SYN was not sent again.
+#[derive(Clone, Copy, Debug)]
+pub struct Unestablished {
+    /// Segments that were sent.
+    pub sent: u32,
+    /// Segments that were received.
+    pub received: u32,
+    /// Nanoseconds since the SYN.
+    pub age: u64,
+}
+
+/// How soon an error that is no segment (ICMP) comes, in nanoseconds.
+const ERROR_WITHIN_NS: u64 = 100_000_000;
+
+impl Unestablished {
+    /// True if its backend, or the way there, ended it: by a segment, or by an error, which comes as
+    /// soon as an answer would. What was never sent failed on this node. What ends later without an
+    /// answer was ended here, by `shutdown()`, `connect()` with AF_UNSPEC or SOCK_DESTROY.
+    #[inline(always)]
+    pub const fn is_failure(self) -> bool {
+        self.sent != 0 && (self.received != 0 || self.age < ERROR_WITHIN_NS)
+    }
+}
+
 const _: () = assert!(crate::charge::MAX_CHARGES < SUSPECT);
 
 #[cfg(test)]
@@ -164,6 +188,15 @@ mod tests {
     }
 
     const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn only_the_backend_and_the_way_there_are_blamed() {
+        let failure = |sent, received, age| Unestablished { sent, received, age }.is_failure();
+        assert!(failure(1, 1, SECOND / 2), "a reset, however late");
+        assert!(failure(1, 0, SECOND / 1000), "an error");
+        assert!(!failure(0, 0, 0), "no route, no memory: nothing was sent");
+        assert!(!failure(1, 0, SECOND / 2), "its program gave up");
+    }
 
     #[test]
     fn the_pause_doubles_up_to_half_a_minute() {

@@ -22,6 +22,7 @@ use aya_ebpf::{
 use balancer_common::{
     charge::Charge,
     layout::{RecordState, mapped},
+    suspect::Unestablished,
 };
 
 use crate::{
@@ -72,7 +73,7 @@ fn sending(ctx: &SockOpsContext) {
 fn closed(ctx: &SockOpsContext) {
     let Some(charge) = charges::find(cookie(ctx)) else { return };
     let failed = ctx.arg(0) == BPF_TCP_SYN_SENT;
-    if failed && is_answered(ctx) {
+    if failed && is_failure(ctx, charge) {
         blame(charge);
     }
     if !charges::end_this(charge) || !failed {
@@ -108,12 +109,20 @@ fn timed_out(ctx: &SockOpsContext) {
     }
 }
 
-/// True where the other side has sent something. A socket that its own program disconnects while it
-/// connects, or that the agent resets, leaves SYN_SENT for CLOSE too, and is no fault of its backend.
+/// True where the backend, or the way there, has ended a connection that was not established.
 #[inline(always)]
-fn is_answered(ctx: &SockOpsContext) -> bool {
-    // SAFETY: a word of the context.
-    unsafe { read_volatile(&raw const (*ctx.ops).segs_in) != 0 }
+fn is_failure(ctx: &SockOpsContext, charge: Charge) -> bool {
+    let Some(record) = maps::RECORDS.get_ptr(charge.record()) else { return false };
+    // SAFETY: words of the context; `record` is a map value that only the hooks of this very socket
+    // write; the helper has no precondition.
+    let end = unsafe {
+        Unestablished {
+            sent: read_volatile(&raw const (*ctx.ops).segs_out),
+            received: read_volatile(&raw const (*ctx.ops).segs_in),
+            age: bpf_ktime_get_coarse_ns().wrapping_sub((*record).since),
+        }
+    };
+    end.is_failure()
 }
 
 /// Makes the backend of a connection suspect.
