@@ -6,9 +6,10 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_netns_cookie};
 use balancer_common::{
-    choice::{Table as _, below, pair},
+    choice::{Table as _, below, pair, sample},
     layout::{ClientKey, Control, KEEPS_SUSPECTS, MAX_SCAN, Pin, Row, Service, ticks},
     policy::Policy,
+    suspect::SUSPECT,
 };
 
 use crate::{
@@ -102,8 +103,10 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
             atomic::load(&raw const (*entry).flags),
         )
     };
+    // Where suspects are kept, they are compared like all others.
+    let mask = if flags & KEEPS_SUSPECTS != 0 { !SUSPECT } else { u32::MAX };
     let backend = match Policy::from_raw(policy as u8) {
-        Some(Policy::PowerOfTwo) => pair(&Sampled::new(row)?, row.len, random),
+        Some(Policy::PowerOfTwo) => pair(&Sampled::masked(row, mask)?, row.len, random),
         Some(Policy::RoundRobin) => {
             // SAFETY: `entry` is a map value.
             let turn = unsafe { atomic::fetch_increment(&raw mut (*entry).cursor) };
@@ -112,7 +115,7 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
         Some(Policy::Random) => Sampled::new(row)?.slot(below(random(), row.len)).backend,
         // Longer rows are sampled, whatever the weights: nobody scans them.
         _ if row.len > MAX_SCAN && flags & KEEPS_SUSPECTS != 0 => {
-            suspects::sample(&Sampled::new(row)?, row.len, random)
+            sample(&Sampled::masked(row, mask)?, row.len, random)?.backend
         }
         policy => {
             let weighs = policy == Some(Policy::WeightedLeastConnections)

@@ -91,15 +91,23 @@ pub struct Sampled {
     slab: *const u64,
     active: *const u32,
     base: u32,
+    /// What is looked at of a counter.
+    mask: u32,
 }
 
 impl Sampled {
     /// A row.
     #[inline(always)]
     pub fn new(row: Row) -> Option<Self> {
+        Self::masked(row, u32::MAX)
+    }
+
+    /// A row of whose counters `mask` is looked at.
+    #[inline(always)]
+    pub fn masked(row: Row, mask: u32) -> Option<Self> {
         let slab = maps::SLOTS.get_ptr(0)?.cast::<u64>();
         let active = maps::ACTIVE.get_ptr(0)?.cast::<u32>();
-        Some(Self { slab, active, base: row.base })
+        Some(Self { slab, active, base: row.base, mask })
     }
 }
 
@@ -135,6 +143,6 @@ impl Table for Sampled {
 
     #[inline(always)]
     fn active(&self, backend: u32) -> u32 {
-        at(self.active, backend)
+        at(self.active, backend) & self.mask
     }
 }

@@ -5,8 +5,8 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use balancer_common::{
-    choice::Table as _,
-    layout::{Backend, KEEPS_SUSPECTS, PAD_BACKEND},
+    choice::{Table as _, below},
+    layout::{Backend, KEEPS_SUSPECTS, MAX_SCAN, PAD_BACKEND},
     suspect::{self, Judged, SUSPECT, is_suspect},
 };
 
@@ -14,8 +14,8 @@ use crate::{
     atomic,
     control::control,
     maps,
-    reserve::NONE,
-    rows::{Sampled, Scanned, counter, raise},
+    reserve::{NONE, random},
+    rows::{Scanned, counter, raise},
 };
 
 struct Entry {
@@ -135,9 +135,9 @@ pub fn is_one(backend: u32) -> bool {
 
 /// Slots that are looked at in one go.
 const PART: u32 = 64;
-/// Parts of a row that are looked through: the longest row that is scanned. Of longer ones the suspects
-/// beyond are tried when the choice meets them among others that are suspect.
-const PARTS: u32 = 16;
+/// Parts of a row that are looked through: the longest row that is scanned.
+const PARTS: u32 = MAX_SCAN / PART;
+const _: () = assert!(MAX_SCAN.is_multiple_of(PART));
 
 /// A suspect backend of a row whose pause is over, for the one connection that is to try it, with its
 /// counter raised; [`NONE`] if there is none.
@@ -145,6 +145,9 @@ const PARTS: u32 = 16;
 #[inline(never)]
 pub extern "C" fn balancer_trial(base: u32, len: u32) -> u64 {
     let now = now();
+    // Of a row that is too long, other slots each time: no suspect is left untried for ever.
+    let skipped = if len > MAX_SCAN { below(random(), len - MAX_SCAN + 1) } else { 0 };
+    let (base, len) = (base.wrapping_add(skipped), len - skipped);
     let mut part = 0;
     while part < PARTS {
         let start = part * PART;
@@ -188,22 +191,4 @@ pub extern "C" fn balancer_may_try(backend: u32, now: u64) -> u32 {
         Some(entry) => suspect::may_try(&entry, now) as u32,
         None => 0,
     }
-}
-
-/// The backend with the fewest connections among some of a row, suspect or not; the padding's where
-/// there is none. For rows too long to be scanned.
-#[inline(always)]
-pub fn sample(row: &Sampled, len: u32, mut random: impl FnMut() -> u32) -> u32 {
-    use balancer_common::choice::{SAMPLES, below};
-    let (mut best, mut least) = (PAD_BACKEND, u32::MAX);
-    let mut round = 0;
-    while round < SAMPLES {
-        let backend = row.slot(below(random(), len)).backend;
-        let active = suspect::count(row.active(backend));
-        if active < least {
-            (best, least) = (backend, active);
-        }
-        round += 1;
-    }
-    best
 }
