@@ -13,17 +13,32 @@
 //! ones share a home, so that the sockets opened one after another touch one line, and a socket
 //! without a charge is known by that line alone.
 //!
+//! Behind the table stands its [`KEY`], drawn at random when the table is made. A program can learn
+//! the cookies of its sockets (`SO_COOKIE`) and guess those of its neighbours; which of them share a
+//! bucket follows from the key alone. So nobody can choose the sockets that take a neighbour's room.
+//! Each run of cookies that fills every home once is turned by a number of its own: a burst is spread
+//! evenly whatever the key is. Where a cookie spills to is a keyed hash of all of it.
+//!
 //! No chains, no allocation and no lock: a charge is one compare-and-swap from 0, a discharge one
 //! compare-and-swap to 0. Cookies are never reused while the kernel runs, so a word names one
 //! charge of one socket for ever; of two processors that end the same charge (a reset arriving
 //! while the owner closes) exactly one succeeds, and only that one lowers the counter. That is what
 //! makes counting exact.
 
+use crate::siphash::siphash;
+
 /// Words of a bucket, its header included: one cache line.
 pub const BUCKET: u32 = 8;
 const BUCKET_BITS: u32 = 16;
 /// Words of the table.
 pub const WORDS: u32 = BUCKET << BUCKET_BITS;
+/// Index of the first of [`KEY_WORDS`] words of the key: what the homes are turned by, and the key of
+/// the hash that says where to spill.
+pub const KEY: u32 = WORDS;
+/// Words of the key.
+pub const KEY_WORDS: u32 = 3;
+/// Words of the table and of the cache line behind it, which holds the key.
+pub const ALL_WORDS: u32 = WORDS + BUCKET;
 /// Charges that the table holds at most, and entries of the map of records beside it.
 pub const MAX_CHARGES: u32 = (BUCKET - 1) << BUCKET_BITS;
 /// Buckets that are tried when the home is full. With 3, two bursts of 100,000 sockets whose cookies
@@ -43,6 +58,8 @@ const _: () = assert!(crate::layout::MAX_BACKENDS <= 1 << BACKEND_BITS);
 pub trait Words {
     /// Reads a word. `index` is below [`WORDS`].
     fn load(&self, index: u32) -> u64;
+    /// Reads a word of the key. `which` is below [`KEY_WORDS`].
+    fn key(&self, which: u32) -> u64;
     /// Replaces `old` by `new`; false if the word was no longer `old`.
     fn swap(&self, index: u32, old: u64, new: u64) -> bool;
     /// Adds 1 to a header.
@@ -124,18 +141,42 @@ pub const fn is_charge(word: u64) -> bool {
 
 /// The home of a cookie: index of its header.
 #[inline(always)]
-const fn home(cookie: u64) -> u32 {
-    (cookie >> HOME_SHIFT) as u32 % (WORDS / BUCKET) * BUCKET
+const fn home(factor: u64, cookie: u64) -> u32 {
+    let run = cookie >> (HOME_SHIFT + BUCKET_BITS);
+    let turn = run.wrapping_mul(factor) >> (u64::BITS - BUCKET_BITS);
+    bucket((cookie >> HOME_SHIFT) ^ turn)
+}
+
+/// The home of a cookie and where it may spill to, with a given key: indices of headers.
+pub fn places(key: [u64; KEY_WORDS as usize], cookie: u64) -> [u32; 1 + SPILLS as usize] {
+    let (home, hash) = (home(key[0], cookie), siphash(key[1], key[2], cookie));
+    let mut places = [home; 1 + SPILLS as usize];
+    for (place, which) in places[1..].iter_mut().zip(0..) {
+        *place = spill(home, hash, which);
+    }
+    places
+}
+
+/// What [`spill`] is told of a cookie.
+#[inline(always)]
+fn spill_hash<W: Words>(words: &W, cookie: u64) -> u64 {
+    siphash(words.key(1), words.key(2), cookie)
 }
 
 /// Where a cookie may spill to, `which` from 0: index of the header. Never its home.
 #[inline(always)]
-const fn spill(cookie: u64, which: u32) -> u32 {
-    // Fibonacci hashing: each choice takes other bits of one of two products.
-    let factor = if which < 3 { 0x9e37_79b9_7f4a_7c15 } else { 0xd1b5_4a32_d192_ed03 };
-    let hash = cookie.wrapping_mul(factor) >> (BUCKET_BITS * (which % 3 + 1));
-    let bucket = hash as u32 % (WORDS / BUCKET) * BUCKET;
-    if bucket == home(cookie) { bucket ^ BUCKET } else { bucket }
+const fn spill(home: u32, hash: u64, which: u32) -> u32 {
+    let bucket = bucket(hash >> (SPILL_SHIFT * which));
+    if bucket == home { bucket ^ BUCKET } else { bucket }
+}
+
+/// Each place to spill to takes its bits of the hash this far above those of the one before.
+const SPILL_SHIFT: u32 = (u64::BITS - BUCKET_BITS) / (SPILLS - 1);
+
+/// Index of the header of the bucket that the lowest bits name.
+#[inline(always)]
+const fn bucket(bits: u64) -> u32 {
+    bits as u32 % (WORDS / BUCKET) * BUCKET
 }
 
 /// The charge of a socket, if it has one.
@@ -154,7 +195,7 @@ const NOWHERE: u32 = u32::MAX;
 /// its own, and the first of both sees the second or the second sees the first.
 #[inline(always)]
 pub fn find_but<W: Words>(words: &W, cookie: u64, but: u32) -> Option<Charge> {
-    let home = home(cookie);
+    let home = home(words.key(0), cookie);
     let found = find_in(words, home, cookie, but);
     if found.is_some() || words.load(home) == 0 {
         return found;
@@ -165,9 +206,10 @@ pub fn find_but<W: Words>(words: &W, cookie: u64, but: u32) -> Option<Charge> {
 /// The charge of a socket that is not in its home.
 #[inline(always)]
 pub fn find_spilled<W: Words>(words: &W, cookie: u64, but: u32) -> Option<Charge> {
+    let (home, hash) = (home(words.key(0), cookie), spill_hash(words, cookie));
     let mut which = 0;
     while which < SPILLS {
-        let found = find_in(words, spill(cookie, which), cookie, but);
+        let found = find_in(words, spill(home, hash, which), cookie, but);
         if found.is_some() {
             return found;
         }
@@ -197,7 +239,7 @@ fn find_in<W: Words>(words: &W, bucket: u32, cookie: u64, but: u32) -> Option<Ch
 /// whoever charges without a lock looks for a second charge afterwards ([`find_but`]).
 #[inline(always)]
 pub fn insert<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> {
-    let charge = insert_in(words, home(cookie), word(cookie, backend));
+    let charge = insert_in(words, home(words.key(0), cookie), word(cookie, backend));
     if charge.is_some() { charge } else { words.insert_spilled(cookie, backend) }
 }
 
@@ -205,12 +247,12 @@ pub fn insert<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> 
 #[inline(always)]
 pub fn insert_spilled<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> {
     let word = word(cookie, backend);
-    let home = home(cookie);
+    let (home, hash) = (home(words.key(0), cookie), spill_hash(words, cookie));
     // Told before it is true, so that whoever ends the charge finds it.
     words.increment(home);
     let mut which = 0;
     while which < SPILLS {
-        let charge = insert_in(words, spill(cookie, which), word);
+        let charge = insert_in(words, spill(home, hash, which), word);
         if charge.is_some() {
             return charge;
         }
@@ -239,7 +281,7 @@ pub fn end<W: Words>(words: &W, charge: Charge) -> bool {
     if !words.swap(charge.index, charge.word, 0) {
         return false;
     }
-    let home = home(cookie_of(charge.word));
+    let home = home(words.key(0), cookie_of(charge.word));
     if charge.index / BUCKET * BUCKET != home {
         words.decrement(home);
     }
@@ -257,11 +299,14 @@ mod tests {
 
     use super::*;
 
-    struct Host(Vec<AtomicU64>);
+    struct Host(Vec<AtomicU64>, [u64; KEY_WORDS as usize]);
 
     impl Host {
         fn new() -> Self {
-            Self((0..WORDS).map(|_| AtomicU64::new(0)).collect())
+            Self::with(StdRng::seed_from_u64(7).random())
+        }
+        fn with(key: [u64; KEY_WORDS as usize]) -> Self {
+            Self((0..WORDS).map(|_| AtomicU64::new(0)).collect(), key)
         }
         fn used(&self) -> usize {
             self.0.iter().filter(|w| is_charge(w.load(SeqCst))).count()
@@ -275,6 +320,9 @@ mod tests {
     impl Words for Host {
         fn load(&self, index: u32) -> u64 {
             self.0[index as usize].load(SeqCst)
+        }
+        fn key(&self, which: u32) -> u64 {
+            self.1[which as usize]
         }
         fn swap(&self, index: u32, old: u64, new: u64) -> bool {
             self.0[index as usize].compare_exchange(old, new, SeqCst, SeqCst).is_ok()
@@ -365,6 +413,85 @@ mod tests {
         let refused = fill(&cookies);
         assert!(refused >= (WORDS - MAX_CHARGES) as usize, "{refused}");
         assert!(refused < 2 * (WORDS - MAX_CHARGES) as usize, "{refused}");
+    }
+
+    /// Every bucket is the home of as many sockets of a burst as any other, whatever the key is.
+    #[test]
+    fn a_run_of_cookies_fills_every_home_alike() {
+        let host = Host::new();
+        let run = u64::from(WORDS / BUCKET) << HOME_SHIFT;
+        for first in [0, run, 77 * run] {
+            let mut homes = HashMap::new();
+            for cookie in first..first + run {
+                *homes.entry(places(host.1, cookie)[0]).or_insert(0) += 1;
+            }
+            assert_eq!(homes.len(), (WORDS / BUCKET) as usize);
+            assert!(homes.values().all(|sockets| *sockets == 1 << HOME_SHIFT));
+        }
+    }
+
+    /// Sockets of an attacker who knows all cookies and the code: those that fill every place of the
+    /// targets, were `guess` the key.
+    fn chosen(guess: &Host, targets: &[u64], from: u64) -> Vec<u64> {
+        let needed = targets.iter().flat_map(|target| places(guess.1, *target));
+        let mut free: HashMap<u32, u32> = needed.map(|bucket| (bucket, BUCKET - 1)).collect();
+        let mut left: u32 = free.values().sum();
+        let mut held = Vec::new();
+        let mut cookies = from..;
+        while left > 0 {
+            let cookie = cookies.next().expect("cookies");
+            if let Some(free) = free.get_mut(&places(guess.1, cookie)[0]).filter(|free| **free > 0)
+            {
+                *free -= 1;
+                left -= 1;
+                held.push(cookie);
+            }
+        }
+        held
+    }
+
+    /// How many of the targets find no room beside the sockets that are held.
+    fn refused(host: &Host, held: &[u64], targets: &[u64]) -> usize {
+        for cookie in held {
+            insert(host, *cookie, 1);
+        }
+        let refused = targets.iter().filter(|cookie| insert(host, **cookie, 2).is_none()).count();
+        for place in &host.0 {
+            place.store(0, SeqCst);
+        }
+        refused
+    }
+
+    #[test]
+    fn sockets_chosen_by_their_cookies_take_no_room_of_neighbours() {
+        let mut rng = StdRng::seed_from_u64(2);
+        for _ in 0..8 {
+            let first = rng.random_range(1..1 << 30);
+            let targets: Vec<u64> = (first..first + 200).collect();
+            let guess = Host::with(rng.random());
+            let held = chosen(&guess, &targets, first + 200);
+            assert!(held.len() > 8_000 && held.len() < 10_000, "{}", held.len());
+            assert_eq!(refused(&guess, &held, &targets), 200, "who knows the key refuses all");
+            assert_eq!(refused(&Host::with(rng.random()), &held, &targets), 0);
+        }
+    }
+
+    /// What is left to an attacker: to hold most of the table.
+    #[test]
+    fn a_table_is_nearly_full_before_it_refuses() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let host = Host::new();
+        let mut found = Vec::new();
+        for percent in [60, 70, 80, 90] {
+            let held: Vec<u64> = (0..u64::from(MAX_CHARGES) * percent / 100)
+                .map(|_| rng.random_range(1..1 << 40))
+                .collect();
+            let targets: Vec<u64> = (1 << 41..(1 << 41) + 10_000).collect();
+            found.push(refused(&host, &held, &targets));
+        }
+        std::println!("of 10,000 sockets beside a table filled by 60, 70, 80, 90%: {found:?}");
+        assert_eq!(found[0], 0, "{found:?}");
+        assert!(found[1] < 20, "{found:?}");
     }
 
     /// Datagrams of one socket from several processors: whoever finds another charge beside its own

@@ -6,6 +6,7 @@
 //! - [`suspect`]: which backends have just failed and are passed over (pure).
 //! - [`policy`]: the policies and their names.
 //! - [`charge`]: which socket is charged to which backend, each exactly once (pure).
+//! - [`siphash`]: a keyed hash, for charges that find their first place full (pure).
 //! - [`verdict`]: every answer `connect()` can get, with its errno and its counter.
 //!
 //! Nothing here allocates, panics on a reachable path or touches memory directly: the callers hand
@@ -17,6 +18,7 @@ pub mod charge;
 pub mod choice;
 pub mod layout;
 pub mod policy;
+pub mod siphash;
 pub mod suspect;
 pub mod verdict;
 pub mod weighted;

@@ -1,6 +1,6 @@
 //! The charges of `balancer_common::charge` over map memory, tied to the counters.
 
-use balancer_common::charge::{self, Charge, WORDS, Words};
+use balancer_common::charge::{self, Charge, KEY, WORDS, Words};
 
 use crate::{atomic, maps, opaque::opaque, rows};
 
@@ -11,6 +11,13 @@ impl Words for Slab {
     fn load(&self, index: u32) -> u64 {
         // SAFETY: the mask keeps the index inside the slab.
         unsafe { atomic::load(self.0.add((index & (WORDS - 1)) as usize)) }
+    }
+
+    #[inline(always)]
+    fn key(&self, which: u32) -> u64 {
+        // SAFETY: the key stands behind the table; `which` is a constant. Nothing changes the key while
+        // programs run.
+        unsafe { *self.0.add((KEY + which) as usize) }
     }
 
     #[inline(always)]

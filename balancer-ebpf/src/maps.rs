@@ -11,7 +11,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use balancer_common::{
-    charge::{MAX_CHARGES, WORDS},
+    charge::{ALL_WORDS, MAX_CHARGES},
     layout::{
         Backend, Client, ClientKey, Control, Flow, Frontend, FrontendKey4, FrontendKey6,
         MAX_BACKENDS, MAX_CLIENTS, MAX_FLOWS, MAX_FRONTENDS, MAX_OPTED_OUT, MAX_PINS, MAX_RANGES,
@@ -58,10 +58,11 @@ pub static SINCE: Array<[u32; MAX_BACKENDS as usize], 1, MMAPABLE> = Array::new(
 #[btf_map]
 pub static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }, MMAPABLE> = Array::new();
 
-/// Which socket is charged to which backend (`balancer_common::charge`). Programs write; the agent
-/// reads.
+/// Which socket is charged to which backend, and behind that the key that says where a socket's word
+/// is looked for (`balancer_common::charge`). Programs write; the agent reads, and draws the key before
+/// the first of them is attached.
 #[btf_map]
-pub static CHARGES: Array<[u64; WORDS as usize], 1, MMAPABLE> = Array::new();
+pub static CHARGES: Array<[u64; ALL_WORDS as usize], 1, MMAPABLE> = Array::new();
 
 /// What is known of a charged socket, by `Charge::record`; valid while the charge stands.
 /// Hooks that charge write, and `tcp` as the SYN is sent; `getpeer4`, `getpeer6`, `recvmsg4`,

@@ -4,10 +4,16 @@ mod common;
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv6Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     time::{Duration, Instant},
 };
 
+use aya::maps::MapData;
+use balancer_agent::kernel::slab::Slab;
+use balancer_common::{
+    charge::{ALL_WORDS, KEY},
+    layout::LAYOUT_VERSION,
+};
 use balancer_lab::{
     Agent, Lab, Pod,
     manifests::{Manifests, Service},
@@ -22,6 +28,8 @@ use common::{
 use serde_json::Value;
 use socket2::SockRef;
 
+/// A Service of UDP.
+const CROWD: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 11);
 /// TCP connections of one backend.
 const EACH: usize = 50_000;
 /// UDP sockets of one backend: each takes a port of its pod.
@@ -234,4 +242,38 @@ fn too_few_frontends() {
 #[test]
 fn too_few_slots() {
     assert_left_out_until_there_is_room("over-slots", "--max-slots", "8", "64");
+}
+
+/// Sockets chosen to take the room of a neighbour's next connections, by somebody who knows the code
+/// and all cookies, with the key of the table and without.
+#[test]
+fn sockets_chosen_by_their_cookies_refuse_nobody() {
+    let web = Web::start("over-crowd", 1);
+    let dns = Service::new("dns", CROWD, 53, 53, [address(1)]).udp();
+    web.manifests.write(&dns).expect("written");
+    await_shown(&web.agent, |all| all.len() == 2);
+    let charges = web.lab.bpffs().join(format!("balancer/v{LAYOUT_VERSION}/maps/CHARGES"));
+    let charges = MapData::from_pin(charges).expect("map");
+    let charges = Slab::map(charges.fd(), ALL_WORDS as usize * 8).expect("mapped");
+    let key = [0, 1, 2].map(|word| charges.get64((KEY + word) as usize * 8));
+    assert!(key.iter().all(|word| *word != 0), "{key:?}");
+    let crowd = |key: &[u64]| -> Value {
+        let mut command = Lab::self_command(web.client.place()).expect("balancer-lab");
+        command.args(["crowd", &format!("{CROWD}:53"), &format!("{VIP}:80")]);
+        if !key.is_empty() {
+            command.arg("--key").args(key.iter().map(u64::to_string));
+        }
+        let output = command.output().expect("run");
+        let failed = String::from_utf8_lossy(&output.stderr).into_owned();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {failed}"))
+    };
+    let guessed = crowd(&[]);
+    println!("without the key: {guessed}");
+    assert!(guessed["held"].as_u64().is_some_and(|held| held > 8_000), "{guessed}");
+    assert_eq!(guessed["refused"], 0, "{guessed}");
+    await_none(&web.agent);
+    let known = crowd(&key);
+    println!("with the key: {known}");
+    assert!(known["refused"].as_u64().is_some_and(|refused| refused > 150), "{known}");
+    await_none(&web.agent);
 }

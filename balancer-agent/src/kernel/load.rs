@@ -79,6 +79,7 @@ pub fn load(
     let mut ebpf = loader.load(OBJECT)?;
     let totals = growth.take_over(&pins)?;
     let maps = PinnedMaps::open(&pins, capacities)?;
+    maps.draw_key();
     maps.set_active(PAD_BACKEND, PAD_ACTIVE);
     attach::verify(&mut ebpf)?;
     for program in PROGRAMS {

@@ -21,7 +21,7 @@ use std::{
 
 use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, lpm_trie::Key};
 use balancer_common::{
-    charge::{self, Charge, WORDS},
+    charge::{self, ALL_WORDS, Charge, WORDS},
     layout::{
         Backend, Client, Control, Frontend, FrontendKey4, FrontendKey6, KEEPS_SUSPECTS,
         MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, RangeKey, Record, RecordState, Row, SLOT_WORDS,
@@ -87,7 +87,7 @@ impl PinnedMaps {
             },
             active: array(pins, "ACTIVE", MAX_BACKENDS as usize * 4)?.0,
             backends,
-            charges: array(pins, "CHARGES", WORDS as usize * 8)?.0,
+            charges: array(pins, "CHARGES", ALL_WORDS as usize * 8)?.0,
             records: array(pins, "RECORDS", size_of::<Record>())?.0,
             services,
             since: array(pins, "SINCE", MAX_BACKENDS as usize * 4)?.0,

@@ -6,6 +6,7 @@ mod bench;
 mod churn;
 mod client;
 mod connect;
+mod crowd;
 mod demo;
 mod exec;
 mod post;
@@ -45,6 +46,7 @@ enum Verb {
     Churn(churn::Arguments),
     Connect(connect::Arguments),
     Post(post::Arguments),
+    Crowd(crowd::Arguments),
     Udp(udp::Arguments),
     Exec(exec::Arguments),
     Agent(agent::Arguments),
@@ -73,6 +75,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Verb::Churn(arguments) => churn::run(&arguments)?,
         Verb::Connect(arguments) => connect::run(&arguments)?,
         Verb::Post(arguments) => post::run(arguments)?,
+        Verb::Crowd(arguments) => crowd::run(&arguments)?,
         Verb::Udp(arguments) => udp::run(&arguments)?,
         Verb::Exec(arguments) => exec::run(&arguments)?,
         Verb::Agent(arguments) => agent::run(&arguments)?,

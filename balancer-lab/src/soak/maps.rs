@@ -69,7 +69,7 @@ impl Maps {
 
     /// Every charge: the cookie of a socket and the number of a backend.
     pub(super) fn charges(&self) -> impl Iterator<Item = (u64, u32)> {
-        let words = (0..self.charges.len).map(|index| self.charges.get(index));
+        let words = (0..WORDS as usize).map(|index| self.charges.get(index));
         let charges = words.filter(|word| charge::is_charge(*word));
         charges.map(|word| (charge::cookie_of(word), charge::backend_of(word)))
     }

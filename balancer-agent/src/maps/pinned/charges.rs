@@ -1,5 +1,8 @@
 //! The charges of sockets, for those that no program ends.
 
+use balancer_common::charge::{KEY, KEY_WORDS};
+use rand::Rng as _;
+
 use super::*;
 
 /// The words of the table of charges.
@@ -8,6 +11,10 @@ struct ChargeWords<'a>(&'a Slab);
 impl charge::Words for ChargeWords<'_> {
     fn load(&self, index: u32) -> u64 {
         self.0.get64(index as usize * 8)
+    }
+
+    fn key(&self, which: u32) -> u64 {
+        self.0.get64((KEY + which) as usize * 8)
     }
 
     fn swap(&self, index: u32, old: u64, new: u64) -> bool {
@@ -24,6 +31,14 @@ impl charge::Words for ChargeWords<'_> {
 }
 
 impl PinnedMaps {
+    /// Draws the key of a table that was just made. One that programs use keeps its key.
+    pub(crate) fn draw_key(&self) {
+        for which in 0..KEY_WORDS {
+            let word = rand::rng().random_range(1..=u64::MAX);
+            self.charges.swap64((KEY + which) as usize * 8, 0, word);
+        }
+    }
+
     /// Every charge: index and word.
     pub(super) fn standing(&self) -> impl Iterator<Item = (u32, u64)> {
         let words = (0..WORDS).map(|index| (index, self.charge(index)));
