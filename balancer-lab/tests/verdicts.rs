@@ -24,11 +24,12 @@ use balancer_common::{
 };
 use balancer_lab::{Place, manifests::Service};
 use common::{
-    VIP, Web, await_shown,
+    Connection, VIP, Web, address, await_shown,
     clients::{Client, pod_object, tell},
     dial,
     udp::Udp,
 };
+use nix::libc::EHOSTUNREACH;
 use serde_json::{Value, json};
 
 /// What a program is told where the programs leave `connect()` alone.
@@ -66,13 +67,17 @@ fn assert_verdict(web: &Web, place: &Place, target: SocketAddr, verdict: Verdict
 
 /// Waits until a program is told something: the agent may still have to see a pod.
 fn await_told(place: &Place, target: SocketAddr, said: &str) {
+    await_told_if(place, target, |told| told["error"] == said);
+}
+
+fn await_told_if(place: &Place, target: SocketAddr, wanted: impl Fn(&Value) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let told = dial(place, target);
-        if told["error"] == said {
+        if wanted(&told) {
             return;
         }
-        assert!(Instant::now() < deadline, "still {told}, not {said}");
+        assert!(Instant::now() < deadline, "still {told}");
     }
 }
 
@@ -165,6 +170,46 @@ fn source_denied_and_source_unknown() {
     assert_verdict(&web, client.pod.place(), target, Verdict::SourceDenied, "host unreachable");
     // No Pod tells of this client's addresses.
     assert_verdict(&web, web.client.place(), target, Verdict::SourceUnknown, UNTOUCHED);
+}
+
+/// Source ranges judge the address that a socket is bound to, before any that its pod or node has.
+#[test]
+fn a_socket_that_is_bound_is_judged_by_that_address() {
+    let mut web = Web::start("v-bound", 1);
+    let client = Client::start(&web, 201);
+    tell(&web, &[pod_object(201, None)]);
+    let (own, second) = (address(201).to_string(), "10.98.0.1");
+    let output =
+        client.pod.command("ip").args(["addr", "add", "10.98.0.1/32", "dev", "lo"]).output();
+    assert!(output.expect("ip").status.success());
+    let target = SocketAddr::from((BALANCER, 80));
+    web.service.status = json!({"loadBalancer": {"ingress": [{"ip": BALANCER}]}});
+    for (admitted, denied) in [(own.as_str(), second), (second, own.as_str())] {
+        let range = json!([format!("{admitted}/32")]);
+        web.change(
+            |service| {
+                service
+                    .with("type", json!("LoadBalancer"))
+                    .with("loadBalancerSourceRanges", range.clone())
+            },
+            |shown| shown["source_ranges"] == range,
+        );
+        // An unbound socket is judged by the address of the pod, once that is known.
+        let place = client.pod.place();
+        await_told_if(place, target, |told| {
+            if admitted == own { told["error"].is_null() } else { told["errno"] == EHOSTUNREACH }
+        });
+        let dial = |from: &str| {
+            let before = counters(&web);
+            let flags = ["--timeout-ms", "500", "--from", from];
+            let told = Connection::open_with(place, target, &flags).said;
+            let after = counters(&web);
+            let raised = |name: &str| after[name] - before[name];
+            (told["errno"] == EHOSTUNREACH, raised("balanced"), raised("source-denied"))
+        };
+        assert_eq!(dial(admitted), (false, 1, 0), "{admitted} is admitted");
+        assert_eq!(dial(denied), (true, 0, 1), "{denied} is not");
+    }
 }
 
 /// What can't come about otherwise is written into the maps by hand.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Barrier,
     thread::{self, ScopedJoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     /// Try again until it is connected
     #[arg(long)]
     insist: bool,
+    /// Bind each socket to this address first
+    #[arg(long)]
+    from: Option<IpAddr>,
     /// Use Multipath TCP
     #[arg(long)]
     mptcp: bool,
@@ -40,7 +43,7 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with = "at_once")]
     one_by_one: bool,
     /// Connect as fast as it goes, and say only how many were connected and how long it took
-    #[arg(long, conflicts_with_all = ["at_once", "one_by_one", "insist", "mptcp", "timeout_ms"])]
+    #[arg(long, conflicts_with_all = ["at_once", "one_by_one", "insist", "mptcp", "from", "timeout_ms"])]
     many: bool,
     /// With --many: connect UDP sockets
     #[arg(long, requires = "many")]
@@ -128,6 +131,9 @@ fn try_once(arguments: &Arguments) -> Result<(Socket, Value)> {
     let protocol = if arguments.mptcp { Protocol::MPTCP } else { Protocol::TCP };
     let domain = Domain::for_address(arguments.target);
     let socket = Socket::new(domain, Type::STREAM, Some(protocol))?;
+    if let Some(from) = arguments.from {
+        socket.bind(&SocketAddr::new(from, 0).into()).with_context(|| format!("bind {from}"))?;
+    }
     let timeout = Duration::from_millis(arguments.timeout_ms);
     let said = match socket.connect_timeout(&arguments.target.into(), timeout) {
         Ok(()) => {
