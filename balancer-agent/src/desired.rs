@@ -79,12 +79,32 @@ pub struct DesiredPort {
     pub external: Option<Backends>,
     /// True if only endpoints of this node may be used for the ClusterIP.
     pub local: bool,
+    /// Where `local`: which families have an endpoint that could be used if it were of this node.
+    pub elsewhere: Elsewhere,
     /// How one of the backends is chosen.
     pub options: Options,
     /// When connections are moved; none where nothing is said of it.
     pub moving: Option<Arc<Moving>>,
     /// Clients that may use the addresses of the load balancer; all where there is no range.
     pub source_ranges: Vec<IpNet>,
+}
+
+/// Families in which some node has a usable endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// IPv4.
+    pub ipv4: bool,
+    /// IPv6.
+    pub ipv6: bool,
+}
+
+impl Elsewhere {
+    fn of(backends: &Backends) -> Self {
+        let has = |family: fn(&IpAddr) -> bool| {
+            backends.iter().any(|(addr, details)| details.usable && family(&addr.addr().ip()))
+        };
+        Self { ipv4: has(IpAddr::is_ipv4), ipv6: has(IpAddr::is_ipv6) }
+    }
 }
 
 /// How a backend is chosen.
@@ -189,13 +209,16 @@ fn desired_port(
     let backends = |policy| endpoints::of_port(&slices, port, policy, node, weights);
     let local = service.internal_traffic_policy == TrafficPolicy::Local;
     let is_external = |f: &FrontendAddr| f.kind != FrontendKind::ClusterIp;
-    let external = local && frontends.iter().any(is_external);
+    let has_external = frontends.iter().any(is_external);
+    let cluster = local.then(|| backends(TrafficPolicy::Cluster));
+    let elsewhere = cluster.as_ref().map(Elsewhere::of).unwrap_or_default();
     DesiredPort {
         number: port.port,
         frontends,
         backends: backends(service.internal_traffic_policy),
-        external: external.then(|| backends(TrafficPolicy::Cluster)),
+        external: cluster.filter(|_| has_external),
         local,
+        elsewhere,
         options: Options {
             policy: service.tuning.policy,
             affinity: service.session_affinity.unwrap_or(0),

@@ -86,7 +86,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::desired::{BackendAddr, PortId, backends::Details};
+    use crate::desired::{BackendAddr, Elsewhere, PortId, backends::Details};
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -105,6 +105,7 @@ mod tests {
                 backends: backends.iter().map(|b| (backend(b), details.clone())).collect(),
                 external: None,
                 local: false,
+                elsewhere: Elsewhere::default(),
                 options: Default::default(),
                 moving: Default::default(),
                 source_ranges: Vec::new(),

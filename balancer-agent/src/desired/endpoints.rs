@@ -62,13 +62,15 @@ pub fn select(
 }
 
 /// The endpoints of a Service port, each once. Endpoints stand in several slices while the
-/// controller moves them: the local one counts, then the one in the better condition.
+/// controller moves them, and an address passes from a pod that has ended to a new one: the one that is
+/// ready counts, else the one that serves, and only between equals the one of this node.
 fn merged<'a>(
     slices: &[&'a EndpointSlice],
     port: &ServicePort,
     node: Option<&Node>,
 ) -> BTreeMap<BackendAddr, &'a Endpoint> {
-    let rank = |e: &Endpoint| (is_local(e, node), is_ready(e), is_serving_terminating(e));
+    let rank =
+        |e: &Endpoint| (is_ready(e), is_serving_terminating(e), e.serving, is_local(e, node));
     let mut found: BTreeMap<BackendAddr, &Endpoint> = BTreeMap::new();
     for slice in slices {
         let numbers = slice

@@ -163,8 +163,12 @@ fn row(
     let usable = backends.iter().filter(|(_, details)| details.usable);
     let backends = usable.map(|(backend, details)| (*backend, details.weight));
     let backends = backends.filter(|(b, _)| Family::of(b.addr().ip()) == family).collect();
-    let local = port.local && scope == Scope::Internal;
-    let empty = if local { Row::NOT_LOCAL } else { Row::EMPTY };
+    let elsewhere = match family {
+        Family::V4 => port.elsewhere.ipv4,
+        Family::V6 => port.elsewhere.ipv6,
+    };
+    let not_local = port.local && scope == Scope::Internal && elsewhere;
+    let empty = if not_local { Row::NOT_LOCAL } else { Row::EMPTY };
     let is_here = |net: &IpNet| Family::of(net.addr()) == family;
     let ranges: BTreeSet<_> = port.source_ranges.iter().copied().collect();
     let mut here: BTreeSet<_> = ranges.iter().filter(|net| is_here(net)).copied().collect();

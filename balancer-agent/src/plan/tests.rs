@@ -18,7 +18,7 @@ use super::{
 use crate::{
     apply::apply,
     desired::{
-        Desired, DesiredPort, Options, PortId,
+        Desired, DesiredPort, Elsewhere, Options, PortId,
         backends::{Backends, Details},
     },
     maps::{Limits, ReadMaps as _, WriteMaps as _, memory::Memory},
@@ -53,6 +53,7 @@ fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
     let details = Details { place, terminating: false, usable: true, weight: 1 };
     DesiredPort {
         local: false,
+        elsewhere: Elsewhere::default(),
         external: None,
         options: Options::default(),
         moving: Default::default(),
@@ -287,6 +288,11 @@ fn why_a_row_is_empty_is_part_of_it() {
     settle(&mut maps, &wanted);
     assert_eq!(row(&maps), Some(Row::EMPTY));
     wanted.ports.values_mut().for_each(|port| port.local = true);
+    assert_eq!(settle(&mut maps, &wanted), Plan::default(), "there is none anywhere");
+    let elsewhere = |ipv4, ipv6| Elsewhere { ipv4, ipv6 };
+    wanted.ports.values_mut().for_each(|port| port.elsewhere = elsewhere(false, true));
+    assert_eq!(settle(&mut maps, &wanted), Plan::default(), "that is of the other family");
+    wanted.ports.values_mut().for_each(|port| port.elsewhere = elsewhere(true, false));
     settle(&mut maps, &wanted);
     assert_eq!(row(&maps), Some(Row::NOT_LOCAL));
     assert_eq!(settle(&mut maps, &wanted), Plan::default());

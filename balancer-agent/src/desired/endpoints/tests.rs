@@ -142,16 +142,30 @@ fn what_is_not_known_of_the_node_is_no_reason_to_choose() {
 }
 
 #[test]
-fn of_two_slices_the_local_endpoint_counts_then_the_better_condition() {
-    let both = |first: &str, second: &str, policy| {
-        let slices = [slice(vec![endpoint(0, first)]), slice(vec![endpoint(0, second)])];
-        let node = n1(None);
-        let there = usable(&slices, policy, Some(&node));
-        let back: Vec<_> = slices.into_iter().rev().collect();
-        assert_eq!(usable(&back, policy, Some(&node)), there, "the order of slices is no matter");
-        there
-    };
-    assert_eq!(both("", "rs", TrafficPolicy::Cluster), [1]);
-    assert_eq!(both("rs node=n2", "rs node=n1", TrafficPolicy::Local), [1]);
-    assert_eq!(both("rs node=n2", "s node=n1", TrafficPolicy::Cluster), [0; 0]);
+fn of_one_address_twice_the_one_that_is_ready_counts() {
+    // Each pair has one address; usable under Cluster, and under Local.
+    for (pair, cluster, local) in [
+        (["t node=n1", "rs node=n2"], true, false),
+        (["st node=n1", "rs node=n2"], true, false),
+        (["s node=n1", "st node=n2"], true, false),
+        ([" node=n1", "st node=n2"], true, false),
+        (["rs node=n1", "st node=n2"], true, true),
+        (["rs node=n1", "rs node=n2"], true, true),
+        (["st node=n1", "st node=n2"], true, true),
+        (["t node=n1", "t node=n2"], false, false),
+    ] {
+        let [a, b] = pair.map(|text| endpoint(0, text));
+        for order in [vec![a.clone(), b.clone()], vec![b, a]] {
+            let one = [slice(order.clone())];
+            let two: Vec<_> = order.into_iter().map(|endpoint| slice(vec![endpoint])).collect();
+            for slices in [&one[..], &two[..]] {
+                for (policy, want) in
+                    [(TrafficPolicy::Cluster, cluster), (TrafficPolicy::Local, local)]
+                {
+                    let found = usable(slices, policy, Some(&n1(None)));
+                    assert_eq!(!found.is_empty(), want, "{pair:?} {policy:?}");
+                }
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use balancer_common::policy::Policy;
 
 use super::*;
 use crate::{
-    desired::{Options, backends::Backends},
+    desired::{Elsewhere, Options, backends::Backends},
     maps::Settings,
     model::{ObjectRef, Place, Protocol},
 };
@@ -59,6 +59,7 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
         backends: backends(&[(1, 5)]),
         external: Some(backends(&[(1, 5), (2, 7)])),
         local: true,
+        elsewhere: Elsewhere::default(),
         options: Options::default(),
         moving: Default::default(),
         source_ranges: vec!["192.0.2.0/24".parse().unwrap()],
