@@ -1,6 +1,9 @@
 //! Who may use the addresses of a load balancer.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -16,6 +19,30 @@ const NOBODY: IpNet = match Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 32) {
     Ok(net) => IpNet::V4(net),
     Err(_) => panic!("32 bits are a prefix"),
 };
+
+/// Entries of the map that the ranges of one Service may take: each stands there once for each port,
+/// and the map is shared with all Services.
+const MAX_ENTRIES: usize = 4_096;
+
+/// The ranges of a Service of so many ports, as many as it may have. Those beyond admit nobody.
+pub fn bounded(mut ranges: Vec<IpNet>, ports: usize, faults: &mut Faults) -> Vec<IpNet> {
+    let mut seen = BTreeSet::new();
+    ranges.retain(|net| seen.insert(*net));
+    let most = (MAX_ENTRIES / ports.max(1)).max(1);
+    if ranges.len() > most {
+        faults.push(Fault::new(
+            FIELD,
+            format!(
+                "{} different ranges for {ports} ports, and at most {most} count: the others admit \
+                 nobody; join neighbouring ranges, or split the Service",
+                ranges.len()
+            ),
+        ));
+        ranges.truncate(most);
+        ranges.shrink_to_fit();
+    }
+    ranges
+}
 
 /// The networks that the field, else the annotation names; everybody where there is none. Entries
 /// that can't be read are told, and admit nobody.
@@ -68,6 +95,28 @@ pub fn ranges(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_service_leaves_room_for_others() {
+        let all = |n: u32| (0..n).map(|n| Ipv4Net::from(Ipv4Addr::from(n)).into()).collect();
+        // ranges, ports -> how many count, whether that is told
+        for (ranges, ports, want, told) in [
+            (0, 1, 0, 0),
+            (4_096, 1, 4_096, 0),
+            (65_536, 1, 4_096, 1),
+            (65_536, 100, 40, 1),
+            (40, 100, 40, 0),
+            (65_536, 10_000, 1, 1),
+        ] {
+            let mut faults = Faults::default();
+            let found = bounded(all(ranges), ports, &mut faults);
+            assert_eq!((found.len(), faults.len()), (want, told), "{ranges} {ports}");
+        }
+        let twice: Vec<IpNet> = [all(4_096), all(4_096)].concat();
+        let mut faults = Faults::default();
+        assert_eq!(bounded(twice, 1, &mut faults).len(), 4_096);
+        assert_eq!(faults.len(), 0);
+    }
 
     #[test]
     fn the_field_counts_then_the_annotation() {

@@ -9,11 +9,11 @@ use std::{
 use k8s_openapi::api::core::v1 as core;
 
 use super::{
-    address::addresses,
+    address::{address, addresses},
     affinity::affinity,
     annotations::{no_rebalance, tuning},
     object::{Fault, Faults, Found, quoted},
-    ranges::ranges,
+    ranges::{bounded, ranges},
     traffic,
 };
 use crate::model::{ObjectRef, Protocol, Service, ServicePort};
@@ -28,7 +28,7 @@ const MOST_PORTS: usize = 1_000;
 /// The Service as far as it is usable, and what is not.
 pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     let mut faults = Faults::default();
-    let spec = object.spec.unwrap_or_default();
+    let mut spec = object.spec.unwrap_or_default();
     let is_none = |ip: &String| ip == "None";
     let headless = spec.cluster_ip.as_ref().is_some_and(is_none)
         || spec.cluster_ips.iter().flatten().any(is_none);
@@ -50,17 +50,19 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     {
         no_rebalance(Arc::make_mut(moving), "spec.sessionAffinity is ClientIP", &mut faults);
     }
+    let ports = ports(spec.ports.take().unwrap_or_default(), &mut faults);
+    let source_ranges = ranges(written, annotations, &mut faults);
     let service = Service {
         id: id.clone(),
         uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
         cluster_ips,
         external_ips,
         load_balancer_ips,
-        source_ranges: ranges(written, annotations, &mut faults),
+        source_ranges: bounded(source_ranges, ports.len(), &mut faults),
         session_affinity,
         internal_traffic_policy: traffic::internal_policy(&spec, &mut faults),
         health_check_node_port: traffic::health_check_node_port(&spec, &mut faults),
-        ports: ports(spec.ports.unwrap_or_default(), &mut faults),
+        ports,
         tuning,
     };
     (Found::Service(service.into()), faults.into_told())
@@ -97,7 +99,31 @@ fn cluster_ips(spec: &core::ServiceSpec, faults: &mut Faults) -> Vec<IpAddr> {
 
 fn external_ips(listed: &[String], faults: &mut Faults) -> Vec<IpAddr> {
     let field = |index| format!("spec.externalIPs[{index}]");
-    addresses(listed.iter().enumerate().map(|(index, ip)| (field(index), ip.as_str())), faults)
+    let listed = listed.iter().enumerate().filter(|(index, text)| {
+        let refused = address(text).is_some_and(is_of_link);
+        if refused {
+            faults.push_with(|| {
+                Fault::new(
+                    field(*index),
+                    format!(
+                        "{text} is of the loopback or of a link, which the API refuses: it is left \
+                         out, the rest stands; remove it"
+                    ),
+                )
+            });
+        }
+        !refused
+    });
+    let listed: Vec<_> = listed.map(|(index, ip)| (field(index), ip.as_str())).collect();
+    addresses(listed.into_iter(), faults)
+}
+
+/// True for what means another host, or none, wherever it is dialled.
+fn is_of_link(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
+    }
 }
 
 /// The addresses that keep their meaning inside the cluster. An ingress of ipMode Proxy must be
@@ -166,7 +192,9 @@ fn ports(entries: Vec<core::ServicePort>, faults: &mut Faults) -> Vec<ServicePor
             ));
         } else {
             names.insert(name.clone());
-            let node_port = entry.node_port.map(|port| node_port(&field, port)).transpose();
+            let node_port = entry.node_port.filter(|port| *port != 0);
+            // The API takes 0 for none.
+            let node_port = node_port.map(|port| self::node_port(&field, port)).transpose();
             let node_port = node_port.unwrap_or_else(|fault| {
                 faults.push(fault);
                 None
