@@ -85,6 +85,8 @@ pub struct DesiredPort {
     pub options: Options,
     /// When connections are moved; none where nothing is said of it.
     pub moving: Option<Arc<Moving>>,
+    /// True if nothing that hangs on a connection outlives a request and its answer.
+    pub requests_only: bool,
     /// Clients that may use the addresses of the load balancer; all where there is no range.
     pub source_ranges: Vec<IpNet>,
 }
@@ -226,6 +228,7 @@ fn desired_port(
             keeps_suspects: service.tuning.keeps_suspects,
         },
         moving: service.tuning.moving.clone(),
+        requests_only: port.requests_only,
         source_ranges: service.source_ranges.clone(),
     }
 }

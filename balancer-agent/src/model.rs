@@ -170,6 +170,9 @@ pub struct ServicePort {
     pub port: u16,
     /// `nodePort`, where there is one.
     pub node_port: Option<u16>,
+    /// True if `appProtocol` or the name says that a request and its answer are all there is: nothing
+    /// that hangs on a connection outlives them.
+    pub requests_only: bool,
     /// `protocol`.
     pub protocol: Protocol,
 }

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     connections::{ActivityView, ConnectionView, EndView, Wanted},
-    moves::{DrainRequest, DrainView, MoveView, RebalanceRequest, RebalanceView, ShareView},
+    moves::{
+        DrainRequest, DrainView, MoveView, RebalanceRequest, RebalanceView, ShareView, WaitView,
+    },
 };
 use crate::model::{Problem, Protocol};
 

@@ -154,6 +154,35 @@ fn a_service_is_rebalanced_by_hand() {
     assert_eq!((&balanced["moves"], &balanced["busy"]), (&json!([]), &json!(0)));
 }
 
+/// What hangs on a connection may rest between two requests, unless the port says that nothing does.
+#[test]
+fn the_quiet_time_follows_the_protocol_of_the_port() {
+    let mut web = Web::start("quiet-time", 2);
+    let named = |backends: &[u8], name: &str| {
+        let mut service = service(backends, &[]);
+        service.ports[0].0 = name.into();
+        service
+    };
+    web.change(|_| named(&[1], "db"), |shown| common::in_use(shown) == [1]);
+    let _client = pools(&web, 8, Duration::from_secs(20));
+    await_counts(&web, &[8], Duration::from_secs(5));
+    web.change(|_| named(&[1, 2], "db"), |shown| common::in_use(shown) == [1, 2]);
+    let dry = |wanted: fn(&Value) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let dry = web.agent.json(&["rebalance", "web", "--dry-run"]).expect("a dry run");
+            if wanted(&dry) {
+                return dry;
+            }
+            assert!(Instant::now() < deadline, "{dry:#}");
+        }
+    };
+    // Nothing rests for so long between two requests.
+    let told = dry(|dry| dry["waiting"][0]["connections"].as_u64() > Some(0));
+    assert_eq!(told["waiting"][0]["quiet_ms"], 5_000, "{told:#}");
+    assert_eq!((&told["moves"], &told["busy"]), (&json!([]), &json!(4)), "{told:#}");
+}
+
 #[test]
 fn what_is_quiet_for_long_is_ended() {
     let mut web = Web::start("idle", 2);

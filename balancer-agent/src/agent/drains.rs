@@ -108,6 +108,7 @@ mod tests {
                 elsewhere: Elsewhere::default(),
                 options: Default::default(),
                 moving: Default::default(),
+                requests_only: false,
                 source_ranges: Vec::new(),
             };
             (id, port)

@@ -42,6 +42,13 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     let view = args.place.tell(async |agent| agent.rebalance(&request).await)?;
     print::result(&render::text(args.place.output, &view, render::rebalance)?)?;
+    for waits in &view.waiting {
+        let port = &waits.service_port;
+        print::note(&format!(
+            "{}/{}: {} rest, and not yet for the quiet time of {}ms",
+            port.number, port.protocol, waits.connections, waits.quiet_ms
+        ));
+    }
     let (count, busy) = (view.moves.len(), view.busy);
     print::note(&match (args.dry_run, count, busy) {
         (_, 0, 0) => "every backend has its share: nothing moves".to_owned(),

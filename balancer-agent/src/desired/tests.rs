@@ -29,7 +29,7 @@ fn service(name: &str, ip: &str) -> Service {
 }
 
 fn port(name: &str, port: u16, protocol: Protocol) -> ServicePort {
-    ServicePort { name: name.into(), port, node_port: None, protocol }
+    ServicePort { name: name.into(), port, node_port: None, requests_only: false, protocol }
 }
 
 /// Conditions as a word: r(eady), s(erving), t(erminating).

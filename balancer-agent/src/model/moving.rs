@@ -20,14 +20,16 @@ pub struct Moving {
     pub drain_timeout: Option<Duration>,
     /// `stale-timeout`: how long after a backend is gone those to it are ended.
     pub stale_timeout: Option<Duration>,
-    /// `quiet-time`: how long nothing must have moved where a connection is ended.
+    /// `quiet-time`: how long nothing must have moved where a connection is ended. Where nobody says it,
+    /// it follows from the protocol of the Service port.
     pub quiet_time: Option<Duration>,
     /// `reset-after`: how long after it was due what can't be ended gently is reset.
     pub reset_after: Option<Duration>,
 }
 
 impl Moving {
-    /// What holds where nobody says anything: everything is off but what leads nowhere any more.
+    /// What holds where nobody says anything: everything is off but what leads nowhere any more. The
+    /// quiet time depends on the Service port.
     pub const DEFAULT: Self = Self {
         idle_timeout: Some(Duration::ZERO),
         max_age: Some(Duration::ZERO),
@@ -36,7 +38,7 @@ impl Moving {
         rebalance_budget: Some(60),
         drain_timeout: Some(Duration::ZERO),
         stale_timeout: Some(Duration::from_secs(30)),
-        quiet_time: Some(Duration::from_millis(50)),
+        quiet_time: None,
         reset_after: Some(Duration::ZERO),
     };
 

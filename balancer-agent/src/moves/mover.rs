@@ -27,7 +27,7 @@ use crate::{
     model::{Moving, ObjectRef},
     node::sockets::tcp::Found,
     observe::connections::now,
-    view::{EndView, MoveView, PortView, RebalanceView, ShareView},
+    view::{EndView, MoveView, PortView, RebalanceView, ShareView, WaitView},
 };
 
 /// Time between two passes while nothing waits.
@@ -65,6 +65,8 @@ struct Chosen {
     kernel: Kernel,
     /// After which time there may be more.
     soonest: Option<Duration>,
+    /// What rests, and not yet for long enough, by row.
+    waiting: BTreeMap<u32, usize>,
 }
 
 impl Mover {
@@ -104,7 +106,7 @@ impl Mover {
         let scene = self.terrain.scene(&self.maps, now(), &forced);
         let mut memory = std::mem::take(&mut self.memory);
         let demands = plan::demands(&scene, &mut memory);
-        let Chosen { ends, kernel, soonest } = self.choose(&scene, &demands, true, &mut memory);
+        let Chosen { ends, kernel, soonest, .. } = self.choose(&scene, &demands, true, &mut memory);
         let ended = self.carry_out(&scene, &ends, kernel, &mut memory);
         // What was used in the last moment waits as well as what was busy before.
         let waits = wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
@@ -154,10 +156,12 @@ impl Mover {
         }
         let mut demands = plan::demands(&scene, &mut memory);
         demands.retain(|demand| demand.reason == Reason::Rebalance && rows.contains(&demand.row));
-        let Chosen { ends, kernel, .. } = self.choose(&scene, &demands, false, &mut memory);
+        let Chosen { ends, kernel, waiting, .. } =
+            self.choose(&scene, &demands, false, &mut memory);
         let mut view = RebalanceView {
             backends: shares(&scene, &terrain, &self.maps, &rows, &memory),
             moves: Vec::new(),
+            waiting: waits(&scene, &terrain, &waiting),
             busy: wanted(&demands).saturating_sub(ends.len()) as u64,
         };
         let views = |ends: &[End], maps: &PinnedMaps| {
@@ -211,7 +215,12 @@ impl Mover {
             }
         }
         let ends = plan::choose(scene, demands, &answers, patient, memory);
-        Chosen { ends, kernel, soonest: plan::soonest(demands, &answers) }
+        Chosen {
+            ends,
+            kernel,
+            soonest: plan::soonest(demands, &answers),
+            waiting: plan::waiting(demands, &answers),
+        }
     }
 
     /// Ends connections; gives those that were ended, with the way it was done.
@@ -287,6 +296,18 @@ fn move_view(scene: &Scene, terrain: &Terrain, maps: &PinnedMaps, end: &End) -> 
         way: end.way,
         idle_ms: end.idle.as_millis() as u64,
     })
+}
+
+/// What rests, and not yet for the quiet time of its Service port.
+fn waits(scene: &Scene, terrain: &Terrain, waiting: &BTreeMap<u32, usize>) -> Vec<WaitView> {
+    let of = |(row, connections): (&u32, &usize)| {
+        Some(WaitView {
+            service_port: port_view(terrain, *row)?,
+            connections: *connections as u64,
+            quiet_ms: scene.rows.get(row)?.policy.quiet.as_millis() as u64,
+        })
+    };
+    waiting.iter().filter_map(of).collect()
 }
 
 fn port_view(terrain: &Terrain, row: u32) -> Option<PortView> {

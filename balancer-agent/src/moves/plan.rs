@@ -325,6 +325,23 @@ pub fn soonest(demands: &[Demand], answers: &BTreeMap<usize, Found>) -> Option<D
     demands.iter().filter(|demand| demand.reason != Reason::Idle).filter_map(of).min()
 }
 
+/// How many of those that were asked about rest, and not yet for the quiet time of their row.
+pub fn waiting(demands: &[Demand], answers: &BTreeMap<usize, Found>) -> BTreeMap<u32, usize> {
+    let mut waiting = BTreeMap::new();
+    for demand in demands {
+        let found = demand.among.iter().filter_map(|index| answers.get(index));
+        let waits = |found: &&Found| {
+            let activity = &found.activity;
+            activity.is_quiet(Duration::ZERO) && activity.idle() < demand.quiet
+        };
+        let count = found.filter(waits).count();
+        if count > 0 {
+            *waiting.entry(demand.row).or_default() += count;
+        }
+    }
+    waiting
+}
+
 /// After which time a round of moves begins that waits for backends not to change.
 pub fn settles_in(scene: &Scene, memory: &Memory) -> Option<Duration> {
     let of = |(id, row): (&u32, &Row)| {

@@ -28,10 +28,18 @@ pub struct Policy {
     pub reset_after: Option<Duration>,
 }
 
+/// The quiet time where a request and its answer are all there is.
+const SHORT_QUIET: Duration = Duration::from_millis(50);
+/// The quiet time everywhere else: a transaction, or whatever else hangs on a connection, may pause for
+/// as long between two requests.
+const LONG_QUIET: Duration = Duration::from_secs(5);
+
 impl Policy {
-    /// What annotations say, and the configuration where they say nothing.
-    pub fn of(service: Option<&Moving>, cluster: &Moving) -> Self {
+    /// What annotations say, and the configuration where they say nothing. The quiet time that nobody
+    /// says is short for ports of `requests_only`.
+    pub fn of(service: Option<&Moving>, cluster: &Moving, requests_only: bool) -> Self {
         let said = service.copied().unwrap_or_default().or(*cluster).or(Moving::DEFAULT);
+        let quiet = if requests_only { SHORT_QUIET } else { LONG_QUIET };
         let time = Option::unwrap_or_default;
         let on = |time: Option<Duration>| time.filter(|time| !time.is_zero());
         Self {
@@ -42,7 +50,7 @@ impl Policy {
             budget: said.rebalance_budget.unwrap_or_default(),
             drain: on(said.drain_timeout),
             stale: on(said.stale_timeout),
-            quiet: time(said.quiet_time),
+            quiet: said.quiet_time.unwrap_or(quiet),
             reset_after: on(said.reset_after),
         }
     }
@@ -59,7 +67,7 @@ mod tests {
 
     #[test]
     fn everything_is_off_but_stale() {
-        let policy = Policy::of(None, &Moving::default());
+        let policy = Policy::of(None, &Moving::default(), false);
         assert!(!policy.is_active());
         assert_eq!((policy.stale, policy.reset_after), (Some(Duration::from_secs(30)), None));
     }
@@ -79,9 +87,27 @@ mod tests {
             stale_timeout: Some(Duration::ZERO),
             ..Moving::default()
         };
-        let policy = Policy::of(Some(&service), &cluster);
+        let policy = Policy::of(Some(&service), &cluster, false);
         assert_eq!((policy.idle, policy.age), (None, Some(2 * minute)));
         assert_eq!((policy.rebalance, policy.stale), (false, None));
-        assert!(Policy::of(None, &cluster).rebalance);
+        assert!(Policy::of(None, &cluster, false).rebalance);
+    }
+
+    #[test]
+    fn what_is_said_of_the_quiet_time_wins_over_the_protocol() {
+        let said = |millis| Moving {
+            quiet_time: Some(Duration::from_millis(millis)),
+            ..Moving::default()
+        };
+        for (service, cluster, requests_only, want) in [
+            (Moving::default(), Moving::default(), true, 50),
+            (Moving::default(), Moving::default(), false, 5_000),
+            (Moving::default(), said(700), true, 700),
+            (Moving::default(), said(700), false, 700),
+            (said(20), said(700), false, 20),
+        ] {
+            let policy = Policy::of(Some(&service), &cluster, requests_only);
+            assert_eq!(policy.quiet, Duration::from_millis(want));
+        }
     }
 }

@@ -61,7 +61,7 @@ impl Terrain {
             .ports
             .iter()
             .filter(|(id, _)| id.protocol == Protocol::Tcp)
-            .map(|(id, port)| (id, Policy::of(port.moving.as_deref(), cluster)))
+            .map(|(id, port)| (id, Policy::of(port.moving.as_deref(), cluster, port.requests_only)))
             .filter(|(id, policy)| {
                 policy.is_active()
                     || !(gone.is_empty() && asked.drained.is_empty())

@@ -57,6 +57,7 @@ fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
         external: None,
         options: Options::default(),
         moving: Default::default(),
+        requests_only: false,
         source_ranges: Vec::new(),
         number: 80,
         frontends: vips.iter().map(|last| frontend(*last)).collect(),

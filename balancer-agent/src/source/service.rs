@@ -12,6 +12,7 @@ use super::{
     address::{address, addresses},
     affinity::affinity,
     annotations::{no_rebalance, tuning},
+    moving,
     object::{Fault, Faults, Found, quoted},
     ranges::{bounded, ranges},
     traffic,
@@ -199,7 +200,8 @@ fn ports(entries: Vec<core::ServicePort>, faults: &mut Faults) -> Vec<ServicePor
                 faults.push(fault);
                 None
             });
-            ports.push(ServicePort { name, port, node_port, protocol });
+            let requests_only = moving::requests_only(entry.app_protocol.as_deref(), &name);
+            ports.push(ServicePort { name, port, node_port, requests_only, protocol });
         }
     }
     ports

@@ -28,9 +28,23 @@ pub struct RebalanceView {
     pub backends: Vec<ShareView>,
     /// Connections that are ended, or would be.
     pub moves: Vec<MoveView>,
+    /// What rests, and not yet for as long as it must, by Service port.
+    #[serde(default)]
+    pub waiting: Vec<WaitView>,
     /// How many more should be moved and are busy. They are ended in quiet moments of the minute that
     /// follows.
     pub busy: u64,
+}
+
+/// Connections of a Service port that are to be moved and rest, and not yet for its quiet time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitView {
+    /// The Service port.
+    pub service_port: PortView,
+    /// How many.
+    pub connections: u64,
+    /// Milliseconds for which nothing must have moved.
+    pub quiet_ms: u64,
 }
 
 /// The share of a backend.

@@ -43,8 +43,13 @@ fn n1(zone: Option<&str>) -> Node {
 
 /// Which endpoints may be used, by their number from 1.
 fn usable(slices: &[EndpointSlice], policy: TrafficPolicy, node: Option<&Node>) -> Vec<u8> {
-    let port =
-        ServicePort { name: String::new(), port: 80, node_port: None, protocol: Protocol::Tcp };
+    let port = ServicePort {
+        name: String::new(),
+        port: 80,
+        node_port: None,
+        requests_only: false,
+        protocol: Protocol::Tcp,
+    };
     let backends = select(&slices.iter().collect::<Vec<_>>(), &port, policy, node, &[]);
     let usable = backends.iter().filter(|(_, details)| details.usable);
     let number = |addr: &BackendAddr| match addr.addr() {

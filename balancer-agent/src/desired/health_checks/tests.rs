@@ -8,6 +8,7 @@ fn service(name: &str, health_check_node_port: Option<u16>) -> Service {
         name: name.into(),
         port,
         node_port: None,
+        requests_only: false,
         protocol: Protocol::Tcp,
     };
     Service {

@@ -24,7 +24,7 @@ struct World {
 impl World {
     fn new(moving: Moving, usable: &[u32]) -> Self {
         let row = Row {
-            policy: Policy::of(Some(&moving), &Moving::default()),
+            policy: Policy::of(Some(&moving), &Moving::default(), true),
             exact: true,
             slow_start: Duration::ZERO,
             usable: usable.iter().map(|id| (*id, 1)).collect(),

@@ -20,6 +20,7 @@ impl Bench {
                 policy: Policy::of(
                     Some(&Moving { rebalance: Some(true), ..Moving::default() }),
                     &Moving::default(),
+                    true,
                 ),
                 exact: true,
                 slow_start: Duration::ZERO,

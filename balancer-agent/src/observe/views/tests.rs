@@ -62,6 +62,7 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
         elsewhere: Elsewhere::default(),
         options: Options::default(),
         moving: Default::default(),
+        requests_only: false,
         source_ranges: vec!["192.0.2.0/24".parse().unwrap()],
     };
     let desired = Desired { ports: BTreeMap::from([(id(), port)]), ..Desired::default() };
