@@ -11,6 +11,7 @@ mod reconcile;
 mod selftest;
 mod stale;
 mod sweep;
+mod tasks;
 mod teller;
 mod truth;
 
@@ -20,7 +21,6 @@ use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    task::JoinSet,
 };
 
 use crate::{
@@ -38,6 +38,7 @@ use provider::Shared;
 use reconcile::{Reconciler, TakeOverError};
 use selftest::SelfTest;
 use stale::Stale;
+use tasks::Tasks;
 use truth::Truth;
 
 /// Why the agent stopped or did not start.
@@ -64,6 +65,9 @@ pub enum RunError {
     /// The source can't be read at all.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A part of the agent has ended.
+    #[error(transparent)]
+    Task(#[from] tasks::Ended),
     /// No signal handler can be set.
     #[error("signals can't be handled: {0}")]
     Signal(#[from] std::io::Error),
@@ -77,7 +81,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     // Before anything in the kernel is touched: only one agent gets past this line.
     let socket = api::bind(&config.socket)?;
     let endpoints =
-        metrics::Endpoints::bind(config.metrics_bind_address, config.healthz_bind_address).await?;
+        metrics::Endpoints::bind(config.metrics_bind_address, config.healthz_bind_address)?;
     let mut source = Source::open(&config.source, &config.node_name).await?;
     let (maps, programs) = kernel::load(loader, &config.bpffs, &config.cgroup, config.capacities)?;
     tracing::info!(
@@ -99,15 +103,17 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     truth.look(&shared);
 
     let (stop, stopped) = watch::channel(false);
-    let mut servers = JoinSet::new();
-    servers.spawn(api::serve(socket, Arc::clone(&shared) as _, stopped.clone()));
+    let mut tasks = Tasks::default();
+    tasks.start("api", api::serve(socket, Arc::clone(&shared) as _, stopped.clone()));
     let health = Arc::clone(shared.health());
     if config.health_check_node_ports {
-        servers.spawn(health::node_ports::serve(Arc::clone(&health), stopped.clone()));
+        let ports = health::node_ports::serve(Arc::clone(&health), stopped.clone());
+        tasks.start("health check node ports", ports);
     }
-    servers.spawn(truth.watch(Arc::clone(&shared), stopped.clone()));
-    servers.spawn(moving::run(Arc::clone(&shared), stopped.clone()));
-    servers.spawn(endpoints.serve(Arc::clone(&shared) as _, Arc::clone(&health), stopped));
+    tasks.start("self-test", truth.watch(Arc::clone(&shared), stopped.clone()));
+    tasks.start("moves", moving::run(Arc::clone(&shared), stopped.clone()));
+    let served = endpoints.serve(Arc::clone(&shared) as _, Arc::clone(&health), stopped);
+    tasks.start("metrics and health", served);
 
     let mut sweeps = tokio::time::interval(sweep::INTERVAL);
     let result = loop {
@@ -116,6 +122,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
                 tracing::info!(signal = name, "stopping; balancing stays in place");
                 break Ok(());
             }
+            ended = tasks.ended() => break Err(ended.into()),
             update = source.next() => match update {
                 Ok(Update::State(state)) => state,
                 Ok(Update::Waiting(problems)) => {
@@ -151,7 +158,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         ready::announce();
     };
     stop.send_replace(true);
-    while servers.join_next().await.is_some() {}
+    tasks.finish().await;
     result
 }
 

@@ -44,10 +44,10 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// Binds both addresses; port 0 takes a free one, which the log then tells.
-    pub async fn bind(metrics: SocketAddr, healthz: SocketAddr) -> Result<Self, BindError> {
+    pub fn bind(metrics: SocketAddr, healthz: SocketAddr) -> Result<Self, BindError> {
         Ok(Self {
-            metrics: listen("metrics", "--metrics-bind-address", metrics).await?,
-            healthz: listen("health", "--healthz-bind-address", healthz).await?,
+            metrics: listen("metrics", "--metrics-bind-address", metrics)?,
+            healthz: listen("health", "--healthz-bind-address", healthz)?,
         })
     }
 
@@ -76,13 +76,13 @@ impl Endpoints {
     }
 }
 
-async fn listen(
+fn listen(
     what: &'static str,
     flag: &'static str,
     address: SocketAddr,
 ) -> Result<TcpListener, BindError> {
     let fault = |source| BindError { what, flag, address, source };
-    let listener = TcpListener::bind(address).await.map_err(fault)?;
+    let listener = http::listen(address).map_err(fault)?;
     let bound = listener.local_addr().map_err(fault)?;
     tracing::info!(address = %bound, "serving {what}");
     Ok(listener)

@@ -1,26 +1,44 @@
 //! Serves a router with bounds on everything a client controls: how many connections there are,
 //! how long each may last, and how much it may send.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     pin,
-    sync::{Semaphore, watch::Receiver},
-    task::JoinSet,
-    time::timeout,
+    sync::watch::Receiver,
+    task::{AbortHandle, JoinSet},
+    time::{Instant, timeout},
 };
 use tracing::{debug, warn};
 
-/// Connections served at a time; further ones wait in the backlog of the kernel.
-const CONNECTIONS: usize = 64;
+/// Connections served at a time. One more takes the place of the one that has waited longest without
+/// a whole request: whoever holds connections and asks nothing keeps nobody out.
+const CONNECTIONS: usize = 256;
+/// What a connection has at least for its request, whoever else comes.
+const HEAD_LEAST: Duration = Duration::from_millis(50);
+/// What a connection that has asked has at least for its answer, whoever else comes.
+const ANSWER_LEAST: Duration = Duration::from_secs(1);
+/// Connections that may wait to be accepted. The kernel caps it (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 /// What a client may take from its first byte to the last of the answer.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// What the head of a request may take.
@@ -46,21 +64,66 @@ impl Listener for TcpListener {
     }
 }
 
+/// Listens at an address.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A connection that is served.
+struct Served {
+    task: AbortHandle,
+    since: Instant,
+    /// True once a whole head of a request has come.
+    asked: Arc<AtomicBool>,
+}
+
+impl Served {
+    /// When it may have to give way.
+    fn due(&self) -> Instant {
+        self.since + if self.asked.load(Relaxed) { ANSWER_LEAST } else { HEAD_LEAST }
+    }
+}
+
+/// Makes room for one more connection; waits for it where all are young.
+async fn make_room(served: &mut Vec<Served>, connections: &mut JoinSet<()>) {
+    loop {
+        while connections.try_join_next().is_some() {}
+        served.retain(|one| !one.task.is_finished());
+        if served.len() < CONNECTIONS {
+            return;
+        }
+        let Some((at, due)) =
+            served.iter().map(Served::due).enumerate().min_by_key(|(_, due)| *due)
+        else {
+            return;
+        };
+        tokio::select! {
+            _ = connections.join_next() => {}
+            () = tokio::time::sleep_until(due) => {
+                // A request may have come meanwhile.
+                if served[at].due() <= Instant::now() {
+                    debug!("a client that asked nothing gives way to another");
+                    served.remove(at).task.abort();
+                }
+            }
+        }
+    }
+}
+
 /// Serves until `shutdown` turns true or its sender is gone; answers under way are finished.
 pub async fn serve(listener: &impl Listener, router: Router, mut shutdown: Receiver<bool>) {
     let service = TowerToHyperService::new(router);
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut served = Vec::new();
     let mut connections = JoinSet::new();
     let stopped = shutdown.wait_for(|stop| *stop);
     pin!(stopped);
     loop {
-        let next = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        let (slot, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             _ = &mut stopped => break,
-            next = next => next,
+            accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
             Ok(stream) => stream,
@@ -70,22 +133,28 @@ pub async fn serve(listener: &impl Listener, router: Router, mut shutdown: Recei
                 continue;
             }
         };
-        while connections.try_join_next().is_some() {}
+        make_room(&mut served, &mut connections).await;
         let service = service.clone();
-        connections.spawn(async move {
+        let asked = Arc::new(AtomicBool::new(false));
+        let has_asked = Arc::clone(&asked);
+        let task = connections.spawn(async move {
+            let answer = service_fn(move |request| {
+                has_asked.store(true, Relaxed);
+                service.call(request)
+            });
             let answered = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
                 .max_buf_size(BUFFER)
                 .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(stream), answer);
             match timeout(CONNECTION_TIME, answered).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "a client broke off"),
                 Err(_) => debug!("a client took too long"),
             }
-            drop(slot);
         });
+        served.push(Served { task, since: Instant::now(), asked });
     }
     while connections.join_next().await.is_some() {}
 }

@@ -39,7 +39,7 @@ pub async fn serve(health: Arc<Health>, mut shutdown: Receiver<bool>) {
     let mut ports = Ports::new(Arc::clone(&health));
     loop {
         let wanted = addresses(&checks.borrow_and_update());
-        ports.listen(&wanted).await;
+        ports.listen(&wanted);
         let retry = async {
             if ports.refused.is_empty() {
                 std::future::pending::<()>().await;
@@ -79,7 +79,7 @@ impl Ports {
         Self { health, open, servers: JoinSet::new(), refused }
     }
 
-    async fn listen(&mut self, wanted: &BTreeSet<SocketAddr>) {
+    fn listen(&mut self, wanted: &BTreeSet<SocketAddr>) {
         self.open.retain(|address, _| wanted.contains(address));
         self.refused.retain(|address| wanted.contains(address));
         while self.servers.try_join_next().is_some() {}
@@ -87,7 +87,7 @@ impl Ports {
             if self.open.contains_key(address) {
                 continue;
             }
-            match bind(*address).await {
+            match bind(*address) {
                 Ok(listener) => {
                     tracing::info!(%address, "answering load balancers");
                     self.refused.remove(address);
@@ -122,10 +122,10 @@ impl Ports {
 }
 
 /// Binds to an address; to all of IPv4 where all of both families are meant and there is no IPv6.
-async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    match TcpListener::bind(address).await {
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match http::listen(address) {
         Err(error) if address.ip().is_unspecified() && lacks_ipv6(&error) => {
-            TcpListener::bind((IpAddr::from(Ipv4Addr::UNSPECIFIED), address.port())).await
+            http::listen((IpAddr::from(Ipv4Addr::UNSPECIFIED), address.port()).into())
         }
         bound => bound,
     }

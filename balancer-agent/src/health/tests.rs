@@ -2,7 +2,10 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use axum::Router;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use super::*;
 use crate::{
@@ -66,7 +69,7 @@ fn failing_writes_and_endless_work_are_forgiven_for_a_while() {
 }
 
 async fn start(router: Router) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = http::listen(([127, 0, 0, 1], 0).into()).expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
@@ -211,4 +214,31 @@ async fn a_port_that_is_taken_harms_nothing_else() {
     assert!(!server.is_finished());
     stop.send(true).expect("a server that listens");
     server.await.expect("an orderly end");
+}
+
+/// Keeps connections that send nothing, or part of a request, and opens them again when they end.
+async fn hold(address: SocketAddr, part: &'static [u8]) {
+    loop {
+        let Ok(mut stream) = tokio::net::TcpStream::connect(address).await else { continue };
+        let _sent = stream.write_all(part).await;
+        let _ended = stream.read(&mut [0; 8]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_ask_nothing_keep_no_probe_out() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("raised");
+    let address = start(probes::router(Arc::default())).await;
+    let mut held = tokio::task::JoinSet::new();
+    for number in 0..2_000 {
+        held.spawn(hold(address, if number % 2 == 0 { b"" } else { b"G" }));
+    }
+    for _ in 0..20 {
+        let answer = tokio::time::timeout(Duration::from_secs(1), get(address, "/livez")).await;
+        assert_eq!(answer.expect("an answer within a second").code, 200);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(held.try_join_next().is_none(), "all of them still try");
 }

@@ -68,7 +68,7 @@ impl Provider for Switch {
 #[tokio::test]
 async fn metrics_follow_the_provider() {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    let endpoints = Endpoints::bind(any, any).await.expect("two ports");
+    let endpoints = Endpoints::bind(any, any).expect("two ports");
     let metrics = endpoints.metrics_address().expect("an address");
     let healthz = endpoints.healthz_address().expect("an address");
     let full = Arc::new(AtomicBool::new(false));
@@ -121,9 +121,9 @@ async fn metrics_follow_the_provider() {
 #[tokio::test]
 async fn a_taken_address_names_the_flag() {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    let endpoints = Endpoints::bind(any, any).await.expect("two ports");
+    let endpoints = Endpoints::bind(any, any).expect("two ports");
     let taken = endpoints.healthz_address().expect("an address");
-    let error = Endpoints::bind(any, taken).await.expect_err("a taken port").to_string();
+    let error = Endpoints::bind(any, taken).expect_err("a taken port").to_string();
     assert!(error.contains("--healthz-bind-address"), "{error}");
     assert!(error.contains(&taken.to_string()), "{error}");
 }
