@@ -19,6 +19,7 @@ mod grow;
 pub mod guard;
 pub mod link;
 mod load;
+mod lock;
 pub mod pins;
 pub mod slab;
 
@@ -82,6 +83,18 @@ pub enum KernelError {
         layout: String,
         /// Where its pins are.
         bpffs: PathBuf,
+    },
+    /// Another process keeps these pins.
+    #[error(
+        "another agent (pid {holder}) keeps the pins in {}: stop it, or use --bpffs and --socket \
+         for a second one",
+        bpffs.display()
+    )]
+    Held {
+        /// Where the pins are.
+        bpffs: PathBuf,
+        /// Its process, or `unknown`.
+        holder: String,
     },
     /// The maps are not what this version expects.
     #[error(transparent)]

@@ -58,3 +58,42 @@ fn an_agent_that_cannot_start_says_why() {
         "{text}"
     );
 }
+
+/// With a socket of its own and the same pins.
+#[test]
+fn a_second_agent_on_the_same_pins_is_refused_and_cleanup_too() {
+    let lab = Lab::create("agent-twice").expect("a lab; the tests need root");
+    let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("folder");
+    let mut agent = Agent::start(&lab, manifests.dir(), &[]).expect("ready");
+    let bpffs = lab.bpffs().join("balancer");
+    let socket = lab.state_dir().join("second.sock");
+    let beside = |verb: &[&str]| {
+        let mut command = lab.node().command(agent.binary());
+        command.args(verb).arg("--bpffs").arg(&bpffs).arg("--socket").arg(&socket);
+        command.output().expect("run")
+    };
+    let manifests = manifests.dir().display().to_string();
+    let cgroup = lab.cgroup().display().to_string();
+    let free = "127.0.0.1:0";
+    let second = [
+        "run",
+        "--manifests",
+        &manifests,
+        "--cgroup",
+        &cgroup,
+        "--node-name",
+        "lab-node",
+        "--metrics-bind-address",
+        free,
+        "--healthz-bind-address",
+        free,
+    ];
+    for verb in [&second[..], &["cleanup"]] {
+        let output = beside(verb);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let holder = format!("another agent (pid {})", agent.pid().expect("it runs"));
+        assert!(output.status.code() == Some(1) && said.contains(&holder), "{said}");
+    }
+    agent.kill().expect("killed");
+    agent.resume().expect("the lock of a dead agent is free");
+}

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use super::{KernelError, link, pins};
+use super::{KernelError, link, lock::Lock, pins};
 
 /// What the names of programs that choose backends begin with.
 const CHOOSING: [&str; 2] = ["connect", "sendmsg"];
@@ -21,6 +21,11 @@ pub struct Removed {
 /// before those that count, so that no connection is balanced half-way.
 pub fn cleanup(bpffs: &Path) -> Result<Removed, KernelError> {
     let mut removed = Removed::default();
+    if !bpffs.exists() {
+        return Ok(removed);
+    }
+    // An agent would go on without what is removed here, or put it back.
+    let _lock = Lock::take(bpffs)?;
     for version in folders(bpffs)? {
         let links = bpffs.join(&version).join("links");
         let mut names = files(&links)?;

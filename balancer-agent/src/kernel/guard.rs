@@ -17,6 +17,7 @@ use super::{
     attach::{self, Target},
     bpf,
     link::{self, PROGRAMS},
+    lock::Lock,
     pins::{MAPS, Pins},
 };
 use crate::node::bpffs;
@@ -37,6 +38,7 @@ pub struct Guard {
     cgroup: PathBuf,
     links: Vec<Link>,
     maps: Vec<Map>,
+    lock: Lock,
 }
 
 struct Link {
@@ -52,7 +54,12 @@ struct Map {
 
 impl Guard {
     /// Takes over what was just put in place.
-    pub(super) fn new(mut ebpf: Ebpf, pins: Pins, cgroup: &Path) -> Result<Self, KernelError> {
+    pub(super) fn new(
+        mut ebpf: Ebpf,
+        pins: Pins,
+        cgroup: &Path,
+        lock: Lock,
+    ) -> Result<Self, KernelError> {
         let opened = |path: PathBuf| {
             bpf::open(&path).map_err(|source| KernelError::Pin { path: path.clone(), source })
         };
@@ -70,7 +77,7 @@ impl Guard {
         for name in MAPS {
             maps.push(Map { name, map: opened(pins.map(name))? });
         }
-        Ok(Self { ebpf, pins, cgroup: cgroup.into(), links, maps })
+        Ok(Self { ebpf, pins, cgroup: cgroup.into(), links, maps, lock })
     }
 
     /// Where the programs should be attached.
@@ -101,7 +108,7 @@ impl Guard {
     }
 
     /// Whether there is a place for pins, which may have been unmounted.
-    fn pinnable(&self) -> Result<(), String> {
+    fn pinnable(&mut self) -> Result<(), String> {
         let folder = self.pins.folder();
         if !bpffs::mounted_at(folder) {
             return Err(format!(
@@ -110,7 +117,7 @@ impl Guard {
                 folder.display()
             ));
         }
-        self.pins.create().map_err(|error| error.to_string())
+        self.pins.create().and_then(|()| self.lock.keep()).map_err(|error| error.to_string())
     }
 
     /// Whether a program is attached to the cgroup, and is the one that was loaded.

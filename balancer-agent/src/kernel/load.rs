@@ -17,6 +17,7 @@ use super::{
     grow::{self, Growth},
     guard::Guard,
     link::PROGRAMS,
+    lock::Lock,
     pins::{MAPS, Pins},
 };
 use crate::{config::Capacities, maps::pinned::PinnedMaps};
@@ -57,6 +58,8 @@ pub fn load(
     cgroup: &Path,
     capacities: Capacities,
 ) -> Result<(PinnedMaps, Programs), KernelError> {
+    // Before anything there is read: two agents would write the same maps.
+    let lock = Lock::take(bpffs)?;
     // Two sets of programs would both choose and both count.
     if let Some(layout) = other_layout(bpffs)? {
         return Err(KernelError::OtherLayout { layout, bpffs: bpffs.into() });
@@ -90,6 +93,6 @@ pub fn load(
         totals.carry_over();
     }
     maps.settle_suspects(grace);
-    let guard = Guard::new(ebpf, pins, cgroup)?;
+    let guard = Guard::new(ebpf, pins, cgroup, lock)?;
     Ok((maps, Programs { adopted, guard }))
 }
