@@ -10,6 +10,7 @@ mod ready;
 mod reconcile;
 mod selftest;
 mod stale;
+mod stuck;
 mod sweep;
 mod tasks;
 mod teller;
@@ -158,6 +159,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         ready::announce();
     };
     stop.send_replace(true);
+    shared.moving().watch().stop();
     tasks.finish().await;
     result
 }

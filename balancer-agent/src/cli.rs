@@ -22,6 +22,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::exit::{Exit, Failure};
+use crate::moves::helper::{process::VERB, serve::serve};
+
 const EXAMPLES: &str = "\
 Examples:
   balancer-agent doctor                             what this node can and can't do
@@ -55,6 +58,9 @@ enum Verb {
     Doctor(doctor::Args),
     Cleanup(cleanup::Args),
     Completions(completions::Args),
+    /// Touch sockets for an agent, which is at standard input
+    #[command(hide = true, name = VERB)]
+    TouchSockets,
 }
 
 /// Does what the arguments of this process say.
@@ -71,6 +77,7 @@ pub fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Completions(args) => completions::run(&args),
+        Verb::TouchSockets => serve().map(|()| Exit::Fine).map_err(Failure::from),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -16,6 +16,7 @@ use balancer_common::{
     verdict::Verdict,
 };
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// A map operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +127,7 @@ pub struct Connected {
 }
 
 /// A TCP connection: its charge, and what the programs recorded of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     /// Index of the charge.
     pub index: u32,

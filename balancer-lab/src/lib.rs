@@ -32,6 +32,7 @@ pub mod apiserver;
 pub mod bench;
 pub mod churn;
 pub mod error;
+pub mod hold_lock;
 pub mod host;
 pub mod http;
 pub mod kubeproxy;

@@ -416,4 +416,99 @@ fn over_tls_nothing_is_executed_in_vain() {
 fn over_http2_nothing_is_executed_in_vain() {
     let (failed, _servers) = rests_too_long("http2", Way::Http2);
     assert!(failed.is_empty(), "{failed:?}");
+
+/// How often connections were not ended, and why.
+fn not_ended(web: &Web, reason: &str, why: &str) -> u64 {
+    let metrics = web.agent.metrics().expect("metrics");
+    let labels = format!("reason=\"{reason}\",why=\"{why}\"}} ");
+    let of = |line: &str| {
+        let count = line.strip_prefix("balancer_connections_not_ended_total{")?;
+        count.split_once(&labels)?.1.parse::<u64>().ok()
+    };
+    metrics.lines().filter_map(of).sum()
+}
+
+/// The processes that touch sockets for an agent.
+fn touching(agent: u32) -> Vec<u32> {
+    let path = format!("/proc/{agent}/task");
+    let threads = std::fs::read_dir(path).expect("the agent runs").flatten();
+    let children = |thread: std::fs::DirEntry| {
+        std::fs::read_to_string(thread.path().join("children")).unwrap_or_default()
+    };
+    let all: Vec<String> = threads.map(children).collect();
+    all.iter().flat_map(|line| line.split_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// What the descriptors of a process are.
+fn descriptors(process: u32) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).expect("it runs").flatten();
+    let target = |entry: std::fs::DirEntry| std::fs::read_link(entry.path()).ok();
+    entries.filter_map(target).map(|path| path.display().to_string()).collect()
+}
+
+/// A pod holds the locks of its sockets: whoever looks at them does not come back.
+#[test]
+fn a_pod_that_holds_its_sockets_holds_up_nobody_else() {
+    let mut web = Web::start("held", 2);
+    tell(&web, &[pod_object(201, None)]);
+    let hostile = Client::start(&web, 201);
+    let _held = Connections::open_held(hostile.pod.place(), (VIP, 80), 5);
+    let others = Connections::open(web.client.place(), (VIP, 80), 6);
+    web.change(|_| service(&[1, 2], &[("idle-timeout", "1s")]), |s| common::in_use(s) == [1, 2]);
+    let started = Instant::now();
+    while ended(&web, "idle", "gentle") < 6 {
+        let log = web.agent.log().unwrap_or_default();
+        assert!(started.elapsed() < Duration::from_secs(20), "log of the agent:\n{log}");
+    }
+    drop(others);
+    // One was met; its pod is left alone from then on.
+    assert_eq!(not_ended(&web, "idle", "stuck"), 1);
+    let status = web.agent.json(&["status"]).expect("status");
+    let is_told = |problem: &Value| {
+        let said = problem["message"].as_str().unwrap_or_default();
+        let object = problem["object"].as_str().unwrap_or_default();
+        object.starts_with("connection 10.244.0.201:")
+            && said.contains("Service default/web")
+            && said.contains("pod default/client-201")
+            && said.contains("(balancer-lab)")
+    };
+    let problems = status["problems"].as_array().expect("problems");
+    assert!(problems.iter().any(is_told), "{problems:#?}");
+    let log = web.agent.log().expect("a log");
+    assert!(log.contains("connections of the same pod are left alone"), "{log}");
+
+    // Who asks for them is told what is known without.
+    let asked = Instant::now();
+    let shown = listed(&web, &["--pod", "client-201"]);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(shown.len(), 5);
+    assert!(shown.iter().all(|found| found["activity"].is_null()), "{shown:#?}");
+
+    // What still waits has nothing of the agent's.
+    let agent = web.agent.pid().expect("it runs");
+    let stuck = touching(agent);
+    assert!(!stuck.is_empty());
+    let own = descriptors(agent);
+    for process in &stuck {
+        for shared in descriptors(*process) {
+            assert!(shared == "/dev/null" || !own.contains(&shared), "{shared} of {process}");
+            assert!(!shared.contains("bpf"), "{shared}");
+        }
+    }
+    let asked = Instant::now();
+    assert!(web.agent.terminate().expect("ended").success());
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    let still = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+    assert!(stuck.iter().any(still), "one waits for the pod as before");
+    web.agent.resume().expect("the next agent starts");
+    let next = Connections::open(web.client.place(), (VIP, 80), 2);
+    let started = Instant::now();
+    while ended(&web, "idle", "gentle") < 2 {
+        let log = web.agent.log().unwrap_or_default();
+        assert!(started.elapsed() < Duration::from_secs(20), "log of the agent:\n{log}");
+    }
+    drop(next);
+    // With a pass that waits for the pod at this moment.
+    assert!(web.agent.kill().is_ok());
+    web.agent.resume().expect("the next agent starts");
 }

@@ -20,6 +20,7 @@ use crate::{
     maps::{MapsError, pinned::PinnedMaps},
     model::ObjectRef,
     moves::{
+        helper::{Helper, watch::Watch},
         mover::Mover,
         tally::{Counts, Tally},
     },
@@ -36,6 +37,7 @@ const MOST: Duration = Duration::from_secs(10);
 pub struct Moving {
     mover: Mutex<Mover>,
     tally: Arc<Tally>,
+    watch: Arc<Watch>,
     /// True if the mover has not learned of the last change.
     differs: AtomicBool,
     /// True if the source may lack objects.
@@ -60,10 +62,13 @@ impl Moving {
     pub fn new(config: &RunConfig) -> Result<Self, MapsError> {
         let maps = PinnedMaps::open(&Pins::new(&config.bpffs), config.capacities)?;
         let tally = Arc::<Tally>::default();
-        let mover = Mover::new(maps, config.cgroup.clone(), config.moving, Arc::clone(&tally));
+        let watch = Arc::new(Watch::new());
+        let helper = Helper::new(Some(config.cgroup.clone()), Arc::clone(&watch));
+        let mover = Mover::new(maps, helper, config.moving, Arc::clone(&tally));
         Ok(Self {
             mover: Mutex::new(mover),
             tally,
+            watch,
             differs: AtomicBool::new(false),
             // Nothing is gone before the first state.
             lacking: AtomicBool::new(true),
@@ -78,6 +83,11 @@ impl Moving {
         self.lacking.store(lacking, SeqCst);
         self.differs.store(true, SeqCst);
         self.wake.notify_one();
+    }
+
+    /// What held up those who touch sockets.
+    pub const fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// How often connections were ended.
@@ -137,6 +147,7 @@ impl Moving {
         }
         let pause = mover.pass().unwrap_or(MOST).min(MOST);
         log(self.tally.lines(now()));
+        shared.tell_stuck();
         pause
     }
 

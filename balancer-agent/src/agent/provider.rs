@@ -11,6 +11,7 @@ use std::{
 use super::{
     drains,
     moving::{Drained, Moving},
+    stuck,
 };
 use crate::{
     api::Provider,
@@ -21,7 +22,11 @@ use crate::{
     maps::{MapsError, ReadMaps as _, pinned::PinnedMaps},
     metrics::Programming,
     model::{ObjectRef, Problem},
-    moves::{tally::Counts, terrain::in_use},
+    moves::{
+        helper::{Helper, watch::Stuck},
+        tally::Counts,
+        terrain::in_use,
+    },
     observe::{Snapshot, connections::connections, offline, views},
     view::{
         AgentView, BalancingView, ConnectionView, DrainRequest, DrainView, EndView,
@@ -32,7 +37,8 @@ use crate::{
 /// What the loop shares with those who ask.
 pub struct Shared {
     bpffs: PathBuf,
-    cgroup: PathBuf,
+    /// Asks about connections that somebody wants to see.
+    helper: Helper,
     pins: Pins,
     maps: PinnedMaps,
     node: String,
@@ -56,9 +62,11 @@ impl Shared {
     /// Opens the maps a second time, for reading.
     pub fn new(config: &RunConfig, source: String) -> Result<Self, MapsError> {
         let pins = Pins::new(&config.bpffs);
+        let moving = Moving::new(config)?;
+        let helper = Helper::new(Some(config.cgroup.clone()), Arc::clone(moving.watch()));
         Ok(Self {
             bpffs: config.bpffs.clone(),
-            cgroup: config.cgroup.clone(),
+            helper,
             maps: PinnedMaps::open(&pins, config.capacities)?,
             pins,
             node: config.node_name.clone(),
@@ -68,7 +76,7 @@ impl Shared {
             balancing: RwLock::default(),
             programming: Programming::default(),
             health: Arc::default(),
-            moving: Moving::new(config)?,
+            moving,
         })
     }
 
@@ -113,6 +121,23 @@ impl Shared {
         self.programming.written(triggers);
     }
 
+    /// Logs what held up those who touch sockets since this was done last.
+    pub fn tell_stuck(&self) {
+        for problem in self.stuck(&self.moving.watch().news()) {
+            tracing::warn!(connection = problem.object, "{}", problem.message);
+        }
+    }
+
+    /// What is told of sockets that held up those who touch them.
+    fn stuck(&self, stuck: &[Stuck]) -> Vec<Problem> {
+        if stuck.is_empty() {
+            return Vec::new();
+        }
+        let names = self.maps.names().unwrap_or_default().into_iter().collect();
+        let pods = self.read().desired.pods.clone();
+        stuck.iter().map(|stuck| stuck::problem(stuck, &names, &pods)).collect()
+    }
+
     /// Takes what is in the way of a first state.
     pub fn wait(&self, problems: &[Problem]) {
         self.write().problems = problems.to_vec();
@@ -138,6 +163,7 @@ impl Provider for Shared {
             problems.push(unreadable(&error));
             Snapshot::default()
         });
+        problems.extend(self.stuck(&self.moving.watch().stuck()));
         StatusView {
             agent: Some(AgentView {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -167,7 +193,7 @@ impl Provider for Shared {
     fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView> {
         // Held while the kernel is asked would keep changes from the maps.
         let pods = self.read().desired.pods.clone();
-        let found = connections(&self.maps, Some(self.cgroup.clone()), &pods, wanted);
+        let found = connections(&self.maps, &self.helper, &pods, wanted);
         found.unwrap_or_else(|error| {
             tracing::error!("{error}");
             Vec::new()

@@ -1,4 +1,4 @@
-//! Asks the kernel what connections do, one by one.
+//! Asks the kernel what connections do, one by one: what [`super::helper`] runs in a process of its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +10,7 @@ use std::{
 };
 
 use balancer_common::charge;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     maps::{ReadMaps, Recorded},
@@ -32,7 +33,7 @@ pub fn address(maps: &impl ReadMaps, backend: u32) -> Option<SocketAddr> {
 }
 
 /// What is known of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// What it does.
     Found(Found),
@@ -40,6 +41,14 @@ pub enum Answer {
     Gone,
     /// Nobody can be asked: no process is left in its network namespace.
     Unreachable,
+    /// It can't be asked about.
+    Failed(String),
+    /// Its socket is held: who asks does not come back.
+    Stuck,
+    /// It is not asked about for a while, because a socket of its pod was held.
+    LeftAlone,
+    /// There was no time for it.
+    Later,
 }
 
 /// Asks in the network namespaces of the connections. Lives for one pass: what it has open keeps the
@@ -61,9 +70,10 @@ impl Kernel {
         Self { cgroup, namespaces: BTreeMap::new(), seen: BTreeSet::new(), searched: false }
     }
 
-    /// The inode of a network namespace that was asked in.
-    pub fn inode(&self, cookie: u64) -> Option<u64> {
-        self.namespaces.get(&cookie).map(|(inode, _)| *inode)
+    /// The inode of a connection's network namespace.
+    pub fn inode(&mut self, connection: &Recorded) -> Option<u64> {
+        self.namespace(connection)?;
+        self.namespaces.get(&connection.netns).map(|(inode, _)| *inode)
     }
 
     /// Asks about a connection to a backend.

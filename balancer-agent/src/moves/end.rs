@@ -4,17 +4,32 @@
 //! the connection does and shuts both sides: the program reads an end of file and can send nothing, as
 //! if the server had closed, and closes. `docs/moving.md` says why this and not a reset.
 
-use std::{collections::BTreeSet, io};
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
 
 use super::{
-    ask::{Kernel, address},
+    ask::Kernel,
     holders::Holders,
-    scene::{End, Reason, Scene, Way, backend},
+    scene::{End, Reason, Way},
 };
-use crate::{maps::ReadMaps, node::holders::Shared};
+use crate::{maps::Recorded, node::holders::Shared};
+
+/// A connection to be ended, with what is needed for it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// What was chosen.
+    pub end: End,
+    /// The connection.
+    pub connection: Recorded,
+    /// Its other end; none where the backend is in use no more.
+    pub backend: Option<SocketAddr>,
+    /// True where it is reset if no process has it.
+    pub may_reset: bool,
+}
 
 /// What came of an end.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The connection was ended.
     Ended(Way),
@@ -25,45 +40,33 @@ pub enum Outcome {
     /// No process was found that has it.
     Unheld,
     /// This process may not do it.
-    Failed(io::Error),
+    Failed(String),
+    /// Its socket is held: who touches it does not come back.
+    Stuck,
+    /// It was not tried.
+    Later,
 }
 
-/// Ends connections, and says of each what came of it. The outcomes are in the order of `ends`.
-pub fn carry_out(
-    scene: &Scene,
-    maps: &impl ReadMaps,
-    ends: &[End],
-    kernel: &mut Kernel,
-    holders: &mut Holders,
-) -> Vec<Outcome> {
-    holders.begin();
-    let openers: BTreeSet<u32> =
-        ends.iter().map(|end| scene.connections[end.connection].tgid).collect();
-    for process in openers {
-        holders.look_at(process);
+/// Ends a connection, and says what came of it. What [`super::helper`] runs in a process of its own:
+/// it may take as long as the pod likes.
+pub fn carry_out(order: &Order, kernel: &mut Kernel, holders: &mut Holders) -> Outcome {
+    let Order { end, connection, backend, may_reset } = order;
+    if end.way == Way::Gentle {
+        match holders.take(end.inode, connection, kernel) {
+            Ok(Some(socket)) => return gently(&socket, end),
+            Ok(None) => {}
+            Err(error) => return Outcome::Failed(error.to_string()),
+        }
+        if !may_reset {
+            return Outcome::Unheld;
+        }
     }
-    let one = |end: &End| {
-        let connection = &scene.connections[end.connection];
-        if end.way == Way::Gentle {
-            match holders.take(end.inode, connection, kernel) {
-                Ok(Some(socket)) => return gently(&socket, end),
-                Ok(None) => {}
-                Err(error) => return Outcome::Failed(error),
-            }
-            let allowed =
-                scene.rows.get(&end.row).is_some_and(|row| row.policy.reset_after.is_some());
-            if !allowed {
-                return Outcome::Unheld;
-            }
-        }
-        let Some(address) = address(maps, backend(connection)) else { return Outcome::Gone };
-        match kernel.reset(connection, address) {
-            Ok(true) => Outcome::Ended(Way::Reset),
-            Ok(false) => Outcome::Gone,
-            Err(error) => Outcome::Failed(error),
-        }
-    };
-    ends.iter().map(one).collect()
+    let Some(address) = *backend else { return Outcome::Gone };
+    match kernel.reset(connection, address) {
+        Ok(true) => Outcome::Ended(Way::Reset),
+        Ok(false) => Outcome::Gone,
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
 }
 
 /// The look and the end follow each other at once: what is sent in between is the race that remains.
@@ -76,8 +79,8 @@ fn gently(socket: &Shared, end: &End) -> Outcome {
         Ok(_) => match socket.end() {
             Ok(()) => Outcome::Ended(Way::Gentle),
             Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Outcome::Gone,
-            Err(error) => Outcome::Failed(error),
+            Err(error) => Outcome::Failed(error.to_string()),
         },
-        Err(error) => Outcome::Failed(error),
+        Err(error) => Outcome::Failed(error.to_string()),
     }
 }

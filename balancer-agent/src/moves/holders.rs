@@ -25,9 +25,11 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 /// Which process has which socket. Remembered for a moment, since to look through the descriptors of
 /// processes that have many takes longer than their connections rest: who was busy when it was done
 /// is not when he is tried again.
-#[derive(Debug)]
 pub struct Holders {
-    cgroup: PathBuf,
+    /// Called before each process that is looked at: those that have many descriptors take long.
+    alive: Box<dyn Fn()>,
+    /// Whose processes are looked at.
+    cgroup: Option<PathBuf>,
     since: Instant,
     /// True if all of it was seen for what is being ended now.
     fresh: bool,
@@ -39,10 +41,11 @@ pub struct Holders {
 }
 
 impl Holders {
-    /// Of the processes of a cgroup.
-    pub fn new(cgroup: PathBuf) -> Self {
+    /// Calls `alive` now and then while it looks at processes.
+    pub fn new(alive: impl Fn() + 'static) -> Self {
         Self {
-            cgroup,
+            alive: Box::new(alive),
+            cgroup: None,
             since: Instant::now(),
             fresh: true,
             found: BTreeMap::new(),
@@ -51,8 +54,9 @@ impl Holders {
         }
     }
 
-    /// Sockets are to be taken: what is remembered may be of before.
-    pub fn begin(&mut self) {
+    /// Sockets of the processes of a cgroup are to be taken: what is remembered may be of before.
+    pub fn begin(&mut self, cgroup: Option<PathBuf>) {
+        self.cgroup = cgroup;
         self.fresh = false;
         if self.since.elapsed() > REMEMBERED {
             self.forget();
@@ -61,12 +65,24 @@ impl Holders {
 
     /// Nothing more is to be ended soon.
     pub fn forget(&mut self) {
-        *self = Self::new(std::mem::take(&mut self.cgroup));
+        self.since = Instant::now();
+        self.fresh = true;
+        self.found.clear();
+        self.searched.clear();
+        self.seen.clear();
+    }
+
+    /// Looks through the descriptors of these processes, each once.
+    pub fn look_at_all(&mut self, processes: impl Iterator<Item = u32>) {
+        for process in processes.collect::<BTreeSet<_>>() {
+            self.look_at(process);
+        }
     }
 
     /// Looks through the descriptors of a process.
     pub fn look_at(&mut self, process: u32) {
         if self.seen.insert(process) {
+            (self.alive)();
             for (inode, descriptor) in holders::sockets(process) {
                 self.found.entry(inode).or_insert((process, descriptor));
             }
@@ -79,7 +95,7 @@ impl Holders {
         &mut self,
         inode: u32,
         connection: &Recorded,
-        kernel: &Kernel,
+        kernel: &mut Kernel,
     ) -> io::Result<Option<Shared>> {
         let taken = self.look_for(inode, connection, kernel)?;
         if taken.is_some() || self.fresh {
@@ -94,16 +110,16 @@ impl Holders {
         &mut self,
         inode: u32,
         connection: &Recorded,
-        kernel: &Kernel,
+        kernel: &mut Kernel,
     ) -> io::Result<Option<Shared>> {
         if inode == 0 {
             return Ok(None);
         }
         if !self.found.contains_key(&inode) && self.searched.insert(connection.netns) {
-            let network = kernel.inode(connection.netns);
-            for process in pods::processes_in(&self.cgroup, network) {
-                self.look_at(process);
-            }
+            let network = kernel.inode(connection);
+            let cgroup = self.cgroup.as_deref();
+            let processes = cgroup.map(|cgroup| pods::processes_in(cgroup, network));
+            self.look_at_all(processes.unwrap_or_default().into_iter());
         }
         let Some((process, descriptor)) = self.found.get(&inode).copied() else { return Ok(None) };
         let shared = Process::open(process).and_then(|process| process.socket(descriptor));

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -11,10 +10,10 @@ use nix::time::{ClockId, clock_gettime};
 use rand::Rng as _;
 
 use super::{
-    ask::{Answer, Kernel, address},
+    ask::{Answer, address},
     balance::{Load, targets},
-    end::{self, Outcome},
-    holders::Holders,
+    end::{Order, Outcome},
+    helper::Helper,
     memory::Memory,
     plan,
     scene::{Demand, End, Reason, Scene, backend},
@@ -40,14 +39,13 @@ const SHARE: u32 = 20;
 /// Moves connections.
 pub struct Mover {
     maps: PinnedMaps,
-    /// Whose processes have the sockets.
-    cgroup: PathBuf,
+    /// Touches the sockets.
+    helper: Helper,
     /// What the configuration says.
     cluster: Moving,
     asked: Asked,
     terrain: Terrain,
     memory: Memory,
-    holders: Holders,
     tally: Arc<Tally>,
 }
 
@@ -62,7 +60,8 @@ pub struct Look {
 /// What is to be ended now.
 struct Chosen {
     ends: Vec<End>,
-    kernel: Kernel,
+    /// What that took of a processor, elsewhere.
+    spent: Duration,
     /// After which time there may be more.
     soonest: Option<Duration>,
     /// What rests, and not yet for long enough, by row.
@@ -70,12 +69,11 @@ struct Chosen {
 }
 
 impl Mover {
-    /// Will move connections of the processes of a cgroup.
-    pub fn new(maps: PinnedMaps, cgroup: PathBuf, cluster: Moving, tally: Arc<Tally>) -> Self {
+    /// Will move connections.
+    pub fn new(maps: PinnedMaps, helper: Helper, cluster: Moving, tally: Arc<Tally>) -> Self {
         Self {
             maps,
-            holders: Holders::new(cgroup.clone()),
-            cgroup,
+            helper,
             cluster,
             asked: Asked::default(),
             terrain: Terrain::default(),
@@ -106,13 +104,11 @@ impl Mover {
         let scene = self.terrain.scene(&self.maps, now(), &forced);
         let mut memory = std::mem::take(&mut self.memory);
         let demands = plan::demands(&scene, &mut memory);
-        let Chosen { ends, kernel, soonest, .. } = self.choose(&scene, &demands, true, &mut memory);
-        let ended = self.carry_out(&scene, &ends, kernel, &mut memory);
+        let Chosen { ends, spent: asking, soonest, .. } =
+            self.choose(&scene, &demands, true, &mut memory);
+        let (ended, ending) = self.carry_out(&scene, &ends, &mut memory);
         // What was used in the last moment waits as well as what was busy before.
         let waits = wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
-        if !waits {
-            self.holders.forget();
-        }
         let settles_in = plan::settles_in(&scene, &memory);
         self.memory = memory;
         self.asked.services.retain(|service| {
@@ -122,7 +118,7 @@ impl Mover {
         // farthest from what its client does next.
         let next = soonest.filter(|_| waits).into_iter().chain(settles_in).min();
         let pause = next.map_or(PAUSE, |next| next.clamp(LEAST, PAUSE));
-        let spent = processor_time().saturating_sub(started);
+        let spent = processor_time().saturating_sub(started) + asking + ending;
         tracing::debug!(
             connections = scene.connections.len(),
             asked = plan::asked(&demands).len(),
@@ -156,8 +152,7 @@ impl Mover {
         }
         let mut demands = plan::demands(&scene, &mut memory);
         demands.retain(|demand| demand.reason == Reason::Rebalance && rows.contains(&demand.row));
-        let Chosen { ends, kernel, waiting, .. } =
-            self.choose(&scene, &demands, false, &mut memory);
+        let Chosen { ends, waiting, .. } = self.choose(&scene, &demands, false, &mut memory);
         let mut view = RebalanceView {
             backends: shares(&scene, &terrain, &self.maps, &rows, &memory),
             moves: Vec::new(),
@@ -172,7 +167,7 @@ impl Mover {
             return view;
         }
         (self.asked, self.terrain) = (asked, terrain.clone());
-        let ended = self.carry_out(&scene, &ends, kernel, &mut memory);
+        let (ended, _) = self.carry_out(&scene, &ends, &mut memory);
         self.memory = memory;
         view.moves = views(&ended, &self.maps);
         view.busy += (ends.len() - ended.len()) as u64;
@@ -191,51 +186,62 @@ impl Mover {
         patient: bool,
         memory: &mut Memory,
     ) -> Chosen {
-        let mut kernel = Kernel::new(Some(self.cgroup.clone()));
         let mut answers: BTreeMap<usize, Found> = BTreeMap::new();
-        for index in plan::asked(demands) {
+        let asked = plan::asked(demands).into_iter().filter_map(|index| {
             let connection = &scene.connections[index];
-            let Some(address) = address(&self.maps, backend(connection)) else { continue };
-            match kernel.ask(connection, address) {
-                Ok(Answer::Found(found)) => drop(answers.insert(index, found)),
-                Ok(Answer::Gone) => {}
-                Ok(Answer::Unreachable) => {
-                    memory.pause(scene.now, connection.word);
-                    let reason =
-                        demands.iter().find(|d| d.among.contains(&index)).map(|d| d.reason);
-                    self.count(scene, connection.service, reason, Fate::Unreachable);
+            Some((index, (*connection, address(&self.maps, backend(connection))?)))
+        });
+        let (asked, sockets): (Vec<_>, Vec<_>) = asked.unzip();
+        let (answered, spent) = self.helper.ask(sockets);
+        for (index, answer) in asked.into_iter().zip(answered) {
+            let connection = &scene.connections[index];
+            let fate = match answer {
+                Answer::Found(found) => {
+                    answers.insert(index, found);
+                    continue;
                 }
-                Err(error) => {
-                    memory.pause(scene.now, connection.word);
-                    tracing::debug!(
-                        "{} to {address} can't be asked about: {error}",
-                        connection.local
-                    );
+                Answer::Gone | Answer::Later => continue,
+                Answer::Unreachable => Some(Fate::Unreachable),
+                Answer::Stuck => Some(Fate::Stuck),
+                Answer::LeftAlone => None,
+                Answer::Failed(error) => {
+                    tracing::debug!("{} can't be asked about: {error}", connection.local);
+                    None
                 }
+            };
+            memory.pause(scene.now, connection.word);
+            if let Some(fate) = fate {
+                let reason = demands.iter().find(|d| d.among.contains(&index)).map(|d| d.reason);
+                self.count(scene, connection.service, reason, fate);
             }
         }
         let ends = plan::choose(scene, demands, &answers, patient, memory);
         Chosen {
             ends,
-            kernel,
+            spent,
             soonest: plan::soonest(demands, &answers),
             waiting: plan::waiting(demands, &answers),
         }
     }
 
-    /// Ends connections; gives those that were ended, with the way it was done.
-    fn carry_out(
-        &mut self,
-        scene: &Scene,
-        ends: &[End],
-        mut kernel: Kernel,
-        memory: &mut Memory,
-    ) -> Vec<End> {
+    /// Ends connections; gives those that were ended, with the way it was done, and what that took of
+    /// a processor elsewhere.
+    fn carry_out(&self, scene: &Scene, ends: &[End], memory: &mut Memory) -> (Vec<End>, Duration) {
         let mut done = Vec::new();
         if ends.is_empty() {
-            return done;
+            return (done, Duration::ZERO);
         }
-        let outcomes = end::carry_out(scene, &self.maps, ends, &mut kernel, &mut self.holders);
+        let order = |end: &End| {
+            let connection = scene.connections[end.connection];
+            let row = scene.rows.get(&end.row);
+            Order {
+                end: *end,
+                connection,
+                backend: address(&self.maps, backend(&connection)),
+                may_reset: row.is_some_and(|row| row.policy.reset_after.is_some()),
+            }
+        };
+        let (outcomes, spent) = self.helper.end(ends.iter().map(order).collect());
         for (end, outcome) in ends.iter().zip(outcomes) {
             let fate = match outcome {
                 Outcome::Ended(way) => {
@@ -243,7 +249,11 @@ impl Mover {
                     done.push(End { way, ..*end });
                     Fate::Ended(way)
                 }
-                Outcome::Busy | Outcome::Gone => continue,
+                Outcome::Busy | Outcome::Gone | Outcome::Later => continue,
+                Outcome::Stuck => {
+                    memory.failed(scene, end);
+                    Fate::Stuck
+                }
                 Outcome::Unheld => {
                     memory.failed(scene, end);
                     Fate::Unheld
@@ -257,7 +267,7 @@ impl Mover {
             };
             self.count(scene, end.row, Some(end.reason), fate);
         }
-        done
+        (done, spent)
     }
 
     fn count(&self, scene: &Scene, row: u32, reason: Option<Reason>, fate: Fate) {

@@ -105,7 +105,7 @@ pub struct Demand {
 }
 
 /// A connection to be ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// Index of [`Scene::connections`].
     pub connection: usize,

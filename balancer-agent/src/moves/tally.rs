@@ -24,6 +24,8 @@ pub enum Fate {
     Unreachable,
     /// This process may not do it.
     Failed,
+    /// Its socket is held: who touches it does not come back.
+    Stuck,
 }
 
 impl Fate {
@@ -34,6 +36,7 @@ impl Fate {
             Self::Unheld => "unheld",
             Self::Unreachable => "unreachable",
             Self::Failed => "failed",
+            Self::Stuck => "stuck",
         }
     }
 }

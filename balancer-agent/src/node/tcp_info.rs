@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Offsets into `tcp_info` of linux/tcp.h, and the length of what is read of it. Every kernel since
 /// 4.1 has that much.
 const STATE: usize = 0;
@@ -26,7 +28,7 @@ const RESTED: Duration = Duration::from_secs(1);
 const ESTABLISHED: u8 = 1;
 
 /// What a connection does at one moment. Times are how long ago something happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
     /// Its state.
     pub state: u8,

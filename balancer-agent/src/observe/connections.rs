@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -14,7 +13,10 @@ use crate::{
     desired::{PortId, pods::DesiredPod},
     maps::{MapsError, ReadMaps as _, Recorded, pinned::PinnedMaps},
     model::ObjectRef,
-    moves::ask::{Answer, Kernel, address},
+    moves::{
+        ask::{Answer, address},
+        helper::Helper,
+    },
     node::{holders, sockets::tcp::Found},
     plan::{convert, rows::RowId},
     view::{ActivityView, ConnectionView, EndView, PortView, Wanted},
@@ -23,11 +25,11 @@ use crate::{
 /// Nothing that moves for less than this is told from what is under way.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// The connections that are wanted. `cgroup` is where processes are looked for, `pods` are
-/// those of this node by their uid.
+/// The connections that are wanted. `helper` asks about them, `pods` are those of this node by their
+/// uid.
 pub fn connections(
     maps: &PinnedMaps,
-    cgroup: Option<PathBuf>,
+    helper: &Helper,
     pods: &BTreeMap<String, DesiredPod>,
     wanted: &Wanted,
 ) -> Result<Vec<ConnectionView>, MapsError> {
@@ -41,10 +43,9 @@ pub fn connections(
         .collect();
     let pods = by_address(pods);
     let mut backends: BTreeMap<u32, Option<SocketAddr>> = BTreeMap::new();
-    let mut kernel = Kernel::new(cgroup);
     let mut commands: BTreeMap<u32, Option<String>> = BTreeMap::new();
     let now = now();
-    let mut views = Vec::new();
+    let mut found = Vec::new();
     for connection in maps.connections(|service, _| ports.contains_key(&service)) {
         let backend = charge::backend_of(connection.word);
         let address = || address(maps, backend);
@@ -53,11 +54,17 @@ pub fn connections(
         if !takes_backend(wanted, backend) || !takes_pod(wanted, pod) {
             continue;
         }
-        let activity = match kernel.ask(&connection, backend) {
-            Ok(Answer::Gone) => continue,
-            Ok(Answer::Found(found)) => Some(activity(&found)),
-            Ok(Answer::Unreachable) => None,
-            Err(error) => {
+        found.push((connection, backend));
+    }
+    let (answers, _) = helper.ask(found.clone());
+    let mut views = Vec::new();
+    for ((connection, backend), answer) in found.into_iter().zip(answers) {
+        let pod = pods.get(&connection.local.ip()).copied();
+        let activity = match answer {
+            Answer::Gone => continue,
+            Answer::Found(found) => Some(activity(&found)),
+            Answer::Unreachable | Answer::Stuck | Answer::LeftAlone | Answer::Later => None,
+            Answer::Failed(error) => {
                 tracing::debug!("{} to {backend}: {error}", connection.local);
                 None
             }

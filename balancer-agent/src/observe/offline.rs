@@ -5,6 +5,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use thiserror::Error;
@@ -16,6 +17,7 @@ use crate::{
         pins::Pins,
     },
     maps::{MapsError, pinned::PinnedMaps},
+    moves::helper::{Helper, watch::Watch},
     node::cgroup,
     view::{ConnectionView, ProgramView, ServiceView, StatusView, Wanted},
 };
@@ -82,7 +84,8 @@ impl Offline {
     /// of one that is wanted.
     pub fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ObserveError> {
         let cgroup = self.status()?.cgroup.map(PathBuf::from);
-        Ok(connections(&self.maps, cgroup, &BTreeMap::new(), wanted)?)
+        let helper = Helper::new(cgroup, Arc::new(Watch::new()));
+        Ok(connections(&self.maps, &helper, &BTreeMap::new(), wanted)?)
     }
 
     /// Programs, attachment and use of the maps.

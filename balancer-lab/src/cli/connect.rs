@@ -9,9 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use balancer_lab::hold_lock::Pages;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
+
+/// How long a close lingers at most.
+const LINGER: Duration = Duration::from_secs(600);
 
 /// Connect, say as JSON whom the program believes to speak to, and hold until the input ends
 ///
@@ -42,6 +46,10 @@ pub(super) struct Arguments {
     /// Close each connection before the next one is opened, and hold none
     #[arg(long, conflicts_with = "at_once")]
     one_by_one: bool,
+    /// Hold the locks of the sockets, too: nobody can look at them or end them. When the input ends,
+    /// close them, lingering, and let go only then
+    #[arg(long, conflicts_with = "many")]
+    hold_locks: bool,
     /// Connect as fast as it goes, and say only how many were connected and how long it took
     #[arg(long, conflicts_with_all = ["at_once", "one_by_one", "insist", "mptcp", "from", "timeout_ms"])]
     many: bool,
@@ -66,10 +74,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let one_by_one = || (0..arguments.count).map(|_| connect(arguments)).collect();
     let held: Vec<(Socket, Value)> =
         if arguments.at_once { at_once(arguments) } else { one_by_one() }?;
+    let mut pages: Option<&'static Pages> = None;
+    if arguments.hold_locks {
+        let absent = pages.insert(Box::leak(Box::new(Pages::new(held.len())?)));
+        for (index, (socket, _)) in held.iter().enumerate() {
+            socket.set_linger(Some(LINGER))?;
+            absent.send(socket, index);
+        }
+    }
     for (_, said) in &held {
         println!("{said}");
     }
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    if let Some(pages) = pages {
+        // Whoever has copies of them is the last to close them.
+        drop(held);
+        pages.let_go()?;
+    }
     Ok(())
 }
 

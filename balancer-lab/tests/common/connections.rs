@@ -26,6 +26,11 @@ impl Connections {
         Self::open_with(place, target.into(), count, &["--at-once"])
     }
 
+    /// One after another, with the locks of their sockets held.
+    pub fn open_held(place: &Place, target: impl Into<SocketAddr>, count: usize) -> Self {
+        Self::open_with(place, target.into(), count, &["--hold-locks"])
+    }
+
     fn open_with(place: &Place, target: SocketAddr, count: usize, flags: &[&str]) -> Self {
         let mut command = Lab::self_command(place).expect("balancer-lab");
         command.args(["connect", &target.to_string(), "--count", &count.to_string()]).args(flags);

@@ -7,6 +7,7 @@ use netlink_packet_sock_diag::{
     AF_INET, AF_INET6, IPPROTO_TCP,
     inet::{SocketId, nlas::Nla},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{NLM_F_ACK, Netlink, request};
 use crate::node::{netns, tcp_info::Activity};
@@ -23,7 +24,7 @@ pub struct Tuple {
 }
 
 /// What is known of a connection's socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Its inode, by which descriptors of it are known; 0 where no process has one.
     pub inode: u32,
