@@ -7,6 +7,9 @@
 //! [ used ][ socket cookie  ][ backend     ]      0 = free
 //! ```
 //!
+//! Without `used` a word is a claim: its place is taken and nobody finds it, so that the record beside
+//! it can be written by the one who claimed it, before anybody reads it.
+//!
 //! The table is set-associative. Its buckets are cache lines of [`BUCKET`] words: a header, then
 //! words. A cookie has a home bucket; the header of the home counts the charges that found it full
 //! and went to one of [`SPILLS`] other buckets. Cookies are given out in order, and four successive
@@ -76,11 +79,11 @@ pub trait Words {
     }
     /// [`insert_spilled`], likewise.
     #[inline(always)]
-    fn insert_spilled(&self, cookie: u64, backend: u32) -> Option<Charge>
+    fn insert_spilled(&self, word: u64) -> Option<Charge>
     where
         Self: Sized,
     {
-        insert_spilled(self, cookie, backend)
+        insert_spilled(self, word)
     }
 }
 
@@ -119,6 +122,12 @@ pub const fn record_of(index: u32) -> u32 {
 #[inline(always)]
 pub const fn word(cookie: u64, backend: u32) -> u64 {
     USED | cookie << BACKEND_BITS | (backend as u64 & BACKEND_MASK)
+}
+
+/// The word of a [`claim`].
+#[inline(always)]
+pub const fn claimed(cookie: u64, backend: u32) -> u64 {
+    word(cookie, backend) & !USED
 }
 
 /// The backend in a word.
@@ -235,18 +244,41 @@ fn find_in<W: Words>(words: &W, bucket: u32, cookie: u64, but: u32) -> Option<Ch
 /// Charges a socket that has no charge. `None` when its home and everything it may spill to are
 /// full.
 ///
-/// `connect()` holds the socket's lock, so that only one processor charges a given socket there;
-/// whoever charges without a lock looks for a second charge afterwards ([`find_but`]).
+/// `connect()` holds the socket's lock, so that only one processor charges a given TCP socket. Whoever
+/// charges without a lock makes a [`claim`] first and looks for a second charge after it is published
+/// ([`find_but`]).
 #[inline(always)]
 pub fn insert<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> {
-    let charge = insert_in(words, home(words.key(0), cookie), word(cookie, backend));
-    if charge.is_some() { charge } else { words.insert_spilled(cookie, backend) }
+    insert_word(words, cookie, word(cookie, backend))
 }
 
-/// Charges a socket whose home is full.
+/// Takes a place for the charge of a socket, which nobody finds before it is published. Until then the
+/// record is the caller's alone, whatever becomes of other charges of the socket.
 #[inline(always)]
-pub fn insert_spilled<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> {
-    let word = word(cookie, backend);
+pub fn claim<W: Words>(words: &W, cookie: u64, backend: u32) -> Option<Charge> {
+    insert_word(words, cookie, claimed(cookie, backend))
+}
+
+/// Makes a claim the charge that it is for.
+#[inline(always)]
+pub fn publish<W: Words>(words: &W, claim: Charge) -> Charge {
+    let word = claim.word | USED;
+    // Nobody else changes a claim. An atomic, so that the record is written before and another charge
+    // looked for afterwards.
+    words.swap(claim.index, claim.word, word);
+    Charge { word, ..claim }
+}
+
+#[inline(always)]
+fn insert_word<W: Words>(words: &W, cookie: u64, word: u64) -> Option<Charge> {
+    let charge = insert_in(words, home(words.key(0), cookie), word);
+    if charge.is_some() { charge } else { words.insert_spilled(word) }
+}
+
+/// Puts the word of a socket whose home is full elsewhere.
+#[inline(always)]
+pub fn insert_spilled<W: Words>(words: &W, word: u64) -> Option<Charge> {
+    let cookie = cookie_of(word);
     let (home, hash) = (home(words.key(0), cookie), spill_hash(words, cookie));
     // Told before it is true, so that whoever ends the charge finds it.
     words.increment(home);
@@ -505,7 +537,7 @@ mod tests {
                 for backend in 0..2 {
                     let host = &host;
                     scope.spawn(move || {
-                        let own = insert(host, cookie, backend).expect("room");
+                        let own = publish(host, claim(host, cookie, backend).expect("room"));
                         if find_but(host, cookie, own.index).is_some() {
                             end(host, own);
                         }
@@ -519,6 +551,59 @@ mod tests {
         }
         assert!(host.is_clean());
         assert!(kept > 1000, "most races leave one: {kept}");
+    }
+
+    #[test]
+    fn a_claim_is_nobodys_charge_until_it_is_published() {
+        let host = Host::new();
+        let claim = claim(&host, 42, 7).expect("empty table");
+        assert!(!is_charge(claim.word));
+        assert_eq!(find(&host, 42), None);
+        // Its place is taken, and another charge of the same socket stands beside it.
+        let other = insert(&host, 42, 8).expect("room");
+        assert_ne!(other.index, claim.index);
+        assert!(end(&host, other));
+        let charge = publish(&host, claim);
+        assert_eq!(charge, Charge { index: claim.index, word: word(42, 7) });
+        assert_eq!(find(&host, 42), Some(charge));
+        assert!(end(&host, charge));
+        assert!(host.is_clean());
+    }
+
+    /// Whoever finds a charge finds the record that was written for it, although another thread ends
+    /// the charges of the same sockets and gives their places to others.
+    #[test]
+    fn a_record_is_of_the_charge_beside_it() {
+        let host = Host::new();
+        let records: Vec<AtomicU64> = (0..MAX_CHARGES).map(|_| AtomicU64::new(0)).collect();
+        // All of one home: they take each other's places.
+        let cookies = 4..8u64;
+        let charge_and_end = |backend: u32| {
+            for _ in 0..5_000 {
+                for cookie in cookies.clone() {
+                    let Some(claim) = claim(&host, cookie, backend) else { continue };
+                    records[claim.record() as usize].store(claim.word | USED, SeqCst);
+                    publish(&host, claim);
+                    if let Some(found) = find(&host, cookie) {
+                        let record = records[found.record() as usize].load(SeqCst);
+                        let stands = host.load(found.index) == found.word;
+                        assert!(!stands || record == found.word, "{record:x} of {found:x?}");
+                        end(&host, found);
+                    }
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for backend in 0..2 {
+                scope.spawn(move || charge_and_end(backend));
+            }
+        });
+        for cookie in cookies.clone() {
+            while let Some(left) = find(&host, cookie) {
+                assert!(end(&host, left));
+            }
+        }
+        assert!(host.is_clean());
     }
 
     #[test]

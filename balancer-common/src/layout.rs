@@ -63,8 +63,6 @@ pub const MAX_CLIENTS: u32 = 8192;
 pub const MAX_RANGES: u32 = 1 << 16;
 /// Entries of the map of session affinity; beyond, the client that was away longest is forgotten.
 pub const MAX_PINS: u32 = 1 << 15;
-/// Entries of the maps of flows and replies; beyond, the flow that was quiet longest is forgotten.
-pub const MAX_FLOWS: u32 = 1 << 15;
 
 /// `::ffff:a.b.c.d` for an IPv4 address in network byte order.
 #[inline(always)]

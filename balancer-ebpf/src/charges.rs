@@ -48,9 +48,9 @@ impl Words for Slab {
     }
 
     #[inline(always)]
-    fn insert_spilled(&self, cookie: u64, backend: u32) -> Option<Charge> {
-        let index = found(balancer_spill(cookie, backend))?;
-        Some(Charge { index, word: charge::word(cookie, backend) })
+    fn insert_spilled(&self, word: u64) -> Option<Charge> {
+        let index = found(balancer_spill(word))?;
+        Some(Charge { index, word })
     }
 }
 
@@ -60,12 +60,12 @@ fn slab() -> Option<Slab> {
 }
 
 /// No index, where a function with a name answers with one.
-const NONE: u32 = u32::MAX;
+pub const NONE: u32 = u32::MAX;
 
 /// The index that such a function answers with. The compiler looks into it and leaves out the mask of
 /// what it returns; the verifier does not.
 #[inline(always)]
-fn found(index: u32) -> Option<u32> {
+pub fn found(index: u32) -> Option<u32> {
     if index == NONE { None } else { Some(opaque(index as u64) as u32) }
 }
 
@@ -83,8 +83,8 @@ pub extern "C" fn balancer_spilled(cookie: u64, but: u32) -> u32 {
 /// [`charge::insert_spilled`]: the index, or [`NONE`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn balancer_spill(cookie: u64, backend: u32) -> u32 {
-    let made = slab().and_then(|slab| charge::insert_spilled(&slab, cookie, backend));
+pub extern "C" fn balancer_spill(word: u64) -> u32 {
+    let made = slab().and_then(|slab| charge::insert_spilled(&slab, word));
     made.map_or(NONE, |charge| charge.index)
 }
 
@@ -98,6 +98,25 @@ pub fn find(cookie: u64) -> Option<Charge> {
 #[inline(always)]
 pub fn insert(cookie: u64, backend: u32) -> Option<Charge> {
     charge::insert(&slab()?, cookie, backend)
+}
+
+/// Takes a place for the charge of a socket to a backend whose counter has been raised for it. Nobody
+/// finds it, and its record is the caller's alone, until it is published.
+#[inline(always)]
+pub fn claim(cookie: u64, backend: u32) -> Option<Charge> {
+    charge::claim(&slab()?, cookie, backend)
+}
+
+/// Makes a claim the charge that it is for.
+#[inline(always)]
+pub fn publish(claim: Charge) -> Option<Charge> {
+    Some(charge::publish(&slab()?, claim))
+}
+
+/// True while a charge stands that was found before: what was read of its record meanwhile is its own.
+#[inline(always)]
+pub fn stands(charge: Charge) -> bool {
+    slab().is_some_and(|slab| slab.load(charge.index) == charge.word)
 }
 
 /// True if a socket has a charge beside the one at `index`.

@@ -3,7 +3,7 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::bpf_sock_addr,
-    helpers::{bpf_get_current_pid_tgid, bpf_get_netns_cookie, bpf_get_socket_cookie},
+    helpers::{bpf_get_current_pid_tgid, bpf_get_socket_cookie},
     programs::SockAddrContext,
 };
 use balancer_common::{
@@ -21,6 +21,7 @@ use crate::{
     maps,
     rows::lower,
     target::Target,
+    udp::{self, Way},
 };
 
 /// `::ffff:127.0.0.1`.
@@ -68,7 +69,7 @@ fn balance<F: Family>(
     };
     let chosen = choose(&raw mut *addr, target.service, target.entry, target.row, control);
     let Some(backend) = chosen else { return Verdict::Inconsistent };
-    match charge::<F>(addr, to, frontend.service, backend, cookie) {
+    match charge::<F>(addr, to, frontend.service, target.word, backend, cookie) {
         Verdict::Balanced => Verdict::Balanced,
         failed => {
             lower(backend);
@@ -83,6 +84,7 @@ fn charge<F: Family>(
     addr: &mut bpf_sock_addr,
     to: Destination,
     service: u32,
+    row: u64,
     backend: u32,
     cookie: u64,
 ) -> Verdict {
@@ -92,30 +94,31 @@ fn charge<F: Family>(
     if in_use == 0 {
         return Verdict::Inconsistent;
     }
-    let Some(charge) = charges::insert(cookie, backend) else {
-        return Verdict::TooManyConnections;
-    };
     let tcp = addr.protocol == TCP as u32;
     if !tcp {
         // Datagrams of other threads hold no lock.
+        let (way, state) = (Way { to, service, row }, RecordState::Connected);
+        let Some(charge) = udp::charge(addr, cookie, backend, way, state) else {
+            return Verdict::TooManyConnections;
+        };
         charges::end_others(cookie, charge.index);
-    }
-    // Before the record is written: an atomic waits for the writes before it, and the line of a record
-    // is rarely in a cache.
-    // SAFETY: `entry` is a map value.
-    unsafe { atomic::increment(&raw mut (*entry).opened) };
-    if let Some(record) = maps::RECORDS.get_ptr_mut(charge.record()) {
-        // SAFETY: `record` is a map value; the charge makes this socket its only writer. The other
-        // helpers have no precondition but a context that belongs to a socket.
-        unsafe {
-            dialled(record, to, service);
-            if tcp {
+        // SAFETY: `entry` is a map value.
+        unsafe { atomic::increment(&raw mut (*entry).opened) };
+    } else {
+        let Some(charge) = charges::insert(cookie, backend) else {
+            return Verdict::TooManyConnections;
+        };
+        // Before the record is written: an atomic waits for the writes before it, and the line of a
+        // record is rarely in a cache.
+        // SAFETY: `entry` is a map value.
+        unsafe { atomic::increment(&raw mut (*entry).opened) };
+        if let Some(record) = maps::RECORDS.get_ptr_mut(charge.record()) {
+            // SAFETY: `record` is a map value; the socket's lock, which this hook runs under, makes
+            // this socket its only writer. The helper has no precondition.
+            unsafe {
+                dialled(record, to, service);
                 (*record).tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
                 (*record).state = RecordState::Waiting as u16;
-            } else {
-                // Nothing tells later that it is connected.
-                (*record).netns = bpf_get_netns_cookie((&raw mut *addr).cast());
-                (*record).state = RecordState::Connected as u16;
             }
         }
     }
@@ -132,7 +135,7 @@ fn charge<F: Family>(
 /// # Safety
 /// `record` is a map value, and the caller its only writer.
 #[inline(always)]
-pub unsafe fn dialled(record: *mut Record, to: Destination, service: u32) {
+unsafe fn dialled(record: *mut Record, to: Destination, service: u32) {
     // SAFETY: the caller's contract; the address is two aligned words.
     unsafe {
         (*record).addr = to.addr;

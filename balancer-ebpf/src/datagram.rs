@@ -3,15 +3,19 @@
 //! A socket keeps the backend that its first datagram to a Service was given, as a connection would:
 //! QUIC and many others need it. The flow ends when its backend is no longer usable; the next
 //! datagram starts another one, so that nobody waits for a pod that is gone. A socket is charged
-//! once, for the Service that it sent to first; further Services over the same socket choose by the
+//! once, for the Service that it sent to first: the charge and its record are that flow, and the way
+//! of its answers. Further Services over the same socket stand in its [`flows`]; they choose by the
 //! same counters but raise none, so that counts stay numbers of sockets.
+//!
+//! What can be noted nowhere is left untouched: a datagram that was led, and whose answer comes from
+//! the address of a pod, is worse than one that was not.
 
 use aya_ebpf::{
-    EbpfContext as _, bindings::bpf_sock_addr, helpers::bpf_get_netns_cookie,
-    helpers::bpf_get_socket_cookie, programs::SockAddrContext,
+    EbpfContext as _, bindings::bpf_sock_addr, helpers::bpf_get_socket_cookie,
+    programs::SockAddrContext,
 };
 use balancer_common::{
-    layout::{Flow, Frontend, PeerKey, RecordState, Reply, UDP},
+    layout::{Frontend, RecordState, UDP},
     verdict::Verdict,
 };
 
@@ -20,12 +24,13 @@ use crate::{
     answer::answer,
     atomic, charges,
     choose::{choose, holds},
-    connect::dialled,
     control::control,
     family::{Destination, Family},
+    flows::{self, Found},
     maps,
     rows::{lower, raise},
     target::Target,
+    udp::{self, Settled, Way},
 };
 
 /// See [`crate::balancer_sendmsg4`] and [`crate::balancer_sendmsg6`].
@@ -40,9 +45,7 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
     if addr.protocol != UDP as u32 {
         return PROCEED;
     }
-    // SAFETY: the context belongs to a socket.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    match send::<F>(addr, to, frontend, cookie) {
+    match send::<F>(ctx, to, frontend) {
         Some(verdict) => answer(verdict),
         None => PROCEED,
     }
@@ -50,179 +53,161 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
 
 /// `None` for a datagram of a flow that goes on.
 #[inline(always)]
-fn send<F: Family>(
-    addr: &mut bpf_sock_addr,
-    to: Destination,
-    frontend: &Frontend,
-    cookie: u64,
-) -> Option<Verdict> {
+fn send<F: Family>(ctx: &SockAddrContext, to: Destination, frontend: &Frontend) -> Option<Verdict> {
+    let sock = ctx.sock_addr;
     let control = control();
-    if let Some(refused) = admission::refuse(&raw mut *addr, to, frontend, control) {
+    if let Some(refused) = admission::refuse(sock, to, frontend, control) {
         return Some(refused);
     }
     let target = match Target::of(frontend.service) {
         Ok(target) => target,
         Err(verdict) => return Some(verdict),
     };
-    let key = PeerKey { cookie, addr: to.addr, port: to.port as u64 };
-    let mut gone = None;
-    if let Some(flow) = maps::FLOWS.get_ptr_mut(key) {
-        // SAFETY: `flow` is a map value; a flow that another thread replaces is read old or new.
-        let (word, backend, service) =
-            unsafe { (atomic::load(&raw const (*flow).row), (*flow).backend, (*flow).service) };
-        if service == target.service {
-            let same = word == target.word;
-            if same || holds(target.row.base, target.row.len, backend) {
-                if !same {
-                    // SAFETY: as above.
-                    unsafe { (&raw mut (*flow).row).write_volatile(target.word) };
-                }
-                if charges::find(cookie).is_none() {
-                    raise(backend);
-                    settle(addr, to, target.service, backend, cookie);
-                }
-                return if forward::<F>(addr, to, backend, cookie) {
-                    None
-                } else {
-                    Some(Verdict::Inconsistent)
-                };
+    // SAFETY: the context belongs to a socket.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    let way = Way { to, service: target.service, row: target.word };
+    let charge = charges::find(cookie);
+    // The charge of this Service, or the flow to it, whose backend the datagrams leave.
+    let (mut left, mut instead) = (udp::NO_CHARGE, Found::NONE);
+    if let Some(charge) = charge
+        && let Some(row) = udp::row(charge, to, target.service)
+    {
+        let backend = charge.backend();
+        if row == target.word {
+            return goes_on::<F>(sock, backend);
+        }
+        if holds(target.row.base, target.row.len, backend) {
+            // The same once more, found in this row.
+            raise(backend);
+            udp::settle(sock, cookie, backend, way, charge);
+            return goes_on::<F>(sock, backend);
+        }
+        left = charge;
+    } else if let Some(flows) = flows::of(ctx) {
+        let found = flows::find(flows, to, target.service);
+        let is_there = found.is_some()
+            && (found.row == target.word || holds(target.row.base, target.row.len, found.backend));
+        if is_there {
+            if found.row != target.word {
+                flows::mark(flows, found, target.word);
             }
-            gone = Some(backend);
+            if charge.is_none() {
+                raise(found.backend);
+                udp::settle(sock, cookie, found.backend, way, udp::NO_CHARGE);
+            }
+            return goes_on::<F>(sock, found.backend);
         }
+        instead = found;
     }
-    let chosen = choose(&raw mut *addr, target.service, target.entry, target.row, control);
+    let chosen = choose(sock, target.service, target.entry, target.row, control);
     let Some(backend) = chosen else { return Some(Verdict::Inconsistent) };
-    let charged = charges::find(cookie);
-    match (charged, gone) {
-        (Some(charge), Some(gone)) if charge.backend() == gone => {
-            charges::end(cookie);
-            settle(addr, to, target.service, backend, cookie);
-        }
-        (Some(_), _) => lower(backend),
-        (None, _) => settle(addr, to, target.service, backend, cookie),
-    }
-    let flow = Flow { row: target.word, backend, service: target.service };
-    if maps::FLOWS.insert(key, flow, 0).is_err() || !forward::<F>(addr, to, backend, cookie) {
+    let Some(from) = address(backend) else {
+        lower(backend);
         return Some(Verdict::Inconsistent);
+    };
+    let settled = if charge.is_none() || left.word != 0 {
+        udp::settle(sock, cookie, backend, way, left)
+    } else {
+        lower(backend);
+        Settled::Raced
+    };
+    match settled {
+        Settled::Full => return Some(Verdict::TooManyConnections),
+        Settled::Charged => {
+            opened(backend);
+            if left.word != 0 {
+                await_answers(ctx, way, left.backend());
+            }
+        }
+        Settled::Raced => {
+            let flows = flows::made(ctx);
+            if !flows.is_some_and(|flows| flows::add(flows, way, backend, from, true, instead)) {
+                return Some(Verdict::TooManyConnections);
+            }
+        }
     }
+    lead::<F>(sock, from);
     Some(Verdict::Balanced)
 }
 
-/// Charges the socket to a backend whose counter was raised for it.
+/// What a backend that a socket has left still answers seems to come from the Service, if there is
+/// room to note that.
 #[inline(always)]
-fn settle(addr: &mut bpf_sock_addr, to: Destination, service: u32, backend: u32, cookie: u64) {
-    let charged = balancer_charge(cookie, backend);
-    if charged == 0 {
-        return;
-    }
-    let Some(record) = maps::RECORDS.get_ptr_mut(charged - 1) else { return };
-    // SAFETY: `record` is a map value; the charge makes this socket its only writer. The context
-    // belongs to a socket.
-    unsafe {
-        dialled(record, to, service);
-        (*record).netns = bpf_get_netns_cookie((&raw mut *addr).cast());
-        (*record).state = RecordState::Unconnected as u16;
+fn await_answers(ctx: &SockAddrContext, way: Way, left: u32) {
+    if let Some(from) = address(left)
+        && let Some(flows) = flows::made(ctx)
+    {
+        flows::add(flows, way, left, from, false, Found::NONE);
     }
 }
 
-/// Charges a socket to a backend whose counter was raised for it: the index of its record, and 1.
-/// Where the table is full, or another thread was first, the counter is lowered again: 0.
-///
-/// A function of its own with a name that the linker keeps, as [`balancer_reply`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn balancer_charge(cookie: u64, backend: u32) -> u32 {
-    let Some(charge) = charges::insert(cookie, backend) else {
-        lower(backend);
-        return 0;
-    };
-    if charges::has_other(cookie, charge.index) {
-        charges::end_this(charge);
-        return 0;
-    }
+#[inline(always)]
+fn opened(backend: u32) {
     if let Some(entry) = maps::BACKENDS.get_ptr_mut(backend) {
         // SAFETY: `entry` is a map value.
         unsafe { atomic::increment(&raw mut (*entry).opened) };
     }
-    charge.record() + 1
 }
 
-/// Sends the datagram to a backend, whose answers will seem to come from the Service. False if that
-/// can't be.
+/// Where a backend is.
 #[inline(always)]
-fn forward<F: Family>(
-    addr: &mut bpf_sock_addr,
-    to: Destination,
-    backend: u32,
-    cookie: u64,
-) -> bool {
-    let Some(entry) = maps::BACKENDS.get_ptr(backend) else { return false };
-    // SAFETY: `entry` is a map value; its address is constant while a row names the backend.
-    let (ip, port, in_use) = unsafe { ((*entry).addr, (*entry).port, (*entry).in_use) };
-    if in_use == 0 {
-        return false;
-    }
-    let [a, b, c, d] = to.addr;
-    let (high, low) = ((a as u64) << 32 | b as u64, (c as u64) << 32 | d as u64);
-    if balancer_reply(cookie, backend, high, low, to.port as u32) == 0 {
-        return false;
-    }
-    // SAFETY: as where the address was read.
-    unsafe { F::write(addr, ip) };
-    addr.user_port = port as u32;
-    true
+fn address(backend: u32) -> Option<Destination> {
+    let entry = maps::BACKENDS.get_ptr(backend)?;
+    // SAFETY: `entry` is a map value; its address is constant while a row names the backend or a
+    // socket is charged to it.
+    let (addr, port, in_use) = unsafe { ((*entry).addr, (*entry).port, (*entry).in_use) };
+    if in_use == 0 { None } else { Some(Destination { addr, port }) }
 }
 
-/// Notes that what a backend sends to a socket seems to come from a Service, whose address is given
-/// as two words. 0 if that can't be.
-///
-/// A function of its own with a name that the linker keeps: its keys need not stand on the stack of
-/// 512 bytes that [`choose`] has to share.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn balancer_reply(cookie: u64, backend: u32, high: u64, low: u64, port: u32) -> u32 {
-    let Some(entry) = maps::BACKENDS.get_ptr(backend) else { return 0 };
-    // SAFETY: `entry` is a map value; its address is constant while a row names the backend.
-    let (addr, from) = unsafe { ((*entry).addr, (*entry).port) };
-    let key = PeerKey { cookie, addr, port: from as u64 };
-    let service = [(high >> 32) as u32, high as u32, (low >> 32) as u32, low as u32];
-    let port = port as u16;
-    // Looked up each time: the kernel may have forgotten the reply of a flow that it still knows.
-    let known = maps::REPLIES.get_ptr(key).is_some_and(|reply| {
-        // SAFETY: `reply` is a map value.
-        unsafe { (*reply).addr == service && (*reply).port == port }
-    });
-    let reply = Reply { addr: service, port, zero: 0 };
-    u32::from(known || maps::REPLIES.insert(key, reply, 0).is_ok())
+/// Sends the datagram along a flow that is known.
+#[inline(always)]
+fn goes_on<F: Family>(sock: *mut bpf_sock_addr, backend: u32) -> Option<Verdict> {
+    let Some(to) = address(backend) else { return Some(Verdict::Inconsistent) };
+    lead::<F>(sock, to);
+    None
+}
+
+#[inline(always)]
+fn lead<F: Family>(sock: *mut bpf_sock_addr, to: Destination) {
+    // SAFETY: the context of a hook of this family.
+    unsafe {
+        F::write(sock, to.addr);
+        (*sock).user_port = to.port as u32;
+    }
 }
 
 /// See [`crate::balancer_recvmsg4`] and [`crate::balancer_recvmsg6`].
 #[inline(always)]
 pub fn recvmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
+    let sock = ctx.sock_addr;
+    // SAFETY: the kernel hands in a valid context, and the entry points run each family on its own
+    // hook.
+    let from = unsafe { Destination { addr: F::read(sock), port: (*sock).user_port as u16 } };
     // SAFETY: the context belongs to a socket.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    // Every socket with a flow has a charge, or gets one with its next datagram.
-    let Some(charge) = charges::find(cookie) else { return PROCEED };
-    let Some(record) = maps::RECORDS.get_ptr(charge.record()) else { return PROCEED };
-    // SAFETY: the kernel hands in a valid context of this family.
-    let addr = unsafe { &mut *ctx.sock_addr };
-    // SAFETY: `record` is a map value that only this very socket's hooks write.
-    let (state, service, port) = unsafe { ((*record).state, (*record).addr, (*record).port) };
-    // SAFETY: the entry points run each family on its own hook.
-    let from = Destination { addr: unsafe { F::read(addr) }, port: addr.user_port as u16 };
-    // Where it is not from there, the socket was disconnected meanwhile, which no hook sees.
-    if state == RecordState::Connected as u16 && is_from(charge.backend(), from) {
-        // SAFETY: as above.
-        unsafe { F::write(addr, service) };
-        addr.user_port = port as u32;
-        return PROCEED;
+    // The one that it sent to first, or is connected to. Where it is not from there, the socket may have
+    // been disconnected meanwhile, which no hook sees.
+    if let Some(charge) = charges::find(cookie)
+        && is_from(charge.backend(), from)
+        && let Some(record) = maps::RECORDS.get_ptr(charge.record())
+    {
+        // SAFETY: `record` is a map value. Read before it is known that the charge still stands.
+        let (addr, port, state) = unsafe {
+            (
+                atomic::load(&raw const (*record).addr),
+                atomic::load(&raw const (*record).port),
+                atomic::load(&raw const (*record).state),
+            )
+        };
+        if state != RecordState::Waiting as u16 && charges::stands(charge) {
+            lead::<F>(sock, Destination { addr, port });
+            return PROCEED;
+        }
     }
-    let from = PeerKey { cookie, addr: from.addr, port: from.port as u64 };
-    let Some(reply) = maps::REPLIES.get_ptr(from) else { return PROCEED };
-    // SAFETY: `reply` is a map value; the rest as above.
-    unsafe {
-        F::write(addr, (*reply).addr);
-        addr.user_port = (*reply).port as u32;
+    if let Some(flows) = flows::of(ctx)
+        && let Some(service) = flows::replies(flows, from)
+    {
+        lead::<F>(sock, service);
     }
     PROCEED
 }

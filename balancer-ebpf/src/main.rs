@@ -1,7 +1,7 @@
 //! The programs that the kernel runs, entry points only. One line of the data's way:
 //! `connect()` -> [`connect`] chooses and charges -> [`tcp`] and [`release`] end the charge;
 //! `getpeername()` -> [`peer`] answers the Service address; datagrams without a connection ->
-//! [`datagram`] both ways.
+//! [`datagram`] both ways, by the charge and its record ([`udp`]) or by other [`flows`] of the socket.
 //!
 //! Built for `bpfel-unknown-none` by `cargo xtask build`; keeps to what Linux 5.15 can load.
 #![no_std]
@@ -23,6 +23,7 @@ mod connect;
 mod control;
 mod datagram;
 mod family;
+mod flows;
 mod maps;
 mod opaque;
 mod part;
@@ -33,6 +34,7 @@ mod rows;
 mod suspects;
 mod target;
 mod tcp;
+mod udp;
 mod weigh;
 
 use aya_ebpf::{

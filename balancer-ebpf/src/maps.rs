@@ -7,15 +7,15 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, SkStorage},
     macros::btf_map,
 };
 use balancer_common::{
     charge::{ALL_WORDS, MAX_CHARGES},
     layout::{
-        Backend, Client, ClientKey, Control, Flow, Frontend, FrontendKey4, FrontendKey6,
-        MAX_BACKENDS, MAX_CLIENTS, MAX_FLOWS, MAX_FRONTENDS, MAX_OPTED_OUT, MAX_PINS, MAX_RANGES,
-        MAX_SERVICES, PeerKey, RangeKey, Record, Reply, SLOT_WORDS, Service, ServiceName,
+        Backend, Client, ClientKey, Control, Flows, Frontend, FrontendKey4, FrontendKey6,
+        MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_OPTED_OUT, MAX_PINS, MAX_RANGES,
+        MAX_SERVICES, RangeKey, Record, SLOT_WORDS, Service, ServiceName,
     },
     verdict::Verdict,
 };
@@ -65,20 +65,16 @@ pub static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }, MMAPABLE> = Array
 pub static CHARGES: Array<[u64; ALL_WORDS as usize], 1, MMAPABLE> = Array::new();
 
 /// What is known of a charged socket, by `Charge::record`; valid while the charge stands.
-/// Hooks that charge write, and `tcp` as the SYN is sent; `getpeer4`, `getpeer6`, `recvmsg4`,
+/// Hooks that charge write, those of UDP before anybody finds the charge, and `tcp` as the SYN is sent; `getpeer4`, `getpeer6`, `recvmsg4`,
 /// `recvmsg6` and the agent read.
 #[btf_map]
 pub static RECORDS: Array<Record, { MAX_CHARGES as usize }, MMAPABLE> = Array::new();
 
-/// Where the datagrams of a socket to a Service go. `sendmsg4` and `sendmsg6` write and read; the
-/// kernel forgets the flow that was quiet longest.
+/// Where the datagrams of a socket go to Services beside the one in its record, and whose address their
+/// answers have. `sendmsg4` and `sendmsg6` write and read, `recvmsg4` and `recvmsg6` read. Part of the
+/// socket: no other one takes its room, and the kernel frees it with the socket.
 #[btf_map]
-pub static FLOWS: LruHashMap<PeerKey, Flow, { MAX_FLOWS as usize }> = LruHashMap::new();
-
-/// Which Service the datagrams of a backend to a socket seem to come from. `sendmsg4` and
-/// `sendmsg6` write, `recvmsg4` and `recvmsg6` read.
-#[btf_map]
-pub static REPLIES: LruHashMap<PeerKey, Reply, { MAX_FLOWS as usize }> = LruHashMap::new();
+pub static FLOWS: SkStorage<Flows> = SkStorage::new();
 
 /// Session affinity: the backend of a client (a `Pin`). Programs write and read; the kernel forgets
 /// the client that was away longest.

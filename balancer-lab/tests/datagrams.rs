@@ -3,16 +3,18 @@
 mod common;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::Command,
     time::{Duration, Instant},
 };
 
+use balancer_common::layout::MAX_FLOWS;
 use balancer_lab::{
     Agent, Lab, Pod,
     manifests::{Endpoint, Manifests, Service},
 };
 use common::{address, await_shown, udp::Udp};
+use serde_json::Value;
 
 const DNS: &str = "10.96.0.53:53";
 const TIME: &str = "10.96.0.123:123";
@@ -67,10 +69,18 @@ impl Stage {
         backends.iter().map(|backend| backend["active"].as_u64().expect("active")).collect()
     }
 
+    /// How often a verdict was given.
+    fn verdict(&self, name: &str) -> u64 {
+        let status = self.agent.json(&["status"]).expect("status");
+        let verdicts = status["verdicts"].as_array().expect("verdicts");
+        let verdict = verdicts.iter().find(|verdict| verdict["name"] == name).expect("known");
+        verdict["total"].as_u64().expect("a number")
+    }
+
     /// Waits until the Service has so many backends that new connections may go to.
     fn await_ready(&self, service: &str, ready: usize) {
         await_shown(&self.agent, |shown| {
-            let shown = shown.iter().find(|s| s["name"] == service).expect("the Service");
+            let Some(shown) = shown.iter().find(|s| s["name"] == service) else { return false };
             let backends = shown["backends"].as_array().expect("backends");
             backends.iter().filter(|backend| backend["state"] == "ready").count() == ready
         });
@@ -145,6 +155,72 @@ fn one_socket_talks_to_several_services_and_stays_with_its_backends() {
     assert_eq!(stage.counts("default/time"), [0; 5]);
     drop(sockets);
     assert_eq!(stage.counts("default/dns"), [0; 5]);
+}
+
+/// What is noted of a socket is part of it: neither others nor how much they send take it away.
+#[test]
+fn others_change_nothing_of_a_socket_however_much_they_send() {
+    let stage = Stage::start("udp-flood", 3);
+    let mut socket = stage.udp();
+    let dns = socket.answer(&format!("sendto {DNS} a"), DNS);
+    let time = socket.answer(&format!("sendto {TIME} a"), TIME);
+    // It asks whose its answers are when the others have sent.
+    socket.ask(&format!("post {DNS} late"));
+    socket.ask(&format!("post {TIME} late"));
+    // Where nobody listens, so that no queue is full afterwards.
+    for (name, last, port) in [("void-1", 1, 91), ("void-2", 2, 92)] {
+        let ip = Ipv4Addr::new(10, 96, 2, last);
+        let service = Service::new(name, ip, 53, port, [stage.pods[0].ip()]);
+        stage.manifests.write(&service.udp()).expect("written");
+        stage.await_ready(name, 1);
+    }
+    // More of each than the 32,768 that a memory for all might hold.
+    let sent = stage.udp().ask("flood 40000 10.96.2.1:53 10.96.2.2:53");
+    assert_eq!(sent["sent"], 80_000, "{sent}");
+    let mut late = [socket.ask("recv"), socket.ask("recv")].map(|told| told["from"].clone());
+    late.sort_by_key(Value::to_string);
+    assert_eq!(late, [TIME, DNS], "whom answers seem to come from");
+    assert_eq!(socket.answer(&format!("sendto {DNS} b"), DNS), dns);
+    assert_eq!(socket.answer(&format!("sendto {TIME} b"), TIME), time);
+    assert_eq!(stage.counts("default/dns").iter().sum::<u64>(), 1);
+}
+
+/// A socket has room for its first Service and so many more. What it sends beyond is left alone, and
+/// what it sent before stays.
+#[test]
+fn a_socket_with_too_many_services_keeps_those_it_has() {
+    let stage = Stage::start("udp-many", 2);
+    let addresses: Vec<_> = (1..=MAX_FLOWS as u8 + 2)
+        .map(|n| {
+            let ip = Ipv4Addr::new(10, 96, 1, n);
+            // Behind ports of their own, so that each answer tells.
+            let service = Service::new(
+                &format!("many-{n}"),
+                ip,
+                53,
+                7000 + u16::from(n),
+                stage.pods.iter().map(Pod::ip),
+            );
+            stage.manifests.write(&service.udp()).expect("written");
+            SocketAddr::from((ip, 53)).to_string()
+        })
+        .collect();
+    let ports: Vec<u16> = (1..=addresses.len() as u16).map(|n| 7000 + n).collect();
+    let _servers: Vec<_> = stage
+        .pods
+        .iter()
+        .map(|pod| Udp::serve(pod, &ports.iter().map(|port| pod.socket(*port)).collect::<Vec<_>>()))
+        .collect();
+    (1..=addresses.len()).for_each(|n| stage.await_ready(&format!("many-{n}"), 2));
+    let mut socket = stage.udp();
+    let (last, known) = addresses.split_last().expect("some");
+    let who: Vec<_> = known.iter().map(|to| socket.answer(&format!("sendto {to} a"), to)).collect();
+    let before = stage.verdict("too-many-connections");
+    assert_eq!(socket.ask(&format!("post {last} a"))["ok"], true);
+    assert_eq!(stage.verdict("too-many-connections"), before + 1);
+    for (to, who) in known.iter().zip(&who) {
+        assert_eq!(&socket.answer(&format!("sendto {to} b"), to), who);
+    }
 }
 
 #[test]

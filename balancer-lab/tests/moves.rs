@@ -416,6 +416,7 @@ fn over_tls_nothing_is_executed_in_vain() {
 fn over_http2_nothing_is_executed_in_vain() {
     let (failed, _servers) = rests_too_long("http2", Way::Http2);
     assert!(failed.is_empty(), "{failed:?}");
+}
 
 /// How often connections were not ended, and why.
 fn not_ended(web: &Web, reason: &str, why: &str) -> u64 {

@@ -241,6 +241,10 @@ fn inconsistent() {
 fn too_many_connections() {
     let mut web = Web::start("v-full", 1);
     let place = web.client.place().clone();
+    let dns = Service::new("dns", Ipv4Addr::new(10, 96, 0, 53), 53, 5353, [web.backends[0].ip()]);
+    web.manifests.write(&dns.udp()).expect("written");
+    await_shown(&web.agent, |all| all.len() == 2);
+    let _server = Udp::serve(&web.backends[0], &[web.backends[0].socket(5353)]);
     // Nobody may sweep what is put in here. The command line reads the counters without an agent.
     assert!(web.agent.terminate().expect("terminated").success());
     let charges = MapData::from_pin(pins(&web).map("CHARGES")).expect("map");
@@ -252,11 +256,23 @@ fn too_many_connections() {
         assert!(charges.swap64(index as usize * 8, 0, foreign(index)), "{index} is in use");
     }
     assert_verdict(&web, &place, vip(), Verdict::TooManyConnections, UNTOUCHED);
+    // A datagram that can't be noted is not led either: nobody answers, least of all a pod.
+    let mut udp = Udp::open(&place, &["--timeout-ms", "300"]);
+    for ask in ["sendto 10.96.0.53:53 a", "sendto 10.96.0.53:53 a"] {
+        let before = counters(&web)["too-many-connections"];
+        let told = udp.ask(ask);
+        assert_eq!(told["errno"], json!(nix::libc::EAGAIN), "{told}");
+        assert_eq!(counters(&web)["too-many-connections"], before + 1, "{ask}");
+    }
     for index in words() {
         assert!(charges.swap64(index as usize * 8, foreign(index), 0), "{index} was changed");
     }
     assert_verdict(&web, &place, vip(), Verdict::Balanced, "10.96.0.10:80");
+    udp.answer("sendto 10.96.0.53:53 a", "10.96.0.53:53");
+    drop(udp);
     web.agent.resume().expect("resumed");
     let shown = await_shown(&web.agent, |all| !all.is_empty());
-    assert_eq!(shown[0]["backends"][0]["active"], json!(0), "nothing is counted that was refused");
+    for service in &shown {
+        assert_eq!(service["backends"][0]["active"], json!(0), "nothing counts that was refused");
+    }
 }

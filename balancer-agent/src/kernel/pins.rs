@@ -10,7 +10,7 @@ use balancer_common::layout::LAYOUT_VERSION;
 use super::KernelError;
 
 /// Name of each map in the object and of its pin.
-pub const MAPS: [&str; 18] = [
+pub const MAPS: [&str; 17] = [
     "ACTIVE",
     "BACKENDS",
     "CHARGES",
@@ -24,7 +24,6 @@ pub const MAPS: [&str; 18] = [
     "PINS",
     "RANGES",
     "RECORDS",
-    "REPLIES",
     "SERVICES",
     "SINCE",
     "SLOTS",

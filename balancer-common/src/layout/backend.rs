@@ -35,8 +35,9 @@ pub struct Backend {
 }
 
 /// Value of the map of records: what is known of a charged socket, by
-/// [`Charge::record`](crate::charge::Charge::record). One cache line. The first half, save the state,
-/// is written before `connect()` goes on; the second half, of TCP, as its SYN is about to be sent.
+/// [`Charge::record`](crate::charge::Charge::record). One cache line. Of TCP the first half, save the
+/// state, is written before `connect()` goes on, the second half as its SYN is about to be sent; of UDP
+/// it is a [`UdpRecord`](super::UdpRecord).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]

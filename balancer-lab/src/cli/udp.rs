@@ -14,7 +14,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// One UDP socket that does what the lines of its input say, and answers each with a line of JSON
 ///
 /// `connect ADDRESS`, `disconnect`, `peer`; `send TEXT` and `sendto ADDRESS TEXT`, which also wait
-/// for an answer and say whom it seems to come from; `recv`, which waits only. Ends with its input.
+/// for an answer and say whom it seems to come from; `post ADDRESS TEXT`, which does not wait; `recv`,
+/// which waits only; `flood N ADDRESS...`, by N more sockets, one after another, a datagram to each
+/// address. Ends with its input.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   printf 'sendto 10.96.0.10:53 hello\\n' | balancer-lab udp
@@ -74,9 +76,28 @@ fn obey(socket: &UdpSocket, line: &str) -> Result<Value> {
             socket.send_to(text.as_bytes(), address(to)?)?;
             return receive(socket);
         }
+        "post" => {
+            let (to, text) = rest.split_once(' ').context("post ADDRESS TEXT")?;
+            socket.send_to(text.as_bytes(), address(to)?)?;
+        }
+        "flood" => return flood(rest),
         _ => bail!("{verb:?} is no verb; see balancer-lab udp --help"),
     }
     Ok(json!({"ok": true}))
+}
+
+fn flood(rest: &str) -> Result<Value> {
+    let (sockets, to) = rest.split_once(' ').context("flood N ADDRESS...")?;
+    let to = to.split(' ').map(address).collect::<Result<Vec<_>>>()?;
+    let mut sent = 0;
+    for _ in 0..sockets.parse::<u32>().context("a number of sockets")? {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        for to in &to {
+            socket.send_to(b"x", to)?;
+            sent += 1;
+        }
+    }
+    Ok(json!({"sent": sent}))
 }
 
 fn address(text: &str) -> Result<SocketAddr> {

@@ -55,7 +55,8 @@ impl PinnedMaps {
         self.standing()
             .filter(move |(index, _)| connected(*index))
             .map(move |(index, word)| Connected { netns: netns(index), index, word })
-            .filter(|found| found.netns != 0)
+            // Another charge may have taken the place meanwhile.
+            .filter(|found| found.netns != 0 && self.charge(found.index) == found.word)
     }
 
     /// [`Record::state`], which shares its word with `port` and is read with it: there are no 2-byte
