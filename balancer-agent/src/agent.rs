@@ -22,6 +22,7 @@ use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    time::{Duration, timeout},
 };
 
 use crate::{
@@ -41,6 +42,9 @@ use selftest::SelfTest;
 use stale::Stale;
 use tasks::Tasks;
 use truth::Truth;
+
+/// How long the agent may take to end: those who stop it wait.
+const FAREWELL: Duration = Duration::from_millis(800);
 
 /// Why the agent stopped or did not start.
 #[derive(Debug, Error)]
@@ -99,6 +103,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         Parted::new(config.cgroup.clone()),
     )?;
     let shared = Arc::new(Shared::new(&config, source.describe())?);
+    shared.wait(&[], &source.awaited());
     let test = SelfTest::open(&Pins::new(&config.bpffs))?;
     let mut truth = Truth::new(programs.guard, test);
     truth.look(&shared);
@@ -126,8 +131,8 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
             ended = tasks.ended() => break Err(ended.into()),
             update = source.next() => match update {
                 Ok(Update::State(state)) => state,
-                Ok(Update::Waiting(problems)) => {
-                    reconciler.wait(problems, &shared);
+                Ok(Update::Waiting(problems, kinds)) => {
+                    reconciler.wait(problems, &kinds, &shared);
                     continue;
                 }
                 Err(error) => break Err(error.into()),
@@ -160,7 +165,9 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     };
     stop.send_replace(true);
     shared.moving().watch().stop();
-    tasks.finish().await;
+    if timeout(FAREWELL, tasks.finish()).await.is_err() {
+        tracing::warn!("not all could be finished; what is under way is left");
+    }
     result
 }
 

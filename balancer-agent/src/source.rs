@@ -50,6 +50,7 @@ use std::{io, path::PathBuf};
 
 pub use either::{Source, Update};
 pub use manifests::Manifests;
+pub use object::Kind;
 
 /// Why a source can't be used at all.
 #[derive(Debug, thiserror::Error)]

@@ -81,6 +81,7 @@ pub(crate) fn status() -> StatusView {
             uptime_s: 3725,
             source: "folder /etc/balancer".into(),
             ready: true,
+            waiting_for: Vec::new(),
         }),
         cgroup: Some("/sys/fs/cgroup".into()),
         bpffs: "/sys/fs/bpf/balancer".into(),

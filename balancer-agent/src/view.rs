@@ -251,6 +251,10 @@ pub struct AgentView {
     pub source: String,
     /// True once the first complete state is in the maps.
     pub ready: bool,
+    /// What is still missing of the first complete state: kinds that the API server has not listed to
+    /// the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<String>,
 }
 
 /// A program and its pinned link.

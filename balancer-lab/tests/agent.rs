@@ -1,6 +1,11 @@
 //! The agent in a lab: started, asked, killed, resumed. Needs root and the agent's binary.
 
-use std::net::Ipv4Addr;
+use std::{
+    io::Write as _,
+    net::Ipv4Addr,
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
 
 use balancer_lab::{
     Agent, Lab,
@@ -46,6 +51,32 @@ fn balancing_goes_on_while_the_agent_is_killed_and_resumed() {
     agent.restart().expect("ready again");
     spread("restarted");
     assert_eq!(count(&agent), Some(1));
+}
+
+#[test]
+fn it_ends_within_a_second_whatever_clients_hold_open() {
+    let lab = Lab::create("agent-ends").expect("a lab; the tests need root");
+    let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("folder");
+    let mut agent = Agent::start(&lab, manifests.dir(), &[]).expect("ready");
+    let [_, socket, ..] = agent.where_flags();
+    // Nothing, a part of a head, and a whole request whose answer is not read.
+    let requests: [&[u8]; 3] =
+        [b"", b"GET /v1/sta", b"GET /v1/services HTTP/1.1\r\nHost: a\r\n\r\n"];
+    let held: Vec<UnixStream> = requests
+        .iter()
+        .map(|request| {
+            let mut stream = UnixStream::connect(&socket).expect("connected");
+            stream.write_all(request).expect("written");
+            stream
+        })
+        .collect();
+    // Each answer comes after those connections were accepted.
+    agent.json(&["status"]).expect("status");
+    let start = Instant::now();
+    assert!(agent.terminate().expect("terminated").success());
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    drop(held);
 }
 
 #[test]

@@ -117,10 +117,21 @@ fn balancing_goes_on_without_the_api_server_and_without_both() {
     cluster.await_problems("told", |problems| problems.len() == 1);
     let status = cluster.agent.json(&["status"]).expect("status");
     assert_eq!(status["agent"]["ready"], false, "{status:#}");
+    let kinds = ["Service", "EndpointSlice", "Node", "Pod", "Namespace"];
+    assert_eq!(status["agent"]["waiting_for"], serde_json::json!(kinds), "{status:#}");
+    let page = cluster.agent.cli(&["status"]).expect("status");
+    assert!(page.contains("starting, waits for the list of Service, EndpointSlice"), "{page}");
     assert_eq!(cluster.spread("API server away, agent back"), [2, 2, 2]);
 
     cluster.api.tell("/back").expect("back");
     cluster.await_backends(2);
     cluster.await_problems("mended", <[Value]>::is_empty);
     assert_eq!(cluster.spread("caught up"), [3, 3]);
+    let status = cluster.agent.json(&["status"]).expect("status");
+    assert_eq!(status["agent"]["waiting_for"], Value::Null, "{status:#}");
+
+    // One line from each of the two agents, however many requests have failed.
+    let log = cluster.agent.log().expect("a log");
+    let lines = |word: &str| log.lines().filter(|line| line.contains(word)).count();
+    assert_eq!((lines("WARN"), lines("does not serve"), lines("ERROR")), (2, 2, 0), "{log}");
 }

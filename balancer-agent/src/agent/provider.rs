@@ -28,6 +28,7 @@ use crate::{
         terrain::in_use,
     },
     observe::{Snapshot, connections::connections, offline, views},
+    source::Kind,
     view::{
         AgentView, BalancingView, ConnectionView, DrainRequest, DrainView, EndView,
         RebalanceRequest, RebalanceView, ServiceView, StatusView, Wanted,
@@ -56,6 +57,8 @@ pub struct Shared {
 struct Published {
     desired: Desired,
     problems: Vec<Problem>,
+    /// Kinds that are missing until the first state.
+    awaited: Vec<Kind>,
 }
 
 impl Shared {
@@ -96,7 +99,10 @@ impl Shared {
 
     /// Takes what remains wrong after the writes, and whether all were carried out.
     pub fn settle(&self, problems: Vec<Problem>, complete: bool) {
-        self.write().problems = problems;
+        let mut published = self.write();
+        published.problems = problems;
+        published.awaited.clear();
+        drop(published);
         self.health.written(complete);
     }
 
@@ -138,9 +144,11 @@ impl Shared {
         stuck.iter().map(|stuck| stuck::problem(stuck, &names, &pods)).collect()
     }
 
-    /// Takes what is in the way of a first state.
-    pub fn wait(&self, problems: &[Problem]) {
-        self.write().problems = problems.to_vec();
+    /// Takes what is in the way of a first state, and the kinds that are missing.
+    pub fn wait(&self, problems: &[Problem], kinds: &[Kind]) {
+        let mut published = self.write();
+        published.problems = problems.to_vec();
+        published.awaited = kinds.to_vec();
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Published> {
@@ -154,9 +162,10 @@ impl Shared {
 
 impl Provider for Shared {
     fn status(&self) -> StatusView {
-        let (pods, mut problems) = {
+        let (pods, mut problems, waiting_for) = {
             let published = self.read();
-            (views::pods(&published.desired), published.problems.clone())
+            let awaited = published.awaited.iter().map(ToString::to_string).collect();
+            (views::pods(&published.desired), published.problems.clone(), awaited)
         };
         let snapshot = Snapshot::read(&self.maps);
         let snapshot = snapshot.unwrap_or_else(|error| {
@@ -172,6 +181,7 @@ impl Provider for Shared {
                 uptime_s: self.started.elapsed().as_secs(),
                 source: self.source.clone(),
                 ready: self.health.report().ready,
+                waiting_for,
             }),
             balancing: self.balancing.read().unwrap_or_else(PoisonError::into_inner).clone(),
             pods,

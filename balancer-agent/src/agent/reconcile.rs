@@ -24,6 +24,7 @@ use crate::{
         book::Book,
         rows::{RowId, rows},
     },
+    source::Kind,
 };
 use writing::{Done, Wanted};
 
@@ -164,10 +165,10 @@ impl Reconciler {
     }
 
     /// Tells what is in the way of a first state; the maps stay as they are.
-    pub fn wait(&mut self, problems: &[Problem], shared: &Shared) {
+    pub fn wait(&mut self, problems: &[Problem], kinds: &[Kind], shared: &Shared) {
         let problems = Problem::bounded(problems.to_vec());
         self.teller.tell(&problems);
-        shared.wait(&problems);
+        shared.wait(&problems, kinds);
     }
 
     /// Waits until something that failed should be tried again; for ever if nothing did.
@@ -227,19 +228,23 @@ impl Reconciler {
         }
         self.drained = shared.moving().drained();
         let mut done = Done::default();
+        // What the source has to tell may be about itself alone.
+        let is_asked = !matches!(&wanted, Wanted::Some(ports) if ports.is_empty());
         let result = self.bring(wanted, shared, &mut done);
         self.full = (done.full, done.does_not_fit);
         match result {
             Ok(()) => {
                 failed.extend(done.problems);
-                tracing::info!(
-                    services = shared.desired(|desired| desired.ports.len()),
-                    rows = done.rows,
-                    writes = done.writes,
-                    micros = started.elapsed().as_micros() as u64,
-                    of_which_writing = done.writing.as_micros() as u64,
-                    "maps are up to date"
-                );
+                if is_asked || done.writes > 0 {
+                    tracing::info!(
+                        services = shared.desired(|desired| desired.ports.len()),
+                        rows = done.rows,
+                        writes = done.writes,
+                        micros = started.elapsed().as_micros() as u64,
+                        of_which_writing = done.writing.as_micros() as u64,
+                        "maps are up to date"
+                    );
+                }
             }
             Err(error) => failed.push(Problem {
                 object: "maps".to_owned(),

@@ -1,26 +1,45 @@
 //! Logs problems: each when it comes, and when it is gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use crate::model::Problem;
 
 /// Remembers what was told, so that nothing is told twice.
 #[derive(Debug, Default)]
 pub struct Teller {
-    told: BTreeSet<Problem>,
+    told: BTreeMap<Identity, Problem>,
+}
+
+/// What makes a problem the same: object, field, and message.
+type Identity = (String, String, String);
+
+/// While the API server is away, each attempt to reach it fails in its own words, which stand after
+/// the first colon of the message. It is one problem.
+fn identity(problem: &Problem) -> Identity {
+    let Problem { object, field, message } = problem;
+    let same = match message.split_once(": ") {
+        Some((same, _)) if object.starts_with("API server ") => same,
+        _ => message,
+    };
+    (object.clone(), field.clone(), same.to_owned())
 }
 
 impl Teller {
     /// Logs what is new among the problems, and what is mended.
     pub fn tell(&mut self, problems: &[Problem]) {
-        let now: BTreeSet<_> = problems.iter().cloned().collect();
-        for problem in now.difference(&self.told) {
-            tracing::warn!("{problem}");
+        let mut now = BTreeMap::new();
+        for problem in problems {
+            let Entry::Vacant(entry) = now.entry(identity(problem)) else { continue };
+            match self.told.remove(entry.key()) {
+                None => tracing::warn!("{problem}"),
+                Some(told) if told != *problem => tracing::debug!("{problem}"),
+                Some(_) => {}
+            }
+            entry.insert(problem.clone());
         }
-        for problem in self.told.difference(&now) {
+        for problem in std::mem::replace(&mut self.told, now).into_values() {
             tracing::info!(object = problem.object, field = problem.field, "mended");
         }
-        self.told = now;
     }
 }
 
@@ -58,6 +77,26 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || teller.tell(problems));
         let bytes = log.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn an_api_server_that_is_away_is_told_once() {
+        let problem = |message: &str| Problem {
+            object: "API server https://api".into(),
+            field: String::new(),
+            message: message.into(),
+        };
+        let mut teller = Teller::default();
+        let first = problem("does not serve: end of file");
+        let told = logged(&mut teller, std::slice::from_ref(&first));
+        assert_eq!(told, " WARN API server https://api: does not serve: end of file\n");
+        assert_eq!(logged(&mut teller, &[first, problem("does not serve: refused")]), "");
+        assert_eq!(logged(&mut teller, &[problem("does not serve: refused")]), "");
+        let other = problem("it answers 401 (Unauthorized)");
+        let both = logged(&mut teller, &[problem("does not serve: it answers 503"), other]);
+        assert_eq!(both, " WARN API server https://api: it answers 401 (Unauthorized)\n");
+        let mended = logged(&mut teller, &[]);
+        assert_eq!(mended.matches("mended").count(), 2, "{mended}");
     }
 
     #[test]

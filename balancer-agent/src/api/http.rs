@@ -45,6 +45,8 @@ const CONNECTION_TIME: Duration = Duration::from_secs(10);
 const HEAD_TIME: Duration = Duration::from_secs(3);
 /// Bytes buffered of a request.
 const BUFFER: usize = 16 * 1024;
+/// What answers under way may still take once the agent ends.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Before accepting again when the process is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -113,7 +115,8 @@ async fn make_room(served: &mut Vec<Served>, connections: &mut JoinSet<()>) {
     }
 }
 
-/// Serves until `shutdown` turns true or its sender is gone; answers under way are finished.
+/// Serves until `shutdown` turns true or its sender is gone. Answers under way are then finished, if
+/// that takes no longer than [`FAREWELL`]: a client that holds a connection open holds nobody up.
 pub async fn serve(listener: &impl Listener, router: Router, mut shutdown: Receiver<bool>) {
     let service = TowerToHyperService::new(router);
     let mut served = Vec::new();
@@ -156,5 +159,8 @@ pub async fn serve(listener: &impl Listener, router: Router, mut shutdown: Recei
         });
         served.push(Served { task, since: Instant::now(), asked });
     }
-    while connections.join_next().await.is_some() {}
+    let finish = async { while connections.join_next().await.is_some() {} };
+    if timeout(FAREWELL, finish).await.is_err() {
+        connections.shutdown().await;
+    }
 }

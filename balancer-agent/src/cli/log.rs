@@ -6,10 +6,16 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 
 use crate::config::LogFormat;
 
+/// The client of the API server, which logs every failed request. The agent tells what comes of it,
+/// once.
+const CLIENT: &str = "kube_client";
+
 /// Starts logging for the rest of the process.
 pub(super) fn start(format: LogFormat) {
-    let filter =
-        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse_lossy(directives(&wanted));
     let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {
         LogFormat::Json => lines.json().flatten_event(true).init(),
@@ -17,5 +23,22 @@ pub(super) fn start(format: LogFormat) {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             lines.with_ansi(colours).with_target(false).init();
         }
+    }
+}
+
+/// What the user wants, and of the client of the API server nothing that they did not ask for.
+fn directives(wanted: &str) -> String {
+    if wanted.contains(CLIENT) { wanted.to_owned() } else { format!("{CLIENT}=off,{wanted}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_of_the_api_server_is_silent_unless_it_is_asked_for() {
+        assert_eq!(directives(""), "kube_client=off,");
+        assert_eq!(directives("debug"), "kube_client=off,debug");
+        assert_eq!(directives("info,kube_client=debug"), "info,kube_client=debug");
     }
 }

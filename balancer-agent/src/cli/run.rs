@@ -134,7 +134,10 @@ pub(super) fn run(args: Args) -> Result<Exit, Failure> {
     log::start(config.log_format);
     heap::share();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match runtime.block_on(agent::run(config)) {
+    let ended = runtime.block_on(agent::run(config));
+    // A thread that is asking the kernel for somebody is not waited for.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => Ok(Exit::Fine),
         Err(error @ RunError::Lacking(_)) => Err(Failure::new(Exit::Lacking, error)),
         Err(error) => Err(error.into()),

@@ -8,7 +8,7 @@ use super::{
     human::{age, percent},
     table::{cell, optional, table},
 };
-use crate::view::{BalancingView, StatusView};
+use crate::view::{AgentView, BalancingView, StatusView};
 
 /// Draws the state of the agent and of what it left in the kernel.
 pub fn status(status: &StatusView, wide: bool) -> String {
@@ -43,14 +43,14 @@ fn summary(status: &StatusView) -> String {
         None => "not reachable".to_owned(),
         Some(agent) => format!(
             "{}, version {}, pid {}, up {}",
-            if agent.ready { "ready" } else { "starting" },
+            state(agent),
             agent.version,
             agent.pid,
             age(agent.uptime_s)
         ),
     };
     let unknown = || "unknown".to_owned();
-    let agent_says = |what: fn(&crate::view::AgentView) -> &String| {
+    let agent_says = |what: fn(&AgentView) -> &String| {
         status.agent.as_ref().map_or_else(unknown, |agent| what(agent).clone())
     };
     let rows = [
@@ -68,6 +68,14 @@ fn summary(status: &StatusView) -> String {
         let _infallible = writeln!(text, "{:13}{value}", format!("{name}:"));
     }
     text
+}
+
+fn state(agent: &AgentView) -> String {
+    match agent.waiting_for.as_slice() {
+        _ if agent.ready => "ready".to_owned(),
+        [] => "starting".to_owned(),
+        kinds => format!("starting, waits for the list of {}", kinds.join(", ")),
+    }
 }
 
 fn balancing(balancing: &BalancingView) -> String {

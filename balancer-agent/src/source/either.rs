@@ -1,6 +1,6 @@
 //! The source that the settings name.
 
-use super::{Manifests, SourceError, kube::Cluster};
+use super::{Manifests, SourceError, kube::Cluster, object::Kind};
 use crate::{
     config::Origin,
     model::{Changes, Clash, Problem, State},
@@ -11,8 +11,8 @@ use crate::{
 pub enum Update<'a> {
     /// Everything it knows; it differs from the state before.
     State(&'a State),
-    /// There is no first state yet, for these reasons.
-    Waiting(&'a [Problem]),
+    /// There is no first state yet: what is in the way, and the kinds that are still missing.
+    Waiting(&'a [Problem], Vec<Kind>),
 }
 
 /// A source of states.
@@ -44,6 +44,14 @@ impl Source {
         match self {
             Self::Folder(manifests, _) => format!("folder {}", manifests.dir().display()),
             Self::Cluster(cluster) => format!("API server {}", cluster.server()),
+        }
+    }
+
+    /// The kinds that are missing until the first state.
+    pub fn awaited(&self) -> Vec<Kind> {
+        match self {
+            Self::Folder(..) => Vec::new(),
+            Self::Cluster(cluster) => cluster.awaited(),
         }
     }
 

@@ -10,10 +10,15 @@ pub const STAYS: &str = "what this file defined before stays in force until it i
 /// Kinds that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// `v1`.
     Service,
+    /// `discovery.k8s.io/v1`.
     EndpointSlice,
+    /// `v1`.
     Node,
+    /// `v1`.
     Pod,
+    /// `v1`.
     Namespace,
 }
 
@@ -30,6 +35,12 @@ pub struct Key {
     pub kind: Kind,
     /// Without a namespace for kinds that are not namespaced.
     pub id: ObjectRef,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
 }
 
 impl fmt::Display for Key {

@@ -43,7 +43,7 @@ impl Seen {
                 self.states += 1;
                 self.state = Some(state.clone());
             }
-            Update::Waiting(problems) => self.waiting = problems.to_vec(),
+            Update::Waiting(problems, _) => self.waiting = problems.to_vec(),
         }
     }
 

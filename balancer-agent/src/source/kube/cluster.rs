@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::Clash,
-    source::{SourceError, Update},
+    source::{SourceError, Update, object::Kind},
 };
 
 /// How much may be told before it is taken in; feeds wait then, and the API server with them.
@@ -58,6 +58,11 @@ impl Cluster {
         let (notes, noted) = watch::channel(Vec::new());
         tasks.spawn(events::write(access, node.to_owned(), noted));
         Ok(Self { server, told, store, notes, clashes: Vec::new(), _tasks: tasks })
+    }
+
+    /// The kinds that were never listed to the end.
+    pub fn awaited(&self) -> Vec<Kind> {
+        self.store.awaited()
     }
 
     /// Takes which Services go without an address that another one has, for their owners.

@@ -27,6 +27,8 @@ pub struct Store {
     state: State,
     /// Kinds that were never listed to the end.
     awaited: BTreeSet<Kind>,
+    /// Those of them that were given last.
+    told_awaited: Option<BTreeSet<Kind>>,
     /// What the lists that are being told have named so far.
     named: BTreeMap<Kind, BTreeSet<ObjectRef>>,
     faults: BTreeMap<Key, Vec<Fault>>,
@@ -57,6 +59,7 @@ impl Store {
             node: node.to_owned(),
             state: State::default(),
             awaited: kinds.collect(),
+            told_awaited: None,
             named: BTreeMap::new(),
             faults: BTreeMap::new(),
             uids: BTreeMap::new(),
@@ -76,14 +79,25 @@ impl Store {
 
     /// Whether there is something to give.
     pub fn has_news(&self) -> bool {
-        self.changed && (self.awaited.is_empty() || self.problems() != self.state.problems)
+        match &self.told_awaited {
+            Some(told) if !self.awaited.is_empty() => {
+                *told != self.awaited || self.problems() != self.state.problems
+            }
+            _ => self.changed,
+        }
+    }
+
+    /// The kinds that were never listed to the end.
+    pub fn awaited(&self) -> Vec<Kind> {
+        self.awaited.iter().copied().collect()
     }
 
     /// What has changed since it was given last.
     pub fn update(&mut self) -> Update<'_> {
         self.state.problems = self.problems();
         if !self.awaited.is_empty() {
-            return Update::Waiting(&self.state.problems);
+            self.told_awaited = Some(self.awaited.clone());
+            return Update::Waiting(&self.state.problems, self.awaited());
         }
         self.changed = false;
         self.state.arrived = self.arrived.take();

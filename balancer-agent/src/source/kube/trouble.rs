@@ -4,6 +4,9 @@ use std::error::Error as _;
 
 use kube::{Error, core::Status};
 
+/// How messages begin that say that the API server is away, whatever each attempt comes to.
+const AWAY: &str = "does not serve: ";
+
 /// What to do after an error, once some time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
@@ -43,13 +46,19 @@ impl Trouble {
                 (Remedy::Renew, "check that the API server runs and can be reached from this node")
             }
         };
-        Self { remedy, message: Some(format!("{}; {hint}", chain(error))) }
+        let text = chain(error);
+        // Who can be reached and is another one is not away.
+        let is_away = !matches!(error, Error::Auth(_) | Error::RustlsTls(_) | Error::SerdeError(_))
+            && !text.contains("certificate");
+        let away = if is_away { AWAY } else { "" };
+        Self { remedy, message: Some(format!("{away}{text}; {hint}")) }
     }
 
     /// What a Status means: the answer to a request, or the end of a watch.
     pub fn of_status(status: &Status, streaming: bool) -> Self {
         let told = |remedy, hint: &str| {
-            let text = format!("it answers {} ({}); {hint}", status.code, status.message);
+            let away = if matches!(status.code, 429 | 500..) { AWAY } else { "" };
+            let text = format!("{away}it answers {} ({}); {hint}", status.code, status.message);
             Self { remedy, message: Some(text) }
         };
         match status.code {

@@ -11,7 +11,7 @@ fn settled() -> Store {
     let kinds = [Kind::Service, Kind::EndpointSlice, Kind::Node, Kind::Pod, Kind::Namespace];
     let mut store = Store::new("https://api".into(), "n", kinds.into_iter());
     for kind in kinds {
-        assert!(matches!(store.update(), Update::Waiting(_)), "before {kind:?} is listed");
+        assert!(matches!(store.update(), Update::Waiting(..)), "before {kind:?} is listed");
         store.take(Told::Begins(kind));
         store.take(Told::Complete(kind));
     }
@@ -22,7 +22,7 @@ fn settled() -> Store {
 fn changes(store: &mut Store) -> Changes {
     match store.update() {
         Update::State(state) => state.changes.clone(),
-        Update::Waiting(problems) => panic!("it waits: {problems:?}"),
+        Update::Waiting(problems, kinds) => panic!("it waits for {kinds:?}: {problems:?}"),
     }
 }
 
