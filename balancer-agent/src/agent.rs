@@ -139,7 +139,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
             },
             _ = sweeps.tick() => {
                 let _work = health.work();
-                tokio::task::block_in_place(|| reconciler.sweep());
+                tokio::task::block_in_place(|| reconciler.sweep(&shared));
                 continue;
             }
             () = reconciler.retry() => {

@@ -111,6 +111,14 @@ pub trait ReadMaps {
         let charged = (0..self.charges()).filter(|index| charge::is_charge(self.charge(*index)));
         charged.map(|index| self.record_service(index)).collect()
     }
+    /// Pairs of Service port and backend that have an open connection. Reads the whole table of charges.
+    fn charged(&self) -> BTreeSet<(u32, u32)> {
+        let words = (0..self.charges()).map(|index| (index, self.charge(index)));
+        let charged = words.filter(|(_, word)| charge::is_charge(*word));
+        charged
+            .map(|(index, word)| (self.record_service(index), charge::backend_of(word)))
+            .collect()
+    }
     /// How often a verdict was given.
     fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError>;
 }
@@ -124,6 +132,8 @@ pub struct Connected {
     pub index: u32,
     /// Word of the charge.
     pub word: u64,
+    /// Identifier of the Service port that it dialled.
+    pub service: u32,
 }
 
 /// A TCP connection: its charge, and what the programs recorded of it.

@@ -273,6 +273,56 @@ fn a_socket_leaves_a_backend_that_is_gone() {
     stage.await_counts("default/dns", 0);
 }
 
+/// Another Service may still have the backend that is no longer one of the Service that was dialled.
+#[test]
+fn connected_sockets_leave_what_their_service_has_lost_whatever_others_have() {
+    let stage = Stage::start("udp-left", 2);
+    let other = Service::new(
+        "other",
+        Ipv4Addr::new(10, 96, 0, 54),
+        53,
+        5353,
+        stage.pods.iter().map(Pod::ip),
+    );
+    stage.manifests.write(&other.udp()).expect("written");
+    stage.await_ready("other", 2);
+    // Left: it has no endpoint there any more, it does not serve, there is no Service any more.
+    let lose: [&dyn Fn(&Pod, &Pod) -> Service; 2] =
+        [&|_, stays| dns([stays.ip()]), &|lost, stays| {
+            let down =
+                Endpoint { ready: Some(false), serving: Some(false), ..Endpoint::ready(lost.ip()) };
+            let endpoints = vec![down, Endpoint::ready(stays.ip())];
+            Service { endpoints, ..dns(Vec::<Ipv4Addr>::new()) }
+        }];
+    for lose in lose {
+        stage.manifests.write(&dns(stage.pods.iter().map(Pod::ip))).expect("written");
+        stage.await_ready("dns", 2);
+        let mut sockets = [stage.udp(), stage.udp()];
+        let who = sockets.each_mut().map(|socket| {
+            assert_eq!(socket.ask(&format!("connect {DNS}"))["ok"], true);
+            socket.answer("send a", DNS)
+        });
+        assert_ne!(who[0], who[1], "the less loaded one");
+        let [lost, kept] = &mut sockets;
+        lost.tell("recv");
+        let [lost_pod, kept_pod] =
+            [0, 1].map(|n| stage.pods.iter().find(|pod| pod.name() == who[n]).expect("a pod"));
+        stage.manifests.write(&lose(lost_pod, kept_pod)).expect("written");
+        let told = lost.line();
+        assert_eq!(told["errno"], nix::libc::ECONNABORTED, "{told}");
+        assert_eq!(kept.answer("send b", DNS), who[1], "the other one serves on");
+        assert_eq!(lost.ask(&format!("connect {DNS}"))["ok"], true);
+        assert_eq!(lost.answer("send b", DNS), who[1]);
+    }
+    let mut last = stage.udp();
+    assert_eq!(last.ask(&format!("connect {DNS}"))["ok"], true);
+    last.answer("send a", DNS);
+    last.tell("recv");
+    stage.manifests.remove(&dns(Vec::<Ipv4Addr>::new())).expect("removed");
+    let told = last.line();
+    assert_eq!(told["errno"], nix::libc::ECONNABORTED, "{told}");
+}
+
 /// A backend may get the identifier of one that is gone. Its sockets are its own.
 #[test]
 fn sockets_of_a_backend_in_the_place_of_another_stay() {

@@ -4,7 +4,7 @@ mod common;
 
 use std::{
     io::Read as _,
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -299,6 +299,9 @@ fn a_backend_is_drained_by_hand_and_taken_back() {
 fn what_leads_to_a_backend_that_is_gone_is_ended() {
     let mut web = Web::start("stale", 2);
     let annotations = [("stale-timeout", "1s"), ("reset-after", "1s")];
+    // Another Service that has the backend is no matter.
+    let other = Service::new("web-2", Ipv4Addr::new(10, 96, 7, 7), 80, 8080, [address(1)]);
+    web.manifests.write(&other).expect("written");
     web.change(|_| service(&[1, 2], &annotations), |shown| common::in_use(shown) == [1, 2]);
     let mut client = pools(&web, 4, Duration::from_secs(7));
     await_counts(&web, &[2, 2], Duration::from_secs(5));

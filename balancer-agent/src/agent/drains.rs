@@ -93,8 +93,13 @@ mod tests {
     }
 
     fn desired(services: &[(&str, &[&str])]) -> Desired {
-        let details =
-            Details { place: Arc::default(), terminating: false, usable: true, weight: 1 };
+        let details = Details {
+            place: Arc::default(),
+            terminating: false,
+            usable: true,
+            serving: true,
+            weight: 1,
+        };
         let port = |(name, backends): &(&str, &[&str])| {
             let service = ObjectRef { namespace: "shop".into(), name: (*name).into() };
             let id = PortId { service, port: String::new(), protocol: Protocol::Tcp };

@@ -9,20 +9,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use balancer_common::charge;
+
 use super::{
     graces::Graces, moving::Drained, parted::Parted, pods::Pods, provider::Shared, stale::Stale,
     sweep::Sweeper, teller::Teller,
 };
 use crate::{
     apply,
-    desired::{
-        BackendAddr, Desired, PortId, backends::Backends, desired, node_ports::NodePortAddresses,
-    },
-    maps::{MapsError, ReadMaps, WriteMaps as _, pinned::PinnedMaps},
+    desired::{Desired, PortId, desired, node_ports::NodePortAddresses},
+    maps::{Charges as _, Connected, MapsError, ReadMaps, WriteMaps as _, pinned::PinnedMaps},
     model::{Changes, Parts, Problem, Protocol, State},
     plan::{
         book::Book,
-        rows::{RowId, rows},
+        convert,
+        rows::{RowId, Scope, rows},
     },
     source::Kind,
 };
@@ -180,7 +181,7 @@ impl Reconciler {
     }
 
     /// Ends the charges of connections that never came to be.
-    pub fn sweep(&mut self) {
+    pub fn sweep(&mut self, shared: &Shared) {
         let now = Instant::now();
         let ended = self.sweeper.pass(&self.maps, now);
         if ended > 0 {
@@ -193,14 +194,29 @@ impl Reconciler {
                 tracing::warn!("UDP sockets can't be listed: {error}; some may count until closed");
             }
         }
-        self.end_stale();
+        self.end_stale(shared);
     }
 
-    /// Ends UDP sockets whose backend is gone.
-    fn end_stale(&mut self) {
-        let pass = self.stale.pass(&self.maps);
+    /// Ends UDP sockets whose backend does not serve what they dialled.
+    fn end_stale(&self, shared: &Shared) {
+        // What the maps hold beside what is desired may only be missing for now.
+        let Some(book) = self.book.as_ref().filter(|_| self.begun && self.unsure.is_empty()) else {
+            return;
+        };
+        let mut connected = self.maps.connected_udp();
+        if connected.is_empty() {
+            return;
+        }
+        let rows = book.udp();
+        shared.desired(|desired| {
+            connected.retain(|found| !serves(&self.maps, desired, &rows, found));
+        });
+        let pass = self.stale.pass(&self.maps, connected);
         if pass.ended > 0 {
-            tracing::info!(sockets = pass.ended, "UDP sockets ended whose backend is gone");
+            tracing::info!(
+                sockets = pass.ended,
+                "UDP sockets ended whose backend does not serve them any more"
+            );
         }
         for failed in pass.failed {
             tracing::warn!("{failed}; their programs wait for answers that won't come");
@@ -222,6 +238,10 @@ impl Reconciler {
 
     fn write(&mut self, wanted: Wanted, started: Instant, shared: &Shared) {
         let mut failed = Vec::new();
+        let udp = match &wanted {
+            Wanted::All => true,
+            Wanted::Some(ports) => ports.iter().any(|id| id.protocol == Protocol::Udp),
+        };
         if self.pods_differ {
             failed.extend(apply::pods(&mut self.maps, self.pods.found()));
             self.pods_differ = !failed.is_empty();
@@ -252,7 +272,9 @@ impl Reconciler {
                 message: format!("{error}; they stay as they are"),
             }),
         }
-        self.look_for_stale(shared);
+        if udp {
+            self.end_stale(shared);
+        }
         shared.moving().changed(!self.unsure.is_empty());
         let complete = failed.is_empty();
         self.retry_at = (!complete).then(|| Instant::now() + RETRY);
@@ -265,29 +287,23 @@ impl Reconciler {
         self.teller.tell(&problems);
         shared.settle(problems, complete);
     }
-
-    /// Looks for UDP backends that no Service has any more.
-    fn look_for_stale(&mut self, shared: &Shared) {
-        // What the maps hold beside what is desired may only be missing for now.
-        let Some(book) = self.book.as_ref().filter(|_| self.unsure.is_empty()) else { return };
-        let gone = shared.desired(|desired| gone(book, &self.maps, desired));
-        if self.stale.set(gone) {
-            self.end_stale();
-        }
-    }
 }
 
-/// UDP backends that no Service has any more, ready or not.
-fn gone(book: &Book, maps: &impl ReadMaps, desired: &Desired) -> BTreeSet<u32> {
-    let mut unnamed = book.unnamed_udp(maps).peekable();
-    if unnamed.peek().is_none() {
-        return BTreeSet::new();
-    }
-    let udp = desired.ports.iter().filter(|(id, _)| id.protocol == Protocol::Udp);
-    let known: BTreeSet<&BackendAddr> = udp
-        .flat_map(|(_, port)| {
-            port.backends.keys().chain(port.external.iter().flat_map(Backends::keys))
-        })
-        .collect();
-    unnamed.filter(|(backend, _)| !known.contains(backend)).map(|(_, id)| id).collect()
+/// True while the backend of a connected UDP socket serves the Service port that it dialled, whether or
+/// not new sockets go there. Other Services that may have it are no matter.
+fn serves(
+    maps: &impl ReadMaps,
+    desired: &Desired,
+    rows: &BTreeMap<u32, &RowId>,
+    found: &Connected,
+) -> bool {
+    let Some(row) = rows.get(&found.service) else { return false };
+    let Some(port) = desired.ports.get(&row.port) else { return false };
+    let backends = match row.scope {
+        Scope::External => port.external.as_ref().unwrap_or(&port.backends),
+        Scope::Internal => &port.backends,
+    };
+    let backend = convert::backend_addr(&maps.backend(charge::backend_of(found.word)));
+    let details = backend.and_then(|backend| backends.get(&backend));
+    details.is_some_and(|details| details.serving)
 }

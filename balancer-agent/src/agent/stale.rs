@@ -1,4 +1,4 @@
-//! Ends connected UDP sockets whose backend is gone.
+//! Ends connected UDP sockets whose backend does not serve the Service any more that they dialled.
 //!
 //! A datagram to a pod that is gone is lost without a word, and nothing inside the kernel can lead a
 //! connected socket elsewhere: its program would wait for its timeout, often more than once. So the
@@ -6,11 +6,7 @@
 //! there. Sockets that are charged to what is gone, but not connected to it, are left to
 //! [`super::parted`]; TCP connections to [`crate::moves`].
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use balancer_common::charge;
 
@@ -25,8 +21,6 @@ use crate::{
 pub struct Stale {
     /// Whose processes may have such sockets.
     cgroup: PathBuf,
-    /// Backends that no EndpointSlice has any more.
-    backends: BTreeSet<u32>,
 }
 
 /// What one pass did.
@@ -41,27 +35,15 @@ pub struct Pass {
 impl Stale {
     /// Will look at the processes of a cgroup.
     pub const fn new(cgroup: PathBuf) -> Self {
-        Self { cgroup, backends: BTreeSet::new() }
+        Self { cgroup }
     }
 
-    /// Says which backends are gone; true if that is something else than before, and not nothing.
-    pub fn set(&mut self, backends: BTreeSet<u32>) -> bool {
-        let differs = self.backends != backends && !backends.is_empty();
-        self.backends = backends;
-        differs
-    }
-
-    /// Ends the sockets that are connected to what is gone.
-    pub fn pass(&self, maps: &(impl Charges + ReadMaps)) -> Pass {
+    /// Ends sockets, which are charged to what they are to leave.
+    pub fn pass(&self, maps: &(impl Charges + ReadMaps), left: Vec<Connected>) -> Pass {
         let mut pass = Pass::default();
-        if self.backends.is_empty() {
-            return pass;
-        }
         let mut charged: BTreeMap<u64, Vec<Connected>> = BTreeMap::new();
-        for found in maps.connected_udp() {
-            if self.backends.contains(&charge::backend_of(found.word)) {
-                charged.entry(found.netns).or_default().push(found);
-            }
+        for found in left {
+            charged.entry(found.netns).or_default().push(found);
         }
         if charged.is_empty() {
             return pass;

@@ -42,6 +42,8 @@ pub struct Details {
     pub terminating: bool,
     /// True if new connections may go there.
     pub usable: bool,
+    /// True while it answers, whether or not new connections go there.
+    pub serving: bool,
     /// Its share beside that of others, from 1 to [`balancer_common::policy::MAX_WEIGHT`].
     pub weight: u16,
 }
@@ -97,8 +99,13 @@ mod tests {
     #[test]
     fn they_are_found_by_address() {
         let addr = |last: u8| BackendAddr::new(([10, 0, 0, last], 80).into(), Protocol::Tcp);
-        let details =
-            |weight| Details { place: Arc::default(), terminating: false, usable: true, weight };
+        let details = |weight| Details {
+            place: Arc::default(),
+            terminating: false,
+            usable: true,
+            serving: true,
+            weight,
+        };
         let all = [(3, 30), (1, 10), (2, 20), (1, 11)];
         let backends: Backends =
             all.map(|(last, weight)| (addr(last), details(weight))).into_iter().collect();

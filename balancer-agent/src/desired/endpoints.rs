@@ -56,6 +56,7 @@ pub fn select(
         place: Arc::clone(&endpoint.place),
         terminating: endpoint.terminating,
         usable: usable(endpoint),
+        serving: endpoint.serving || is_ready(endpoint),
         weight: weights::of(rules, endpoint),
     };
     found.iter().map(|(addr, endpoint)| (*addr, details(endpoint))).collect()

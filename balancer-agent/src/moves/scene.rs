@@ -50,7 +50,7 @@ pub struct Row {
 pub enum Leaving {
     /// It terminates, or is drained; what is open is ended over this time.
     Draining(Duration),
-    /// No EndpointSlice has it any more; what is open is ended after this time.
+    /// No EndpointSlice of the Service has it any more; what is open is ended after this time.
     Gone(Duration),
 }
 

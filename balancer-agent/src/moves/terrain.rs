@@ -56,7 +56,7 @@ impl Terrain {
         lacking: bool,
     ) -> Result<Self, MapsError> {
         let in_use = in_use(maps);
-        let gone = if lacking { BTreeSet::new() } else { gone(desired, &in_use) };
+        let left = if lacking { BTreeMap::new() } else { left(maps) };
         let policies: BTreeMap<&PortId, Policy> = desired
             .ports
             .iter()
@@ -64,7 +64,7 @@ impl Terrain {
             .map(|(id, port)| (id, Policy::of(port.moving.as_deref(), cluster, port.requests_only)))
             .filter(|(id, policy)| {
                 policy.is_active()
-                    || !(gone.is_empty() && asked.drained.is_empty())
+                    || !(left.is_empty() && asked.drained.is_empty())
                     || asked.services.contains(&id.service)
             })
             .collect();
@@ -80,7 +80,10 @@ impl Terrain {
                 continue;
             };
             let mut row = row(maps, id, *policy, wanted);
-            leaving(&mut row, wanted, &in_use, &asked.drained, &gone);
+            leaving(&mut row, wanted, &in_use, &asked.drained);
+            if let Some(left) = left.get(&id) {
+                gone(&mut row, wanted, left, maps);
+            }
             let is_asked = asked.services.contains(&port.service);
             if policy.is_active() || is_asked || !row.leaving.is_empty() {
                 rows.insert(id, row);
@@ -149,19 +152,31 @@ fn all(port: &DesiredPort) -> impl Iterator<Item = (&BackendAddr, &Details)> {
     port.backends.iter().chain(port.external.iter().flat_map(Backends::iter))
 }
 
-/// Those of them that no EndpointSlice of any Service has, ready or not.
-fn gone(desired: &Desired, in_use: &HashMap<SocketAddr, u32>) -> BTreeSet<u32> {
-    let mut gone = in_use.clone();
-    for (_, port) in desired.ports.iter().filter(|(id, _)| id.protocol == Protocol::Tcp) {
-        // As a rule all of few are found soon.
-        if gone.is_empty() {
-            break;
-        }
-        for (backend, _) in all(port) {
-            gone.remove(&backend.addr());
-        }
+/// Backends with connections of a Service port whose row does not name them, by the identifier of the
+/// row.
+fn left(maps: &impl ReadMaps) -> BTreeMap<u32, BTreeSet<u32>> {
+    let mut left: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    for (service, backend) in maps.charged() {
+        left.entry(service).or_default().insert(backend);
     }
-    gone.into_values().collect()
+    left.retain(|service, backends| {
+        let row = maps.row(*service);
+        for index in row.base..row.base + row.len {
+            backends.remove(&maps.slot(index).backend);
+        }
+        !backends.is_empty()
+    });
+    left
+}
+
+/// Those of them that no EndpointSlice of the Service has, ready or not, whatever others have.
+fn gone(row: &mut Row, port: &DesiredPort, left: &BTreeSet<u32>, maps: &impl ReadMaps) {
+    let Some(after) = row.policy.stale else { return };
+    let known: BTreeSet<&BackendAddr> = all(port).map(|(backend, _)| backend).collect();
+    let is_gone = |id: &&u32| {
+        convert::backend_addr(&maps.backend(**id)).is_some_and(|addr| !known.contains(&addr))
+    };
+    row.leaving.extend(left.iter().filter(is_gone).map(|id| (*id, Leaving::Gone(after))));
 }
 
 fn row(maps: &impl ReadMaps, id: u32, policy: Policy, port: &DesiredPort) -> Row {
@@ -190,7 +205,6 @@ fn leaving(
     port: &DesiredPort,
     in_use: &HashMap<SocketAddr, u32>,
     drained: &Drained,
-    gone: &BTreeSet<u32>,
 ) {
     for (backend, details) in all(port) {
         let addr = backend.addr();
@@ -201,8 +215,5 @@ fn leaving(
         if let Some(over) = over {
             row.leaving.insert(*id, Leaving::Draining(over));
         }
-    }
-    if let Some(after) = row.policy.stale {
-        row.leaving.extend(gone.iter().map(|id| (*id, Leaving::Gone(after))));
     }
 }

@@ -153,10 +153,10 @@ impl Book {
         &self.pools
     }
 
-    /// UDP backends that no row names, by address and identifier, once the maps hold what was planned.
-    pub fn unnamed_udp(&self, maps: &impl ReadMaps) -> impl Iterator<Item = (BackendAddr, u32)> {
-        let known = self.unnamed.keys().filter_map(|id| Some((backend(maps, *id)?, *id)));
-        known.filter(|(backend, _)| backend.protocol == Protocol::Udp)
+    /// Rows of UDP, by their identifiers.
+    pub fn udp(&self) -> BTreeMap<u32, &RowId> {
+        let udp = self.held.rows.iter().filter(|(id, _)| id.port.protocol == Protocol::Udp);
+        udp.map(|(id, row)| (row.id, id)).collect()
     }
 
     /// Begins the next plan: forgets backends that no row names and no connection is charged to, and

@@ -50,7 +50,7 @@ fn backend(last: u8) -> BackendAddr {
 
 fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
     let place = Default::default();
-    let details = Details { place, terminating: false, usable: true, weight: 1 };
+    let details = Details { place, terminating: false, usable: true, serving: true, weight: 1 };
     DesiredPort {
         local: false,
         elsewhere: Elsewhere::default(),

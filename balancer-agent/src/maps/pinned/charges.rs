@@ -54,7 +54,10 @@ impl PinnedMaps {
         let netns = |index| self.records.get64(record(index) + offset_of!(Record, netns));
         self.standing()
             .filter(move |(index, _)| connected(*index))
-            .map(move |(index, word)| Connected { netns: netns(index), index, word })
+            .map(move |(index, word)| {
+                let service = self.record_service(index);
+                Connected { netns: netns(index), index, word, service }
+            })
             // Another charge may have taken the place meanwhile.
             .filter(|found| found.netns != 0 && self.charge(found.index) == found.word)
     }

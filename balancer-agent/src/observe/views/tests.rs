@@ -23,6 +23,7 @@ fn backends(found: &[(u8, u16)]) -> Backends {
         place: Place { node: Some(format!("n{weight}").into()), zone: None }.into(),
         terminating: false,
         usable: true,
+        serving: true,
         weight,
     };
     found.iter().map(|(last, weight)| (addr(*last), details(*weight))).collect()
