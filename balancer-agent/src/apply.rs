@@ -71,6 +71,8 @@ fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> 
         Write::SetSettings { service, settings } => maps.set_settings(*service, *settings),
         Write::PutRange { service, range } => maps.put_range(*service, *range)?,
         Write::RemoveRange { service, range } => maps.remove_range(*service, *range)?,
+        Write::PutServing { service, backend } => maps.put_serving(*service, *backend)?,
+        Write::RemoveServing { service, backend } => maps.remove_serving(*service, *backend)?,
         Write::PutFrontend { frontend, service, restricted } => {
             let (key, value) = convert::frontend(*frontend, *service, *restricted);
             maps.put_frontend(key, value)?;

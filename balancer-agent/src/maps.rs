@@ -92,6 +92,8 @@ pub trait ReadMaps {
     fn settings(&self, service: u32) -> Settings;
     /// Clients that may use the restricted addresses of Service ports, in no order.
     fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError>;
+    /// Pairs of a Service port and a backend that is not in its row and serves it, in no order.
+    fn serving(&self) -> Result<Vec<(u32, u32)>, MapsError>;
     /// A slot.
     fn slot(&self, index: u32) -> Slot;
     /// A backend, with its totals.
@@ -184,6 +186,10 @@ pub trait WriteMaps: ReadMaps {
     fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError>;
     /// Takes an admission back; one that isn't there is no error.
     fn remove_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError>;
+    /// Has flows of a Service port stay with a backend that is not in its row.
+    fn put_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError>;
+    /// Has them leave it; one that isn't there is no error.
+    fn remove_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError>;
     /// Writes a slot.
     fn set_slot(&mut self, index: u32, slot: Slot);
     /// Makes a backend: counter and totals start at 0, its age too, and it is not suspect.

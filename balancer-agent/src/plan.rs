@@ -67,6 +67,20 @@ pub enum Write {
         /// The clients.
         range: IpNet,
     },
+    /// Have flows of a Service port stay with a backend that is not in its row.
+    PutServing {
+        /// The Service port.
+        service: u32,
+        /// The backend.
+        backend: u32,
+    },
+    /// Have them leave it.
+    RemoveServing {
+        /// The Service port.
+        service: u32,
+        /// The backend.
+        backend: u32,
+    },
     /// Give an identifier to a Service port.
     PutName {
         /// The identifier.

@@ -64,6 +64,9 @@ pub const MAX_RANGES: u32 = 1 << 16;
 /// Entries of the map of session affinity; beyond, the client that was away longest is forgotten.
 pub const MAX_PINS: u32 = 1 << 15;
 
+/// Entries of the map of what serves though new sockets do not go there; beyond, flows are led elsewhere.
+pub const MAX_SERVING: u32 = 1 << 16;
+
 /// `::ffff:a.b.c.d` for an IPv4 address in network byte order.
 #[inline(always)]
 pub const fn mapped(addr: u32) -> [u32; 4] {

@@ -1,7 +1,7 @@
 //! Datagrams of UDP sockets that are not connected: each names its destination.
 //!
 //! A socket keeps the backend that its first datagram to a Service was given, as a connection would:
-//! QUIC and many others need it. The flow ends when its backend is no longer usable; the next
+//! QUIC and many others need it. The flow ends when its backend no longer serves the Service; the next
 //! datagram starts another one, so that nobody waits for a pod that is gone. A socket is charged
 //! once, for the Service that it sent to first: the charge and its record are that flow, and the way
 //! of its answers. Further Services over the same socket stand in its [`flows`]; they choose by the
@@ -15,7 +15,7 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use balancer_common::{
-    layout::{Frontend, RecordState, UDP},
+    layout::{Frontend, RecordState, Row, ServingKey, UDP},
     verdict::Verdict,
 };
 
@@ -52,6 +52,9 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
 }
 
 /// `None` for a datagram of a flow that goes on.
+///
+/// What is done before and after the choice are functions of their own: the choice has to share a stack
+/// of 512 bytes with whoever calls it.
 #[inline(always)]
 fn send<F: Family>(ctx: &SockAddrContext, to: Destination, frontend: &Frontend) -> Option<Verdict> {
     let sock = ctx.sock_addr;
@@ -63,48 +66,94 @@ fn send<F: Family>(ctx: &SockAddrContext, to: Destination, frontend: &Frontend) 
         Ok(target) => target,
         Err(verdict) => return Some(verdict),
     };
-    // SAFETY: the context belongs to a socket.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    let way = Way { to, service: target.service, row: target.word };
-    let charge = charges::find(cookie);
-    // The charge of this Service, or the flow to it, whose backend the datagrams leave.
-    let (mut left, mut instead) = (udp::NO_CHARGE, Found::NONE);
-    if let Some(charge) = charge
-        && let Some(row) = udp::row(charge, to, target.service)
-    {
-        let backend = charge.backend();
-        if row == target.word {
-            return goes_on::<F>(sock, backend);
-        }
-        if holds(target.row.base, target.row.len, backend) {
-            // The same once more, found in this row.
-            raise(backend);
-            udp::settle(sock, cookie, backend, way, charge);
-            return goes_on::<F>(sock, backend);
-        }
-        left = charge;
-    } else if let Some(flows) = flows::of(ctx) {
-        let found = flows::find(flows, to, target.service);
-        let is_there = found.is_some()
-            && (found.row == target.word || holds(target.row.base, target.row.len, found.backend));
-        if is_there {
-            if found.row != target.word {
-                flows::mark(flows, found, target.word);
-            }
-            if charge.is_none() {
-                raise(found.backend);
-                udp::settle(sock, cookie, found.backend, way, udp::NO_CHARGE);
-            }
-            return goes_on::<F>(sock, found.backend);
-        }
-        instead = found;
+    match goes_on::<F>(sock, target.service, target.word) {
+        GOES_ON => return None,
+        LOST => return Some(Verdict::Inconsistent),
+        _ => {}
     }
     let chosen = choose(sock, target.service, target.entry, target.row, control);
     let Some(backend) = chosen else { return Some(Verdict::Inconsistent) };
+    Some(match begins::<F>(sock, target.service, target.word, backend) {
+        GOES_ON => Verdict::Balanced,
+        FULL => Verdict::TooManyConnections,
+        _ => Verdict::Inconsistent,
+    })
+}
+
+/// The datagram was led.
+const GOES_ON: u32 = 0;
+/// The backend has no address.
+const LOST: u32 = 1;
+/// There is no flow, or its backend is left.
+const BEGINS: u32 = 2;
+/// There is no room to note it.
+const FULL: u32 = 3;
+
+/// Leads a datagram along the flow of its socket to a Service.
+#[inline(never)]
+fn goes_on<F: Family>(sock: *mut bpf_sock_addr, service: u32, row: u64) -> u32 {
+    let ctx = SockAddrContext::new(sock);
+    // SAFETY: the entry points run each family on its own hook, whose context belongs to a socket.
+    let (to, cookie) = unsafe {
+        let to = Destination { addr: F::read(sock), port: (*sock).user_port as u16 };
+        (to, bpf_get_socket_cookie(sock.cast()))
+    };
+    let way = Way { to, service, row };
+    let charge = charges::find(cookie);
+    if let Some(charge) = charge
+        && let Some(known) = udp::row(charge, to, service)
+    {
+        let backend = charge.backend();
+        if known != row {
+            if !serves(service, row, backend) {
+                return BEGINS;
+            }
+            // The same once more, found in this row.
+            raise(backend);
+            udp::settle(sock, cookie, backend, way, charge);
+        }
+        return led::<F>(sock, backend);
+    }
+    let Some(flows) = flows::of(&ctx) else { return BEGINS };
+    let found = flows::find(flows, to, service);
+    if !found.is_some() {
+        return BEGINS;
+    }
+    if found.row != row {
+        if !serves(service, row, found.backend) {
+            return BEGINS;
+        }
+        flows::mark(flows, found, row);
+    }
+    if charge.is_none() {
+        raise(found.backend);
+        udp::settle(sock, cookie, found.backend, way, udp::NO_CHARGE);
+    }
+    led::<F>(sock, found.backend)
+}
+
+/// Notes a flow to a backend whose counter was raised for it, and leads its first datagram.
+#[inline(never)]
+fn begins<F: Family>(sock: *mut bpf_sock_addr, service: u32, row: u64, backend: u32) -> u32 {
+    let ctx = SockAddrContext::new(sock);
+    // SAFETY: as above.
+    let (to, cookie) = unsafe {
+        let to = Destination { addr: F::read(sock), port: (*sock).user_port as u16 };
+        (to, bpf_get_socket_cookie(sock.cast()))
+    };
+    let way = Way { to, service, row };
     let Some(from) = address(backend) else {
         lower(backend);
-        return Some(Verdict::Inconsistent);
+        return LOST;
     };
+    let charge = charges::find(cookie);
+    // The charge of this Service, whose backend the datagrams leave.
+    let mut left = udp::NO_CHARGE;
+    if let Some(charge) = charge
+        && udp::row(charge, to, service).is_some()
+    {
+        left = charge;
+    }
     let settled = if charge.is_none() || left.word != 0 {
         udp::settle(sock, cookie, backend, way, left)
     } else {
@@ -112,22 +161,24 @@ fn send<F: Family>(ctx: &SockAddrContext, to: Destination, frontend: &Frontend) 
         Settled::Raced
     };
     match settled {
-        Settled::Full => return Some(Verdict::TooManyConnections),
+        Settled::Full => return FULL,
         Settled::Charged => {
             opened(backend);
             if left.word != 0 {
-                await_answers(ctx, way, left.backend());
+                await_answers(&ctx, way, left.backend());
             }
         }
         Settled::Raced => {
-            let flows = flows::made(ctx);
-            if !flows.is_some_and(|flows| flows::add(flows, way, backend, from, true, instead)) {
-                return Some(Verdict::TooManyConnections);
+            let Some(flows) = flows::made(&ctx) else { return FULL };
+            // The one to this Service, whose backend the datagrams leave.
+            let instead = flows::find(flows, to, service);
+            if !flows::add(flows, way, backend, from, true, instead) {
+                return FULL;
             }
         }
     }
     lead::<F>(sock, from);
-    Some(Verdict::Balanced)
+    GOES_ON
 }
 
 /// What a backend that a socket has left still answers seems to come from the Service, if there is
@@ -139,6 +190,14 @@ fn await_answers(ctx: &SockAddrContext, way: Way, left: u32) {
     {
         flows::add(flows, way, left, from, false, Found::NONE);
     }
+}
+
+/// True while a backend serves a Service with a row, whether or not new sockets go there.
+#[inline(always)]
+fn serves(service: u32, row: u64, backend: u32) -> bool {
+    let row = Row::unpack(row);
+    let key = ServingKey { service, backend };
+    holds(row.base, row.len, backend) || maps::SERVING.get_ptr(key).is_some()
 }
 
 #[inline(always)]
@@ -159,12 +218,12 @@ fn address(backend: u32) -> Option<Destination> {
     if in_use == 0 { None } else { Some(Destination { addr, port }) }
 }
 
-/// Sends the datagram along a flow that is known.
+/// Leads a datagram to the backend of a flow.
 #[inline(always)]
-fn goes_on<F: Family>(sock: *mut bpf_sock_addr, backend: u32) -> Option<Verdict> {
-    let Some(to) = address(backend) else { return Some(Verdict::Inconsistent) };
+fn led<F: Family>(sock: *mut bpf_sock_addr, backend: u32) -> u32 {
+    let Some(to) = address(backend) else { return LOST };
     lead::<F>(sock, to);
-    None
+    GOES_ON
 }
 
 #[inline(always)]

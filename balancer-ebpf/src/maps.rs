@@ -15,7 +15,7 @@ use balancer_common::{
     layout::{
         Backend, Client, ClientKey, Control, Flows, Frontend, FrontendKey4, FrontendKey6,
         MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_OPTED_OUT, MAX_PINS, MAX_RANGES,
-        MAX_SERVICES, RangeKey, Record, SLOT_WORDS, Service, ServiceName,
+        MAX_SERVICES, MAX_SERVING, RangeKey, Record, SLOT_WORDS, Service, ServiceName, ServingKey,
     },
     verdict::Verdict,
 };
@@ -75,6 +75,12 @@ pub static RECORDS: Array<Record, { MAX_CHARGES as usize }, MMAPABLE> = Array::n
 /// socket: no other one takes its room, and the kernel frees it with the socket.
 #[btf_map]
 pub static FLOWS: SkStorage<Flows> = SkStorage::new();
+
+/// Backends of UDP that new sockets do not go to and that still serve a Service: flows stay with them.
+/// Agent writes, `sendmsg4` and `sendmsg6` read where a row has changed.
+#[btf_map]
+pub static SERVING: HashMap<ServingKey, u32, { MAX_SERVING as usize }, NO_PREALLOC> =
+    HashMap::new();
 
 /// Session affinity: the backend of a client (a `Pin`). Programs write and read; the kernel forgets
 /// the client that was away longest.

@@ -20,6 +20,11 @@ const DNS: &str = "10.96.0.53:53";
 const TIME: &str = "10.96.0.123:123";
 const DNS6: &str = "[fd00:96::53]:53";
 
+/// What becomes of a Service that loses the first of two pods.
+type Lose<'a> = &'a dyn Fn(&Pod, &Pod) -> Service;
+/// What becomes of an endpoint; true for the one that new sockets are to leave.
+type Change<'a> = &'a dyn Fn(&mut Endpoint, bool);
+
 /// Two Services over the same pods, one of them over both families, and a client.
 struct Stage {
     agent: Agent,
@@ -287,13 +292,12 @@ fn connected_sockets_leave_what_their_service_has_lost_whatever_others_have() {
     stage.manifests.write(&other.udp()).expect("written");
     stage.await_ready("other", 2);
     // Left: it has no endpoint there any more, it does not serve, there is no Service any more.
-    let lose: [&dyn Fn(&Pod, &Pod) -> Service; 2] =
-        [&|_, stays| dns([stays.ip()]), &|lost, stays| {
-            let down =
-                Endpoint { ready: Some(false), serving: Some(false), ..Endpoint::ready(lost.ip()) };
-            let endpoints = vec![down, Endpoint::ready(stays.ip())];
-            Service { endpoints, ..dns(Vec::<Ipv4Addr>::new()) }
-        }];
+    let lose: [Lose<'_>; 2] = [&|_, stays| dns([stays.ip()]), &|lost, stays| {
+        let down =
+            Endpoint { ready: Some(false), serving: Some(false), ..Endpoint::ready(lost.ip()) };
+        let endpoints = vec![down, Endpoint::ready(stays.ip())];
+        Service { endpoints, ..dns(Vec::<Ipv4Addr>::new()) }
+    }];
     for lose in lose {
         stage.manifests.write(&dns(stage.pods.iter().map(Pod::ip))).expect("written");
         stage.await_ready("dns", 2);
@@ -350,26 +354,58 @@ fn sockets_of_a_backend_in_the_place_of_another_stay() {
     assert_eq!(stage.counts("default/dns"), [1, 1]);
 }
 
+/// It serves on, whether it terminates or others are nearer. What does not serve is left.
 #[test]
-fn a_terminating_backend_keeps_its_sockets() {
-    let stage = Stage::start("udp-terminating", 2);
+fn sockets_stay_with_what_serves_though_new_ones_go_elsewhere() {
+    let stage = Stage::start("udp-serving", 2);
+    let zone = "apiVersion: v1\nkind: Node\nmetadata:\n  name: lab-node\n  labels: \
+                {topology.kubernetes.io/zone: here}\n";
+    stage.manifests.write_text("node.yaml", zone).expect("written");
     let mut connected = stage.udp();
     connected.ask(&format!("connect {DNS}"));
     let who = connected.answer("send a", DNS);
-    let terminating = |pod: &Pod| {
-        let leaves = pod.name() == who;
-        Endpoint {
-            ready: Some(!leaves),
-            serving: Some(true),
-            terminating: Some(leaves),
-            ..Endpoint::ready(pod.ip())
-        }
+    let mut unconnected = [stage.udp(), stage.udp()];
+    let flows = unconnected.each_mut().map(|s| s.answer(&format!("sendto {DNS} a"), DNS));
+    // Another flow of a socket that is charged elsewhere.
+    let mut second = stage.udp();
+    second.answer(&format!("sendto {TIME} a"), TIME);
+    let further = second.answer(&format!("sendto {DNS} a"), DNS);
+    let write = |change: Change<'_>| {
+        let endpoints = stage.pods.iter().map(|pod| {
+            let mut endpoint = Endpoint::ready(pod.ip());
+            change(&mut endpoint, pod.name() == who);
+            endpoint
+        });
+        let endpoints = endpoints.collect();
+        let service = Service { endpoints, ..dns(Vec::<Ipv4Addr>::new()) };
+        stage.manifests.write(&service).expect("written");
     };
-    let endpoints = stage.pods.iter().map(terminating).collect();
-    let service = Service { endpoints, ..dns(Vec::<Ipv4Addr>::new()) };
-    stage.manifests.write(&service).expect("written");
-    stage.await_ready("dns", 1);
-    assert_eq!(connected.answer("send a", DNS), who, "a change of readiness touches no socket");
+    let changes: [Change<'_>; 3] = [
+        &|endpoint, leaves| {
+            endpoint.for_zones = vec![if leaves { "there" } else { "here" }.into()];
+        },
+        &|endpoint, leaves| {
+            (endpoint.ready, endpoint.terminating) = (Some(!leaves), Some(leaves));
+            endpoint.serving = Some(true);
+        },
+        &|endpoint, leaves| (endpoint.ready, endpoint.serving) = (Some(!leaves), Some(!leaves)),
+    ];
+    for (change, serves) in changes.into_iter().zip([true, true, false]) {
+        write(change);
+        stage.await_ready("dns", 1);
+        let stays = |flow: &String| serves || *flow != who;
+        for (socket, flow) in unconnected.iter_mut().zip(&flows) {
+            let now = socket.answer(&format!("sendto {DNS} b"), DNS);
+            assert_eq!(now == *flow, stays(flow), "{flow} is now {now}");
+        }
+        let now = second.answer(&format!("sendto {DNS} b"), DNS);
+        assert_eq!(now == further, stays(&further), "{further} is now {now}");
+        if serves {
+            assert_eq!(connected.answer("send b", DNS), who);
+            write(&|_, _| {});
+            stage.await_ready("dns", 2);
+        }
+    }
 }
 
 #[test]

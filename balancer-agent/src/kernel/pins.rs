@@ -10,7 +10,7 @@ use balancer_common::layout::LAYOUT_VERSION;
 use super::KernelError;
 
 /// Name of each map in the object and of its pin.
-pub const MAPS: [&str; 17] = [
+pub const MAPS: [&str; 18] = [
     "ACTIVE",
     "BACKENDS",
     "CHARGES",
@@ -25,6 +25,7 @@ pub const MAPS: [&str; 17] = [
     "RANGES",
     "RECORDS",
     "SERVICES",
+    "SERVING",
     "SINCE",
     "SLOTS",
     "VERDICTS",

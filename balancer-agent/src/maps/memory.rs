@@ -28,6 +28,7 @@ pub struct Memory {
     rows: Vec<Row>,
     settings: Vec<Settings>,
     ranges: BTreeSet<(u32, IpNet)>,
+    serving: BTreeSet<(u32, u32)>,
     slots: Vec<Slot>,
     backends: Vec<Backend>,
     active: Vec<u32>,
@@ -50,6 +51,7 @@ impl Memory {
             rows: vec![Row::default(); limits.services as usize],
             settings: vec![Settings::default(); limits.services as usize],
             ranges: BTreeSet::new(),
+            serving: BTreeSet::new(),
             slots: vec![Slot::PAD; limits.slots as usize],
             backends: vec![Backend::default(); limits.backends as usize],
             active,
@@ -102,6 +104,10 @@ impl ReadMaps for Memory {
 
     fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError> {
         Ok(self.ranges.iter().copied().collect())
+    }
+
+    fn serving(&self) -> Result<Vec<(u32, u32)>, MapsError> {
+        Ok(self.serving.iter().copied().collect())
     }
 
     fn slot(&self, index: u32) -> Slot {
@@ -190,6 +196,20 @@ impl WriteMaps for Memory {
         self.check("RANGES", false)?;
         self.log.push(format!("no range of service {service}"));
         self.ranges.remove(&(service, range));
+        Ok(())
+    }
+
+    fn put_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError> {
+        self.check("SERVING", false)?;
+        self.log.push(format!("backend {backend} serves service {service}"));
+        self.serving.insert((service, backend));
+        Ok(())
+    }
+
+    fn remove_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError> {
+        self.check("SERVING", false)?;
+        self.log.push(format!("backend {backend} serves service {service} no more"));
+        self.serving.remove(&(service, backend));
         Ok(())
     }
 

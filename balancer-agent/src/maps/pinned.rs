@@ -25,7 +25,7 @@ use balancer_common::{
     layout::{
         Backend, Client, Control, Frontend, FrontendKey4, FrontendKey6, KEEPS_SUSPECTS,
         MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, RangeKey, Record, RecordState, Row, SLOT_WORDS,
-        Service, ServiceName, Slot, TICK_SHIFT,
+        Service, ServiceName, ServingKey, Slot, TICK_SHIFT,
     },
     policy::Policy,
     suspect::{self, SUSPECT},
@@ -48,6 +48,7 @@ pub(crate) type Key6 = [u8; size_of::<FrontendKey6>()];
 pub(crate) type Value = [u8; size_of::<Frontend>()];
 pub(crate) type Name = [u8; size_of::<ServiceName>()];
 type Range = [u8; size_of::<RangeKey>()];
+type Serving = [u8; size_of::<ServingKey>()];
 type Addresses = [u8; size_of::<Client>()];
 
 /// The maps in the kernel.
@@ -64,6 +65,7 @@ pub struct PinnedMaps {
     clients: HashMap<MapData, u64, Addresses>,
     opted_out: HashMap<MapData, u64, u32>,
     ranges: LpmTrie<MapData, Range, u32>,
+    serving: HashMap<MapData, Serving, u32>,
     frontends4: HashMap<MapData, Key4, Value>,
     frontends6: HashMap<MapData, Key6, Value>,
     names: HashMap<MapData, u32, Name>,
@@ -99,6 +101,7 @@ impl PinnedMaps {
                 typed("OPTED_OUT", HashMap::try_from(Map::HashMap(data)))?
             },
             ranges: typed("RANGES", LpmTrie::try_from(Map::LpmTrie(data(pins, "RANGES")?)))?,
+            serving: typed("SERVING", HashMap::try_from(Map::HashMap(data(pins, "SERVING")?)))?,
             frontends4: typed("FRONTENDS4", HashMap::try_from(Map::HashMap(frontends4)))?,
             frontends6: typed("FRONTENDS6", HashMap::try_from(Map::HashMap(frontends6)))?,
             names: typed("NAMES", HashMap::try_from(Map::HashMap(names)))?,

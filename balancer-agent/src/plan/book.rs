@@ -79,7 +79,7 @@ impl Book {
             held,
         };
         let held = std::mem::take(&mut book.held);
-        held.rows.values().for_each(|row| book.name(&row.backends));
+        held.rows.values().for_each(|row| book.name(row));
         book.held = held;
         book
     }
@@ -193,14 +193,14 @@ impl Book {
 
     /// Puts a row in the place of the one that is held, if any; true if programs may still use that.
     pub(super) fn put(&mut self, id: &RowId, row: HeldRow) -> bool {
-        self.name(&row.backends);
+        self.name(&row);
         let Some(held) = self.held.rows.get_mut(id) else {
             self.held.rows.insert(id.clone(), row);
             return false;
         };
         let new = row.row;
         let old = std::mem::replace(held, row);
-        self.unname(&old.backends);
+        self.unname(&old);
         let replaced = old.row != new && old.row.len > 0;
         if replaced {
             self.given_up.push((self.epoch, GivenUp::Row(old.row)));
@@ -211,7 +211,7 @@ impl Book {
     /// Gives a row up.
     pub(super) fn remove(&mut self, id: &RowId) -> Option<HeldRow> {
         let row = self.held.rows.remove(id)?;
-        self.unname(&row.backends);
+        self.unname(&row);
         self.given_up.push((self.epoch, GivenUp::Service(row.id)));
         if row.row.len > 0 {
             self.given_up.push((self.epoch, GivenUp::Row(row.row)));
@@ -219,26 +219,31 @@ impl Book {
         Some(row)
     }
 
-    fn name(&mut self, backends: &[(u32, u16)]) {
-        for (id, _) in backends {
-            let index = *id as usize;
+    fn name(&mut self, row: &HeldRow) {
+        for id in named(row) {
+            let index = id as usize;
             if self.named.len() <= index {
                 self.named.resize(index + 1, 0);
             }
             self.named[index] += 1;
-            self.unnamed.remove(id);
+            self.unnamed.remove(&id);
         }
     }
 
-    fn unname(&mut self, backends: &[(u32, u16)]) {
-        for (id, _) in backends {
-            let rows = &mut self.named[*id as usize];
+    fn unname(&mut self, row: &HeldRow) {
+        for id in named(row) {
+            let rows = &mut self.named[id as usize];
             *rows -= 1;
             if *rows == 0 {
-                self.unnamed.insert(*id, self.epoch);
+                self.unnamed.insert(id, self.epoch);
             }
         }
     }
+}
+
+/// The backends that a row names.
+fn named(row: &HeldRow) -> impl Iterator<Item = u32> {
+    row.backends.iter().map(|(id, _)| *id).chain(row.serving.iter().copied())
 }
 
 fn backend(maps: &impl ReadMaps, id: u32) -> Option<BackendAddr> {

@@ -24,6 +24,8 @@ pub struct HeldRow {
     pub row: Row,
     /// Identifiers of the backends of the row and their weights, sorted.
     pub backends: Vec<(u32, u16)>,
+    /// Identifiers of backends beside these that flows stay with, sorted.
+    pub serving: Vec<u32>,
     /// How one of them is chosen.
     pub settings: Settings,
     /// Clients that may use its restricted frontends.
@@ -58,15 +60,21 @@ impl Held {
         for (service, range) in maps.ranges()? {
             ranges.entry(service).or_default().insert(range);
         }
+        let mut serving: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for (service, backend) in maps.serving()? {
+            serving.entry(service).or_default().push(backend);
+        }
         for (id, name) in maps.names()? {
             let Some(found) = convert::row_id(&name) else { continue };
             let row = maps.row(id);
             let slots = (row.base..row.base + row.len).map(|index| maps.slot(index));
             let mut backends: Vec<_> = slots.map(|slot| (slot.backend, slot.weight)).collect();
             backends.sort_unstable();
+            let mut serving = serving.remove(&id).unwrap_or_default();
+            serving.sort_unstable();
             let settings = maps.settings(id);
             let ranges = ranges.remove(&id).unwrap_or_default();
-            let row = HeldRow { id, number: name.port, row, backends, settings, ranges };
+            let row = HeldRow { id, number: name.port, row, backends, serving, settings, ranges };
             held.rows.insert(found, row);
         }
         for (key, value) in maps.frontends()? {

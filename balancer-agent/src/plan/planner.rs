@@ -79,6 +79,8 @@ struct Placed {
     row: Row,
     /// Its backends with their weights, sorted.
     backends: Vec<(u32, u16)>,
+    /// Those beside them that flows stay with, sorted.
+    serving: Vec<u32>,
     /// Those that had no identifier.
     new: Vec<(BackendAddr, u32)>,
 }
@@ -104,7 +106,7 @@ impl<M: ReadMaps> Planner<'_, M> {
         if frontends > 0 && frontends > *self.room(id.family) {
             return Err(self.book.pools.no_frontends());
         }
-        let Placed { service, row, backends, new } = self.place(id, wanted)?;
+        let Placed { service, row, backends, serving, new } = self.place(id, wanted)?;
         if frontends > 0 {
             *self.room(id.family) -= frontends;
         }
@@ -123,16 +125,27 @@ impl<M: ReadMaps> Planner<'_, M> {
         let is_held = |range: &IpNet| held_ranges.is_some_and(|ranges| ranges.contains(range));
         let missing = wanted.ranges.iter().filter(|range| !is_held(range));
         writes.extend(missing.map(|range| Write::PutRange { service, range: *range }));
-        if held.is_none_or(|held| held.row != row) {
-            if row.len > 0 {
+        let held_serving = held.map_or(&[][..], |held| &held.serving);
+        let put = serving.iter().filter(|backend| !held_serving.contains(backend));
+        writes.extend(put.map(|backend| Write::PutServing { service, backend: *backend }));
+        // What is in the row from now on stays in the map until the row is.
+        let is_named = |backend: &u32| backends.iter().any(|(id, _)| id == backend);
+        let removed = held_serving.iter().filter(|backend| !serving.contains(backend));
+        let (later, now): (Vec<u32>, Vec<u32>) = removed.partition(|backend| is_named(backend));
+        let remove = |backend| Write::RemoveServing { service, backend };
+        writes.extend(now.into_iter().map(remove));
+        // Also where it is the same: who remembers its word compares again.
+        if held.is_none_or(|held| held.row != row || held.serving != serving) {
+            if row.len > 0 && held.is_none_or(|held| held.row != row) {
                 writes.push(Write::PutSlots { row, backends: backends.clone() });
             }
             writes.push(Write::SetRow { service, row });
         }
+        writes.extend(later.into_iter().map(remove));
         // Those that are not wanted any more are still in the maps until the row is linked.
         let ranges = held_ranges.into_iter().flatten().chain(&wanted.ranges).copied().collect();
         let number = wanted.number;
-        let entry = HeldRow { id: service, number, row, backends, settings, ranges };
+        let entry = HeldRow { id: service, number, row, backends, serving, settings, ranges };
         self.plan.gave_up |= self.book.put(id, entry);
         Ok((service, writes))
     }
@@ -194,6 +207,10 @@ impl<M: ReadMaps> Planner<'_, M> {
             placed.backends.push((id, weight));
         }
         placed.backends.sort_unstable();
+        // No flow leads to one without an identifier.
+        let known = wanted.serving.iter().filter_map(|b| self.book.held.backends.get(b));
+        placed.serving = known.copied().collect();
+        placed.serving.sort_unstable();
         let held = self.book.held.rows.get(id);
         let known = held.map(|held| held.id);
         placed.row = match held {
@@ -277,6 +294,8 @@ impl<M: ReadMaps> Planner<'_, M> {
         }
         writes
             .extend(held.ranges.iter().map(|range| Write::RemoveRange { service, range: *range }));
+        let serving = held.serving.iter();
+        writes.extend(serving.map(|backend| Write::RemoveServing { service, backend: *backend }));
         writes.push(Write::RemoveName { service });
         self.plan.push(format!("Service {id}"), writes);
         self.plan.gave_up = true;

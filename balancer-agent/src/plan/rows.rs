@@ -13,7 +13,13 @@ use std::{
 use balancer_common::layout::{FrontendKind, Row};
 use ipnet::IpNet;
 
-use crate::desired::{BackendAddr, DesiredPort, FrontendAddr, Options, PortId, backends::Backends};
+use crate::{
+    desired::{
+        BackendAddr, DesiredPort, FrontendAddr, Options, PortId,
+        backends::{Backends, Details},
+    },
+    model::Protocol,
+};
 
 /// IP versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +106,8 @@ pub struct DesiredRow {
     pub frontends: Vec<FrontendAddr>,
     /// Where connections may go, and the weight of each.
     pub backends: Vec<(BackendAddr, u16)>,
+    /// Backends that no new socket of UDP goes to and that flows stay with.
+    pub serving: Vec<BackendAddr>,
     /// What stands for the row where there is no backend.
     pub empty: Row,
     /// How one of the backends is chosen.
@@ -160,24 +168,30 @@ fn row(
     frontends: Vec<FrontendAddr>,
     backends: &Backends,
 ) -> DesiredRow {
+    let is_here = |backend: &BackendAddr| Family::of(backend.addr().ip()) == family;
+    let serves = |(backend, details): &(&BackendAddr, &Details)| {
+        let stays = details.serving && !details.usable;
+        stays && backend.protocol == Protocol::Udp && is_here(backend)
+    };
+    let serving = backends.iter().filter(serves).map(|(backend, _)| *backend).collect();
     let usable = backends.iter().filter(|(_, details)| details.usable);
     let backends = usable.map(|(backend, details)| (*backend, details.weight));
-    let backends = backends.filter(|(b, _)| Family::of(b.addr().ip()) == family).collect();
+    let backends = backends.filter(|(backend, _)| is_here(backend)).collect();
     let elsewhere = match family {
         Family::V4 => port.elsewhere.ipv4,
         Family::V6 => port.elsewhere.ipv6,
     };
     let not_local = port.local && scope == Scope::Internal && elsewhere;
     let empty = if not_local { Row::NOT_LOCAL } else { Row::EMPTY };
-    let is_here = |net: &IpNet| Family::of(net.addr()) == family;
+    let is_net_here = |net: &IpNet| Family::of(net.addr()) == family;
     let ranges: BTreeSet<_> = port.source_ranges.iter().copied().collect();
-    let mut here: BTreeSet<_> = ranges.iter().filter(|net| is_here(net)).copied().collect();
+    let mut here: BTreeSet<_> = ranges.iter().filter(|net| is_net_here(net)).copied().collect();
     if here.is_empty() && !ranges.is_empty() {
         // Ranges of the other family alone admit nobody of this one. Something must stand for that.
         here.insert(nobody(family));
     }
     let (number, options) = (port.number, port.options);
-    DesiredRow { number, frontends, backends, empty, options, ranges: here }
+    DesiredRow { number, frontends, backends, serving, empty, options, ranges: here }
 }
 
 /// A range that no client is in: the unspecified address.

@@ -155,6 +155,37 @@ fn a_change_touches_only_its_service() {
     assert_eq!(maps.log, ["backend 4", "row of service 1", "grace"]);
 }
 
+/// Whoever compares with the new row must find already what serves beside it, and must no longer find
+/// what does not.
+#[test]
+fn what_serves_on_is_told_before_the_row_that_lacks_it() {
+    let mut maps = Memory::new(LIMITS);
+    let udp = |last: u8| BackendAddr::new(([10, 0, 0, last], 53).into(), Protocol::Udp);
+    let id = PortId { protocol: Protocol::Udp, ..port_id("dns") };
+    let mut log = |usable: bool, serving: bool| {
+        let mut port = port(&[1], &[]);
+        let details = |usable, serving| Details {
+            place: Default::default(),
+            terminating: false,
+            usable,
+            serving,
+            weight: 1,
+        };
+        let backends = [(udp(1), details(usable, serving)), (udp(2), details(true, true))];
+        port.backends = backends.into_iter().collect();
+        let ports = [(id.clone(), port)].into_iter().collect();
+        maps.log.clear();
+        settle(&mut maps, &Desired { ports, ..Desired::default() });
+        maps.log.retain(|line| line.contains("serves") || line.contains("row"));
+        maps.log.join(", ")
+    };
+    assert_eq!(log(true, true), "row of service 0");
+    assert_eq!(log(false, true), "backend 1 serves service 0, row of service 0");
+    assert_eq!(log(true, true), "row of service 0, backend 1 serves service 0 no more");
+    log(false, true);
+    assert_eq!(log(false, false), "backend 1 serves service 0 no more, row of service 0");
+}
+
 #[test]
 fn each_family_of_a_service_port_has_a_row_of_its_own() {
     let mut maps = Memory::new(LIMITS);

@@ -35,6 +35,17 @@ pub struct UdpRecord {
     pub since: u64,
 }
 
+/// Key of the map of what serves: a backend that new sockets do not go to, and a Service that it still
+/// serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ServingKey {
+    /// Index into the map of Services.
+    pub service: u32,
+    /// The backend.
+    pub backend: u32,
+}
+
 /// Flows of a socket beside the one in its record: so many Services more can it speak to in
 /// [`FLOW_IDLE`].
 pub const MAX_FLOWS: u32 = 6;

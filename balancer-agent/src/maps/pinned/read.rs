@@ -51,6 +51,13 @@ impl ReadMaps for PinnedMaps {
         Ok(ranges)
     }
 
+    fn serving(&self) -> Result<Vec<(u32, u32)>, MapsError> {
+        all(&self.serving, "SERVING", |key, _| {
+            let key: ServingKey = transmute!(key);
+            (key.service, key.backend)
+        })
+    }
+
     fn slot(&self, index: u32) -> Slot {
         Slot::unpack(self.slots.get64(index as usize * 8))
     }

@@ -79,6 +79,16 @@ impl WriteMaps for PinnedMaps {
         absent_is_fine(self.ranges.remove(&Key::new(bits, key)).map_err(failed("RANGES", "delete")))
     }
 
+    fn put_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError> {
+        let key: Serving = transmute!(ServingKey { service, backend });
+        self.serving.insert(key, 1, 0).map_err(failed("SERVING", "update"))
+    }
+
+    fn remove_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError> {
+        let key: Serving = transmute!(ServingKey { service, backend });
+        absent_is_fine(self.serving.remove(&key).map_err(failed("SERVING", "delete")))
+    }
+
     fn set_slot(&mut self, index: u32, slot: Slot) {
         self.slots.set64(index as usize * 8, slot.pack());
     }
