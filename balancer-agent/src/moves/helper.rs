@@ -68,7 +68,7 @@ impl Helper {
     /// Asks about connections to backends. Says as well what that took of a processor.
     pub fn ask(&self, connections: Vec<(Recorded, SocketAddr)>) -> (Vec<Answer>, Duration) {
         let job = |(connection, backend)| Job::Ask { connection, backend };
-        let (done, spent) = self.run(connections.into_iter().map(job).collect());
+        let (done, spent) = self.run(&connections.into_iter().map(job).collect::<Vec<_>>());
         let answer = |done| match done {
             Ok(Done::Answered(answer)) => answer,
             Ok(other) => Answer::Failed(format!("the answer is of something else: {other:?}")),
@@ -81,7 +81,7 @@ impl Helper {
 
     /// Ends connections. Says as well what that took of a processor.
     pub fn end(&self, orders: Vec<Order>) -> (Vec<Outcome>, Duration) {
-        let (done, spent) = self.run(orders.into_iter().map(Job::End).collect());
+        let (done, spent) = self.run(&orders.into_iter().map(Job::End).collect::<Vec<_>>());
         let outcome = |done| match done {
             Ok(Done::Ended(outcome)) => outcome,
             Ok(other) => Outcome::Failed(format!("the answer is of something else: {other:?}")),
@@ -92,7 +92,7 @@ impl Helper {
     }
 
     /// Does jobs in their order, as far as nobody holds them up.
-    fn run(&self, jobs: Vec<Job>) -> (Vec<Result<Done, Miss>>, Duration) {
+    fn run(&self, jobs: &[Job]) -> (Vec<Result<Done, Miss>>, Duration) {
         let mut done: Vec<Option<Result<Done, Miss>>> = Vec::new();
         done.resize_with(jobs.len(), || None);
         let deadline = Instant::now() + BATCH.0 + BATCH.1 * jobs.len() as u32;

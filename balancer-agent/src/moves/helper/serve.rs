@@ -33,6 +33,7 @@ const WRITE: usize = 1 << 16;
 
 /// Does what the socket at standard input asks for, until its other end is closed.
 pub fn serve() -> io::Result<()> {
+    close_inherited()?;
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     // An error for what is no socket.
     socket.local_addr()?;
@@ -61,6 +62,15 @@ pub fn serve() -> io::Result<()> {
             }
         }
     }
+}
+
+/// Closes what whoever started the agent left open for it: locks and listeners among them, which
+/// would be held for as long as this process is.
+fn close_inherited() -> io::Result<()> {
+    // SAFETY: the call takes numbers alone, and nothing in this process has opened a descriptor yet
+    // but the three of every process.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Writes what there is, as much at once as has come.
