@@ -45,7 +45,7 @@ pub fn requests_only(app_protocol: Option<&str>, name: &str) -> bool {
         name.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
     app_protocol.is_some_and(|written| APP_PROTOCOLS.contains(&written))
-        || PORT_NAMES.iter().any(|known| names(&known))
+        || PORT_NAMES.iter().any(names)
 }
 
 /// Takes a value by its name, one of [`NAMES`]; or says what is wrong with it, and how it would be
