@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::LogFormat;
 
@@ -13,9 +13,7 @@ const CLIENT: &str = "kube_client";
 /// Starts logging for the rest of the process.
 pub(super) fn start(format: LogFormat) {
     let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .parse_lossy(directives(&wanted));
+    let filter = EnvFilter::builder().parse_lossy(directives(&wanted));
     let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {
         LogFormat::Json => lines.json().flatten_event(true).init(),
@@ -28,7 +26,8 @@ pub(super) fn start(format: LogFormat) {
 
 /// What the user wants, and of the client of the API server nothing that they did not ask for.
 fn directives(wanted: &str) -> String {
-    if wanted.contains(CLIENT) { wanted.to_owned() } else { format!("{CLIENT}=off,{wanted}") }
+    let wanted = if wanted.is_empty() { "info" } else { wanted };
+    if wanted.contains(CLIENT) { wanted.to_owned() } else { format!("{wanted},{CLIENT}=off") }
 }
 
 #[cfg(test)]
@@ -37,8 +36,8 @@ mod tests {
 
     #[test]
     fn the_client_of_the_api_server_is_silent_unless_it_is_asked_for() {
-        assert_eq!(directives(""), "kube_client=off,");
-        assert_eq!(directives("debug"), "kube_client=off,debug");
+        assert_eq!(directives(""), "info,kube_client=off");
+        assert_eq!(directives("debug"), "debug,kube_client=off");
         assert_eq!(directives("info,kube_client=debug"), "info,kube_client=debug");
     }
 }
