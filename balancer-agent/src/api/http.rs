@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -77,7 +77,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// A connection that is served.
 struct Served {
     task: AbortHandle,
-    since: Instant,
+    /// When its task first ran. Before, a request may lie there that nobody has read.
+    begun: Arc<OnceLock<Instant>>,
     /// True once a whole head of a request has come.
     asked: Arc<AtomicBool>,
 }
@@ -85,7 +86,8 @@ struct Served {
 impl Served {
     /// When it may have to give way.
     fn due(&self) -> Instant {
-        self.since + if self.asked.load(Relaxed) { ANSWER_LEAST } else { HEAD_LEAST }
+        let begun = self.begun.get().copied().unwrap_or_else(Instant::now);
+        begun + if self.asked.load(Relaxed) { ANSWER_LEAST } else { HEAD_LEAST }
     }
 }
 
@@ -140,7 +142,10 @@ pub async fn serve(listener: &impl Listener, router: Router, mut shutdown: Recei
         let service = service.clone();
         let asked = Arc::new(AtomicBool::new(false));
         let has_asked = Arc::clone(&asked);
+        let begun = Arc::new(OnceLock::new());
+        let has_begun = Arc::clone(&begun);
         let task = connections.spawn(async move {
+            has_begun.get_or_init(Instant::now);
             let answer = service_fn(move |request| {
                 has_asked.store(true, Relaxed);
                 service.call(request)
@@ -157,7 +162,7 @@ pub async fn serve(listener: &impl Listener, router: Router, mut shutdown: Recei
                 Err(_) => debug!("a client took too long"),
             }
         });
-        served.push(Served { task, since: Instant::now(), asked });
+        served.push(Served { task, begun, asked });
     }
     let finish = async { while connections.join_next().await.is_some() {} };
     if timeout(FAREWELL, finish).await.is_err() {
