@@ -24,11 +24,9 @@ pub fn refuse(
     control: Control,
 ) -> Option<Verdict> {
     let levels = control.opted_out_levels;
-    if levels != 0 {
-        if balancer_opted_out(levels) != 0 {
-            // The agent's own pod may be opted out as well.
-            return Some(unless_self_test(frontend, Verdict::OptedOut));
-        }
+    if levels != 0 && balancer_opted_out(levels) != 0 {
+        // The agent's own pod may be opted out as well.
+        return Some(unless_self_test(frontend, Verdict::OptedOut));
     }
     if frontend.kind & RESTRICTED == 0 {
         return None;

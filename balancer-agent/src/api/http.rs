@@ -118,7 +118,7 @@ async fn make_room(served: &mut Vec<Served>, connections: &mut JoinSet<()>) {
 }
 
 /// Serves until `shutdown` turns true or its sender is gone. Answers under way are then finished, if
-/// that takes no longer than [`FAREWELL`]: a client that holds a connection open holds nobody up.
+/// that takes no longer than half a second: a client that holds a connection open holds nobody up.
 pub async fn serve(listener: &impl Listener, router: Router, mut shutdown: Receiver<bool>) {
     let service = TowerToHyperService::new(router);
     let mut served = Vec::new();
