@@ -28,6 +28,7 @@ use crate::model::{
 };
 pub use backends::BackendAddr;
 use backends::Backends;
+pub use frontends::Addresses;
 use health_checks::HealthChecks;
 use node_ports::NodePortAddresses;
 use pods::DesiredPod;
@@ -139,59 +140,151 @@ pub struct Desired {
     pub problems: Vec<Problem>,
     /// Those among them that another Service has, for the owners of those that go without.
     pub clashes: Vec<Clash>,
+    /// Whose each address is.
+    pub addresses: Addresses,
 }
 
 /// Computes what should be balanced. Which rules apply is in `docs/endpoints.md`.
 pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
     let node = state.node.as_ref();
     let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
-    let claims = frontends::claims(state, &node_addresses);
+    let (addresses, mut given) = Addresses::of(state, &node_addresses);
     let (health_checks, taken) = health_checks::of(state, node_ports, &node_addresses);
-    let mut ports = Vec::with_capacity(claims.won.len());
-    let mut won = claims.won;
+    let mut ports = Vec::with_capacity(given.len());
     for service in state.services.values() {
         for port in &service.ports {
             let id = port_id(service, port);
-            if let Some(frontends) = won.remove(&id) {
+            if let Some(frontends) = given.remove(&id) {
                 ports.push((id, desired_port(service, port, frontends, state)));
             }
         }
     }
-    Desired {
+    let mut desired = Desired {
         // All at once, which fills the nodes of the tree.
         ports: ports.into_iter().collect(),
         pods: pods::pods(state),
         node_addresses: node.map(|node| node.addresses.clone()).unwrap_or_default(),
         node_leaving: node.is_some_and(|node| node.leaving),
         health_checks,
-        problems: {
-            let taken = taken.iter().map(Clash::problem);
-            unmatched.into_iter().chain(claims.problems).chain(taken).collect()
-        },
-        clashes: [claims.clashes, taken].concat(),
-    }
+        problems: Vec::new(),
+        clashes: Vec::new(),
+        addresses,
+    };
+    desired.tell(unmatched, taken);
+    desired
 }
 
 impl Desired {
-    /// Follows a state in which nothing differs but some parts. Returns the Service ports that were
-    /// computed again: they differ in nothing but their backends.
-    pub fn follow(&mut self, state: &State, parts: &Parts) -> BTreeSet<PortId> {
-        let mut again = BTreeSet::new();
-        for service in parts.endpoints.iter().filter_map(|id| state.services.get(id)) {
+    /// Follows a state in which nothing differs but some parts. Returns the Service ports that may
+    /// differ: those that are not there any more, too.
+    pub fn follow(
+        &mut self,
+        state: &State,
+        parts: &Parts,
+        node_ports: &NodePortAddresses,
+    ) -> BTreeSet<PortId> {
+        let mut differ = BTreeSet::new();
+        if !parts.services.is_empty() {
+            self.follow_services(state, &parts.services, node_ports, &mut differ);
+        }
+        // Those that have changed themselves are computed already.
+        let others = parts.endpoints.difference(&parts.services);
+        for service in others.filter_map(|id| state.services.get(id)) {
             for port in &service.ports {
                 let id = port_id(service, port);
                 if let Some(known) = self.ports.get_mut(&id) {
                     let frontends = std::mem::take(&mut known.frontends);
                     *known = desired_port(service, port, frontends, state);
-                    again.insert(id);
+                    differ.insert(id);
                 }
             }
             health_checks::recount(&mut self.health_checks, service, state);
         }
+        if !parts.services.is_empty() {
+            self.follow_health_checks(state, &parts.services, node_ports);
+        }
         if parts.pods {
             self.pods = pods::pods(state);
         }
-        again
+        differ
+    }
+
+    /// Follows a change of Services: theirs, and the addresses that others gain or lose by it.
+    fn follow_services(
+        &mut self,
+        state: &State,
+        services: &BTreeSet<ObjectRef>,
+        node_ports: &NodePortAddresses,
+        differ: &mut BTreeSet<PortId>,
+    ) {
+        let mut had = Vec::new();
+        let ports: Vec<_> = services.iter().flat_map(|service| self.ports_of(service)).collect();
+        for id in ports {
+            if let Some(port) = self.ports.remove(&id) {
+                had.extend(port.frontends.into_iter().map(|frontend| (id.clone(), frontend)));
+            }
+            differ.insert(id);
+        }
+        let node = state.node.as_ref();
+        let (node_addresses, _) = node.map(|node| node_ports.of(node)).unwrap_or_default();
+        let moved = self.addresses.change(state, &node_addresses, services, &had);
+        let mut given: BTreeMap<PortId, Vec<FrontendAddr>> = BTreeMap::new();
+        for id in [&moved.lost, &moved.gained].into_iter().flatten().map(|(id, _)| id) {
+            if let Some(port) = self.ports.remove(id) {
+                given.insert(id.clone(), port.frontends);
+            }
+        }
+        for (id, frontend) in moved.lost {
+            given.entry(id).or_default().retain(|had| *had != frontend);
+        }
+        for (id, frontend) in moved.gained {
+            given.entry(id).or_default().push(frontend);
+        }
+        for (id, mut frontends) in given {
+            frontends.sort_unstable();
+            frontends.shrink_to_fit();
+            let service = state.services.get(&id.service);
+            let port = service.and_then(|service| {
+                let port = service.ports.iter().find(|port| port_id(service, port) == id)?;
+                (!frontends.is_empty()).then(|| desired_port(service, port, frontends, state))
+            });
+            if let Some(port) = port {
+                self.ports.insert(id.clone(), port);
+            }
+            differ.insert(id);
+        }
+    }
+
+    fn follow_health_checks(
+        &mut self,
+        state: &State,
+        services: &BTreeSet<ObjectRef>,
+        node_ports: &NodePortAddresses,
+    ) {
+        let node = state.node.as_ref();
+        let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
+        let mut known = std::mem::take(&mut self.health_checks);
+        known.by_port.retain(|_, check| !services.contains(&check.service));
+        let (checks, taken) = health_checks::again(&known, state, node_ports, &node_addresses);
+        self.health_checks = checks;
+        self.tell(unmatched, taken);
+    }
+
+    /// Takes what is not balanced although it was understood.
+    fn tell(&mut self, unmatched: Vec<Problem>, taken: Vec<Clash>) {
+        let (problems, clashes) = self.addresses.clashes();
+        let told = taken.iter().map(Clash::problem);
+        self.problems = unmatched.into_iter().chain(problems).chain(told).collect();
+        self.clashes = [clashes, taken].concat();
+    }
+
+    /// The ports of a Service.
+    fn ports_of(&self, service: &ObjectRef) -> Vec<PortId> {
+        // The least that a port of it may be.
+        let service = service.clone();
+        let first = PortId { service, port: String::new(), protocol: Protocol::Tcp };
+        let from = self.ports.range(&first..).map(|(id, _)| id);
+        from.take_while(|id| id.service == first.service).cloned().collect()
     }
 }
 

@@ -10,6 +10,7 @@ pub mod book;
 pub mod convert;
 pub mod held;
 mod planner;
+pub mod leading;
 mod pools;
 pub mod rows;
 

@@ -142,7 +142,7 @@ impl Reconciler {
 
     /// A state of which only parts are new.
     fn follow(&mut self, state: &State, parts: &Parts, started: Instant, shared: &Shared) {
-        let again = shared.announce(|desired| desired.follow(state, parts));
+        let again = shared.announce(|desired| desired.follow(state, parts, &self.node_ports));
         if parts.pods {
             self.pods_differ |= shared.desired(|desired| self.pods.changed(desired));
         }

@@ -1,56 +1,159 @@
 //! Which addresses lead to which Service port. Pure.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     net::{IpAddr, SocketAddr},
 };
 
 use balancer_common::layout::FrontendKind;
 
-use super::{FrontendAddr, PortId, balanced};
-use crate::model::{Clash, Problem, Protocol, Service, ServicePort, State, TrafficPolicy};
+use super::{FrontendAddr, PortId, balanced, port_id};
+use crate::model::{
+    Clash, ObjectRef, Problem, Protocol, Service, ServicePort, State, TrafficPolicy,
+};
 
-/// The addresses of all Services, each given to one of them.
-pub struct Claims {
-    /// What each Service port has, in the order of display; ports that have nothing are not there.
-    pub won: BTreeMap<PortId, Vec<FrontendAddr>>,
-    /// What a Service claims and another one has.
-    pub problems: Vec<Problem>,
-    /// The same for the owners of those Services.
-    pub clashes: Vec<Clash>,
+/// An address that is dialled, whatever the reason.
+type Dialled = (SocketAddr, Protocol);
+
+/// A Service port that wants an address. In the order in which addresses are given, on every node
+/// alike: first by kind, since ClusterIPs and node ports are allocated, while anybody may write any
+/// address in `externalIPs`; then by namespace and name of the Service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Claim {
+    kind: FrontendKind,
+    id: PortId,
+    frontend: FrontendAddr,
 }
 
-/// Gives every address to the first that claims it, on every node alike.
-///
-/// First by kind, since ClusterIPs and node ports are allocated, while anybody may write any address
-/// in `externalIPs`; then by namespace and name of the Service.
-pub fn claims(state: &State, node_addresses: &[IpAddr]) -> Claims {
-    let here = Here { is_known: state.node.is_some(), node_addresses };
-    let mut all: Vec<_> = state.services.values().flat_map(|s| of_service(s, here)).collect();
-    all.sort_by(|(id, a), (other, b)| (a.kind, id, a).cmp(&(b.kind, other, b)));
-    let mut owners: BTreeMap<(SocketAddr, Protocol), PortId> = BTreeMap::new();
-    let mut claims = Claims { won: BTreeMap::new(), problems: Vec::new(), clashes: Vec::new() };
-    for (id, frontend) in all {
-        match owners.entry((frontend.addr, frontend.protocol)) {
-            Entry::Vacant(entry) => {
-                entry.insert(id.clone());
-                claims.won.entry(id).or_default().push(frontend);
-            }
-            // Once is enough, for whichever of two reasons: an external IP may be a load balancer's.
-            Entry::Occupied(owner) if *owner.get() == id => {}
-            Entry::Occupied(owner) => {
-                claims.problems.push(taken(&id, &frontend, owner.get()));
-                let clash = clash(&id, &frontend, owner.get());
-                // A node port is one, at however many addresses of the node.
-                if claims.clashes.last() != Some(&clash) {
-                    claims.clashes.push(clash);
+impl Claim {
+    fn dialled(&self) -> Dialled {
+        (self.frontend.addr, self.frontend.protocol)
+    }
+}
+
+/// The addresses of all Services: each is given to the first that claims it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    owners: BTreeMap<Dialled, (FrontendKind, PortId)>,
+    /// What is claimed and not given.
+    waiting: BTreeSet<Claim>,
+}
+
+/// Addresses and the Service port of each.
+pub type Given = Vec<(PortId, FrontendAddr)>;
+
+/// What became of addresses when some Services changed.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// What Service ports have now, without those that they had before.
+    pub gained: Given,
+    /// What ports of other Services had before.
+    pub lost: Given,
+}
+
+impl Addresses {
+    /// Gives the addresses of all Services. What each Service port has is in the order of display.
+    pub fn of(
+        state: &State,
+        node_addresses: &[IpAddr],
+    ) -> (Self, BTreeMap<PortId, Vec<FrontendAddr>>) {
+        let here = Here { is_known: state.node.is_some(), node_addresses };
+        let mut all: Vec<_> = state.services.values().flat_map(|s| of_service(s, here)).collect();
+        all.sort();
+        // Somebody may have written an address twice.
+        all.dedup();
+        let mut addresses = Self::default();
+        let mut given: BTreeMap<PortId, Vec<FrontendAddr>> = BTreeMap::new();
+        for claim in all {
+            match addresses.owners.entry(claim.dialled()) {
+                Entry::Vacant(entry) => {
+                    entry.insert((claim.kind, claim.id.clone()));
+                    given.entry(claim.id).or_default().push(claim.frontend);
                 }
+                Entry::Occupied(_) => drop(addresses.waiting.insert(claim)),
             }
         }
+        // Most have one; a vector that grows has room for four.
+        given.values_mut().for_each(Vec::shrink_to_fit);
+        (addresses, given)
     }
-    // Most have one; a vector that grows has room for four.
-    claims.won.values_mut().for_each(Vec::shrink_to_fit);
-    claims
+
+    /// Gives the addresses anew that some Services claim or claimed. `had` is what they had.
+    pub fn change(
+        &mut self,
+        state: &State,
+        node_addresses: &[IpAddr],
+        services: &BTreeSet<ObjectRef>,
+        had: &[(PortId, FrontendAddr)],
+    ) -> Moved {
+        let here = Here { is_known: state.node.is_some(), node_addresses };
+        let mut claims: BTreeMap<Dialled, Vec<Claim>> = BTreeMap::new();
+        for (_, frontend) in had {
+            let dialled = (frontend.addr, frontend.protocol);
+            self.owners.remove(&dialled);
+            claims.entry(dialled).or_default();
+        }
+        self.waiting.retain(|claim| {
+            let stays = !services.contains(&claim.id.service);
+            if !stays {
+                claims.entry(claim.dialled()).or_default();
+            }
+            stays
+        });
+        let changed = services.iter().filter_map(|id| state.services.get(id));
+        for claim in changed.flat_map(|service| of_service(service, here)) {
+            claims.entry(claim.dialled()).or_default().push(claim);
+        }
+        self.waiting.retain(|claim| {
+            let contested = claims.get_mut(&claim.dialled());
+            contested.is_none_or(|claims| {
+                claims.push(claim.clone());
+                false
+            })
+        });
+        let mut moved = Moved::default();
+        for (dialled, mut claims) in claims {
+            let before = self.owners.remove(&dialled);
+            let before = before.map(|(kind, id)| {
+                let (addr, protocol) = dialled;
+                Claim { kind, id, frontend: FrontendAddr { kind, addr, protocol } }
+            });
+            claims.extend(before.clone());
+            claims.sort();
+            claims.dedup();
+            let mut claims = claims.into_iter();
+            let Some(first) = claims.next() else { continue };
+            self.owners.insert(dialled, (first.kind, first.id.clone()));
+            self.waiting.extend(claims);
+            if before.as_ref() != Some(&first) {
+                moved.lost.extend(before.map(|before| (before.id, before.frontend)));
+                moved.gained.push((first.id, first.frontend));
+            }
+        }
+        moved
+    }
+
+    /// What a Service claims and another one has, and the same for the owners of those that go
+    /// without.
+    pub fn clashes(&self) -> (Vec<Problem>, Vec<Clash>) {
+        let (mut problems, mut clashes) = (Vec::new(), Vec::new());
+        for Claim { id, frontend, .. } in &self.waiting {
+            let Some((_, owner)) = self.owners.get(&(frontend.addr, frontend.protocol)) else {
+                continue;
+            };
+            // Once is enough, for whichever of two reasons: an external IP may be a load balancer's.
+            if owner == id {
+                continue;
+            }
+            problems.push(taken(id, frontend, owner));
+            let clash = clash(id, frontend, owner);
+            // A node port is one, at however many addresses of the node.
+            if clashes.last() != Some(&clash) {
+                clashes.push(clash);
+            }
+        }
+        (problems, clashes)
+    }
 }
 
 /// What is known of this node.
@@ -62,17 +165,13 @@ struct Here<'a> {
     node_addresses: &'a [IpAddr],
 }
 
-fn of_service(service: &Service, here: Here<'_>) -> Vec<(PortId, FrontendAddr)> {
+fn of_service(service: &Service, here: Here<'_>) -> Vec<Claim> {
     let mut claimed = Vec::new();
     for port in service.ports.iter().filter(|port| balanced(port.protocol)) {
         for (kind, ip, number) in dialled(service, port, here) {
             let addr = SocketAddr::new(ip, number);
-            let id = PortId {
-                service: service.id.clone(),
-                port: port.name.clone(),
-                protocol: port.protocol,
-            };
-            claimed.push((id, FrontendAddr { kind, addr, protocol: port.protocol }));
+            let frontend = FrontendAddr { kind, addr, protocol: port.protocol };
+            claimed.push(Claim { kind, id: port_id(service, port), frontend });
         }
     }
     claimed

@@ -33,6 +33,16 @@ pub fn of(
     node_ports: &NodePortAddresses,
     captured: &[IpAddr],
 ) -> (HealthChecks, Vec<Clash>) {
+    again(&HealthChecks::default(), state, node_ports, captured)
+}
+
+/// The same, after a change of Services and of slices that [`recount`] has seen.
+pub fn again(
+    known: &HealthChecks,
+    state: &State,
+    node_ports: &NodePortAddresses,
+    captured: &[IpAddr],
+) -> (HealthChecks, Vec<Clash>) {
     let addresses = match node_ports {
         // A load balancer may ask at an address of its own that the node answers for.
         NodePortAddresses::Primary => vec![Ipv6Addr::UNSPECIFIED.into()],
@@ -46,8 +56,12 @@ pub fn of(
             clashes.push(clash(service, port, &first.service));
             continue;
         }
-        let local_endpoints = local_endpoints(service, state);
-        checks.by_port.insert(port, HealthCheck { service: service.id.clone(), local_endpoints });
+        let known = known.by_port.get(&port).filter(|known| known.service == service.id);
+        let counted = || HealthCheck {
+            service: service.id.clone(),
+            local_endpoints: local_endpoints(service, state),
+        };
+        checks.by_port.insert(port, known.cloned().unwrap_or_else(counted));
     }
     (checks, clashes)
 }

@@ -363,36 +363,104 @@ fn annotations_reach_ports_and_backends() {
     assert_eq!(weights, [3, 2, 1]);
 }
 
-/// What follows a change of slices and pods is what is computed anew.
+/// What follows a change of Services, slices and pods is what is computed anew: also whose an address
+/// is that several Services claim.
 #[test]
 fn following_parts_gives_what_everything_gives() {
     let mut rng = StdRng::seed_from_u64(3);
-    let mut lb = reachable("lb", "10.96.0.3");
-    lb.internal_traffic_policy = TrafficPolicy::Local;
-    lb.health_check_node_port = Some(32000);
-    let services = vec![service("web", "10.96.0.1"), service("api", "10.96.0.2"), lb];
-    let mut before = on_node(services);
+    let all = NodePortAddresses::In(["0.0.0.0/0", "::/0"].map(|r| r.parse().unwrap()).into());
+    let mut before = on_node(vec![]);
     let mut followed = desired(&before);
-    for _ in 0..300 {
+    let (mut clashes, mut moves) = (0, 0);
+    for _ in 0..3000 {
         let mut after = before.clone();
-        let (name, of) = (rng.random_range(0..5), rng.random_range(0..4));
-        // "other" is the name of no Service.
-        let mut changed =
-            slice(["a", "b", "c", "d", "e"][name], ["web", "api", "lb", "other"][of], vec![]);
-        for last in 1..rng.random_range(1..6) {
-            let mut endpoint = endpoint(&format!("10.0.0.{last}"), ["r", "rs", "st", ""][of]);
-            endpoint.place = at(["here", "there"][rng.random_range(0..2)]);
-            changed.endpoints.push(endpoint);
-        }
-        match rng.random_range(0..4) {
-            0 => drop(after.slices.remove(&changed.id)),
-            _ => drop(after.slices.insert(changed)),
+        for _ in 0..rng.random_range(1..4) {
+            match rng.random_range(0..3) {
+                0 => drop(after.services.remove(&reference(name(&mut rng)))),
+                1 => {
+                    let service = any_service(&mut rng);
+                    after.services.insert(service.id.clone(), service);
+                }
+                _ => change_slice(&mut after, &mut rng),
+            }
         }
         let Changes::Some(parts) = Changes::between(&before, &after) else {
-            panic!("only slices differ")
+            panic!("only Services and slices differ")
         };
-        followed.follow(&after, &parts);
+        let old = followed.ports.clone();
+        let differ = followed.follow(&after, &parts, &all);
         assert_eq!(followed, desired(&after));
+        for id in old.keys().chain(followed.ports.keys()) {
+            assert!(
+                differ.contains(id) || old.get(id) == followed.ports.get(id),
+                "{id} differs and is not named"
+            );
+        }
+        clashes += followed.clashes.len();
+        let of_others = |id: &&PortId| !parts.services.contains(&id.service);
+        moves += differ
+            .iter()
+            .filter(of_others)
+            .filter(|id| {
+                let frontends = |ports: &BTreeMap<PortId, DesiredPort>| {
+                    ports.get(*id).map(|port| port.frontends.clone())
+                };
+                frontends(&old) != frontends(&followed.ports)
+            })
+            .count();
         before = after;
+    }
+    assert!(clashes > 500 && moves > 200, "{clashes} clashes, {moves} addresses moved");
+}
+
+fn name(rng: &mut StdRng) -> &'static str {
+    ["api", "db", "lb", "web"][rng.random_range(0..4)]
+}
+
+/// A Service of few addresses, so that others have the same ones.
+fn any_service(rng: &mut StdRng) -> Service {
+    let ip = |rng: &mut StdRng| {
+        let kind = ["10.96.0", "203.0.113"][rng.random_range(0..2)];
+        format!("{kind}.{}", rng.random_range(1..4))
+    };
+    let mut service = service(name(rng), &ip(rng));
+    if rng.random_bool(0.2) {
+        service.cluster_ips.clear();
+    }
+    for ips in [&mut service.external_ips, &mut service.load_balancer_ips] {
+        for _ in 0..rng.random_range(0..3) {
+            ips.push(ip(rng).parse().unwrap());
+        }
+    }
+    service.ports = (0..rng.random_range(0..3_usize))
+        .map(|at| {
+            let number = [80, 443][rng.random_range(0..2)];
+            let protocol = [Protocol::Tcp, Protocol::Udp][rng.random_range(0..2)];
+            let mut port = port(["", "b"][at], number, protocol);
+            port.node_port = rng.random_bool(0.4).then_some(30080);
+            port
+        })
+        .collect();
+    if rng.random_bool(0.3) {
+        service.internal_traffic_policy = TrafficPolicy::Local;
+    }
+    service.health_check_node_port = rng.random_bool(0.5).then_some(32000);
+    service.session_affinity = rng.random_bool(0.3).then_some(60);
+    service
+}
+
+fn change_slice(state: &mut State, rng: &mut StdRng) {
+    // "other" is the name of no Service.
+    let of = ["web", "api", "lb", "other"][rng.random_range(0..4)];
+    let mut changed = slice(["a", "b", "c", "d", "e"][rng.random_range(0..5)], of, vec![]);
+    for last in 1..rng.random_range(1..6) {
+        let conditions = ["r", "rs", "st", ""][rng.random_range(0..4)];
+        let mut endpoint = endpoint(&format!("10.0.0.{last}"), conditions);
+        endpoint.place = at(["here", "there"][rng.random_range(0..2)]);
+        changed.endpoints.push(endpoint);
+    }
+    match rng.random_range(0..4) {
+        0 => drop(state.slices.remove(&changed.id)),
+        _ => drop(state.slices.insert(changed)),
     }
 }

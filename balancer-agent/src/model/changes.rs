@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ObjectRef, State};
+use super::{ObjectRef, Service, State};
 
 /// What differs from the state that was given before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,9 @@ pub enum Changes {
 /// What changes often, and each time a little.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
-    /// Services, themselves as they were, some of whose EndpointSlices differ.
+    /// Services that differ, came or went.
+    pub services: BTreeSet<ObjectRef>,
+    /// Services some of whose EndpointSlices differ.
     pub endpoints: BTreeSet<ObjectRef>,
     /// True if Pods of this Node or Namespaces differ.
     pub pods: bool,
@@ -25,7 +27,15 @@ pub struct Parts {
 
 impl Changes {
     /// Nothing.
-    pub const NONE: Self = Self::Some(Parts { endpoints: BTreeSet::new(), pods: false });
+    pub const NONE: Self =
+        Self::Some(Parts { services: BTreeSet::new(), endpoints: BTreeSet::new(), pods: false });
+
+    /// A Service differs.
+    pub fn service(&mut self, service: ObjectRef) {
+        if let Self::Some(parts) = self {
+            parts.services.insert(service);
+        }
+    }
 
     /// The slices of a Service differ.
     pub fn endpoints(&mut self, service: ObjectRef) {
@@ -43,13 +53,20 @@ impl Changes {
 
     /// What makes one state of another.
     pub fn between(before: &State, after: &State) -> Self {
-        let as_before = before.services == after.services
-            && before.node == after.node
-            && before.missing == after.missing;
+        let as_before = before.node == after.node && before.missing == after.missing;
         if !as_before {
             return Self::All;
         }
+        let differing = |from: &State, to: &State| {
+            let differs =
+                |(id, service): &(&ObjectRef, &Service)| to.services.get(*id) != Some(*service);
+            let services = from.services.iter().filter(differs);
+            services.map(|(id, _)| id.clone()).collect::<BTreeSet<_>>()
+        };
+        let mut services = differing(before, after);
+        services.append(&mut differing(after, before));
         Self::Some(Parts {
+            services,
             endpoints: before.slices.differing(&after.slices),
             pods: before.pods != after.pods || before.namespaces != after.namespaces,
         })
@@ -59,7 +76,7 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EndpointSlice, Namespace, Node};
+    use crate::model::{EndpointSlice, Namespace, Node, TrafficPolicy, Tuning};
 
     fn slice(name: &str, service: &str) -> EndpointSlice {
         EndpointSlice {
@@ -92,6 +109,34 @@ mod tests {
             let names: Vec<_> = parts.endpoints.iter().map(|id| id.name.as_str()).collect();
             assert_eq!((names, parts.pods), (want.to_vec(), false), "{slices:?}");
         }
+    }
+
+    #[test]
+    fn services_are_named_that_differ_came_or_went() {
+        let service = |name: &str, affinity| Service {
+            id: ObjectRef { namespace: "shop".into(), name: name.into() },
+            uid: Box::default(),
+            cluster_ips: Vec::new(),
+            external_ips: Vec::new(),
+            load_balancer_ips: Vec::new(),
+            source_ranges: Vec::new(),
+            session_affinity: affinity,
+            internal_traffic_policy: TrafficPolicy::Cluster,
+            health_check_node_port: None,
+            ports: Vec::new(),
+            tuning: Tuning::default(),
+        };
+        let state = |services: Vec<Service>| State {
+            services: services.into_iter().map(|s| (s.id.clone(), s)).collect(),
+            ..State::default()
+        };
+        let before = state(vec![service("a", None), service("b", None), service("c", None)]);
+        let after = state(vec![service("a", None), service("b", Some(1)), service("d", None)]);
+        let Changes::Some(parts) = Changes::between(&before, &after) else {
+            panic!("no more than Services differ")
+        };
+        let names: Vec<_> = parts.services.iter().map(|id| id.name.as_str()).collect();
+        assert_eq!((names, parts.endpoints.len(), parts.pods), (vec!["b", "c", "d"], 0, false));
     }
 
     #[test]

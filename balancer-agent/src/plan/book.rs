@@ -11,10 +11,10 @@ use super::{
     convert,
     held::{Held, HeldRow},
     pools::{Full, Pools},
-    rows::RowId,
+    rows::{Family, RowId, Scope},
 };
 use crate::{
-    desired::BackendAddr,
+    desired::{BackendAddr, PortId},
     maps::{Limits, MapsError, ReadMaps},
     model::{Protocol, compact},
 };
@@ -122,8 +122,15 @@ impl Book {
     /// Gives back the memory that growing has left unused.
     pub fn compact(&mut self) {
         compact(&mut self.held.rows);
-        compact(&mut self.held.frontends);
+        self.held.frontends.compact();
         compact(&mut self.held.backends);
+    }
+
+    /// The rows of a Service port, whatever their families and scopes.
+    pub(super) fn rows_of(&self, port: &PortId) -> impl Iterator<Item = (&RowId, &HeldRow)> {
+        let id = |family, scope| RowId { port: port.clone(), family, scope };
+        let (first, last) = (id(Family::V4, Scope::Internal), id(Family::V6, Scope::External));
+        self.held.rows.range(first..=last)
     }
 
     /// An identifier for a Service port. Those that were used before are looked at when there are no

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use balancer_common::layout::{Backend, RESTRICTED, Row};
+use balancer_common::layout::{Backend, RESTRICTED, Row, SLOT_WORDS};
 use ipnet::IpNet;
 
-use super::{convert, rows::RowId};
+use super::{convert, leading::Leading, rows::RowId};
 use crate::{
-    desired::{BackendAddr, FrontendAddr},
+    desired::BackendAddr,
     maps::{MapsError, ReadMaps, Settings},
 };
 
@@ -47,7 +47,7 @@ pub struct Held {
     /// Rows.
     pub rows: BTreeMap<RowId, HeldRow>,
     /// Captured addresses and where they lead.
-    pub frontends: BTreeMap<FrontendAddr, HeldFrontend>,
+    pub frontends: Leading,
     /// Backends, also those that no row names any more, and their identifiers.
     pub backends: BTreeMap<BackendAddr, u32>,
 }
@@ -67,7 +67,7 @@ impl Held {
         for (id, name) in maps.names()? {
             let Some(found) = convert::row_id(&name) else { continue };
             let row = maps.row(id);
-            let slots = (row.base..row.base + row.len).map(|index| maps.slot(index));
+            let slots = slots(row).map(|index| maps.slot(index));
             let mut backends: Vec<_> = slots.map(|slot| (slot.backend, slot.weight)).collect();
             backends.sort_unstable();
             let mut serving = serving.remove(&id).unwrap_or_default();
@@ -80,8 +80,8 @@ impl Held {
         for (key, value) in maps.frontends()? {
             if let Some(frontend) = convert::frontend_addr(key, value) {
                 let restricted = value.kind & RESTRICTED != 0;
-                held.frontends
-                    .insert(frontend, HeldFrontend { service: value.service, restricted });
+                let leads = HeldFrontend { service: value.service, restricted };
+                held.frontends.insert(frontend, leads);
             }
         }
         for (id, entry) in backends(maps) {
@@ -91,6 +91,12 @@ impl Held {
         }
         Ok(held)
     }
+}
+
+/// The slots of a row, without padding. None lies outside of the slab, whatever others have written
+/// in its place.
+pub fn slots(row: Row) -> impl Iterator<Item = u32> {
+    row.base..(row.base + row.len).min(SLOT_WORDS as u32)
 }
 
 /// Every backend that is in use, with its identifier.

@@ -1,6 +1,9 @@
 //! Plans, row by row.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use balancer_common::layout::{FrontendKind, Row};
 use ipnet::IpNet;
@@ -13,8 +16,9 @@ use super::{
     rows::{DesiredRow, Family, RowId, Rows},
 };
 use crate::{
-    desired::{BackendAddr, FrontendAddr, Options},
+    desired::{BackendAddr, FrontendAddr, Options, PortId},
     maps::{ReadMaps, Settings},
+    model::Protocol,
 };
 
 /// What the rows that are wanted stand for.
@@ -23,8 +27,9 @@ pub enum Extent<'a> {
     /// All that there should be: others go. Except these, which stay as the maps hold them, whatever
     /// is wanted.
     All(&'a BTreeSet<RowId>),
-    /// Some whose frontends are what they were: others stay.
-    Some,
+    /// All rows of these Service ports: others of them go, those of other Service ports stay. An
+    /// address that moves from one Service port to another is of both.
+    Some(&'a BTreeSet<PortId>),
 }
 
 /// Plans the writes, and brings the book to what the maps hold once they are carried out. An empty
@@ -46,18 +51,9 @@ pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl Read
             }
         }
     }
-    let (frontends, rows): (Vec<_>, Vec<_>) = match extent {
-        Extent::All(_) => (planner.obsolete(&kept, unsure), {
-            let held = planner.book.held().rows.keys();
-            held.filter(|id| !kept.contains_key(id) && !unsure.contains(id)).cloned().collect()
-        }),
-        Extent::Some => {
-            // A row that was held and fits no more goes.
-            let held = |id: &&RowId| planner.book.held().rows.contains_key(*id);
-            let full: Vec<_> = planner.plan.full.iter().filter(held).cloned().collect();
-            let frontends = full.iter().flat_map(|id| &wanted[id].frontends);
-            (frontends.copied().collect(), full)
-        }
+    let (frontends, rows) = match extent {
+        Extent::All(_) => planner.all_obsolete(&kept, unsure),
+        Extent::Some(ports) => planner.obsolete_of(&kept, ports),
     };
     planner.unlink(frontends);
     for (id, (row, service, writes)) in kept {
@@ -71,6 +67,12 @@ pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl Read
 
 /// Rows that are balanced: their identifier, and the writes before their frontends.
 type Kept<'a> = BTreeMap<&'a RowId, (&'a DesiredRow, u32, Vec<Write>)>;
+
+/// What is dialled for rows, whatever the reason.
+fn dialled(kept: &Kept<'_>) -> BTreeSet<(SocketAddr, Protocol)> {
+    let frontends = kept.values().flat_map(|(row, ..)| &row.frontends);
+    frontends.map(|frontend| (frontend.addr, frontend.protocol)).collect()
+}
 
 /// Identifiers and slots for one row.
 #[derive(Default)]
@@ -153,24 +155,15 @@ impl<M: ReadMaps> Planner<'_, M> {
     /// How many frontends of a row the maps do not know, whatever their kind.
     fn new_frontends(&self, wanted: &DesiredRow) -> u32 {
         let held = &self.book.held().frontends;
-        let is_new = |frontend: &&FrontendAddr| {
-            !FrontendKind::ALL
-                .iter()
-                .any(|kind| held.contains_key(&FrontendAddr { kind: *kind, ..**frontend }))
-        };
-        wanted.frontends.iter().filter(is_new).count() as u32
+        wanted.frontends.iter().filter(|frontend| !held.has_dialled(frontend)).count() as u32
     }
 
     /// How many more fit. What this plan removes makes room for the next one.
     fn room(&mut self, family: Family) -> &mut u32 {
-        let book = &*self.book;
-        let room = self.room.get_or_insert_with(|| {
-            let held = book.held().frontends.keys();
-            let ipv4 = held.filter(|frontend| frontend.addr.is_ipv4()).count();
-            [ipv4, book.held().frontends.len() - ipv4]
-                .map(|held| book.pools.frontends().saturating_sub(held as u32))
-        });
-        &mut room[usize::from(family == Family::V6)]
+        let held = &self.book.held().frontends;
+        let limit = self.book.pools.frontends();
+        let room = || Family::ALL.map(|family| limit.saturating_sub(held.count(family)));
+        &mut self.room.get_or_insert_with(room)[usize::from(family == Family::V6)]
     }
 
     fn settings(&self, id: &RowId, wanted: &DesiredRow, service: u32) -> Settings {
@@ -228,27 +221,52 @@ impl<M: ReadMaps> Planner<'_, M> {
         Ok(())
     }
 
-    /// Frontends that lead nowhere any more. An address that moves to another Service is not among
-    /// them: it is replaced later, and never missing.
-    fn obsolete(&self, kept: &Kept<'_>, unsure: &BTreeSet<RowId>) -> Vec<FrontendAddr> {
+    /// Frontends and rows that lead nowhere any more. An address that moves to another Service is
+    /// not among them: it is replaced later, and never missing.
+    fn all_obsolete(
+        &self,
+        kept: &Kept<'_>,
+        unsure: &BTreeSet<RowId>,
+    ) -> (Vec<FrontendAddr>, Vec<RowId>) {
         let held = self.book.held();
-        let wanted: BTreeSet<_> = kept
-            .values()
-            .flat_map(|(row, ..)| &row.frontends)
-            .map(|frontend| (frontend.addr, frontend.protocol))
-            .collect();
-        let unsure: BTreeSet<_> =
+        let wanted = dialled(kept);
+        let uncertain: BTreeSet<_> =
             unsure.iter().filter_map(|id| held.rows.get(id)).map(|held| held.id).collect();
         let is_obsolete = |(frontend, leads): &(&FrontendAddr, &HeldFrontend)| {
-            !unsure.contains(&leads.service)
+            !uncertain.contains(&leads.service)
                 && !wanted.contains(&(frontend.addr, frontend.protocol))
         };
-        held.frontends.iter().filter(is_obsolete).map(|(frontend, _)| *frontend).collect()
+        let frontends = held.frontends.iter().filter(is_obsolete);
+        let goes = |id: &&RowId| !kept.contains_key(id) && !unsure.contains(id);
+        (
+            frontends.map(|(frontend, _)| *frontend).collect(),
+            held.rows.keys().filter(goes).cloned().collect(),
+        )
+    }
+
+    /// The same, of the rows of some Service ports.
+    fn obsolete_of(
+        &self,
+        kept: &Kept<'_>,
+        ports: &BTreeSet<PortId>,
+    ) -> (Vec<FrontendAddr>, Vec<RowId>) {
+        let wanted = dialled(kept);
+        let (mut frontends, mut rows) = (Vec::new(), Vec::new());
+        for (id, row) in ports.iter().flat_map(|port| self.book.rows_of(port)) {
+            let led = self.book.held().frontends.to(row.id);
+            let is_obsolete =
+                |frontend: &&FrontendAddr| !wanted.contains(&(frontend.addr, frontend.protocol));
+            frontends.extend(led.filter(is_obsolete));
+            if !kept.contains_key(id) {
+                rows.push(id.clone());
+            }
+        }
+        (frontends, rows)
     }
 
     fn unlink(&mut self, frontends: Vec<FrontendAddr>) {
         for frontend in frontends {
-            if self.book.held.frontends.remove(&frontend).is_some() {
+            if self.book.held.frontends.remove(&frontend) {
                 let object = format!("frontend {} over {}", frontend.addr, frontend.protocol);
                 self.plan.push(object, vec![Write::RemoveFrontend { frontend }]);
                 self.plan.gave_up = true;

@@ -13,6 +13,7 @@ use super::{
     book::Book,
     held::{Held, HeldFrontend},
     rows::{Family, Scope, rows},
+    leading::Leading,
     *,
 };
 use crate::{
@@ -101,16 +102,13 @@ fn assert_holds(maps: &Memory, desired: &Desired) {
     let held = Held::read(maps).unwrap();
     let wanted_rows = rows(&desired.ports);
     let rows = &wanted_rows;
-    let frontends: BTreeMap<_, _> = rows
-        .iter()
-        .flat_map(|(id, row)| {
-            row.frontends.iter().map(|f| {
-                let leads =
-                    HeldFrontend { service: held.rows[id].id, restricted: row.restricts(f) };
-                (*f, leads)
-            })
-        })
-        .collect();
+    let mut frontends = Leading::default();
+    for (id, row) in rows {
+        for frontend in &row.frontends {
+            let (service, restricted) = (held.rows[id].id, row.restricts(frontend));
+            frontends.insert(*frontend, HeldFrontend { service, restricted });
+        }
+    }
     assert_eq!(held.frontends, frontends);
     assert_eq!(held.rows.len(), rows.len());
     for (id, row) in rows {

@@ -65,13 +65,13 @@ impl Reconciler {
                     let known = |id: &&PortId| desired.ports.contains_key(*id);
                     rows(ports.iter().filter(known).map(|id| (id, &desired.ports[id])))
                 });
-                self.plan_and_apply(&wanted, false, done)
+                self.plan_and_apply(&wanted, Some(&ports), done)
             }
             (Wanted::All, Some(book)) if book.is_empty() => self.fill(shared, done),
             // Without a book a write has failed, and it is not known of what.
             _ => {
                 let wanted = shared.desired(|desired| rows(&desired.ports));
-                self.plan_and_apply(&wanted, true, done)
+                self.plan_and_apply(&wanted, None, done)
             }
         }
     }
@@ -81,14 +81,13 @@ impl Reconciler {
     fn fill(&mut self, shared: &Shared, done: &mut Done) -> Result<(), MapsError> {
         let mut next = Bound::Unbounded;
         loop {
-            let (some, last) = shared.desired(|desired| {
+            let (some, mut ports) = shared.desired(|desired| {
                 let range = (next.as_ref(), Bound::Unbounded);
                 let some = desired.ports.range::<PortId, _>(range).take(SOME);
-                let last = some.clone().last().map(|(id, _)| id.clone());
-                (rows(some), last)
+                (rows(some.clone()), some.map(|(id, _)| id.clone()).collect::<BTreeSet<_>>())
             });
-            self.plan_and_apply(&some, false, done)?;
-            match last {
+            self.plan_and_apply(&some, Some(&ports), done)?;
+            match ports.pop_last() {
                 Some(last) => next = Bound::Excluded(last),
                 None => {
                     self.book.iter_mut().for_each(Book::compact);
@@ -98,10 +97,11 @@ impl Reconciler {
         }
     }
 
+    /// Plans and carries out what is wanted of some Service ports, or of all.
     fn plan_and_apply(
         &mut self,
         wanted: &Rows,
-        all: bool,
+        some: Option<&BTreeSet<PortId>>,
         done: &mut Done,
     ) -> Result<(), MapsError> {
         let mut book = match self.book.take() {
@@ -112,13 +112,13 @@ impl Reconciler {
             }
         };
         book.release(self.graces.passed());
-        let mut plan = self.plan(&mut book, wanted, all);
+        let mut plan = self.plan(&mut book, wanted, some);
         self.carry_out(&plan, done);
         if !plan.problems.is_empty() && book.awaits_release() {
             // What was given up may make room.
             self.maps.grace();
             book.release(book.epoch());
-            plan = self.plan(&mut book, wanted, all);
+            plan = self.plan(&mut book, wanted, some);
             self.carry_out(&plan, done);
         }
         if plan.gave_up {
@@ -132,8 +132,8 @@ impl Reconciler {
         Ok(())
     }
 
-    fn plan(&self, book: &mut Book, wanted: &Rows, all: bool) -> Plan {
-        let extent = if all { Extent::All(&self.unsure) } else { Extent::Some };
+    fn plan(&self, book: &mut Book, wanted: &Rows, some: Option<&BTreeSet<PortId>>) -> Plan {
+        let extent = some.map_or(Extent::All(&self.unsure), Extent::Some);
         let kept = without(wanted, &self.drained);
         plan(book, kept.as_ref().unwrap_or(wanted), extent, &self.maps)
     }

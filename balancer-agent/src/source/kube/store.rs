@@ -196,8 +196,9 @@ impl Store {
         let id = key.id;
         let is_new = match found {
             Found::Service(service) => {
-                let is_new = replace(self.state.services.entry(id), Arc::unwrap_or_clone(service));
-                self.all(is_new)
+                let entry = self.state.services.entry(id.clone());
+                let is_new = replace(entry, Arc::unwrap_or_clone(service));
+                self.service(is_new, id)
             }
             Found::Slice(slice) => self.put_slice(Arc::unwrap_or_clone(slice)),
             Found::Node(node) => {
@@ -248,6 +249,13 @@ impl Store {
         is_new
     }
 
+    fn service(&mut self, is_new: bool, id: ObjectRef) -> bool {
+        if is_new {
+            self.changes.service(id);
+        }
+        is_new
+    }
+
     fn pods(&mut self, is_new: bool) -> bool {
         if is_new {
             self.changes.pods();
@@ -280,7 +288,7 @@ impl Store {
         match key.kind {
             Kind::Service => {
                 let was_there = self.state.services.remove(&key.id).is_some();
-                self.all(was_there)
+                self.service(was_there, key.id.clone())
             }
             Kind::EndpointSlice => {
                 let old = self.state.slices.remove(&key.id);

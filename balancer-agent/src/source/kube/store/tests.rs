@@ -57,16 +57,23 @@ fn slice(name: &str, service: &str, address: &str) -> Value {
     })
 }
 
+fn parts(services: &[&str], endpoints: &[&str]) -> Changes {
+    let ids = |names: &[&str]| {
+        let id = |name: &&str| ObjectRef { namespace: "shop".into(), name: (*name).to_owned() };
+        names.iter().map(id).collect()
+    };
+    Changes::Some(Parts { services: ids(services), endpoints: ids(endpoints), pods: false })
+}
+
 fn endpoints(services: &[&str]) -> Changes {
-    let id = |name: &&str| ObjectRef { namespace: "shop".into(), name: (*name).to_owned() };
-    Changes::Some(Parts { endpoints: services.iter().map(id).collect(), pods: false })
+    parts(&[], services)
 }
 
 #[test]
-fn a_slice_names_its_service_alone() {
+fn a_change_names_its_service_alone() {
     let mut store = settled();
     store.take(is(Kind::Service, &service("web")));
-    assert_eq!(changes(&mut store), Changes::All);
+    assert_eq!(changes(&mut store), parts(&["web"], &[]));
     let web = slice("web-1", "web", "10.0.0.1");
     store.take(is(Kind::EndpointSlice, &web));
     assert!(store.has_news());
@@ -82,7 +89,7 @@ fn a_slice_names_its_service_alone() {
     assert!(!store.has_news(), "gone already");
     store.take(gone(Kind::Service, &service("web")));
     store.take(is(Kind::EndpointSlice, &slice("db-1", "db", "10.0.0.3")));
-    assert_eq!(changes(&mut store), Changes::All);
+    assert_eq!(changes(&mut store), parts(&["web"], &["db"]));
     assert_eq!(changes(&mut store), Changes::NONE, "all of it was given");
 }
 
