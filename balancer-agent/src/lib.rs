@@ -8,6 +8,7 @@
 //! - [`maps`]: the maps behind one trait: in the kernel, and in memory for tests.
 //! - [`kernel`]: loads, pins, attaches and adopts the programs and the maps.
 //! - [`observe`]: the only reader of the kernel; snapshots for everything below.
+//! - [`peers`]: tells the counts to the agents of other nodes, and hears theirs.
 //! - [`moves`]: ends the right few of the connections that live long; never chooses a backend.
 //! - [`view`]: what is shown, as wire types.
 //! - [`api`], [`cli`], [`render`]: how it is shown.
@@ -29,6 +30,7 @@ pub mod model;
 pub mod moves;
 pub mod node;
 pub mod observe;
+pub mod peers;
 pub mod plan;
 pub mod render;
 pub mod source;

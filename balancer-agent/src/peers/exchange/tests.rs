@@ -1,0 +1,296 @@
+use std::{
+    net::UdpSocket,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    desired::BackendAddr,
+    model::Protocol,
+    peers::{
+        name::ServiceId,
+        own::{Row, RowBackend},
+    },
+};
+
+const KEY: &str = "3Zt1mXo2v0bqv5rM8nQ5kq0yQvB2m0x3o1S9c7wTgkE=";
+const OTHER: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+const ONE: NodeId = NodeId(0x1111_2222_3333_4444);
+const TWO: NodeId = NodeId(0x5555_6666_7777_8888);
+const WEB: ServiceId = ServiceId(7);
+
+fn keys(text: &str) -> Keys {
+    Keys::parse(text, Path::new("/k")).unwrap()
+}
+
+fn at(ms: u64) -> Moment {
+    Duration::from_millis(ms)
+}
+
+fn addr(id: u8) -> BackendAddr {
+    BackendAddr::new(([10, 0, 0, id], 80).into(), Protocol::Tcp)
+}
+
+fn row() -> Row {
+    let backend = |id: u8| RowBackend { id: id.into(), addr: addr(id), weight: 1 };
+    Row { id: 1, service: WEB, weighted: false, backends: vec![backend(1), backend(2)] }
+}
+
+fn exchange(me: NodeId, key: &str, seed: u64) -> Exchange {
+    let mut state = seed;
+    let draw = move || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state
+    };
+    let mut exchange = Exchange::new(me, keys(key), Box::new(draw));
+    exchange.set_peers(at(0), &[ONE, TWO]);
+    exchange.node_mut().set_rows(at(0), vec![row()]);
+    exchange
+}
+
+/// Two nodes and the wire between them.
+struct Pair {
+    nodes: [(NodeId, Exchange); 2],
+    /// Everything that was ever sent, and to whom.
+    recorded: Vec<(NodeId, Vec<u8>)>,
+    now: u64,
+}
+
+impl Pair {
+    fn new(one: &str, two: &str) -> Self {
+        let nodes = [(ONE, exchange(ONE, one, 1)), (TWO, exchange(TWO, two, 2))];
+        Self { nodes, recorded: Vec::new(), now: 0 }
+    }
+
+    /// Lets time pass, in steps of a look at the counters.
+    fn run(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while self.now < end {
+            self.now += 25;
+            for from in 0..2 {
+                for (to, mut datagram) in self.nodes[from].1.due(at(self.now)) {
+                    self.recorded.push((to, datagram.clone()));
+                    let now = at(self.now);
+                    // Not all are believed, which is what some tests are about.
+                    let _ = self.get(to).receive(now, &mut datagram);
+                }
+            }
+        }
+    }
+
+    fn get(&mut self, id: NodeId) -> &mut Exchange {
+        let found = self.nodes.iter_mut().find(|(node, _)| *node == id);
+        &mut found.expect("one of the two").1
+    }
+
+    fn observe(&mut self, id: NodeId, backend: u32, active: u32) {
+        let now = at(self.now);
+        self.get(id).node_mut().observe(now, backend, active, active.into());
+    }
+
+    fn cluster(&mut self, id: NodeId, backend: u8) -> Option<u64> {
+        let now = at(self.now);
+        self.get(id).node().cluster(now, WEB, &addr(backend), 0)
+    }
+
+    fn rejected(&mut self, id: NodeId, why: Rejected) -> u64 {
+        self.get(id).rejected().find(|(found, _)| *found == why).map_or(0, |(_, count)| count)
+    }
+}
+
+#[test]
+fn two_nodes_learn_what_the_other_has() {
+    let mut pair = Pair::new(KEY, KEY);
+    pair.observe(ONE, 1, 3);
+    pair.observe(TWO, 2, 5);
+    pair.run(2_000);
+    assert_eq!((pair.cluster(ONE, 1), pair.cluster(ONE, 2)), (Some(0), Some(5)));
+    assert_eq!((pair.cluster(TWO, 1), pair.cluster(TWO, 2)), (Some(3), Some(0)));
+    // A change after some quiet is known at once.
+    pair.observe(ONE, 1, 4);
+    pair.run(100);
+    assert_eq!(pair.cluster(TWO, 1), Some(4));
+    pair.observe(TWO, 2, 0);
+    pair.run(100);
+    assert_eq!(pair.cluster(ONE, 2), Some(0));
+    assert!(pair.recorded.iter().all(|(_, datagram)| datagram.len() <= 1_200));
+}
+
+#[test]
+fn who_has_another_key_hears_nothing_and_is_not_believed() {
+    let mut pair = Pair::new(KEY, OTHER);
+    pair.observe(ONE, 1, 3);
+    pair.run(5_000);
+    assert_eq!(pair.cluster(TWO, 1), None);
+    let forged = pair.rejected(TWO, Rejected::Forged);
+    assert!((4..=7).contains(&forged), "{forged}: a heartbeat a second, and no answers");
+    assert_eq!(pair.get(TWO).node().nodes(), 1);
+}
+
+#[test]
+fn keys_are_changed_without_a_gap() {
+    let mut pair = Pair::new(KEY, KEY);
+    pair.observe(ONE, 1, 3);
+    pair.run(2_000);
+    let both = format!("{KEY}\n{OTHER}");
+    let new = format!("{OTHER}\n{KEY}");
+    for text in [&both, &new, OTHER] {
+        for id in [ONE, TWO] {
+            pair.get(id).set_keys(keys(text));
+            for _ in 0..20 {
+                pair.run(100);
+                assert_eq!(pair.cluster(TWO, 1), Some(3), "{text} at {id:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_recorded_has_no_effect_also_after_restarts() {
+    let mut pair = Pair::new(KEY, KEY);
+    pair.observe(ONE, 1, 3);
+    pair.run(3_000);
+    pair.observe(ONE, 1, 9);
+    pair.run(2_000);
+    let replay = |pair: &mut Pair, recorded: &[(NodeId, Vec<u8>)]| {
+        for (to, datagram) in recorded {
+            let now = at(pair.now);
+            let result = pair.get(*to).receive(now, &mut datagram.clone());
+            assert!(
+                matches!(result, Err(Rejected::Replayed | Rejected::Unproven)),
+                "{result:?} for one of {}",
+                recorded.len()
+            );
+        }
+    };
+    let recorded = pair.recorded.clone();
+    replay(&mut pair, &recorded);
+    assert_eq!(pair.cluster(TWO, 1), Some(9));
+    // The receiver starts anew and knows nothing: neither before nor after it believes the sender.
+    pair.nodes[1].1 = exchange(TWO, KEY, 77);
+    replay(&mut pair, &recorded);
+    assert_eq!(pair.cluster(TWO, 1), None);
+    pair.run(2_000);
+    assert_eq!(pair.cluster(TWO, 1), Some(9));
+    replay(&mut pair, &recorded);
+    // The sender starts anew, whose old sessions were believed once.
+    pair.nodes[0].1 = exchange(ONE, KEY, 78);
+    pair.observe(ONE, 1, 4);
+    replay(&mut pair, &recorded);
+    pair.run(2_000);
+    let recorded = pair.recorded.clone();
+    replay(&mut pair, &recorded);
+    assert_eq!(pair.cluster(TWO, 1), Some(4));
+}
+
+#[test]
+fn reflections_and_strangers_are_told_apart() {
+    let mut pair = Pair::new(KEY, KEY);
+    pair.run(1_500);
+    let (to, datagram) = pair.recorded[0].clone();
+    let other = if to == ONE { TWO } else { ONE };
+    let now = at(pair.now);
+    assert_eq!(pair.get(other).receive(now, &mut datagram.clone()), Err(Rejected::Reflected));
+    let three = NodeId(3);
+    let mut stranger = Exchange::new(three, keys(KEY), Box::new(|| 5));
+    stranger.set_peers(now, &[ONE, three]);
+    let (_, datagram) = stranger.due(now).remove(0);
+    assert_eq!(pair.get(ONE).receive(now, &mut datagram.clone()), Err(Rejected::Stranger));
+    assert_eq!(pair.get(TWO).receive(now, &mut datagram.clone()), Err(Rejected::Misdirected));
+}
+
+#[test]
+fn another_major_version_is_named() {
+    let mut pair = Pair::new(KEY, KEY);
+    pair.run(1_000);
+    let (_, mut datagram) = pair.recorded.iter().find(|(to, _)| *to == TWO).unwrap().clone();
+    datagram[0] = 2;
+    let now = at(pair.now);
+    assert_eq!(pair.get(TWO).receive(now, &mut datagram), Err(Rejected::Version));
+    let shown = pair.get(TWO).shown(now)[&ONE];
+    assert_eq!((shown.version, shown.rejected > 0), (Some(2), true));
+    pair.run(1_500);
+    let now = at(pair.now);
+    assert_eq!(pair.get(TWO).shown(now)[&ONE].version, None, "it is mended");
+}
+
+#[test]
+fn an_answer_to_a_recorded_greeting_is_one_datagram_at_most() {
+    let mut pair = Pair::new(KEY, KEY);
+    pair.run(3_000);
+    pair.nodes[1].1 = exchange(TWO, KEY, 77);
+    let now = at(pair.now);
+    let recorded = pair.recorded.clone();
+    for (_, datagram) in recorded.iter().filter(|(to, _)| *to == TWO) {
+        let _ = pair.get(TWO).receive(now, &mut datagram.clone());
+    }
+    assert_eq!(pair.get(TWO).due(now).len(), 1);
+    assert_eq!(pair.get(TWO).due(now).len(), 0);
+}
+
+/// The same over sockets of the loopback.
+#[test]
+fn two_nodes_talk_over_udp() {
+    let sockets = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+    sockets.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+    let addresses: Vec<_> = sockets.iter().map(|s| s.local_addr().unwrap()).collect();
+    let mut nodes = [exchange(ONE, KEY, 1), exchange(TWO, KEY, 2)];
+    let start = Instant::now();
+    nodes[0].node_mut().observe(at(0), 1, 3, 3);
+    let deadline = Duration::from_secs(20);
+    let mut buffer = [0; 2_048];
+    loop {
+        let now = start.elapsed();
+        for (index, socket) in sockets.iter().enumerate() {
+            while let Ok(length) = socket.recv(&mut buffer) {
+                let _ = nodes[index].receive(now, &mut buffer[..length]);
+            }
+            for (to, datagram) in nodes[index].due(now) {
+                let to = addresses[usize::from(to == TWO)];
+                socket.send_to(&datagram, to).unwrap();
+            }
+        }
+        if nodes[1].node().cluster(now, WEB, &addr(1), 0) == Some(3) {
+            break;
+        }
+        assert!(now < deadline, "nothing is known: {:?}", nodes[1].shown(now));
+        let next = nodes.iter().map(Exchange::next).min().unwrap();
+        std::thread::sleep(next.saturating_sub(start.elapsed()).min(at(5)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_datagram_is_too_bad_to_receive(
+        random in proptest::collection::vec(any::<u8>(), 0..1_400),
+        at_byte in 0_usize..1_200,
+        with in 1_u8..,
+        cut in 0_usize..1_200,
+        which in any::<proptest::sample::Index>(),
+    ) {
+        let mut pair = Pair::new(KEY, KEY);
+        pair.observe(ONE, 1, 3);
+        pair.run(2_000);
+        let now = at(pair.now);
+        prop_assert!(pair.get(TWO).receive(now, &mut random.clone()).is_err());
+        let (to, datagram) = which.get(&pair.recorded).clone();
+        let mut mutated = datagram.clone();
+        if let Some(byte) = mutated.get_mut(at_byte) {
+            *byte ^= with;
+        }
+        prop_assert!(pair.get(to).receive(now, &mut mutated).is_err());
+        let mut cut_off = datagram;
+        cut_off.truncate(cut);
+        prop_assert!(pair.get(to).receive(now, &mut cut_off).is_err());
+        prop_assert_eq!(pair.cluster(TWO, 1), Some(3));
+        pair.observe(ONE, 1, 4);
+        pair.run(300);
+        prop_assert_eq!(pair.cluster(TWO, 1), Some(4));
+    }
+}

@@ -1,0 +1,134 @@
+use super::*;
+use crate::model::Protocol;
+
+const WEB: ServiceId = ServiceId(1);
+const ONE: NodeId = NodeId(1);
+const TWO: NodeId = NodeId(2);
+const THREE: NodeId = NodeId(3);
+
+fn at(ms: u64) -> Moment {
+    Duration::from_millis(ms)
+}
+
+fn addr(id: u8) -> BackendAddr {
+    BackendAddr::new(([10, 0, 0, id], 80).into(), Protocol::Tcp)
+}
+
+fn report(round: u8, opened: u32, counts: &[(u8, u32)]) -> Report {
+    let counts = counts.iter().map(|(id, count)| (addr(*id), *count)).collect();
+    Report { service: WEB, round, opened, counts }
+}
+
+fn totals(ledger: &Ledger, ms: u64, to: NodeId, all: bool) -> Vec<(u8, u32)> {
+    let totals = ledger.totals(at(ms), WEB, to, 3, all);
+    let id = |backend: &BackendAddr| match backend.addr().ip() {
+        std::net::IpAddr::V4(ip) => ip.octets()[3],
+        std::net::IpAddr::V6(ip) => panic!("{ip}"),
+    };
+    totals.map_or(Vec::new(), |t| t.counts.iter().map(|(b, n)| (id(b), *n)).collect())
+}
+
+#[test]
+fn each_node_is_told_what_the_others_have() {
+    let mut ledger = Ledger::default();
+    ledger.report(at(0), ONE, &report(0, 0, &[(1, 4), (2, 1)]));
+    ledger.report(at(0), TWO, &report(0, 0, &[(2, 5)]));
+    assert_eq!(totals(&ledger, 0, ONE, true), [(1, 0), (2, 5)]);
+    assert_eq!(totals(&ledger, 0, TWO, true), [(1, 4), (2, 1)]);
+    assert_eq!(totals(&ledger, 0, THREE, true), [(1, 4), (2, 6)]);
+    assert_eq!(ledger.reported(ONE), 5);
+}
+
+#[test]
+fn a_change_is_told_to_all_but_the_one_who_made_it() {
+    let mut ledger = Ledger::default();
+    ledger.report(at(0), ONE, &report(0, 0, &[(1, 4), (2, 1)]));
+    ledger.report(at(0), TWO, &report(0, 0, &[(2, 5)]));
+    assert_eq!(ledger.dirty(), [WEB]);
+    ledger.told(Some(at(0)), WEB);
+    assert_eq!((ledger.dirty(), ledger.told_at(WEB)), (vec![], Some(at(0))));
+    ledger.report(at(10), ONE, &report(0, 0, &[(2, 2)]));
+    assert_eq!(totals(&ledger, 10, ONE, false), []);
+    assert_eq!(totals(&ledger, 10, THREE, false), [(2, 7)]);
+    // Another node changes the same one after that, then the first again: it has news of the second.
+    ledger.report(at(20), TWO, &report(0, 0, &[(2, 6)]));
+    ledger.report(at(30), ONE, &report(0, 0, &[(2, 3)]));
+    assert_eq!(totals(&ledger, 30, ONE, false), [(2, 6)]);
+    assert_eq!(totals(&ledger, 30, TWO, false), [(2, 3)]);
+    ledger.told(None, WEB);
+    ledger.report(at(40), ONE, &report(0, 0, &[(2, 3)]));
+    assert_eq!(ledger.dirty(), [], "the same again is no change");
+    assert_eq!(ledger.told_at(WEB), Some(at(0)));
+}
+
+#[test]
+fn what_is_not_named_for_some_rounds_is_gone() {
+    let mut ledger = Ledger::default();
+    ledger.report(at(0), ONE, &report(254, 0, &[(1, 4), (2, 1)]));
+    for (round, want) in [(255, 4), (0, 4), (1, 4), (2, 4), (3, 0)] {
+        ledger.report(at(1), ONE, &report(round, 0, &[(2, 1)]));
+        assert_eq!(totals(&ledger, 1, TWO, true), [(1, want), (2, 1)], "round {round}");
+    }
+    assert!(!is_over(3, 2), "late");
+}
+
+#[test]
+fn a_node_that_has_begun_anew_numbers_its_rounds_anew() {
+    let mut ledger = Ledger::default();
+    ledger.report(at(0), ONE, &report(100, 900, &[(1, 4), (2, 1)]));
+    ledger.restarted(ONE);
+    for (round, want) in [(1, 4), (5, 4), (6, 0)] {
+        ledger.report(at(1_000), ONE, &report(round, 0, &[(2, 1)]));
+        assert_eq!(totals(&ledger, 1_000, TWO, true), [(1, want), (2, 1)], "round {round}");
+    }
+    assert_eq!(ledger.totals(at(1_000), WEB, TWO, 2, true).unwrap().rate, 0);
+}
+
+#[test]
+fn a_silent_node_counts_for_ten_seconds_and_one_that_is_gone_not_at_all() {
+    let mut ledger = Ledger::default();
+    ledger.report(at(0), ONE, &report(0, 0, &[(1, 4)]));
+    ledger.report(at(5_000), TWO, &report(0, 0, &[(1, 2)]));
+    ledger.forget(at(9_999), |_| false);
+    assert_eq!(totals(&ledger, 9_999, THREE, true), [(1, 6)]);
+    ledger.forget(at(10_000), |_| false);
+    assert_eq!(totals(&ledger, 10_000, THREE, true), [(1, 2)]);
+    assert!(!ledger.uses(WEB, ONE) && ledger.uses(WEB, TWO));
+    ledger.forget(at(10_000), |node| node == TWO);
+    assert_eq!(totals(&ledger, 10_000, THREE, true), [(1, 0)], "for a while, so that all hear it");
+    ledger.forget(at(20_000), |_| false);
+    assert_eq!(ledger.services().count(), 0);
+}
+
+#[test]
+fn the_rate_is_that_of_the_other_nodes_in_the_last_second() {
+    let mut ledger = Ledger::default();
+    let rate = |ledger: &Ledger, ms, to| ledger.totals(at(ms), WEB, to, 2, true).unwrap().rate;
+    ledger.report(at(0), ONE, &report(0, u32::MAX, &[(1, 1)]));
+    assert_eq!(rate(&ledger, 0, TWO), 0, "nothing is known of what was before");
+    for quarter in 1..=8 {
+        ledger.report(at(quarter * 250), ONE, &report(0, quarter as u32 * 3 - 1, &[(1, 1)]));
+    }
+    assert_eq!(rate(&ledger, 2_000, TWO), 12_000);
+    assert_eq!(rate(&ledger, 2_000, ONE), 0);
+    ledger.report(at(3_000), ONE, &report(0, 23, &[(1, 1)]));
+    assert_eq!(rate(&ledger, 3_000, TWO), 0);
+}
+
+#[test]
+fn a_node_that_lies_is_bounded() {
+    let mut ledger = Ledger::default();
+    ledger.report(at(0), ONE, &report(0, 0, &[(1, u32::MAX)]));
+    assert_eq!(totals(&ledger, 0, TWO, true), [(1, charge::MAX_CHARGES)]);
+    for service in 0..200 {
+        let name = |n: u32| {
+            let addr = std::net::Ipv4Addr::from(n);
+            (BackendAddr::new((addr, 80).into(), Protocol::Tcp), 1)
+        };
+        let counts = (0..1_000).map(name).collect();
+        let report = Report { service: ServiceId(service), round: 0, opened: 0, counts };
+        ledger.report(at(0), ONE, &report);
+    }
+    let named: usize = (0..200).map(|id| ledger.backends(ServiceId(id))).sum();
+    assert_eq!(named, MOST);
+}

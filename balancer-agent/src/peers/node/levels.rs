@@ -1,0 +1,104 @@
+//! What follows for the rows of this node, each time something new is known.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::Node;
+use crate::{
+    desired::BackendAddr,
+    peers::{
+        Moment,
+        level::{Known, Level, level},
+        name::ServiceId,
+        own::Row,
+        pace,
+    },
+};
+
+/// What is to be written to the maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Backends by identifier, and the connections that all other nodes have to them.
+    pub others: Vec<(u32, u32)>,
+    /// Rows by identifier, their level, and when what it rests on was told.
+    pub levels: Vec<(u32, Level, Moment)>,
+}
+
+/// Rows, and what was written of them last.
+#[derive(Debug, Default)]
+pub struct Levels {
+    rows: HashMap<ServiceId, Vec<Row>>,
+    others: HashMap<u32, (BackendAddr, u32)>,
+    /// When the rows of a Service port were written last.
+    written: HashMap<ServiceId, Moment>,
+    /// Service ports of which something is new.
+    due: BTreeSet<ServiceId>,
+}
+
+impl Levels {
+    pub fn set_rows(&mut self, rows: Vec<Row>) {
+        self.rows.clear();
+        let mut addrs = HashMap::new();
+        for row in rows {
+            addrs.extend(row.backends.iter().map(|backend| (backend.id, backend.addr)));
+            // What is written of a new row or backend is not known.
+            self.due.insert(row.service);
+            self.rows.entry(row.service).or_default().push(row);
+        }
+        self.others.retain(|id, (addr, _)| addrs.get(id) == Some(addr));
+        self.written.retain(|service, _| self.rows.contains_key(service));
+    }
+}
+
+impl Node {
+    /// What is to be written to the maps now. Each call gives it once.
+    pub fn words(&mut self, now: Moment) -> Words {
+        let mut words = Words::default();
+        let news = self.known.news();
+        self.levels.due.extend(news);
+        // The level follows this node's own connections, too.
+        let own = self.own.changed();
+        self.levels.due.extend(own);
+        let due: Vec<_> = self.levels.due.iter().copied().collect();
+        for service in due {
+            let written = self.levels.written.get(&service);
+            if written.is_some_and(|at| *at + pace::LEVEL > now) {
+                continue;
+            }
+            self.levels.due.remove(&service);
+            if self.write(now, service, &mut words) {
+                self.levels.written.insert(service, now);
+            }
+        }
+        words
+    }
+
+    /// The words of the rows of a Service port; false where nothing was told that counts.
+    fn write(&mut self, now: Moment, service: ServiceId, words: &mut Words) -> bool {
+        let Some(told) = self.known.told(now, service) else { return false };
+        let Some(rows) = self.levels.rows.get(&service) else { return false };
+        let all: HashSet<_> = rows.iter().flat_map(|row| &row.backends).map(|b| b.addr).collect();
+        let of = all.union(&told.backends().copied().collect()).count();
+        let left = self.own.left(now, service);
+        let returning =
+            left.iter().map(|(addr, own)| u64::from(*own) + u64::from(told.others(addr)));
+        let returning = returning.sum();
+        let mut estimates = Vec::new();
+        for row in rows {
+            estimates.clear();
+            for backend in &row.backends {
+                let others = told.others(&backend.addr);
+                let own = self.own.active(backend.id);
+                estimates.push((own.saturating_add(others), backend.weight));
+                let word = (backend.addr, others);
+                if self.levels.others.insert(backend.id, word) != Some(word) {
+                    words.others.push((backend.id, others));
+                }
+            }
+            let (weighted, rate, interval) = (row.weighted, told.rate, told.interval);
+            let backends = &estimates[..];
+            let known = Known { backends, weighted, rate, interval, of, returning };
+            words.levels.extend(level(&known).map(|level| (row.id, level, told.at)));
+        }
+        true
+    }
+}

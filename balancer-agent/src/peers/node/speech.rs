@@ -1,0 +1,202 @@
+//! What is said now, and when there is something to say again.
+
+use std::collections::BTreeMap;
+
+use super::Node;
+use crate::peers::{
+    Moment,
+    name::{NodeId, ServiceId},
+    pace,
+    wire::{Report, Section, Totals, bytes_of},
+};
+
+/// What is said to one peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Letter {
+    /// True for a heartbeat, which repeats everything and may have nothing to say.
+    pub beat: bool,
+    /// What is said.
+    pub sections: Vec<Section>,
+}
+
+impl Node {
+    /// What is said now. Each call says it once.
+    pub fn due(&mut self, now: Moment) -> BTreeMap<NodeId, Letter> {
+        self.forget(now);
+        let mut letters = BTreeMap::new();
+        self.reports(now, &mut letters);
+        self.totals(now, &mut letters);
+        self.beats(now, &mut letters);
+        letters
+    }
+
+    /// When there is something to say again, if nothing is heard or observed before.
+    pub fn next(&self) -> Moment {
+        let after = |at: Option<Moment>| at.map_or(Moment::ZERO, |at| at + pace::GAP);
+        let reports = self.own.dirty().map(|service| after(self.own.reported_at(service)));
+        let dirty = self.ledger.dirty().into_iter().filter_map(|service| {
+            let since = self.settles(service)?;
+            Some(after(self.ledger.told_at(service)).max(since))
+        });
+        let beats = self.peers.values().map(|peer| peer.beat_at);
+        reports
+            .chain(dirty)
+            .chain(beats)
+            .chain(self.silent_at())
+            .chain([self.forget_at])
+            .min()
+            .unwrap_or(self.forget_at)
+    }
+
+    /// Reports what has changed.
+    fn reports(&mut self, now: Moment, letters: &mut BTreeMap<NodeId, Letter>) {
+        let dirty: Vec<_> = self.own.dirty().collect();
+        for service in dirty {
+            let due = self.own.reported_at(service).is_none_or(|at| at + pace::GAP <= now);
+            let Some((node, _)) = self.stewards.get(&service).copied() else { continue };
+            if node == self.me {
+                self.report(now, service, node, false);
+            } else if due && let Some(report) = self.report(now, service, node, false) {
+                letters.entry(node).or_default().sections.push(Section::Report(report));
+            }
+        }
+    }
+
+    /// A report to the steward, which this node may be itself.
+    fn report(&mut self, now: Moment, service: ServiceId, to: NodeId, all: bool) -> Option<Report> {
+        let (opened, counts) = self.own.report(now, service, all)?;
+        let beats = match self.peers.get(&to) {
+            Some(peer) => peer.beats,
+            None => (now.as_millis() / pace::BEAT.as_millis()) as u32,
+        };
+        let report = Report { service, round: beats as u8, opened, counts };
+        if to == self.me {
+            self.ledger.report(now, self.me, &report);
+            return None;
+        }
+        Some(report)
+    }
+
+    /// From when on this node speaks as the steward of a Service port; none where it is not.
+    fn settles(&self, service: ServiceId) -> Option<Moment> {
+        let (node, since) = self.stewards.get(&service)?;
+        (*node == self.me).then(|| *since + pace::settled(self.peers.len()))
+    }
+
+    fn speaks(&self, now: Moment, service: ServiceId) -> bool {
+        self.settles(service).is_some_and(|from| from <= now)
+    }
+
+    /// Tells what has changed: to those who dial the Service, and where they are few to all.
+    fn totals(&mut self, now: Moment, letters: &mut BTreeMap<NodeId, Letter>) {
+        for service in self.ledger.dirty() {
+            let due = self.ledger.told_at(service).is_none_or(|at| at + pace::GAP <= now);
+            if !self.speaks(now, service) {
+                continue;
+            }
+            self.tell_oneself(now, service, false);
+            if !due {
+                continue;
+            }
+            let mut told = None;
+            let are_few = self.heard.len() <= pace::FEW;
+            for to in &self.heard {
+                if !are_few && !self.ledger.uses(service, *to) {
+                    continue;
+                }
+                let nodes = self.nodes() as u16;
+                if let Some(mut totals) = self.ledger.totals(now, service, *to, nodes, false) {
+                    told = Some(now);
+                    totals.round = self.round(service, *to);
+                    letters.entry(*to).or_default().sections.push(Section::Totals(totals));
+                }
+            }
+            self.ledger.told(told, service);
+        }
+    }
+
+    /// Says to each peer in its turn that this node is there, and everything that it should know.
+    fn beats(&mut self, now: Moment, letters: &mut BTreeMap<NodeId, Letter>) {
+        let turns: Vec<NodeId> = {
+            let due = self.peers.iter().filter(|(_, peer)| peer.beat_at <= now);
+            due.map(|(id, _)| *id).collect()
+        };
+        if turns.is_empty() {
+            return;
+        }
+        let used = self.own.used(now);
+        let spoken: Vec<_> =
+            self.ledger.services().filter(|service| self.speaks(now, *service)).collect();
+        let interval = pace::beat(self.peers.len());
+        for to in turns {
+            let Some(peer) = self.peers.get_mut(&to) else { continue };
+            peer.beat(now, interval);
+            let takes_part = peer.takes_part(now);
+            let letter = letters.entry(to).or_default();
+            letter.beat = true;
+            if !takes_part {
+                continue;
+            }
+            let reports = used.iter().filter(|id| self.stewards.get(*id).map(|s| s.0) == Some(to));
+            let reports: Vec<_> = reports.copied().collect();
+            for service in reports {
+                if let Some(report) = self.report(now, service, to, true) {
+                    let letter = letters.entry(to).or_default();
+                    letter.sections.retain(|section| !is_of(section, service));
+                    letter.sections.push(Section::Report(report));
+                }
+            }
+            for service in &spoken {
+                letters.entry(to).or_default().sections.push(self.repeat(now, *service, to));
+            }
+        }
+        for service in used {
+            if self.settles(service).is_some() {
+                self.report(now, service, self.me, true);
+            }
+        }
+        for service in spoken {
+            self.tell_oneself(now, service, true);
+        }
+    }
+
+    /// A steward is its own peer.
+    fn tell_oneself(&mut self, now: Moment, service: ServiceId, all: bool) {
+        if self.heard.is_empty() {
+            return;
+        }
+        let nodes = self.nodes() as u16;
+        if let Some(mut totals) = self.ledger.totals(now, service, self.me, nodes, all) {
+            totals.round = (now.as_millis() / pace::BEAT.as_millis()) as u8;
+            self.known.take(now, self.me, &totals, self.nodes());
+        }
+    }
+
+    /// Totals that stand in a heartbeat: all of them, or where those are many, mostly none.
+    fn repeat(&mut self, now: Moment, service: ServiceId, to: NodeId) -> Section {
+        let every = pace::repeat(bytes_of(self.ledger.backends(service), false), self.peers.len());
+        let all = self.peers.get_mut(&to).is_some_and(|peer| {
+            let is_new = !peer.rounds.contains_key(&service);
+            let all = is_new || peer.beats.is_multiple_of(every);
+            let round = peer.rounds.entry(service).or_default();
+            *round = round.wrapping_add(u8::from(all));
+            all
+        });
+        let nodes = self.nodes() as u16;
+        let found = all.then(|| self.ledger.totals(now, service, to, nodes, true)).flatten();
+        let nothing = Totals { service, round: 0, nodes, rate: 0, counts: Vec::new() };
+        let mut totals = found.unwrap_or(nothing);
+        totals.round = self.round(service, to);
+        Section::Totals(totals)
+    }
+
+    fn round(&self, service: ServiceId, to: NodeId) -> u8 {
+        let rounds = self.peers.get(&to).map(|peer| &peer.rounds);
+        rounds.and_then(|rounds| rounds.get(&service)).copied().unwrap_or(0)
+    }
+}
+
+/// True for a report of a Service port.
+fn is_of(section: &Section, service: ServiceId) -> bool {
+    matches!(section, Section::Report(report) if report.service == service)
+}

@@ -1,0 +1,200 @@
+//! Bytes to a datagram that nobody else can read or make: ChaCha20-Poly1305 of `ring` (RFC 8439).
+//!
+//!     major version  1 B   1
+//!     from           8 B   the sender, by its name
+//!     to             8 B   the addressee, by its name
+//!     session        8 B   drawn by the sender when it starts
+//!     counter        8 B   of the datagrams of that session, from 1
+//!     sealed         the sections, and 16 B by which they are known to be whole
+//!
+//! The first 33 bytes can be read by everybody and changed by nobody: they are sealed with the rest.
+//! The key is HKDF-SHA256 of the shared key over `from` and `session`, so that no two sessions of any
+//! node have one key, and the counter can be the nonce, which must never be used twice with a key.
+
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey},
+    hkdf::Prk,
+};
+
+use super::{key::Keys, name::NodeId};
+
+/// Version that must be equal on both sides. Fields may be added without a new one.
+pub const MAJOR: u8 = 1;
+/// Bytes before what is sealed.
+const HEADER: usize = 33;
+/// Bytes that a datagram has beside its sections.
+pub const OVERHEAD: usize = HEADER + 16;
+
+/// What everybody can read of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Who says that it sent it.
+    pub from: NodeId,
+    /// Whom it is for.
+    pub to: NodeId,
+    /// The start of the sender.
+    pub session: u64,
+    /// Number of the datagram in the session.
+    pub counter: u64,
+}
+
+/// What is no datagram of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// Too short to be one.
+    Short,
+    /// Of another major version, by the name of this node.
+    Version {
+        /// That version.
+        version: u8,
+        /// Who says that it sent it: every version has the sender there.
+        from: NodeId,
+    },
+}
+
+impl Header {
+    /// The header of a datagram.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none of this version.
+    pub fn read(bytes: &[u8]) -> Result<Self, Foreign> {
+        if bytes.len() < OVERHEAD {
+            return Err(Foreign::Short);
+        }
+        let word =
+            |at: usize| bytes[at..at + 8].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        let (from, to) = (NodeId(word(1)), NodeId(word(9)));
+        match bytes[0] {
+            MAJOR => {}
+            version => return Err(Foreign::Version { version, from }),
+        }
+        Ok(Self { from, to, session: word(17), counter: word(25) })
+    }
+
+    fn bytes(&self) -> [u8; HEADER] {
+        let mut bytes = [MAJOR; HEADER];
+        for (at, word) in [(1, self.from.0), (9, self.to.0), (17, self.session), (25, self.counter)]
+        {
+            bytes[at..at + 8].copy_from_slice(&word.to_be_bytes());
+        }
+        bytes
+    }
+}
+
+/// The key of a session.
+pub struct SessionKey(LessSafeKey);
+
+impl SessionKey {
+    /// What a shared key gives for a session.
+    pub fn new(key: &Prk, from: NodeId, session: u64) -> Self {
+        let (from, session) = (from.0.to_be_bytes(), session.to_be_bytes());
+        let info = [&b"session"[..], &from, &session];
+        let key = key
+            .expand(&info, &CHACHA20_POLY1305)
+            .unwrap_or_else(|_| unreachable!("a key of 32 bytes is what HKDF-SHA256 gives"));
+        Self(LessSafeKey::new(UnboundKey::from(key)))
+    }
+
+    /// The sections of a datagram, in its own bytes; none where this key did not seal it.
+    pub fn open<'a>(&self, header: &Header, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+        let aad = Aad::from(header.bytes());
+        let sealed = bytes.get_mut(HEADER..)?;
+        self.0.open_in_place(nonce(header.counter), aad, sealed).ok().map(|plain| &*plain)
+    }
+}
+
+impl std::fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionKey")
+    }
+}
+
+/// Seals what a node sends, from its start to its end.
+#[derive(Debug)]
+pub struct Sealer {
+    from: NodeId,
+    session: u64,
+    key: SessionKey,
+    counter: u64,
+}
+
+impl Sealer {
+    /// For a session that was never used before: `session` is drawn at random.
+    pub fn new(keys: &Keys, from: NodeId, session: u64) -> Self {
+        Self { from, session, key: SessionKey::new(keys.first(), from, session), counter: 0 }
+    }
+
+    /// A datagram of sections.
+    pub fn seal(&mut self, to: NodeId, sections: &[u8]) -> Vec<u8> {
+        self.counter += 1;
+        let Self { from, session, counter, .. } = *self;
+        let header = Header { from, to, session, counter };
+        let mut bytes = Vec::with_capacity(sections.len() + OVERHEAD);
+        bytes.extend(header.bytes());
+        bytes.extend(sections);
+        let aad = Aad::from(header.bytes());
+        let tag = self
+            .key
+            .0
+            .seal_in_place_separate_tag(nonce(counter), aad, &mut bytes[HEADER..])
+            .unwrap_or_else(|_| unreachable!("a datagram is no longer than the cipher allows"));
+        bytes.extend(tag.as_ref());
+        bytes
+    }
+}
+
+fn nonce(counter: u64) -> Nonce {
+    let mut bytes = [0; 12];
+    bytes[4..].copy_from_slice(&counter.to_be_bytes());
+    Nonce::assume_unique_for_key(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const KEY: &str = "3Zt1mXo2v0bqv5rM8nQ5kq0yQvB2m0x3o1S9c7wTgkE=";
+
+    #[test]
+    fn every_byte_is_protected() {
+        let keys = Keys::parse(KEY, Path::new("/k")).unwrap();
+        let (from, to) = (NodeId(1), NodeId(2));
+        let mut sealer = Sealer::new(&keys, from, 77);
+        let datagram = sealer.seal(to, b"hello");
+        assert_eq!(datagram.len(), 5 + OVERHEAD);
+        assert!(!datagram.windows(5).any(|bytes| bytes == b"hello"));
+        let open = |mut bytes: Vec<u8>| {
+            let header = Header::read(&bytes).ok()?;
+            let key = SessionKey::new(keys.first(), header.from, header.session);
+            key.open(&header, &mut bytes).map(<[u8]>::to_vec)
+        };
+        assert_eq!(open(datagram.clone()).as_deref(), Some(&b"hello"[..]));
+        for at in 0..datagram.len() {
+            let mut mutated = datagram.clone();
+            mutated[at] ^= 1;
+            assert_eq!(open(mutated), None, "byte {at}");
+            assert_eq!(open(datagram[..at].to_vec()), None, "{at} bytes");
+        }
+    }
+
+    #[test]
+    fn no_two_datagrams_are_alike() {
+        let keys = Keys::parse(KEY, Path::new("/k")).unwrap();
+        let mut sealer = Sealer::new(&keys, NodeId(1), 77);
+        let (a, b) = (sealer.seal(NodeId(2), b"hello"), sealer.seal(NodeId(2), b"hello"));
+        assert_ne!(a[HEADER..], b[HEADER..]);
+        let mut other = Sealer::new(&keys, NodeId(1), 78);
+        assert_ne!(other.seal(NodeId(2), b"hello")[HEADER..], a[HEADER..]);
+    }
+
+    #[test]
+    fn another_major_version_is_told() {
+        let from = NodeId(0x0909_0909_0909_0909);
+        assert_eq!(Header::read(&[9; 100]), Err(Foreign::Version { version: 9, from }));
+        assert_eq!(Header::read(&[1; OVERHEAD - 1]), Err(Foreign::Short));
+        assert_eq!(Header::read(&[]), Err(Foreign::Short));
+    }
+}

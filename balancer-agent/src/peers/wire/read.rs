@@ -1,0 +1,100 @@
+//! Bytes of a datagram to sections.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{HELLO, Hello, REPORT, Report, Section, TOTALS, Totals, width};
+use crate::{desired::BackendAddr, model::Protocol, peers::name::ServiceId};
+
+/// Bytes that no agent of this major version packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no sections")]
+pub struct Malformed;
+
+/// The sections that are known.
+///
+/// # Errors
+///
+/// Where a section is longer than what there is, or than its length says.
+pub fn read(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
+    let mut sections = Vec::new();
+    let mut reader = Reader(bytes);
+    while !reader.0.is_empty() {
+        let kind = reader.u8()?;
+        let length = reader.u16()?;
+        let mut body = Reader(reader.take(usize::from(length))?);
+        match kind {
+            HELLO => {
+                let (challenge, echo) = (body.u64()?, body.u64()?);
+                sections.push(Section::Hello(Hello { challenge, echo }));
+            }
+            REPORT | TOTALS => sections.extend(counted(kind, &mut body)?),
+            _ => {}
+        }
+    }
+    Ok(sections)
+}
+
+/// A section with counts; none where they are of a family or protocol that is not known.
+fn counted(kind: u8, body: &mut Reader<'_>) -> Result<Option<Section>, Malformed> {
+    let service = ServiceId(body.u64()?);
+    let family = body.u8()?;
+    let protocol = Protocol::from_number(body.u8()?);
+    let round = body.u8()?;
+    let (opened, nodes, rate) = match kind {
+        REPORT => (body.u32()?, 0, 0),
+        _ => (0, body.u16()?, body.u32()?),
+    };
+    let number = usize::from(body.u16()?);
+    let ipv6 = match family {
+        4 => false,
+        6 => true,
+        _ => return Ok(None),
+    };
+    let entries = body.take(number * width(ipv6))?;
+    let Some(protocol) = protocol else { return Ok(None) };
+    let entry = |bytes: &[u8]| {
+        let mut entry = Reader(bytes);
+        let ip: IpAddr = if ipv6 {
+            Ipv6Addr::from(entry.array::<16>()?).into()
+        } else {
+            Ipv4Addr::from(entry.array::<4>()?).into()
+        };
+        let addr = SocketAddr::new(ip, entry.u16()?);
+        Ok((BackendAddr::new(addr, protocol), entry.u32()?))
+    };
+    let counts = entries.chunks_exact(width(ipv6)).map(entry).collect::<Result<_, _>>()?;
+    Ok(Some(match kind {
+        REPORT => Section::Report(Report { service, round, opened, counts }),
+        _ => Section::Totals(Totals { service, round, nodes, rate, counts }),
+    }))
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.take(N)?.try_into().map_err(|_| Malformed)
+    }
+
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn u16(&mut self) -> Result<u16, Malformed> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_be_bytes)
+    }
+}

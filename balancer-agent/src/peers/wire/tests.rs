@@ -1,0 +1,116 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn backend(text: &str, protocol: Protocol) -> BackendAddr {
+    BackendAddr::new(text.parse().unwrap(), protocol)
+}
+
+fn many(number: u32, ipv6: bool) -> Vec<(BackendAddr, u32)> {
+    let addr = |n| {
+        if ipv6 { format!("[fd00::{n:x}]:80") } else { format!("10.0.{}.{}:80", n / 256, n % 256) }
+    };
+    (0..number).map(|n| (backend(&addr(n), Protocol::Tcp), n * 1_000)).collect()
+}
+
+fn unpack(datagrams: &[Vec<u8>]) -> Vec<Section> {
+    datagrams.iter().flat_map(|bytes| read(bytes).unwrap()).collect()
+}
+
+#[test]
+fn sections_survive_the_way() {
+    let udp =
+        [(backend("10.0.0.1:53", Protocol::Udp), 3), (backend("10.0.0.2:53", Protocol::Udp), 0)];
+    let ipv6 = [(backend("[fd00::1]:80", Protocol::Tcp), u32::MAX)];
+    let sections = [
+        Section::Hello(Hello { challenge: 1, echo: u64::MAX }),
+        Section::Report(Report {
+            service: ServiceId(9),
+            round: 255,
+            opened: 7,
+            counts: udp.into(),
+        }),
+        Section::Report(Report { service: ServiceId(8), round: 0, opened: 0, counts: Vec::new() }),
+        Section::Totals(Totals {
+            service: ServiceId(7),
+            round: 1,
+            nodes: 2_000,
+            rate: 1_500,
+            counts: ipv6.into(),
+        }),
+    ];
+    let datagrams = pack(&sections);
+    assert_eq!(datagrams.len(), 1);
+    assert_eq!(unpack(&datagrams), sections);
+    assert_eq!(pack(&[]), [Vec::<u8>::new()], "nothing is something to send");
+}
+
+#[test]
+fn what_does_not_fit_is_divided() {
+    for ipv6 in [false, true] {
+        let counts = many(1_000, ipv6);
+        let totals = |counts: &[(BackendAddr, u32)]| {
+            let counts = counts.to_vec();
+            Section::Totals(Totals { service: ServiceId(7), round: 1, nodes: 2, rate: 3, counts })
+        };
+        let hello = Section::Hello(Hello::default());
+        let datagrams = pack(&[hello.clone(), totals(&counts), totals(&counts[..3])]);
+        assert!(datagrams.iter().all(|bytes| bytes.len() <= MOST));
+        let least = bytes_of(1_000, ipv6) / MOST;
+        assert!((least..=least + 2).contains(&datagrams.len()), "{}", datagrams.len());
+        let sections = unpack(&datagrams);
+        let mut found = Vec::new();
+        for section in &sections[1..sections.len() - 1] {
+            let Section::Totals(part) = section else { panic!("{section:?}") };
+            assert_eq!((part.nodes, part.rate), (2, 3));
+            found.extend(part.counts.clone());
+        }
+        assert_eq!(found, counts);
+        assert_eq!(sections[0], hello);
+        assert_eq!(sections.last(), Some(&totals(&counts[..3])));
+    }
+}
+
+#[test]
+fn what_a_later_version_adds_is_skipped() {
+    let report = Report { service: ServiceId(9), round: 1, opened: 7, counts: many(2, false) };
+    let [known] = pack(&[Section::Report(report.clone())]).try_into().unwrap();
+    // A kind of its own before, and a field more in the section.
+    let mut bytes = vec![77, 0, 2, 1, 1];
+    bytes.extend(&known);
+    bytes.extend([5, 5, 5]);
+    let length = known.len() - 3 + 3;
+    bytes[6..8].copy_from_slice(&(length as u16).to_be_bytes());
+    assert_eq!(read(&bytes), Ok(vec![Section::Report(report)]));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_too_bad_to_read(bytes in proptest::collection::vec(any::<u8>(), 0..1_300)) {
+        let _ = read(&bytes);
+    }
+
+    #[test]
+    fn mutated_sections_are_read_within_bounds(
+        number in 0_u32..200,
+        ipv6: bool,
+        at in proptest::collection::vec((0_usize..1_200, any::<u8>()), 0..4),
+        cut in 0_usize..1_200,
+    ) {
+        let report = Report { service: ServiceId(9), round: 1, opened: 7, counts: many(number, ipv6) };
+        for mut bytes in pack(&[Section::Hello(Hello::default()), Section::Report(report)]) {
+            for (at, byte) in &at {
+                if let Some(found) = bytes.get_mut(*at) {
+                    *found = *byte;
+                }
+            }
+            bytes.truncate(cut);
+            let sections = read(&bytes).unwrap_or_default();
+            let counts = sections.iter().map(|section| match section {
+                Section::Hello(_) => 0,
+                Section::Report(Report { counts, .. }) | Section::Totals(Totals { counts, .. }) => counts.len(),
+            });
+            prop_assert!(counts.sum::<usize>() * 10 <= bytes.len());
+        }
+    }
+}
