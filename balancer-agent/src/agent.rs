@@ -4,6 +4,7 @@ mod drains;
 mod graces;
 mod moving;
 mod parted;
+mod peers;
 mod pods;
 mod provider;
 mod ready;
@@ -32,6 +33,7 @@ use crate::{
     kernel::{self, KernelError, pins::Pins},
     maps::MapsError,
     metrics,
+    peers::socket::{self, PeerSocket},
     source::{Source, SourceError, Update},
 };
 use parted::Parted;
@@ -58,6 +60,9 @@ pub enum RunError {
     /// An address is taken.
     #[error(transparent)]
     Address(#[from] metrics::BindError),
+    /// The address of the peers is taken.
+    #[error(transparent)]
+    Peers(#[from] socket::BindError),
     /// Programs and maps can't be put in place.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -87,7 +92,12 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let socket = api::bind(&config.socket)?;
     let endpoints =
         metrics::Endpoints::bind(config.metrics_bind_address, config.healthz_bind_address)?;
-    let mut source = Source::open(&config.source, &config.node_name).await?;
+    let peer_socket = match &config.peers {
+        Some(peers) => Some(PeerSocket::bind(peers.bind_address).await?),
+        None => None,
+    };
+    let service = config.peers.as_ref().map(|peers| &peers.service);
+    let mut source = Source::open(&config.source, &config.node_name, service).await?;
     let (maps, programs) = kernel::load(loader, &config.bpffs, &config.cgroup, config.capacities)?;
     tracing::info!(
         cgroup = %config.cgroup.display(),
@@ -118,6 +128,11 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     }
     tasks.start("self-test", truth.watch(Arc::clone(&shared), stopped.clone()));
     tasks.start("moves", moving::run(Arc::clone(&shared), stopped.clone()));
+    let reaches_ipv6 = peer_socket.as_ref().is_some_and(PeerSocket::reaches_ipv6);
+    if let Some((peers, socket)) = shared.peers().zip(peer_socket) {
+        let parts = peers::Parts::new(Arc::clone(peers), socket, &config)?;
+        tasks.start("peers", peers::run(parts, stopped.clone()));
+    }
     let served = endpoints.serve(Arc::clone(&shared) as _, Arc::clone(&health), stopped);
     tasks.start("metrics and health", served);
 
@@ -130,7 +145,12 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
             }
             ended = tasks.ended() => break Err(ended.into()),
             update = source.next() => match update {
-                Ok(Update::State(state)) => state,
+                Ok(Update::State(state)) => {
+                    if let Some(peers) = shared.peers() {
+                        peers.learn(state, reaches_ipv6);
+                    }
+                    state
+                }
                 Ok(Update::Waiting(problems, kinds)) => {
                     reconciler.wait(problems, &kinds, &shared);
                     continue;

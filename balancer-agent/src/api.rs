@@ -6,6 +6,7 @@
 //! | `/v1/services` | a list of [`ServiceView`] |
 //! | `/v1/connections` | a list of [`ConnectionView`]; the query is a [`Wanted`] |
 //! | `/v1/drain` | a list of [`DrainView`] |
+//! | `/v1/peers` | a list of [`PeerView`] |
 //!
 //! | `POST` path | body | answer |
 //! |---|---|---|
@@ -38,14 +39,15 @@ use crate::{
     metrics::Programming,
     moves::tally::Counts,
     view::{
-        ConnectionView, DrainRequest, DrainView, RebalanceRequest, RebalanceView, ServiceView,
-        StatusView, Wanted,
+        ConnectionView, DrainRequest, DrainView, PeerView, RebalanceRequest, RebalanceView,
+        ServiceView, StatusView, Wanted,
     },
 };
 
 const STATUS: &str = "/v1/status";
 const SERVICES: &str = "/v1/services";
 const CONNECTIONS: &str = "/v1/connections";
+const PEERS: &str = "/v1/peers";
 
 /// Where views come from.
 pub trait Provider: Send + Sync + 'static {
@@ -61,6 +63,10 @@ pub trait Provider: Send + Sync + 'static {
     fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, String>;
     /// Backends that are drained by hand.
     fn drains(&self) -> Vec<DrainView>;
+    /// The agents of the cluster; none where this one counts alone.
+    fn peers(&self) -> Vec<PeerView> {
+        Vec::new()
+    }
     /// How often connections were ended; nothing where none is.
     fn ended(&self) -> Counts {
         Counts::default()
@@ -77,6 +83,7 @@ pub async fn serve(socket: Socket, provider: Arc<dyn Provider>, shutdown: Receiv
         .route(STATUS, get(status))
         .route(SERVICES, get(services))
         .route(CONNECTIONS, get(connections))
+        .route(PEERS, get(peers))
         .route(moves::REBALANCE, post(moves::rebalance))
         .route(moves::DRAIN, get(moves::drains).post(moves::drain))
         .with_state(provider);
@@ -91,6 +98,10 @@ async fn status(State(provider): State<Arc<dyn Provider>>) -> Answer<StatusView>
 
 async fn services(State(provider): State<Arc<dyn Provider>>) -> Answer<Vec<ServiceView>> {
     ask(move || provider.services()).await.map(Json)
+}
+
+async fn peers(State(provider): State<Arc<dyn Provider>>) -> Answer<Vec<PeerView>> {
+    ask(move || provider.peers()).await.map(Json)
 }
 
 async fn connections(

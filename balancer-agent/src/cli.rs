@@ -11,6 +11,7 @@ mod exit;
 mod heap;
 mod inspect;
 mod log;
+mod peers;
 mod print;
 mod rebalance;
 mod run;
@@ -32,6 +33,7 @@ Examples:
   balancer-agent services                           what is balanced
   balancer-agent backends shop/cart                 connections per backend of one Service
   balancer-agent connections --service shop/cart    each connection, its age and what it does
+  balancer-agent peers                              whose connections are counted
   balancer-agent rebalance shop/cart --dry-run      what would move, and why
   balancer-agent drain 10.244.1.7 --wait            no new connections; end those that are open
   balancer-agent cleanup                            take everything out of the kernel
@@ -53,6 +55,7 @@ enum Verb {
     Services(services::Args),
     Backends(backends::Args),
     Connections(connections::Args),
+    Peers(peers::Args),
     Rebalance(rebalance::Args),
     Drain(drain::Args),
     Doctor(doctor::Args),
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Verb::Services(args) => services::run(&args),
         Verb::Backends(args) => backends::run(&args),
         Verb::Connections(args) => connections::run(&args),
+        Verb::Peers(args) => peers::run(&args),
         Verb::Rebalance(args) => rebalance::run(&args),
         Verb::Drain(args) => drain::run(&args),
         Verb::Doctor(args) => doctor::run(&args),

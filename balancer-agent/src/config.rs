@@ -16,7 +16,11 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use self::{error::ConfigError, file::FileError, moving::MovingSettings};
-use crate::{desired::node_ports::NodePortAddresses, model::Moving, node};
+use crate::{
+    desired::node_ports::NodePortAddresses,
+    model::{Moving, ObjectRef},
+    node,
+};
 
 /// Folder of the pins, unless told otherwise.
 pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf/balancer";
@@ -26,6 +30,9 @@ pub const DEFAULT_SOCKET: &str = "/run/balancer/agent.sock";
 pub const DEFAULT_METRICS: &str = "127.0.0.1:10349";
 /// Where health is served, unless told otherwise.
 pub const DEFAULT_HEALTHZ: &str = "0.0.0.0:10356";
+
+/// Where agents of other nodes are heard, unless told otherwise: at every address of the node.
+pub const DEFAULT_PEERS: &str = "0.0.0.0:10357";
 
 /// What `run` needs to know. Every value has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +57,23 @@ pub struct RunConfig {
     pub health_check_node_ports: bool,
     /// Sizes of the maps.
     pub capacities: Capacities,
+    /// How the agents of other nodes are found; none where this one counts alone.
+    pub peers: Option<PeersConfig>,
     /// When connections are moved, where a Service does not say.
     pub moving: Moving,
     /// Form of the log lines.
     pub log_format: LogFormat,
+}
+
+/// How the agents of other nodes are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeersConfig {
+    /// The headless Service of the agents.
+    pub service: ObjectRef,
+    /// Where to listen for them; none for every address of the node.
+    pub bind_address: Option<SocketAddr>,
+    /// The file of the keys; absolute. Without one nothing is said and nothing believed.
+    pub key: Option<PathBuf>,
 }
 
 /// Where Services and their endpoints come from.
@@ -137,6 +157,12 @@ pub struct Settings {
     pub max_backends: Option<u32>,
     /// `maxSlots`.
     pub max_slots: Option<u32>,
+    /// `peers`.
+    pub peers: Option<String>,
+    /// `peerBindAddress`.
+    pub peer_bind_address: Option<String>,
+    /// `peerKey`.
+    pub peer_key: Option<PathBuf>,
     /// `moving`.
     pub moving: Option<MovingSettings>,
     /// `logFormat`.
@@ -181,6 +207,9 @@ impl Settings {
             max_services: self.max_services.or(other.max_services),
             max_backends: self.max_backends.or(other.max_backends),
             max_slots: self.max_slots.or(other.max_slots),
+            peers: self.peers.or(other.peers),
+            peer_bind_address: self.peer_bind_address.or(other.peer_bind_address),
+            peer_key: self.peer_key.or(other.peer_key),
             moving: self.moving.or(other.moving),
             log_format: self.log_format.or(other.log_format),
         }
@@ -212,6 +241,7 @@ impl Settings {
                 backends: capacity("--max-backends", self.max_backends, |c| c.backends)?,
                 slots: capacity("--max-slots", self.max_slots, |c| c.slots)?,
             },
+            peers: peers(self.peers, self.peer_bind_address, self.peer_key)?,
             moving: self.moving.unwrap_or_default().resolve()?,
             log_format: self.log_format.unwrap_or_default(),
         })
@@ -227,6 +257,31 @@ fn source(manifests: Option<PathBuf>, kubeconfig: Option<PathBuf>) -> Result<Ori
             Ok(Origin::Cluster { kubeconfig })
         }
     }
+}
+
+fn peers(
+    service: Option<String>,
+    bind_address: Option<String>,
+    key: Option<PathBuf>,
+) -> Result<Option<PeersConfig>, ConfigError> {
+    let Some(value) = service.filter(|service| !service.is_empty()) else {
+        let flag = match (bind_address, key) {
+            (Some(_), _) => "--peer-bind-address",
+            (None, Some(_)) => "--peer-key",
+            (None, None) => return Ok(None),
+        };
+        return Err(ConfigError::NoPeers { flag });
+    };
+    let service = match value.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() }
+        }
+        _ => return Err(ConfigError::Peers { value }),
+    };
+    let parse = |value| address("--peer-bind-address", Some(value), DEFAULT_PEERS);
+    let bind_address = bind_address.map(parse).transpose()?;
+    let key = key.map(|key| path("--peer-key", &key)).transpose()?;
+    Ok(Some(PeersConfig { service, bind_address, key }))
 }
 
 fn path(flag: &'static str, given: &Path) -> Result<PathBuf, ConfigError> {

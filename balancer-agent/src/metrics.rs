@@ -2,6 +2,7 @@
 //! ends with what it measured.
 
 mod moves;
+mod peers;
 mod programming;
 mod text;
 

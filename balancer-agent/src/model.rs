@@ -10,7 +10,7 @@ mod pod_name;
 mod slices;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
     sync::Arc,
@@ -311,6 +311,8 @@ pub struct State {
     pub pods: BTreeMap<ObjectRef, Pod>,
     /// Namespaces by name.
     pub namespaces: BTreeMap<String, Namespace>,
+    /// Headless Services and their slices, as far as the source keeps them: that of the agents at least.
+    pub headless: Headless,
     /// What could not be used, and why. Nothing else is affected by an entry here.
     pub problems: Vec<Problem>,
     /// True while some input could never be read since the source was opened, so that objects may
@@ -322,6 +324,15 @@ pub struct State {
     pub arrived: Option<Instant>,
     /// What differs from the state that was given before.
     pub changes: Changes,
+}
+
+/// Headless Services, which are not balanced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headless {
+    /// Namespaces and names.
+    pub services: BTreeSet<ObjectRef>,
+    /// Their EndpointSlices.
+    pub slices: Slices,
 }
 
 /// An address of a Service that another one has.

@@ -1,6 +1,6 @@
 //! Agents tell each other their counts, so that every node knows what every pod has.
 //!
-//! All of it but [`key`] is free of sockets, files and clocks: time is an argument, so
+//! All of it but [`socket`] and [`key`] is free of sockets, files and clocks: time is an argument, so
 //! that two thousand nodes run in one loop. What is said to whom, and why so, is in `docs/cluster.md`.
 //!
 //! - [`name`]: nodes and Service ports, as datagrams name them.
@@ -12,18 +12,21 @@
 //! - [`own`]: what this node reports; [`known`]: what it was told; [`level`]: what follows for a row.
 //! - [`pace`]: when something is said.
 //! - [`node`]: ties these together, without keys; [`exchange`]: with them.
+//! - [`membership`]: who the peers are; [`socket`]: how they are reached.
 
 pub mod exchange;
 pub mod key;
 pub mod known;
 pub mod ledger;
 pub mod level;
+pub mod membership;
 pub mod name;
 pub mod node;
 pub mod own;
 pub mod pace;
 pub mod seal;
 pub mod session;
+pub mod socket;
 pub mod steward;
 pub mod wire;
 

@@ -5,6 +5,7 @@ mod connections;
 mod doctor;
 mod human;
 mod moves;
+mod peers;
 mod services;
 mod status;
 mod table;
@@ -18,6 +19,7 @@ pub use self::{
     connections::connections,
     doctor::doctor,
     moves::{drains, rebalance},
+    peers::peers,
     services::services,
     status::status,
 };

@@ -12,9 +12,9 @@ use crate::{
     model::{Problem, Protocol},
     view::{
         ActivityView, AgentView, BackendState, BackendView, BalancingState, BalancingView,
-        CapacityView, ConnectionView, DrainRequest, DrainView, EndView, FrontendView, PodState,
-        PodView, PortView, ProgramView, RebalanceRequest, RebalanceView, ServiceView, StatusView,
-        VerdictView, Wanted,
+        CapacityView, ConnectionView, CountsView, DrainRequest, DrainView, EndView, FrontendView,
+        PeerView, PodState, PodView, PortView, ProgramView, RebalanceRequest, RebalanceView,
+        ServiceView, StatusView, TotalView, VerdictView, Wanted,
     },
 };
 
@@ -69,6 +69,10 @@ impl Provider for Fixed {
     fn drains(&self) -> Vec<DrainView> {
         Vec::new()
     }
+
+    fn peers(&self) -> Vec<PeerView> {
+        peers()
+    }
 }
 
 /// A running agent.
@@ -100,6 +104,17 @@ pub(crate) fn status() -> StatusView {
             CapacityView { name: "backends".into(), used: 250_000, max: 262_144 },
         ],
         connections: 9,
+        counts: Some(CountsView {
+            nodes: 7,
+            members: 7,
+            age_ms: Some(240),
+            sent_total: 70,
+            sent_bytes_total: 7_000,
+            received_total: 60,
+            received_bytes_total: 6_000,
+            rejected: vec![TotalView { name: "forged".into(), total: 3 }],
+            ..CountsView::default()
+        }),
         verdicts: vec![VerdictView { name: "balanced".into(), total: 12_345 }],
         pods: vec![PodView {
             namespace: "shop".into(),
@@ -133,6 +148,7 @@ fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)
         state: if active == 4 { BackendState::Terminating } else { BackendState::Ready },
         weight: u16::from(host),
         active,
+        cluster_active: None,
         opened_total: u64::from(active) * 10,
         failed_total: 1,
         suspected_total: 0,
@@ -153,6 +169,25 @@ fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)
         }],
         backends: backends.iter().map(backend).collect(),
     }
+}
+
+/// A peer that is heard, one that is not, and the agent itself.
+pub(crate) fn peers() -> Vec<PeerView> {
+    let peer = |node: &str, last, heard_ms| PeerView {
+        node: node.into(),
+        address: Ipv4Addr::new(192, 0, 2, last).into(),
+        port: 10_357,
+        this_node: node == "worker-1",
+        heard_ms,
+        sent_total: 120,
+        received_total: 118,
+        rejected_total: 0,
+        steward_of: Some(3),
+        reported: Some(12),
+        version: None,
+    };
+    let other = PeerView { rejected_total: 9, version: Some(2), ..peer("worker-3", 3, None) };
+    vec![peer("worker-1", 1, None), peer("worker-2", 2, Some(240)), other]
 }
 
 /// A connection of each of two Services.

@@ -2,6 +2,7 @@
 
 mod connections;
 mod moves;
+mod peers;
 
 use std::{fmt, net::IpAddr};
 
@@ -13,6 +14,7 @@ pub use self::{
     moves::{
         DrainRequest, DrainView, MoveView, RebalanceRequest, RebalanceView, ShareView, WaitView,
     },
+    peers::{CountsView, PeerView, TotalView},
 };
 use crate::model::{Problem, Protocol};
 
@@ -85,6 +87,9 @@ pub struct BackendView {
     pub weight: u16,
     /// Open connections from this node.
     pub active: u32,
+    /// Open connections from all nodes; absent where it is not known.
+    #[serde(default)]
+    pub cluster_active: Option<u64>,
     /// Connections ever opened from this node.
     pub opened_total: u64,
     /// Connections that were refused or timed out.
@@ -159,6 +164,9 @@ pub struct StatusView {
     pub capacity: Vec<CapacityView>,
     /// Connections open now, over all backends.
     pub connections: u64,
+    /// Whose connections are counted; absent when only the maps were read.
+    #[serde(default)]
+    pub counts: Option<CountsView>,
     /// Answers given to `connect()`, by name, since the maps were made.
     pub verdicts: Vec<VerdictView>,
     /// Pods of this node whose sockets are left alone, or may never be seen; none when only the maps

@@ -14,12 +14,13 @@ use double::Double;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 11] = [
     "run",
     "status",
     "services",
     "backends",
     "connections",
+    "peers",
     "rebalance",
     "drain",
     "doctor",
@@ -243,6 +244,8 @@ fn views_of_a_running_agent_are_shown() {
     assert_eq!(connections[0]["service"], "cart");
     assert_eq!(connections[0]["backend"]["address"], "10.0.0.1");
     assert_eq!(connections[0]["pod"]["namespace"], "default");
+    let peers = ask(&["peers", "-o", "json"]).with(0).json();
+    assert_eq!((&peers[0]["node"], &peers[0]["heard_ms"]), (&"worker-2".into(), &240.into()));
     ask(&["connections", "--backend", "web-0"]).with(2).saying("give ADDRESS or ADDRESS:PORT");
 
     let moves = ask(&["rebalance", "shop/cart", "--dry-run", "-o", "json"]).with(0).json();

@@ -11,6 +11,7 @@ use std::{
 use super::{
     drains,
     moving::{Drained, Moving},
+    peers::Peers,
     stuck,
 };
 use crate::{
@@ -30,8 +31,8 @@ use crate::{
     observe::{Snapshot, connections::connections, offline, views},
     source::Kind,
     view::{
-        AgentView, BalancingView, ConnectionView, DrainRequest, DrainView, EndView,
-        RebalanceRequest, RebalanceView, ServiceView, StatusView, Wanted,
+        AgentView, BalancingView, ConnectionView, CountsView, DrainRequest, DrainView, EndView,
+        PeerView, RebalanceRequest, RebalanceView, ServiceView, StatusView, Wanted,
     },
 };
 
@@ -50,6 +51,8 @@ pub struct Shared {
     programming: Programming,
     health: Arc<Health>,
     moving: Moving,
+    /// None where this node counts alone.
+    peers: Option<Arc<Peers>>,
 }
 
 /// What the loop has told.
@@ -80,6 +83,7 @@ impl Shared {
             programming: Programming::default(),
             health: Arc::default(),
             moving,
+            peers: Peers::new(config).map(Arc::new),
         })
     }
 
@@ -115,6 +119,11 @@ impl Shared {
     /// What moves connections.
     pub const fn moving(&self) -> &Moving {
         &self.moving
+    }
+
+    /// The agents of other nodes; none where this node counts alone.
+    pub const fn peers(&self) -> Option<&Arc<Peers>> {
+        self.peers.as_ref()
     }
 
     /// What probes are told.
@@ -173,6 +182,9 @@ impl Provider for Shared {
             Snapshot::default()
         });
         problems.extend(self.stuck(&self.moving.watch().stuck()));
+        problems.extend(self.peers().into_iter().flat_map(|peers| peers.problems()));
+        let alone = || CountsView::alone("--peers names no Service of the agents");
+        let counts = self.peers().map_or_else(alone, |peers| peers.counts());
         StatusView {
             agent: Some(AgentView {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -184,6 +196,7 @@ impl Provider for Shared {
                 waiting_for,
             }),
             balancing: self.balancing.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            counts: Some(counts),
             pods,
             problems,
             ..offline::status(&self.bpffs, &self.pins, &snapshot)
@@ -192,7 +205,13 @@ impl Provider for Shared {
 
     fn services(&self) -> Vec<ServiceView> {
         match Snapshot::read(&self.maps) {
-            Ok(snapshot) => views::services(&snapshot, Some(&self.read().desired)),
+            Ok(snapshot) => {
+                let mut services = views::services(&snapshot, Some(&self.read().desired));
+                if let Some(peers) = self.peers() {
+                    peers.complete(&mut services);
+                }
+                services
+            }
             Err(error) => {
                 tracing::error!("{error}");
                 Vec::new()
@@ -242,6 +261,10 @@ impl Provider for Shared {
             connections: ids.get(&addr).map_or(0, |id| self.maps.active(*id)),
         };
         self.moving.drained().into_iter().map(view).collect()
+    }
+
+    fn peers(&self) -> Vec<PeerView> {
+        Self::peers(self).map_or_else(Vec::new, |peers| peers.list())
     }
 
     fn ended(&self) -> Counts {

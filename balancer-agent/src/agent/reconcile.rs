@@ -276,6 +276,9 @@ impl Reconciler {
             self.end_stale(shared);
         }
         shared.moving().changed(!self.unsure.is_empty());
+        if let Some(peers) = shared.peers() {
+            peers.changed();
+        }
         let complete = failed.is_empty();
         self.retry_at = (!complete).then(|| Instant::now() + RETRY);
         let mut problems = self.unused.clone();

@@ -19,12 +19,12 @@ use thiserror::Error;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{
-    CONNECTIONS, SERVICES, STATUS,
+    CONNECTIONS, PEERS, SERVICES, STATUS,
     moves::{DRAIN, REBALANCE},
 };
 use crate::view::{
-    ConnectionView, DrainRequest, DrainView, RebalanceRequest, RebalanceView, ServiceView,
-    StatusView, Wanted,
+    ConnectionView, DrainRequest, DrainView, PeerView, RebalanceRequest, RebalanceView,
+    ServiceView, StatusView, Wanted,
 };
 
 /// What an agent may take to answer.
@@ -87,6 +87,11 @@ impl Client {
     /// Every Service port.
     pub async fn services(&self) -> Result<Vec<ServiceView>, ClientError> {
         self.get(SERVICES).await
+    }
+
+    /// The agents of the cluster.
+    pub async fn peers(&self) -> Result<Vec<PeerView>, ClientError> {
+        self.get(PEERS).await
     }
 
     /// The TCP connections that are wanted.

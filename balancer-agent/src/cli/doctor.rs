@@ -7,11 +7,13 @@ use super::{
     print,
 };
 use crate::{
-    config::DEFAULT_BPFFS,
+    api::Client,
+    config::{DEFAULT_BPFFS, DEFAULT_SOCKET},
     doctor::{Finding, Outcome, facts::Facts, judge},
     node,
     observe::Offline,
     render::{self, Output},
+    view::{CountsView, PeerView},
 };
 
 const EXAMPLES: &str = "\
@@ -37,16 +39,31 @@ pub(super) struct Args {
     /// Folder of the pins
     #[arg(long, value_name = "PATH", default_value = DEFAULT_BPFFS)]
     bpffs: PathBuf,
+
+    /// Socket of the agent, which is asked for its peers if it runs
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let cgroup = args.cgroup.clone().or_else(|| node::cgroup::root().ok());
-    let facts = Facts::gather(cgroup.as_deref(), &args.bpffs, &own(args));
+    let facts = Facts::gather(cgroup.as_deref(), &args.bpffs, &own(args), peers(args)?);
     let findings = judge::examine(&facts);
     let page = |findings: &[Finding], _wide| render::doctor(findings);
     print::result(&render::text(args.output, findings.as_slice(), page)?)?;
     let failed = findings.iter().any(|finding| finding.result == Outcome::Fail);
     Ok(if failed { Exit::Lacking } else { Exit::Fine })
+}
+
+/// What the running agent says of its peers; none where it does not answer.
+fn peers(args: &Args) -> Result<Option<(CountsView, Vec<PeerView>)>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = Client::new(&args.socket);
+    let answers = runtime.block_on(async {
+        let status = client.status().await.ok()?;
+        Some((status.counts?, client.peers().await.ok()?))
+    });
+    Ok(answers)
 }
 
 /// Identifiers of balancer's own programs; none where nothing is pinned.

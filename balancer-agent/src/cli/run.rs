@@ -89,6 +89,19 @@ pub(super) struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     healthcheck_nodeports: Option<bool>,
 
+    /// Headless Service of the agents, by whose endpoints they find each other and tell each other
+    /// their counts [default: none, this node counts alone]
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    peers: Option<String>,
+
+    /// Where to hear the agents of other nodes [default: port 10357 of every address]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    peer_bind_address: Option<String>,
+
+    /// File with the keys that the agents share, one a line: the first is sent with, all are heard
+    #[arg(long, value_name = "FILE")]
+    peer_key: Option<PathBuf>,
+
     /// YAML file with the same settings in camelCase; flags win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -160,6 +173,9 @@ fn settings(args: Args) -> Result<Settings, ConfigError> {
         max_services: args.max_services,
         max_backends: args.max_backends,
         max_slots: args.max_slots,
+        peers: args.peers,
+        peer_bind_address: args.peer_bind_address,
+        peer_key: args.peer_key,
         moving: None,
         log_format: args.log_format,
     };

@@ -52,6 +52,21 @@ pub enum ConfigError {
         /// What was given.
         value: String,
     },
+    /// No name of a Service.
+    #[error(
+        "--peers {value:?} is no NAMESPACE/NAME: name the headless Service of the agents, such as \
+         kube-system/balancer-agent-peers"
+    )]
+    Peers {
+        /// What was given.
+        value: String,
+    },
+    /// Something is said of peers, and not who they are.
+    #[error("{flag} is given and --peers is not: name the headless Service of the agents with it")]
+    NoPeers {
+        /// The flag.
+        flag: &'static str,
+    },
     /// A value of `moving` that has no meaning.
     #[error("moving.{key}: {wrong}")]
     Moving {

@@ -61,7 +61,7 @@ fn errors_of_the_file_name_file_and_key() {
 #[test]
 fn bad_values_name_their_flag() {
     let range = |text: &str| Some(vec!["primary".to_owned(), text.to_owned()]);
-    let cases: [(Settings, &str); 8] = [
+    let cases: [(Settings, &str); 11] = [
         (
             Settings { kubeconfig: Some("/k".into()), ..minimal() },
             "--manifests and --kubeconfig exclude each other",
@@ -69,6 +69,22 @@ fn bad_values_name_their_flag() {
         (
             Settings { metrics_bind_address: Some("10349".into()), ..minimal() },
             "--metrics-bind-address \"10349\"",
+        ),
+        (
+            Settings { peers: Some("peers".into()), ..minimal() },
+            "--peers \"peers\" is no NAMESPACE/NAME",
+        ),
+        (
+            Settings { peer_key: Some("/k".into()), ..minimal() },
+            "--peer-key is given and --peers is not",
+        ),
+        (
+            Settings {
+                peers: Some("kube-system/peers".into()),
+                peer_bind_address: Some("10357".into()),
+                ..minimal()
+            },
+            "--peer-bind-address \"10357\" is not ADDRESS:PORT",
         ),
         (Settings { max_backends: Some(0), ..minimal() }, "--max-backends 0 is out of range"),
         (Settings { max_slots: Some(u32::MAX), ..minimal() }, "--max-slots 4294967295 is out of"),
@@ -120,4 +136,18 @@ fn the_source_is_the_cluster_unless_a_folder_is_named() {
     let file = Settings { kubeconfig: Some("/k".into()), ..Settings::default() };
     assert_eq!(origin(file), Origin::Cluster { kubeconfig: Some("/k".into()) });
     assert_eq!(origin(minimal()), Origin::Folder("/m".into()));
+}
+
+#[test]
+fn peers_are_named_by_their_service() {
+    let text = "peers: kube-system/peers\npeerKey: /k\npeerBindAddress: '[::1]:1'\n";
+    let settings = read(text).expect("a valid file").or(minimal());
+    let peers = settings.resolve(around()).expect("a valid configuration").peers;
+    let want = PeersConfig {
+        service: ObjectRef { namespace: "kube-system".into(), name: "peers".into() },
+        bind_address: Some("[::1]:1".parse().unwrap()),
+        key: Some("/k".into()),
+    };
+    assert_eq!(peers, Some(want));
+    assert_eq!(minimal().resolve(around()).expect("a valid configuration").peers, None);
 }

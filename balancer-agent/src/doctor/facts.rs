@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::node::{
-    bpffs::{self, PinnedMaps},
-    caps::Caps,
-    cgroup::{self, Kind},
-    conntrack::{self, Conntrack},
-    hooks::{self, Attached},
-    kernel,
-    kubeproxy::{self, KubeProxy},
-    processes, sockets,
+use crate::{
+    node::{
+        bpffs::{self, PinnedMaps},
+        caps::Caps,
+        cgroup::{self, Kind},
+        conntrack::{self, Conntrack},
+        hooks::{self, Attached},
+        kernel,
+        kubeproxy::{self, KubeProxy},
+        processes, sockets,
+    },
+    view::{CountsView, PeerView},
 };
 
 /// What was found on a node.
@@ -37,6 +40,8 @@ pub struct Facts {
     pub kube_proxy: KubeProxy,
     /// The pinned maps.
     pub maps: PinnedMaps,
+    /// Whose connections the running agent counts, and its peers; none where no agent answers.
+    pub peers: Option<(CountsView, Vec<PeerView>)>,
 }
 
 /// What balancing cannot do without.
@@ -73,8 +78,14 @@ impl Facts {
         }
     }
 
-    /// Everything. `own` are the identifiers of balancer's attached programs.
-    pub fn gather(cgroup: Option<&Path>, bpffs: &Path, own: &[u32]) -> Self {
+    /// Everything. `own` are the identifiers of balancer's attached programs, `peers` what the running
+    /// agent says of its own.
+    pub fn gather(
+        cgroup: Option<&Path>,
+        bpffs: &Path,
+        own: &[u32],
+        peers: Option<(CountsView, Vec<PeerView>)>,
+    ) -> Self {
         let others = match cgroup {
             None => Err("there is no cgroup2".to_owned()),
             Some(cgroup) => hooks::attached(cgroup)
@@ -92,6 +103,7 @@ impl Facts {
             conntrack: conntrack::probe(),
             kube_proxy: kubeproxy::probe(),
             maps: bpffs::pinned_maps(bpffs),
+            peers,
         }
     }
 }

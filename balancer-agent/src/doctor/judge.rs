@@ -3,6 +3,7 @@
 mod essential;
 mod features;
 mod neighbours;
+mod peers;
 
 use std::collections::BTreeSet;
 
@@ -32,6 +33,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         neighbours::conntrack(facts.conntrack),
         neighbours::kube_proxy(&facts.kube_proxy),
         neighbours::maps(facts),
+        peers::peers(facts.peers.as_ref()),
     ]);
     findings
 }

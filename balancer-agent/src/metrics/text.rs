@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Programming, moves};
+use super::{Programming, moves, peers};
 use crate::{
     model::Problem,
     moves::tally::Counts,
@@ -67,6 +67,7 @@ struct Families {
     balancing: Family<StateLabels, Gauge>,
     tests: Counter,
     mended: Counter,
+    cluster: Family<BackendLabels, Gauge>,
 }
 
 /// The text of one scrape.
@@ -82,6 +83,9 @@ pub(super) fn render(
     let mut text = String::new();
     let mut registry = families.register();
     moves::register(ended, &mut registry);
+    if let Some(counts) = &status.counts {
+        peers::register(counts, &mut registry);
+    }
     programming.register(&mut registry);
     encode(&mut text, &registry)?;
     Ok(text)
@@ -132,6 +136,9 @@ impl Families {
                 backend: std::net::SocketAddr::from((backend.address, backend.port)).to_string(),
             };
             self.active.get_or_create(&labels).set(i64::from(backend.active));
+            if let Some(all) = backend.cluster_active {
+                self.cluster.get_or_create(&labels).set(gauge(all));
+            }
             self.opened.get_or_create(&labels).inc_by(backend.opened_total);
             self.failed.get_or_create(&labels).inc_by(backend.failed_total);
             let is_suspect = i64::from(backend.state == BackendState::Suspect);
@@ -164,6 +171,11 @@ impl Families {
             "backend_connections",
             "Open connections from this node to a backend; Services that share one show the same",
             self.active,
+        );
+        registry.register(
+            "backend_cluster_connections",
+            "Open connections from all nodes to a backend, where they are known",
+            self.cluster,
         );
         registry.register(
             "backend_opened",

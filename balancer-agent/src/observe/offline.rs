@@ -116,6 +116,7 @@ pub fn status(bpffs: &Path, pins: &Pins, snapshot: &Snapshot) -> StatusView {
         programs,
         capacity: snapshot.capacity.clone(),
         connections: snapshot.connections,
+        counts: None,
         verdicts: views::verdicts(snapshot),
         pods: Vec::new(),
         problems: Vec::new(),

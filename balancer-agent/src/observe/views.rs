@@ -104,6 +104,7 @@ fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView 
         state,
         weight: found.weight,
         active: found.active,
+        cluster_active: None,
         opened_total: found.opened,
         failed_total: found.failed,
         suspected_total: found.suspected,

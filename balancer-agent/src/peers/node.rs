@@ -40,6 +40,8 @@ pub struct Node {
     /// Peers that take part, as the stewards were found by.
     heard: BTreeSet<NodeId>,
     forget_at: Moment,
+    /// When this node tells itself everything that it tells others in heartbeats.
+    own_beat_at: Moment,
 }
 
 /// What is shown of a peer.
@@ -66,6 +68,7 @@ impl Node {
             stewards: HashMap::new(),
             heard: BTreeSet::new(),
             forget_at: Moment::ZERO,
+            own_beat_at: Moment::ZERO,
         }
     }
 
@@ -194,6 +197,7 @@ impl Node {
             return;
         }
         self.forget_at = now + FORGET;
+        self.own.forget(now);
         self.ledger.forget(now, |_| false);
         self.known.forget(now, |service| self.own.has(service));
     }

@@ -38,6 +38,8 @@ pub struct Own {
     dirty: BTreeSet<ServiceId>,
     /// Service ports of which a counter has changed since this was asked last.
     changed: BTreeSet<ServiceId>,
+    /// Service ports that this node uses, or has used a while ago.
+    in_use: BTreeSet<ServiceId>,
     version: u64,
 }
 
@@ -102,6 +104,7 @@ impl Own {
         }
         self.backends.retain(|_, mine| !mine.services.is_empty());
         self.dirty.retain(|id| self.services.contains_key(id));
+        self.in_use.retain(|id| self.services.contains_key(id));
     }
 
     /// Takes a counter of the maps: open connections, and those ever opened.
@@ -121,6 +124,7 @@ impl Own {
                     service.used = Some(now);
                     self.dirty.insert(*id);
                     self.changed.insert(*id);
+                    self.in_use.insert(*id);
                 }
             }
         }
@@ -147,13 +151,19 @@ impl Own {
     }
 
     /// Service ports that this node uses, or has used a while ago.
-    pub fn used(&self, now: Moment) -> Vec<ServiceId> {
-        let is_used = |service: &Service| service.used.is_some_and(|at| at + pace::USED > now);
-        let used = self.services.iter().filter(|(_, service)| {
-            let active = |id: &u32| self.backends.get(id).is_some_and(|mine| mine.active > 0);
-            is_used(service) || (service.used.is_some() && service.backends.keys().any(active))
+    pub fn used(&self) -> Vec<ServiceId> {
+        self.in_use.iter().copied().collect()
+    }
+
+    /// Forgets which Service ports were used, where that is long ago.
+    pub fn forget(&mut self, now: Moment) {
+        let (services, backends) = (&self.services, &self.backends);
+        self.in_use.retain(|id| {
+            let Some(service) = services.get(id) else { return false };
+            let active = |id: &u32| backends.get(id).is_some_and(|mine| mine.active > 0);
+            let recent = service.used.is_some_and(|at| at + pace::USED > now);
+            recent || service.backends.keys().any(active)
         });
-        used.map(|(id, _)| *id).collect()
     }
 
     /// When a Service port was reported last, but for repetitions.
@@ -274,7 +284,12 @@ mod tests {
         for id in [WEB, API] {
             assert_eq!(own.report(at(1), id, false), Some((1, vec![(addr(2), 1)])));
         }
-        assert_eq!(own.used(at(1)), [WEB, API]);
+        assert_eq!(own.used(), [WEB, API]);
+        own.forget(at(700_000));
+        assert_eq!(own.used(), [WEB, API], "it has a connection");
+        own.observe(at(700_000), 2, 0, 1);
+        own.forget(at(1_400_000));
+        assert_eq!(own.used(), []);
     }
 
     #[test]

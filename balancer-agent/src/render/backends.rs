@@ -16,8 +16,12 @@ const BAR: u64 = 10;
 
 /// Draws backends, in the order given. Bars compare the backends of one Service port.
 pub fn backends(backends: &[ServiceBackendView], wide: bool) -> String {
-    let mut header =
-        vec!["NAMESPACE", "SERVICE", "PORT", "BACKEND", "STATE", "CONNECTIONS", "", "OPENED"];
+    let mut header = vec!["NAMESPACE", "SERVICE", "PORT", "BACKEND", "STATE", "CONNECTIONS", ""];
+    let is_known = backends.iter().any(|row| row.backend.cluster_active.is_some());
+    if is_known {
+        header.push("CLUSTER");
+    }
+    header.push("OPENED");
     if wide {
         header.extend(["FAILED", "SUSPECTED", "WEIGHT", "NODE", "ZONE", "PORT-NAME"]);
     }
@@ -34,8 +38,11 @@ pub fn backends(backends: &[ServiceBackendView], wide: bool) -> String {
                 state(backend.state),
                 cell(backend.active),
                 cell(bar(backend.active.into(), most.into(), BAR)).fg(Color::Cyan),
-                cell(backend.opened_total),
             ];
+            if is_known {
+                cells.push(optional(backend.cluster_active));
+            }
+            cells.push(cell(backend.opened_total));
             if wide {
                 let name = &row.service_port.name;
                 cells.extend([

@@ -12,6 +12,14 @@ pub(super) fn age(seconds: u64) -> String {
     }
 }
 
+/// Milliseconds as seconds, with tenths.
+pub(super) fn tenths(ms: u64) -> String {
+    match ms {
+        0..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        _ => age(ms / 1_000),
+    }
+}
+
 /// Seconds as annotations give them: every unit that is not zero.
 pub(super) fn span(seconds: u32) -> String {
     let units = [(seconds / 3_600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];

@@ -10,6 +10,10 @@ use crate::view::{BackendState, FrontendView, ServiceView};
 pub fn services(services: &[ServiceView], wide: bool) -> String {
     let mut header =
         vec!["NAMESPACE", "NAME", "PORT", "POLICY", "ADDRESS", "BACKENDS", "CONNECTIONS"];
+    let is_known = services.iter().any(|service| cluster(service).is_some());
+    if is_known {
+        header.push("CLUSTER");
+    }
     if wide {
         header.extend([
             "PORT-NAME",
@@ -35,6 +39,9 @@ pub fn services(services: &[ServiceView], wide: bool) -> String {
             cell(format!("{ready}/{}", service.backends.len())),
             cell(sum(|b| b.active.into())),
         ];
+        if is_known {
+            row.push(optional(cluster(service)));
+        }
         if wide {
             let name = &service.port.name;
             let addresses: Vec<_> = service.frontends.iter().map(address).collect();
@@ -53,6 +60,12 @@ pub fn services(services: &[ServiceView], wide: bool) -> String {
         row
     });
     table(&header, rows)
+}
+
+/// Connections of all nodes, where they are known of every backend.
+fn cluster(service: &ServiceView) -> Option<u64> {
+    let known = service.backends.iter().map(|backend| backend.cluster_active);
+    known.sum::<Option<u64>>().filter(|_| !service.backends.is_empty())
 }
 
 fn address(frontend: &FrontendView) -> String {

@@ -1,14 +1,14 @@
 //! The page of `status`.
 
-use std::fmt::Write;
+use std::{cmp::Ordering, fmt::Write};
 
 use comfy_table::Color;
 
 use super::{
-    human::{age, percent},
+    human::{age, percent, tenths},
     table::{cell, optional, table},
 };
-use crate::view::{AgentView, BalancingView, StatusView};
+use crate::view::{AgentView, BalancingView, CountsView, StatusView};
 
 /// Draws the state of the agent and of what it left in the kernel.
 pub fn status(status: &StatusView, wide: bool) -> String {
@@ -61,6 +61,7 @@ fn summary(status: &StatusView) -> String {
         ("Pins", status.bpffs.clone()),
         ("Balancing", status.balancing.as_ref().map_or_else(unknown, balancing)),
         ("Connections", status.connections.to_string()),
+        ("Counts", status.counts.as_ref().map_or_else(unknown, counts)),
         ("Problems", status.problems.len().to_string()),
     ];
     let mut text = String::new();
@@ -85,6 +86,21 @@ fn balancing(balancing: &BalancingView) -> String {
         times => format!("; put back {times} times"),
     };
     format!("{state}: {detail}{mended}")
+}
+
+fn counts(counts: &CountsView) -> String {
+    let CountsView { nodes, members, age_ms, alone, .. } = counts;
+    if let Some(why) = alone {
+        return format!("of this node alone: {why}");
+    }
+    let of = match nodes.cmp(members) {
+        Ordering::Less => format!("of {nodes} of {members} nodes"),
+        _ => format!("of {nodes} nodes"),
+    };
+    match age_ms {
+        Some(ms) => format!("{of}, {} old", tenths(*ms)),
+        None => of,
+    }
 }
 
 fn programs(status: &StatusView, wide: bool) -> String {

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     doctor::{Finding, Outcome},
     testing,
-    view::ServiceBackendView,
+    view::{CountsView, ServiceBackendView, StatusView},
 };
 
 /// What a terminal without colours shows.
@@ -54,6 +54,49 @@ fn backends_as_a_table_with_bars() {
     assert!(wide.contains("FAILED   SUSPECTED   WEIGHT   NODE       ZONE   PORT-NAME\n"), "{wide}");
     assert!(wide.contains("1        0           -        worker-1   -      http\n"), "{wide}");
     assert!(wide.contains("1        0           2        worker-2   -      http\n"), "{wide}");
+}
+
+#[test]
+fn what_all_nodes_have_stands_beside_what_this_one_has() {
+    let mut known = testing::services();
+    for backend in &mut known[0].backends {
+        backend.cluster_active = Some(u64::from(backend.active) + 7);
+    }
+    let text = plain(&services(&known, false));
+    for line in ["CONNECTIONS   CLUSTER\n", "9             23\n", "0             -\n"] {
+        assert!(text.contains(line), "{line:?} is missing from\n{text}");
+    }
+    let rows: Vec<_> = known.into_iter().flat_map(ServiceBackendView::of).collect();
+    let text = plain(&backends(&rows, false));
+    for line in ["CLUSTER   OPENED\n", "██████████   12        50\n", "-         0\n"]
+    {
+        assert!(text.contains(line), "{line:?} is missing from\n{text}");
+    }
+}
+
+#[test]
+fn peers_as_a_table() {
+    let table = "NODE       ADDRESS           HEARD       AGE    SENT   RECEIVED   REJECTED   STEWARD-OF\n\
+         worker-1   192.0.2.1:10357   this node   -      120    118        0          3\n\
+         worker-2   192.0.2.2:10357   yes         0.2s   120    118        0          3\n\
+         worker-3   192.0.2.3:10357   never       -      120    118        9          3\n";
+    assert_eq!(plain(&peers(&testing::peers(), false)), table);
+    let wide = plain(&peers(&testing::peers(), true));
+    assert!(wide.contains("12         2, refused\n"), "{wide}");
+}
+
+#[test]
+fn status_tells_whose_connections_are_counted() {
+    let told = |counts: CountsView| {
+        let text = plain(&status(&StatusView { counts: Some(counts), ..testing::status() }, false));
+        let line = text.lines().find(|line| line.starts_with("Counts:")).map(str::to_owned);
+        line.expect("a line")
+    };
+    let all = testing::status().counts.expect("counts");
+    assert_eq!(told(all.clone()), "Counts:      of 7 nodes, 0.2s old");
+    assert_eq!(told(CountsView { members: 9, ..all }), "Counts:      of 7 of 9 nodes, 0.2s old");
+    let alone = told(CountsView::alone("no peer key"));
+    assert_eq!(alone, "Counts:      of this node alone: no peer key");
 }
 
 #[test]
@@ -131,6 +174,7 @@ fn json_and_yaml_have_the_same_fields() {
             "state": "ready",
             "weight": 1,
             "active": 5,
+            "cluster_active": null,
             "opened_total": 50,
             "failed_total": 1,
             "suspected_total": 0,

@@ -3,7 +3,7 @@
 use super::{Manifests, SourceError, kube::Cluster, object::Kind};
 use crate::{
     config::Origin,
-    model::{Changes, Clash, Problem, State},
+    model::{Changes, Clash, ObjectRef, Problem, State},
 };
 
 /// What a source gives.
@@ -25,16 +25,20 @@ pub enum Source {
 }
 
 impl Source {
-    /// Opens the source for the agent of that node.
+    /// Opens the source for the agent of that node. `peers` is the Service of the agents.
     ///
     /// # Errors
     ///
     /// Where it can't be used at all.
-    pub async fn open(from: &Origin, node: &str) -> Result<Self, SourceError> {
+    pub async fn open(
+        from: &Origin,
+        node: &str,
+        peers: Option<&ObjectRef>,
+    ) -> Result<Self, SourceError> {
         match from {
             Origin::Folder(dir) => Ok(Self::Folder(Manifests::open(dir)?.of_node(node), None)),
             Origin::Cluster { kubeconfig } => {
-                Ok(Self::Cluster(Cluster::open(kubeconfig.clone(), node).await?.into()))
+                Ok(Self::Cluster(Cluster::open(kubeconfig.clone(), node, peers).await?.into()))
             }
         }
     }

@@ -9,7 +9,9 @@ use super::{
     content::{Content, Definition, duplicate},
     object::{Found, Key},
 };
-use crate::model::{Changes, EndpointSlice, Namespace, Node, Pod, Problem, Service, State};
+use crate::model::{
+    Changes, EndpointSlice, Headless, Namespace, Node, ObjectRef, Pod, Problem, Service, State,
+};
 
 /// A [`State`] that shares its objects with the files they stand in: cheap to make for every
 /// change, and to compare.
@@ -20,6 +22,8 @@ pub struct Merged {
     nodes: Vec<Arc<Node>>,
     pods: Vec<Arc<Pod>>,
     namespaces: Vec<Arc<Namespace>>,
+    headless: BTreeSet<ObjectRef>,
+    headless_slices: Vec<Arc<EndpointSlice>>,
     problems: Vec<Problem>,
     missing: bool,
 }
@@ -56,10 +60,12 @@ pub fn merge<'a>(
         merged.problems.push(duplicate(object, &first.place.in_file(file)));
     }
     merged.problems.extend(unserved(&winners));
-    for (_, definition) in winners.values() {
+    for (key, (_, definition)) in &winners {
         match &definition.found {
             Found::Service(service) => merged.services.push(Arc::clone(service)),
             Found::Slice(slice) => merged.slices.push(Arc::clone(slice)),
+            Found::Headless => drop(merged.headless.insert(key.id.clone())),
+            Found::HeadlessSlice(slice) => merged.headless_slices.push(Arc::clone(slice)),
             Found::Node(node) => merged.nodes.push(Arc::clone(node)),
             Found::Pod(pod) => merged.pods.push(Arc::clone(pod)),
             Found::Namespace(namespace) => merged.namespaces.push(Arc::clone(namespace)),
@@ -119,6 +125,10 @@ impl Merged {
             namespaces: {
                 let all = self.namespaces.iter();
                 all.map(|n| (n.name.clone(), Namespace::clone(n))).collect()
+            },
+            headless: Headless {
+                services: self.headless.clone(),
+                slices: self.headless_slices.iter().map(|s| EndpointSlice::clone(s)).collect(),
             },
             problems: self.problems.clone(),
             missing: self.missing,

@@ -20,6 +20,8 @@ pub enum Kind {
     Pod,
     /// `v1`.
     Namespace,
+    /// `discovery.k8s.io/v1`: those of the Service of the agents, which is headless.
+    PeerSlice,
 }
 
 impl Kind {
@@ -39,7 +41,10 @@ pub struct Key {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        match self {
+            Self::PeerSlice => f.write_str("EndpointSlice of the agents"),
+            kind => fmt::Debug::fmt(kind, f),
+        }
     }
 }
 
@@ -47,7 +52,7 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Service => write!(f, "Service {}", self.id),
-            Kind::EndpointSlice => write!(f, "EndpointSlice {}", self.id),
+            Kind::EndpointSlice | Kind::PeerSlice => write!(f, "EndpointSlice {}", self.id),
             Kind::Node => write!(f, "Node {}", self.id.name),
             Kind::Pod => write!(f, "Pod {}", self.id),
             Kind::Namespace => write!(f, "Namespace {}", self.id.name),
@@ -87,7 +92,11 @@ pub enum Found {
     Pod(Arc<Pod>),
     /// A namespace.
     Namespace(Arc<Namespace>),
-    /// Valid, and by the rules not for this balancer: headless, another proxy's, FQDN, ...
+    /// A headless Service: not balanced, but the agents find each other by one.
+    Headless,
+    /// Endpoints of such a Service.
+    HeadlessSlice(Arc<EndpointSlice>),
+    /// Valid, and by the rules not for this balancer: another proxy's, ExternalName, FQDN, ...
     Skipped,
     /// Can't be decoded; what the file defined before stays.
     Undecodable,

@@ -19,9 +19,10 @@ use super::{
 };
 use crate::model::{ObjectRef, Protocol, Service, ServicePort};
 
-/// Labels that hand an object to another proxy or to nobody, whatever their value.
-const OTHER_PROXY: [&str; 2] =
-    ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
+/// Label that hands an object to another proxy, whatever its value.
+const OTHER_PROXY: &str = "service.kubernetes.io/service-proxy-name";
+/// Label of what belongs to a headless Service, whatever its value.
+const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// Ports of a Service that are used: each is a row of its own in the maps.
 const MOST_PORTS: usize = 1_000;
@@ -31,11 +32,15 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     let mut faults = Faults::default();
     let mut spec = object.spec.unwrap_or_default();
     let is_none = |ip: &String| ip == "None";
-    let headless = spec.cluster_ip.as_ref().is_some_and(is_none)
+    let headless = is_headless(object.metadata.labels.as_ref())
+        || spec.cluster_ip.as_ref().is_some_and(is_none)
         || spec.cluster_ips.iter().flatten().any(is_none);
     let external_name = spec.type_.as_deref() == Some("ExternalName");
-    if headless || external_name || is_for_another_proxy(object.metadata.labels.as_ref()) {
+    if external_name || is_for_another_proxy(object.metadata.labels.as_ref()) {
         return (Found::Skipped, faults.into_told());
+    }
+    if headless {
+        return (Found::Headless, faults.into_told());
     }
     let annotations = object.metadata.annotations.as_ref();
     let ingress = object.status.and_then(|status| status.load_balancer).and_then(|lb| lb.ingress);
@@ -69,9 +74,14 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
     (Found::Service(service.into()), faults.into_told())
 }
 
-/// True where the labels say that another proxy, or none, serves the object.
+/// True where the labels say that another proxy serves the object.
 pub fn is_for_another_proxy(labels: Option<&BTreeMap<String, String>>) -> bool {
-    labels.is_some_and(|labels| OTHER_PROXY.iter().any(|label| labels.contains_key(*label)))
+    labels.is_some_and(|labels| labels.contains_key(OTHER_PROXY))
+}
+
+/// True where the labels say that no proxy serves the object.
+pub fn is_headless(labels: Option<&BTreeMap<String, String>>) -> bool {
+    labels.is_some_and(|labels| labels.contains_key(HEADLESS))
 }
 
 fn cluster_ips(spec: &core::ServiceSpec, faults: &mut Faults) -> Vec<IpAddr> {

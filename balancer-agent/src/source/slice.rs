@@ -10,7 +10,7 @@ use k8s_openapi::{api::discovery::v1 as discovery, jiff::Timestamp};
 use super::{
     address::address,
     object::{Fault, Faults, Found, quoted},
-    service::{is_for_another_proxy, number, protocol},
+    service::{is_for_another_proxy, is_headless, number, protocol},
 };
 use crate::model::{Endpoint, EndpointPort, EndpointSlice, Hints, ObjectRef, Place};
 
@@ -25,6 +25,7 @@ pub fn convert(object: discovery::EndpointSlice, id: &ObjectRef) -> (Found, Vec<
     if is_for_another_proxy(labels) {
         return (Found::Skipped, Vec::new());
     }
+    let headless = is_headless(labels);
     let ipv4 = match object.address_type.as_str() {
         "IPv4" => true,
         "IPv6" => false,
@@ -53,6 +54,9 @@ pub fn convert(object: discovery::EndpointSlice, id: &ObjectRef) -> (Found, Vec<
         ports: ports(object.ports.unwrap_or_default(), &mut faults),
         endpoints: endpoints(object.endpoints, ipv4, &mut faults),
     };
+    if headless {
+        return (Found::HeadlessSlice(slice.into()), faults.into_told());
+    }
     (Found::Slice(slice.into()), faults.into_told())
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use balancer_agent::{
     api::{self, Provider},
     view::{
-        ConnectionView, DrainRequest, DrainView, RebalanceRequest, RebalanceView, ServiceView,
-        StatusView, Wanted,
+        ConnectionView, DrainRequest, DrainView, PeerView, RebalanceRequest, RebalanceView,
+        ServiceView, StatusView, Wanted,
     },
 };
 use serde_json::{Value, json};
@@ -76,6 +76,15 @@ impl Provider for Views {
             "pid": 7, "command": null, "age_ms": 5000, "activity": null,
         });
         serde_json::from_value(json!([connection])).expect("connections")
+    }
+
+    fn peers(&self) -> Vec<PeerView> {
+        let peer = json!({
+            "node": "worker-2", "address": "192.0.2.2", "port": 10357, "this_node": false,
+            "heard_ms": 240, "sent_total": 9, "received_total": 8, "rejected_total": 0,
+            "steward_of": 1, "reported": 3, "version": null,
+        });
+        serde_json::from_value(json!([peer])).expect("peers")
     }
 
     fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String> {

@@ -166,7 +166,7 @@ async fn a_kubeconfig_of_no_use_is_refused_with_its_name() {
     let broken = dir.path().join("broken");
     fs::write(&broken, "apiVersion: v1\nkind: Config\nclusters: 7\n").expect("written");
     for path in [missing, broken] {
-        let error = Cluster::open(Some(path.clone()), "node-1").await.expect_err("refused");
+        let error = Cluster::open(Some(path.clone()), "node-1", None).await.expect_err("refused");
         assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     }
 }

@@ -33,7 +33,8 @@ pub struct Seen {
 
 impl Seen {
     pub async fn open(kubeconfig: &Path) -> Self {
-        let cluster = Cluster::open(Some(kubeconfig.to_owned()), "node-1").await.expect("access");
+        let cluster =
+            Cluster::open(Some(kubeconfig.to_owned()), "node-1", None).await.expect("access");
         Self { cluster, state: None, waiting: Vec::new(), states: 0 }
     }
 

@@ -1,11 +1,15 @@
 use super::*;
-use crate::node::{
-    bpffs::PinnedMaps,
-    caps::Caps,
-    cgroup::Kind,
-    conntrack::Conntrack,
-    hooks::{Attached, Hook},
-    kubeproxy::KubeProxy,
+use crate::{
+    node::{
+        bpffs::PinnedMaps,
+        caps::Caps,
+        cgroup::Kind,
+        conntrack::Conntrack,
+        hooks::{Attached, Hook},
+        kubeproxy::KubeProxy,
+    },
+    testing,
+    view::{CountsView, PeerView},
 };
 
 fn good() -> Facts {
@@ -35,7 +39,17 @@ fn good() -> Facts {
         conntrack: Conntrack::Idle,
         kube_proxy: KubeProxy::NotSeen,
         maps: PinnedMaps { maps: 9, bytes: 3 << 20 },
+        peers: None,
     }
+}
+
+/// Seven nodes, of which one at a place in the list is silent.
+fn peers(silent: usize) -> (CountsView, Vec<PeerView>) {
+    let mut peers = testing::peers();
+    for (index, peer) in peers.iter_mut().enumerate() {
+        (peer.version, peer.heard_ms) = (None, Some(if index == silent { 9_000 } else { 200 }));
+    }
+    (testing::status().counts.expect("counts"), peers)
 }
 
 fn program() -> Attached {
@@ -51,6 +65,34 @@ const CASES: &[Case] = &[
         "kernel",
         Outcome::Fail,
         "5.10.0-32-amd64 is too old",
+    ),
+    (|_| {}, "peers", Outcome::Ok, "no agent answers"),
+    (|f| f.peers = Some(peers(0)), "peers", Outcome::Ok, "of all 7 nodes are counted"),
+    (|f| f.peers = Some(peers(2)), "peers", Outcome::Warn, "silent are worker-3"),
+    (
+        |f| f.peers = Some((CountsView::alone("no --peers"), Vec::new())),
+        "peers",
+        Outcome::Ok,
+        "alone: no --peers",
+    ),
+    (
+        |f| {
+            let counts = CountsView { members: 3, ..CountsView::alone("no peer key") };
+            f.peers = Some((counts, peers(0).1));
+        },
+        "peers",
+        Outcome::Warn,
+        "3 nodes have an agent, and this one counts alone: no peer key",
+    ),
+    (
+        |f| {
+            let (counts, mut all) = peers(0);
+            all[1].version = Some(2);
+            f.peers = Some((counts, all));
+        },
+        "peers",
+        Outcome::Warn,
+        "speak another version and are refused: worker-2",
     ),
     (|f| f.essential.release = "5.15.0".into(), "kernel", Outcome::Ok, "5.15"),
     (|f| f.essential.release = "5.15.0".into(), "errno", Outcome::Warn, "left to kube-proxy"),

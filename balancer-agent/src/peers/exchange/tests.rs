@@ -1,5 +1,6 @@
 use std::{
-    net::UdpSocket,
+    collections::HashMap,
+    net::{Ipv4Addr, UdpSocket},
     path::Path,
     time::{Duration, Instant},
 };
@@ -230,6 +231,114 @@ fn an_answer_to_a_recorded_greeting_is_one_datagram_at_most() {
     }
     assert_eq!(pair.get(TWO).due(now).len(), 1);
     assert_eq!(pair.get(TWO).due(now).len(), 0);
+}
+
+/// Nodes of one cluster that all have a row of one Service.
+struct Mesh {
+    ids: Vec<NodeId>,
+    all: Vec<Exchange>,
+    backends: u32,
+    opened: u32,
+    /// What the first node has taken.
+    spent: Duration,
+}
+
+impl Mesh {
+    fn new(nodes: u64, backends: u32) -> Self {
+        let ids: Vec<_> = (0..nodes).map(|n| NodeId::of(&format!("worker-{n}"))).collect();
+        let backend = |id: u32| RowBackend {
+            id,
+            addr: BackendAddr::new((Ipv4Addr::from(0x0a00_0000 + id), 80).into(), Protocol::Tcp),
+            weight: 1,
+        };
+        let rows = (1..=backends).map(backend).collect();
+        let row = Row { id: 1, service: WEB, weighted: false, backends: rows };
+        let one = |(id, seed): (&NodeId, u64)| {
+            let mut exchange = exchange(*id, KEY, seed);
+            exchange.set_peers(at(0), &ids);
+            exchange.node_mut().set_rows(at(0), vec![row.clone()]);
+            for id in 1..=backends {
+                exchange.node_mut().observe(at(0), id, 1, 0);
+            }
+            exchange
+        };
+        let all = ids.iter().zip(1..).map(one).collect();
+        Self { ids, all, backends, opened: 0, spent: Duration::ZERO }
+    }
+
+    /// Lets time pass, in steps of a look at the counters. Each node opens so many connections a second.
+    fn run(&mut self, from: u64, to: u64, opens: u32) {
+        let index: HashMap<_, _> = self.ids.iter().copied().zip(0..).collect();
+        for ms in (from..to).step_by(25) {
+            let looks = 40 / opens.clamp(1, 40);
+            if opens > 0 && ((ms / 25) as u32).is_multiple_of(looks) {
+                self.opened += 1;
+                for (exchange, n) in self.all.iter_mut().zip(0..) {
+                    let id = 1 + (self.opened + n) % self.backends;
+                    let opened = self.opened;
+                    exchange.node_mut().observe(at(ms), id, 1 + opened, opened.into());
+                }
+            }
+            for from in 0..self.all.len() {
+                let start = Instant::now();
+                let datagrams = self.all[from].due(at(ms));
+                let _ = self.all[from].node_mut().words(at(ms));
+                self.spent += if from == 0 { start.elapsed() } else { Duration::ZERO };
+                for (to, mut datagram) in datagrams {
+                    let to: usize = index[&to];
+                    let start = Instant::now();
+                    let _ = self.all[to].receive(at(ms), &mut datagram);
+                    self.spent += if to == 0 { start.elapsed() } else { Duration::ZERO };
+                }
+            }
+        }
+    }
+
+    /// Bytes that were sent, with the headers of IPv4 and UDP, and datagrams.
+    fn sent(&self) -> (u64, u64) {
+        let traffic = self.all.iter().map(Exchange::traffic);
+        traffic.fold((0, 0), |(bytes, datagrams), traffic| {
+            (bytes + traffic.sent_bytes + 28 * traffic.sent, datagrams + traffic.sent)
+        })
+    }
+}
+
+/// Bytes a second that a node of so many sends and receives on average.
+fn traffic(nodes: u64, backends: u32, opens: u32) -> u64 {
+    let mut mesh = Mesh::new(nodes, backends);
+    mesh.run(0, 3_000, opens);
+    let before = mesh.sent().0;
+    mesh.run(3_000, 7_000, opens);
+    2 * (mesh.sent().0 - before) / 4 / nodes
+}
+
+/// What the first node of so many computes, beside the kernel's part for its datagrams.
+#[test]
+#[ignore = "measures, and asserts nothing that a busy machine could break"]
+fn cost_of_peers() {
+    for (nodes, backends, opens) in [(50, 20, 0), (50, 20, 13), (500, 100, 0), (500, 100, 1)] {
+        let mut mesh = Mesh::new(nodes, backends);
+        mesh.run(0, 3_000, opens);
+        let before = mesh.sent().1;
+        mesh.spent = Duration::ZERO;
+        mesh.run(3_000, 8_000, opens);
+        let percent = mesh.spent.as_secs_f64() / 5.0 * 100.0;
+        let datagrams = 2 * (mesh.sent().1 - before) / 5 / nodes;
+        println!(
+            "{nodes} nodes, {backends} backends, {opens} opens/s: {percent:.2}% of a processor, \
+             {datagrams} datagrams/s in and out"
+        );
+    }
+}
+
+#[test]
+fn what_is_said_is_little() {
+    for (nodes, backends, opens, most) in [(7, 5, 0, 1_700), (7, 5, 4, 6_500), (50, 20, 0, 11_000)]
+    {
+        let bytes = traffic(nodes, backends, opens);
+        println!("{nodes} nodes, {backends} backends, {opens} opens/s: {bytes} B/s in and out");
+        assert!(bytes <= most, "{bytes} B/s of {nodes} nodes with {opens} opens a second");
+    }
 }
 
 /// The same over sockets of the loopback.

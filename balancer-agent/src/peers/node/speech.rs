@@ -38,7 +38,7 @@ impl Node {
             let since = self.settles(service)?;
             Some(after(self.ledger.told_at(service)).max(since))
         });
-        let beats = self.peers.values().map(|peer| peer.beat_at);
+        let beats = self.peers.values().map(|peer| peer.beat_at).chain([self.own_beat_at]);
         reports
             .chain(dirty)
             .chain(beats)
@@ -121,10 +121,11 @@ impl Node {
             let due = self.peers.iter().filter(|(_, peer)| peer.beat_at <= now);
             due.map(|(id, _)| *id).collect()
         };
-        if turns.is_empty() {
+        let own_turn = self.own_beat_at <= now;
+        if turns.is_empty() && !own_turn {
             return;
         }
-        let used = self.own.used(now);
+        let used = self.own.used();
         let spoken: Vec<_> =
             self.ledger.services().filter(|service| self.speaks(now, *service)).collect();
         let interval = pace::beat(self.peers.len());
@@ -150,13 +151,16 @@ impl Node {
                 letters.entry(to).or_default().sections.push(self.repeat(now, *service, to));
             }
         }
-        for service in used {
-            if self.settles(service).is_some() {
-                self.report(now, service, self.me, true);
+        if own_turn {
+            self.own_beat_at = now + interval;
+            for service in used {
+                if self.settles(service).is_some() {
+                    self.report(now, service, self.me, true);
+                }
             }
-        }
-        for service in spoken {
-            self.tell_oneself(now, service, true);
+            for service in spoken {
+                self.tell_oneself(now, service, true);
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
     store::Store,
 };
 use crate::{
-    model::Clash,
+    model::{Clash, ObjectRef},
     source::{SourceError, Update, object::Kind},
 };
 
@@ -39,18 +39,23 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts to watch, as the agent of that node.
+    /// Starts to watch, as the agent of that node. `peers` is the Service of the agents.
     ///
     /// # Errors
     ///
     /// Where nothing says how to get at the API server. That it does not answer is no error: it
     /// may be started later.
-    pub async fn open(kubeconfig: Option<PathBuf>, node: &str) -> Result<Self, AccessError> {
+    pub async fn open(
+        kubeconfig: Option<PathBuf>,
+        node: &str,
+        peers: Option<&ObjectRef>,
+    ) -> Result<Self, AccessError> {
         let access = Access::new(kubeconfig);
         let (_, server) = access.client().await?;
         let (teller, told) = mpsc::channel(BACKLOG);
-        let watched = watched(node);
-        let store = Store::new(server.clone(), node, watched.iter().map(|watched| watched.kind));
+        let watched = watched(node, peers);
+        let kinds = watched.iter().map(|watched| watched.kind);
+        let store = Store::new(server.clone(), node, peers.cloned(), kinds);
         let mut tasks = JoinSet::new();
         for watched in watched {
             tasks.spawn(Feed::new(watched, access.clone(), teller.clone()).run());

@@ -69,7 +69,7 @@ pub fn decode(kind: Kind, text: &str) -> Result<Decoded, serde_json::Error> {
     let (key, Metadata { resource_version: version, uid, .. }) = head(kind, text)?;
     let converted = match kind {
         Kind::Service => typed::<core::Service>(text).map(|o| service::convert(o, &key.id)),
-        Kind::EndpointSlice => {
+        Kind::EndpointSlice | Kind::PeerSlice => {
             typed::<discovery::EndpointSlice>(text).map(|o| slice::convert(o, &key.id))
         }
         Kind::Node => typed::<core::Node>(text).map(|o| node::convert(o, &key.id.name)),

@@ -194,7 +194,7 @@ impl Feed {
     /// All pages of a list.
     async fn list(&mut self, client: &Client) -> Result<(), End> {
         let mut params = ListParams {
-            label_selector: self.watched.labels.map(str::to_owned),
+            label_selector: self.watched.labels.clone(),
             field_selector: self.watched.fields.clone(),
             limit: Some(PAGE),
             ..ListParams::default()
@@ -236,7 +236,7 @@ impl Feed {
         let streaming = initial;
         let trouble = |error: kube::Error| End::Trouble(Trouble::of(&error, streaming));
         let params = WatchParams {
-            label_selector: self.watched.labels.map(str::to_owned),
+            label_selector: self.watched.labels.clone(),
             field_selector: self.watched.fields.clone(),
             bookmarks: true,
             send_initial_events: initial,

@@ -24,6 +24,8 @@ const NOTES: usize = 256;
 pub struct Store {
     server: String,
     node: String,
+    /// The Service of the agents.
+    peers: Option<ObjectRef>,
     state: State,
     /// Kinds that were never listed to the end.
     awaited: BTreeSet<Kind>,
@@ -53,10 +55,16 @@ pub struct Store {
 
 impl Store {
     /// Nothing, until all of `kinds` have been listed.
-    pub fn new(server: String, node: &str, kinds: impl Iterator<Item = Kind>) -> Self {
+    pub fn new(
+        server: String,
+        node: &str,
+        peers: Option<ObjectRef>,
+        kinds: impl Iterator<Item = Kind>,
+    ) -> Self {
         let mut store = Self {
             server,
             node: node.to_owned(),
+            peers,
             state: State::default(),
             awaited: kinds.collect(),
             told_awaited: None,
@@ -196,9 +204,27 @@ impl Store {
         let id = key.id;
         let is_new = match found {
             Found::Service(service) => {
+                self.state.headless.services.remove(&id);
                 let entry = self.state.services.entry(id.clone());
                 let is_new = replace(entry, Arc::unwrap_or_clone(service));
                 self.service(is_new, id)
+            }
+            Found::Headless => {
+                let was_there = self.remove(&Key { kind: key.kind, id: id.clone() });
+                let is_peers = self.peers.as_ref() == Some(&id);
+                if is_peers {
+                    self.state.headless.services.insert(id);
+                }
+                was_there || is_peers
+            }
+            Found::HeadlessSlice(slice) | Found::Slice(slice) if key.kind == Kind::PeerSlice => {
+                let slice = Arc::unwrap_or_clone(slice);
+                let is_peers = self.peers == Some(slice.of());
+                let is_new = self.state.headless.slices.get(&id) != Some(&slice);
+                if is_peers && is_new {
+                    self.state.headless.slices.insert(slice);
+                }
+                is_peers && is_new
             }
             Found::Slice(slice) => self.put_slice(Arc::unwrap_or_clone(slice)),
             Found::Node(node) => {
@@ -215,7 +241,9 @@ impl Store {
                 let is_new = replace(entry, Arc::unwrap_or_clone(namespace));
                 self.pods(is_new)
             }
-            Found::Skipped | Found::Undecodable => self.remove(&Key { kind: key.kind, id }),
+            Found::HeadlessSlice(_) | Found::Skipped | Found::Undecodable => {
+                self.remove(&Key { kind: key.kind, id })
+            }
         };
         self.changed |= is_new;
     }
@@ -270,6 +298,7 @@ impl Store {
             Kind::Node => self.state.node.as_ref() != Some(&self.unseen()),
             Kind::Pod => self.state.pods.contains_key(&key.id),
             Kind::Namespace => self.state.namespaces.contains_key(&key.id.name),
+            Kind::PeerSlice => self.state.headless.slices.get(&key.id).is_some(),
         }
     }
 
@@ -287,8 +316,9 @@ impl Store {
     fn remove(&mut self, key: &Key) -> bool {
         match key.kind {
             Kind::Service => {
+                let was_headless = self.state.headless.services.remove(&key.id);
                 let was_there = self.state.services.remove(&key.id).is_some();
-                self.service(was_there, key.id.clone())
+                self.service(was_there, key.id.clone()) || was_headless
             }
             Kind::EndpointSlice => {
                 let old = self.state.slices.remove(&key.id);
@@ -308,6 +338,7 @@ impl Store {
                 let was_there = self.state.namespaces.remove(&key.id.name).is_some();
                 self.pods(was_there)
             }
+            Kind::PeerSlice => self.state.headless.slices.remove(&key.id).is_some(),
         }
     }
 
@@ -315,7 +346,11 @@ impl Store {
     fn complete(&mut self, kind: Kind) {
         let Some(named) = self.named.remove(&kind) else { return };
         let known: Vec<ObjectRef> = match kind {
-            Kind::Service => self.state.services.keys().cloned().collect(),
+            Kind::Service => {
+                let headless = self.state.headless.services.iter();
+                self.state.services.keys().chain(headless).cloned().collect()
+            }
+            Kind::PeerSlice => self.state.headless.slices.keys().cloned().collect(),
             Kind::EndpointSlice => self.state.slices.keys().cloned().collect(),
             Kind::Node => self.state.node.iter().map(|node| of_cluster(&node.name)).collect(),
             Kind::Pod => self.state.pods.keys().cloned().collect(),
@@ -331,7 +366,7 @@ impl Store {
         match kind {
             Kind::Service => compact(&mut self.state.services),
             Kind::EndpointSlice => self.state.slices.compact(),
-            Kind::Node | Kind::Pod | Kind::Namespace => {}
+            Kind::Node | Kind::Pod | Kind::Namespace | Kind::PeerSlice => {}
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
 /// Everything has been listed, and nothing is there.
 fn settled() -> Store {
     let kinds = [Kind::Service, Kind::EndpointSlice, Kind::Node, Kind::Pod, Kind::Namespace];
-    let mut store = Store::new("https://api".into(), "n", kinds.into_iter());
+    let mut store = Store::new("https://api".into(), "n", None, kinds.into_iter());
     for kind in kinds {
         assert!(matches!(store.update(), Update::Waiting(..)), "before {kind:?} is listed");
         store.take(Told::Begins(kind));
@@ -67,6 +67,53 @@ fn parts(services: &[&str], endpoints: &[&str]) -> Changes {
 
 fn endpoints(services: &[&str]) -> Changes {
     parts(&[], services)
+}
+
+#[test]
+fn the_service_of_the_agents_is_kept_and_no_other_headless_one() {
+    let peers = ObjectRef { namespace: "shop".into(), name: "peers".into() };
+    let kinds = [Kind::Service, Kind::PeerSlice];
+    let mut store = Store::new("https://api".into(), "n", Some(peers.clone()), kinds.into_iter());
+    let headless = |name: &str| {
+        let mut service = service(name);
+        service["spec"]["clusterIP"] = "None".into();
+        service
+    };
+    let labelled = |namespace: &str, address: &str| {
+        let mut slice = slice("peers-1", "peers", address);
+        slice["metadata"]["namespace"] = namespace.into();
+        slice["metadata"]["labels"]["service.kubernetes.io/headless"] = "".into();
+        slice
+    };
+    for told in [
+        Told::Begins(Kind::Service),
+        is(Kind::Service, &headless("peers")),
+        is(Kind::Service, &headless("db")),
+        Told::Complete(Kind::Service),
+        Told::Begins(Kind::PeerSlice),
+        is(Kind::PeerSlice, &labelled("shop", "192.0.2.1")),
+        is(Kind::PeerSlice, &labelled("other", "192.0.2.9")),
+        Told::Complete(Kind::PeerSlice),
+    ] {
+        store.take(told);
+    }
+    let headless_of = |store: &mut Store| match store.update() {
+        Update::State(state) => (state.headless.clone(), state.changes.clone()),
+        Update::Waiting(problems, kinds) => panic!("it waits for {kinds:?}: {problems:?}"),
+    };
+    let (found, _) = headless_of(&mut store);
+    assert_eq!(found.services, [peers.clone()].into());
+    assert_eq!(found.slices.len(), 1);
+    let addresses: Vec<_> = found.slices.of(&peers).map(|s| s.endpoints[0].address).collect();
+    assert_eq!(addresses, ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]);
+    // Nothing that is balanced differs with them.
+    store.take(is(Kind::PeerSlice, &labelled("shop", "192.0.2.2")));
+    assert!(store.has_news());
+    assert_eq!(headless_of(&mut store).1, Changes::NONE);
+    store.take(gone(Kind::PeerSlice, &labelled("shop", "192.0.2.2")));
+    store.take(gone(Kind::Service, &headless("peers")));
+    let (found, changes) = headless_of(&mut store);
+    assert_eq!((found, changes), (crate::model::Headless::default(), Changes::NONE));
 }
 
 #[test]

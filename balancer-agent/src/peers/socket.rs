@@ -1,0 +1,134 @@
+//! The socket of the peers.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use tokio::net::UdpSocket;
+
+/// Port that agents listen at, unless told otherwise.
+pub const PORT: u16 = 10_357;
+/// Bytes of a datagram that is read; no agent sends one so long.
+pub const BUFFER: usize = 2_048;
+
+/// A socket that reaches peers of both families, or of one.
+#[derive(Debug)]
+pub struct PeerSocket {
+    socket: UdpSocket,
+    local: SocketAddr,
+}
+
+/// The address can't be listened at.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen for peers at {address}: {source}; name another address with --peer-bind-address, \
+     or end what listens there"
+)]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl PeerSocket {
+    /// Listens at an address; without one at every address of the node.
+    ///
+    /// # Errors
+    ///
+    /// Where the address is not the node's, or is taken.
+    pub async fn bind(address: Option<SocketAddr>) -> Result<Self, BindError> {
+        let every: SocketAddr = (Ipv6Addr::UNSPECIFIED, PORT).into();
+        let first = Self::listen(address.unwrap_or(every)).await;
+        match first {
+            // There is no IPv6 on this node.
+            Err(error) if address.is_none() && error.source.kind() != io::ErrorKind::AddrInUse => {
+                Self::listen((Ipv4Addr::UNSPECIFIED, PORT).into()).await
+            }
+            result => result,
+        }
+    }
+
+    /// An unspecified IPv6 address stands for IPv4, too, as is the default of Linux
+    /// (`net.ipv6.bindv6only`).
+    async fn listen(address: SocketAddr) -> Result<Self, BindError> {
+        let failed = |source| BindError { address, source };
+        let socket = UdpSocket::bind(address).await.map_err(failed)?;
+        let local = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, local })
+    }
+
+    /// Where it listens.
+    pub const fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// True if peers of IPv6 can be reached.
+    pub const fn reaches_ipv6(&self) -> bool {
+        self.local.is_ipv6()
+    }
+
+    /// Sends a datagram; one that does not go at once is lost, as any may be.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses it.
+    pub fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        let to = match to.ip() {
+            IpAddr::V4(ip) if self.local.is_ipv6() => {
+                SocketAddr::new(ip.to_ipv6_mapped().into(), to.port())
+            }
+            _ => to,
+        };
+        self.socket.try_send_to(datagram, to).map(drop)
+    }
+
+    /// Waits until there is something to receive. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// Where the socket is broken.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// Receives a datagram; none where there is none now. An error of an earlier one that was sent is
+    /// taken from the socket with it.
+    pub fn receive(&self, buffer: &mut [u8]) -> Option<usize> {
+        loop {
+            match self.socket.try_recv(buffer) {
+                Ok(length) => return Some(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_of_both_families_reaches_both() {
+        let Ok(both) = PeerSocket::bind(Some("[::]:0".parse().unwrap())).await else {
+            // A kernel without IPv6.
+            return;
+        };
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let other = PeerSocket::bind(Some(address.parse().unwrap())).await.unwrap();
+            both.send(other.local(), b"hello").unwrap();
+            let mut buffer = [0; BUFFER];
+            other.readable().await.unwrap();
+            assert_eq!(other.receive(&mut buffer), Some(5));
+            assert_eq!(other.receive(&mut buffer), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_named() {
+        let first = PeerSocket::bind(Some("127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let error = PeerSocket::bind(Some(first.local())).await.unwrap_err().to_string();
+        assert!(error.contains(&first.local().to_string()), "{error}");
+        assert!(error.contains("--peer-bind-address"), "{error}");
+    }
+}
