@@ -46,6 +46,10 @@ fn resolved(settings: Settings) -> RunConfig {
         node_name: None,
         cgroup: None,
         log_format: None,
+        // What they would be is of the cluster.
+        peers: None,
+        peer_bind_address: None,
+        peer_key: None,
         ..settings
     };
     settings.resolve(around).expect("usable settings")

@@ -5,6 +5,7 @@ use std::{
     process::Command,
 };
 
+use balancer_agent::peers::{membership::PORT, socket};
 use serde_json::{Value, json};
 
 use crate::{
@@ -82,6 +83,42 @@ fn without_kube_proxy_the_api_server_is_given_and_load_balancers_are_answered() 
         let args = container["args"].to_string();
         assert_eq!(has_address, instead, "{name}: {env:?}");
         assert_eq!(args.contains("--healthcheck-nodeports=true"), instead, "{name}: {args}");
+    }
+}
+
+/// The agents find each other by a Service that has their pods, and the port that they listen at.
+#[test]
+fn the_agents_find_each_other() {
+    for (name, objects) in installations() {
+        let (args, is_on) = {
+            let args = pod(&objects)["containers"][0]["args"].to_string();
+            let is_on = args.contains("--peers=");
+            (args, is_on)
+        };
+        assert_eq!(is_on, name != "helm-own-settings", "{name}");
+        if !is_on {
+            assert!(!args.contains("peer"), "{name}: {args}");
+            continue;
+        }
+        let service = the(&objects, "Service");
+        let own = &service["metadata"];
+        let names = format!("{}/{}", own["namespace"], own["name"]).replace('"', "");
+        assert!(args.contains(&format!("--peers={names}")), "{name}: {args}");
+        assert_eq!(service["spec"]["clusterIP"], "None", "{name}");
+        let port = &service["spec"]["ports"][0];
+        assert_eq!((&port["name"], &port["protocol"]), (&json!(PORT), &json!("UDP")), "{name}");
+        assert_eq!(port["port"], json!(socket::PORT), "{name}");
+        let labels = &the(&objects, "DaemonSet")["spec"]["template"]["metadata"]["labels"];
+        for (key, value) in service["spec"]["selector"].as_object().expect("labels") {
+            assert_eq!(&labels[key], value, "{name}");
+        }
+        let volumes = pod(&objects)["volumes"].as_array().expect("volumes");
+        let secret = &volumes.last().expect("a volume")["secret"];
+        assert_eq!(secret["defaultMode"], json!(0o400), "{name}: others could read the key");
+        for object in objects.iter().filter(|object| object["kind"] == "Secret") {
+            assert_eq!(secret["secretName"], object["metadata"]["name"], "{name}");
+            assert!(object["data"]["key"].is_string(), "{name}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::{
     apps::v1::DaemonSet,
-    core::v1::{ConfigMap, ServiceAccount},
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -20,6 +20,8 @@ pub fn strict(name: &str, text: &str) -> Vec<Value> {
         match (object["apiVersion"].as_str(), object["kind"].as_str()) {
             (Some("v1"), Some("ServiceAccount")) => check::<ServiceAccount>(&named, object),
             (Some("v1"), Some("ConfigMap")) => check::<ConfigMap>(&named, object),
+            (Some("v1"), Some("Service")) => check::<Service>(&named, object),
+            (Some("v1"), Some("Secret")) => check::<Secret>(&named, object),
             (Some("apps/v1"), Some("DaemonSet")) => check::<DaemonSet>(&named, object),
             (Some("rbac.authorization.k8s.io/v1"), Some("ClusterRole")) => {
                 check::<ClusterRole>(&named, object);

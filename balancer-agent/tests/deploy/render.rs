@@ -16,17 +16,18 @@ use crate::{deploy, objects::strict};
 
 /// Each with the values that are set for the chart.
 const CHARTS: [(&str, &str); 3] = [
-    ("helm-beside-kube-proxy", "{}"),
+    ("helm-beside-kube-proxy", r#"{"peers":{"key":"a-key-of-the-tests-and-of-nothing-else"}}"#),
     (
         "helm-instead-of-kube-proxy",
         r#"{"insteadOfKubeProxy":true,"apiServer":{"host":"192.0.2.10"},"log":"debug",
+            "peers":{"existingSecret":"balancer-agent-peers"},
             "config":{"maxServices":1000,"maxSlots":100000},"podLabels":{"a":"b"}}"#,
     ),
     (
         "helm-own-settings",
         r#"{"image":{"repository":"example.com/balancer","tag":"ignored","digest":
             "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},
-            "config":{"healthzBindAddress":"[::]:10999"},
+            "config":{"healthzBindAddress":"[::]:10999"},"peers":{"enabled":false},
             "podLabels":{"a":"b"},"podAnnotations":{"c":"d"}}"#,
     ),
 ];

@@ -58,6 +58,8 @@ fn the_schema_takes_the_values_of_the_chart_and_refuses_slips() {
         ("/config/moving/quietTime", json!("1m30s"), true),
         ("/config/moving/quietTime", json!("soon"), false),
         ("/config/moving/rebalance", json!("true"), false),
+        ("/peers/key", json!("0123456789abcdef0123456789abcdef"), true),
+        ("/peers/key", json!("hunter2"), false),
         ("/maxUnavailable", json!(3), true),
         ("/maxUnavailable", json!("some"), false),
     ] {
@@ -65,7 +67,7 @@ fn the_schema_takes_the_values_of_the_chart_and_refuses_slips() {
         *changed.pointer_mut(path).unwrap_or_else(|| panic!("{path} is no value")) = value.clone();
         assert_eq!(validator.is_valid(&changed), is_taken, "{path}: {value}");
     }
-    for path in ["", "/config", "/config/moving", "/image", "/apiServer"] {
+    for path in ["", "/config", "/config/moving", "/image", "/apiServer", "/peers"] {
         let mut changed = values.clone();
         changed.pointer_mut(path).expect("a map")["misspelt"] = json!(1);
         assert!(!validator.is_valid(&changed), "an unknown key in {path:?}");
