@@ -1,5 +1,7 @@
 //! The benches, at their smallest. Needs root and the agent's binary.
 
+use std::time::Duration;
+
 use balancer_lab::bench::{self, Bench, Effort, Moves};
 use indicatif::ProgressBar;
 use serde_json::Value;
@@ -16,6 +18,7 @@ fn tables(bench: Bench) -> Vec<Vec<Value>> {
         trials: 10,
         services: vec![1, 20],
         many: Some(40),
+        idle: Duration::from_secs(2),
         moves,
     };
     let report = bench::run(bench, &effort, &ProgressBar::hidden())

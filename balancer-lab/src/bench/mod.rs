@@ -9,6 +9,7 @@ pub mod chart;
 mod choice;
 mod connect;
 mod environment;
+mod held;
 pub mod job;
 mod programs;
 mod rebalance;
@@ -24,7 +25,10 @@ mod traffic;
 mod variant;
 pub mod worker;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
 
 use clap::ValueEnum;
 use indicatif::ProgressBar;
@@ -74,6 +78,8 @@ pub struct Effort {
     pub services: Vec<u32>,
     /// A larger one, for balancer alone.
     pub many: Option<u32>,
+    /// How long an agent with nothing to do is looked at, each time.
+    pub idle: Duration,
     /// How much of `rebalance`.
     pub moves: Moves,
 }
@@ -87,6 +93,7 @@ impl Effort {
             trials: 1000,
             services: vec![1, 1000, 10_000],
             many: Some(100_000),
+            idle: Duration::from_secs(60),
             moves: Moves::full(),
         }
     }
@@ -99,6 +106,7 @@ impl Effort {
             trials: 40,
             services: vec![1, 1000],
             many: None,
+            idle: Duration::from_secs(5),
             moves: Moves::quick(),
         }
     }

@@ -1,6 +1,7 @@
 //! `scale`: what a large cluster costs an agent that watches its API server, from the start to every
 //! change.
 
+mod idle;
 mod log;
 mod objects;
 mod process;
@@ -29,9 +30,6 @@ const ENDPOINTS: usize = 10;
 const BURST: usize = 1000;
 /// How many bursts.
 const BURSTS: usize = 5;
-/// How long there is nothing to do.
-const IDLE: Duration = Duration::from_secs(20);
-
 pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     let services = effort.services.iter().copied().max().unwrap_or(1000) as usize;
     let mut cluster = Cluster::new(services, ENDPOINTS);
@@ -39,7 +37,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     let listen = SocketAddr::from((Ipv4Addr::new(172, 18, 0, 1), 6443));
     let api = Process::start(lab.outside(), &lab.state_dir().join("api"), listen)?;
     let changes = effort.connects as usize;
-    progress.set_length((services + changes + BURSTS * BURST) as u64);
+    progress.set_length((services + 3 * changes + BURSTS * BURST) as u64);
     progress.set_message("the cluster");
     for part in cluster.all().chunks(1000) {
         api.put(part)?;
@@ -70,6 +68,34 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
         progress.inc(1);
     }
 
+    progress.set_message("changes of one Service");
+    let mut services_alone = Changes::default();
+    let before = process::cpu(&agent)?;
+    for _ in 0..changes {
+        let service = cluster.change_service();
+        let asked = SystemTime::now();
+        api.put(&[service])?;
+        let done = log.update()?;
+        services_alone.in_agent.push(done.micros as f64);
+        services_alone.in_all.push(done.after(asked).as_secs_f64() * 1e6);
+        progress.inc(1);
+    }
+    let of_service = (process::cpu(&agent)? - before).as_secs_f64() * 1e3 / changes as f64;
+
+    progress.set_message("changes of one Service and one EndpointSlice");
+    let mut both = Changes::default();
+    for _ in 0..changes {
+        let objects = [cluster.change_service(), cluster.change_one()];
+        let asked = SystemTime::now();
+        api.put(&objects)?;
+        let first = log.update()?;
+        let last = if first.rows() < objects.len() { log.update()? } else { first };
+        let since = |start| last.after(start).as_secs_f64() * 1e6;
+        both.in_agent.push(since(first.begun()));
+        both.in_all.push(since(asked));
+        progress.inc(1);
+    }
+
     progress.set_message(format!("bursts of {BURST}"));
     let mut bursts = Changes::default();
     for _ in 0..BURSTS {
@@ -91,12 +117,11 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     let after = Usage::of(&agent)?;
 
     progress.set_message("nothing to do");
-    let before = process::cpu(&agent)?;
-    std::thread::sleep(IDLE);
-    let idle = (process::cpu(&agent)? - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let mut idle = vec![(idle::of_services(services), idle::share(&agent, effort.idle)?)];
     let maps = process::map_memory(&lab)?;
     drop(agent);
     drop(api);
+    idle.extend(idle::others(services, effort, progress)?);
 
     let mut first = start::first_connections(progress)?;
     first.sort_unstable();
@@ -113,15 +138,20 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
         row("resident memory of its own at its peak", mebi(peak.own_peak), "MiB", "64"),
         row("the same after all changes", mebi(after.own_peak), "MiB", ""),
         row("memory of the maps", mebi(maps), "MiB", "64"),
-        row("processor time with nothing to do", Cell::Number(idle, 2), "% of one", "0.5"),
+        row("processor time of a change of one Service", Cell::Number(of_service, 2), "ms", "5"),
     ];
-    let times = [("one slice", &one, "2"), ("burst", &bursts, "300")];
+    let times = [
+        ("one slice", &one, "2"),
+        ("one Service", &services_alone, "5"),
+        ("one Service and one slice", &both, "5"),
+        ("burst", &bursts, "300"),
+    ];
     Ok(Report {
         name: "scale",
         what: format!(
             "An agent watches an API server with {services} Services and {} endpoints. It starts; \
-             then {changes} EndpointSlices change one after another, and {BURSTS} times {BURST} at \
-             once. In the agent: from the arrival of the (first) event to the end of the (last) \
+             then {changes} EndpointSlices change one after another, as many Services, as many of \
+             both at once, and {BURSTS} times {BURST} EndpointSlices. In the agent: from the arrival of the (first) event to the end of the (last) \
              write to the maps. In all: from the request that changes the object.",
             services * ENDPOINTS
         ),
@@ -139,6 +169,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
                 ],
                 rows: times.iter().map(|(name, times, target)| times.row(name, target)).collect(),
             },
+            idle::table(&idle, effort.idle),
             rules::table(&lab, services as u32, ENDPOINTS as u32, progress)?,
         ],
         notes: vec![
@@ -148,7 +179,10 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
         ],
         raw: json!({
             "one": one.raw(),
+            "service": services_alone.raw(),
+            "service_and_slice": both.raw(),
             "burst": bursts.raw(),
+            "idle_percent": idle,
             "first_connection_us": first.iter().map(Duration::as_micros).collect::<Vec<_>>(),
         }),
     })

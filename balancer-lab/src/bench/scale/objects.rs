@@ -8,23 +8,42 @@ pub(super) struct Cluster {
     endpoints: usize,
     /// How often the slice of each Service has changed.
     changed: Vec<usize>,
+    /// How often each Service itself has.
+    services_changed: Vec<usize>,
     next: usize,
 }
 
 impl Cluster {
     pub(super) fn new(services: usize, endpoints: usize) -> Self {
-        Self { services, endpoints, changed: vec![0; services], next: 0 }
+        Self {
+            services,
+            endpoints,
+            changed: vec![0; services],
+            services_changed: vec![0; services],
+            next: 0,
+        }
     }
 
     /// Every object, a Service and its slice by turns.
     pub(super) fn all(&self) -> Vec<Value> {
-        (0..self.services).flat_map(|n| [service(n), self.slice(n)]).collect()
+        (0..self.services).flat_map(|n| [service(n, 0), self.slice(n)]).collect()
+    }
+
+    /// A Service that has got an external address, or has lost it again.
+    pub(super) fn change_service(&mut self) -> Value {
+        self.step();
+        self.services_changed[self.next] += 1;
+        service(self.next, self.services_changed[self.next])
+    }
+
+    /// Goes far from the last one, in no cache.
+    const fn step(&mut self) {
+        self.next = (self.next + 7919) % self.services;
     }
 
     /// A slice of which one endpoint is another.
     pub(super) fn change_one(&mut self) -> Value {
-        // Far from the last one, in no cache.
-        self.next = (self.next + 7919) % self.services;
+        self.step();
         self.changed[self.next] += 1;
         self.slice(self.next)
     }
@@ -62,8 +81,11 @@ impl Cluster {
     }
 }
 
-fn service(n: usize) -> Value {
-    let ip = format!("10.{}.{}.{}", 96 + n / 50_000, n / 200 % 250, n % 200 + 1);
+fn service(n: usize, changed: usize) -> Value {
+    let address =
+        |first: usize| format!("{first}.{}.{}.{}", 96 + n / 50_000, n / 200 % 250, n % 200 + 1);
+    let ip = address(10);
+    let external: Vec<String> = (changed % 2 == 1).then(|| address(198)).into_iter().collect();
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -72,6 +94,7 @@ fn service(n: usize) -> Value {
             "type": "ClusterIP",
             "clusterIP": ip,
             "clusterIPs": [ip],
+            "externalIPs": external,
             "ipFamilies": ["IPv4"],
             "selector": {"app": format!("service-{n}")},
             "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080}],
@@ -110,6 +133,15 @@ mod tests {
     fn addresses(slice: &Value) -> BTreeSet<String> {
         let endpoints = slice["endpoints"].as_array().expect("endpoints");
         endpoints.iter().map(|endpoint| endpoint["addresses"][0].to_string()).collect()
+    }
+
+    #[test]
+    fn a_service_has_an_external_address_and_has_not_by_turns() {
+        let mut cluster = Cluster::new(1, 4);
+        let counts: Vec<usize> = (0..4)
+            .map(|_| cluster.change_service()["spec"]["externalIPs"].as_array().map_or(9, Vec::len))
+            .collect();
+        assert_eq!(counts, [1, 0, 1, 0]);
     }
 
     #[test]

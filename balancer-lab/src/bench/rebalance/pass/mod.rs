@@ -2,30 +2,22 @@
 
 mod log;
 
-use std::{
-    io::{BufRead as _, BufReader},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
-    process::{Child, Stdio},
-};
+use std::net::Ipv4Addr;
 
 use indicatif::ProgressBar;
 use serde::Serialize;
-use socket2::SockRef;
 
 use self::log::{Log, Pass};
 use super::{
     super::{
-        BACKEND_PORT, VIP,
+        VIP,
+        held::{Held, listener},
         report::{Cell, Table},
         stats,
     },
     stage::{address, endpoint, service},
 };
-use crate::{
-    Agent, Lab, Place, Pod,
-    error::{Attempt, Error, Result},
-    manifests::Manifests,
-};
+use crate::{Agent, Lab, error::Result, manifests::Manifests};
 
 const PODS: usize = 4;
 /// Client pods, and processes that connect in each: none may have more open than a limit of many
@@ -103,55 +95,6 @@ pub(super) fn run(connections: usize, progress: &ProgressBar) -> Result<Outcome>
     progress.inc(1);
     drop(agent);
     Ok(Outcome { connections: open + QUIET, looking, ending: ending.millis, ended: ending.ended })
-}
-
-/// A listener whose connections wait in its queue: they are there, and take no descriptor.
-fn listener(pod: &Pod, connections: usize) -> Result<TcpListener> {
-    let length = i32::try_from(connections).unwrap_or(i32::MAX);
-    pod.place().set_sysctl("net/core/somaxconn", &length.to_string())?;
-    let listen = || {
-        let bound = TcpListener::bind((Ipv6Addr::UNSPECIFIED, BACKEND_PORT))?;
-        SockRef::from(&bound).listen(length)?;
-        Ok(bound)
-    };
-    pod.place().within(listen)?.map_err(|source: std::io::Error| Error::Io {
-        what: format!("listen in {}", pod.name()),
-        source,
-    })
-}
-
-/// A process that holds connections. Killed when dropped.
-struct Held {
-    child: Child,
-}
-
-impl Held {
-    fn start(place: &Place, target: SocketAddr, count: usize, flags: &[&str]) -> Result<Self> {
-        let mut command = Lab::self_command(place)?;
-        command.args(["connect", "--many", "--count", &count.to_string()]).args(flags);
-        command.arg(target.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        Ok(Self { child: command.spawn().attempt("start a process that connects")? })
-    }
-
-    /// Waits until all are open.
-    fn opened(&mut self) -> Result<()> {
-        let mut line = String::new();
-        if let Some(stdout) = &mut self.child.stdout {
-            BufReader::new(stdout).read_line(&mut line).attempt("wait for connections")?;
-        }
-        if line.is_empty() {
-            return Err(Error::Unmet("connections could not be opened; it says why above".into()));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // It may have ended already: there is nothing left to do about either result.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Outcome {
