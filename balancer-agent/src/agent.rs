@@ -23,7 +23,7 @@ use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    time::{Duration, timeout},
+    time::{Duration, MissedTickBehavior, timeout},
 };
 
 use crate::{
@@ -137,6 +137,8 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     tasks.start("metrics and health", served);
 
     let mut sweeps = tokio::time::interval(sweep::INTERVAL);
+    let mut audits = tokio::time::interval(reconcile::audit::INTERVAL);
+    audits.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let result = loop {
         let state = tokio::select! {
             name = signals.next() => {
@@ -160,6 +162,11 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
             _ = sweeps.tick() => {
                 let _work = health.work();
                 tokio::task::block_in_place(|| reconciler.sweep(&shared));
+                continue;
+            }
+            _ = audits.tick() => {
+                let _work = health.work();
+                tokio::task::block_in_place(|| reconciler.audit(&shared));
                 continue;
             }
             () = reconciler.retry() => {

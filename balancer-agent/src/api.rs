@@ -36,7 +36,7 @@ pub use self::{
     socket::{BindError, Socket, bind},
 };
 use crate::{
-    metrics::Programming,
+    metrics::{Mended, Programming},
     moves::tally::Counts,
     view::{
         ConnectionView, DrainRequest, DrainView, PeerView, RebalanceRequest, RebalanceView,
@@ -55,6 +55,10 @@ pub trait Provider: Send + Sync + 'static {
     fn status(&self) -> StatusView;
     /// Every Service port at this moment.
     fn services(&self) -> Vec<ServiceView>;
+    /// Both, of one moment.
+    fn overview(&self) -> (StatusView, Vec<ServiceView>) {
+        (self.status(), self.services())
+    }
     /// The TCP connections that are wanted, at this moment.
     fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView>;
     /// Moves the connections of a Service, or says what it would do, or why it can't.
@@ -74,6 +78,10 @@ pub trait Provider: Send + Sync + 'static {
     /// How long changes took to be written; nothing where none is written.
     fn programming(&self) -> Programming {
         Programming::default()
+    }
+    /// How many entries of maps were put back.
+    fn mended(&self) -> Mended {
+        Mended::default()
     }
 }
 

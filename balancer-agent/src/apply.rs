@@ -42,8 +42,11 @@ pub fn apply(maps: &mut impl WriteMaps, plan: &Plan) -> Applied {
     applied
 }
 
-/// Tells the programs about the pods of this node.
-pub fn pods(maps: &mut impl WriteMaps, found: &Resolved) -> Vec<Problem> {
+/// Tells the programs about the pods of this node. Gives how many entries were written, by map.
+pub fn pods(
+    maps: &mut impl WriteMaps,
+    found: &Resolved,
+) -> (Vec<(&'static str, usize)>, Vec<Problem>) {
     let opted_out = maps.set_opted_out(&found.opted_out);
     let clients = maps.set_clients(&found.clients);
     let problem = |error: MapsError| Problem {
@@ -53,7 +56,14 @@ pub fn pods(maps: &mut impl WriteMaps, found: &Resolved) -> Vec<Problem> {
             "{error}; what the programs know of them is left as it was and tried again"
         ),
     };
-    [opted_out, clients].into_iter().filter_map(Result::err).map(problem).collect()
+    let (mut written, mut problems) = (Vec::new(), Vec::new());
+    for (map, result) in [("OPTED_OUT", opted_out), ("CLIENTS", clients)] {
+        match result {
+            Ok(entries) => written.push((map, entries)),
+            Err(error) => problems.push(problem(error)),
+        }
+    }
+    (written, problems)
 }
 
 fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> {
@@ -61,6 +71,10 @@ fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> 
         Write::PutBackend { id, backend } => {
             let (addr, port, protocol) = convert::backend(*backend);
             maps.put_backend(*id, addr, port, protocol);
+        }
+        Write::RestoreBackend { id, backend } => {
+            let (addr, port, protocol) = convert::backend(*backend);
+            maps.restore_backend(*id, addr, port, protocol);
         }
         Write::RemoveBackend { id } => maps.remove_backend(*id),
         Write::PutSlots { row, backends } => put_slots(maps, *row, backends),

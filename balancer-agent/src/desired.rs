@@ -255,6 +255,7 @@ impl Desired {
         }
     }
 
+    /// Follows a change of Services in what load balancers ask for, and in what is told of all.
     fn follow_health_checks(
         &mut self,
         state: &State,
@@ -263,10 +264,20 @@ impl Desired {
     ) {
         let node = state.node.as_ref();
         let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
-        let mut known = std::mem::take(&mut self.health_checks);
-        known.by_port.retain(|_, check| !services.contains(&check.service));
-        let (checks, taken) = health_checks::again(&known, state, node_ports, &node_addresses);
-        self.health_checks = checks;
+        let mut taken = self.clashes.clone();
+        taken.retain(|clash| clash.field == health_checks::FIELD);
+        let is_asked = |service: &Service| service.health_check_node_port.is_some();
+        let were_asked = self.health_checks.by_port.values().map(|check| &check.service);
+        let mut were_asked = were_asked.chain(taken.iter().map(|clash| &clash.service));
+        // Most are asked for nowhere.
+        if services.iter().filter_map(|id| state.services.get(id)).any(is_asked)
+            || were_asked.any(|service| services.contains(service))
+        {
+            let mut known = std::mem::take(&mut self.health_checks);
+            known.by_port.retain(|_, check| !services.contains(&check.service));
+            (self.health_checks, taken) =
+                health_checks::again(&known, state, node_ports, &node_addresses);
+        }
         self.tell(unmatched, taken);
     }
 

@@ -78,6 +78,17 @@ pub struct Limits {
     pub slots: u32,
 }
 
+/// What the kernel tells of a map without a look at its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauge {
+    /// Name of the map.
+    pub map: &'static str,
+    /// Bytes that it takes. From Linux 6.4 they follow the number of entries.
+    pub bytes: u64,
+    /// True if nothing but programs may write to it any more (`BPF_MAP_FREEZE`).
+    pub frozen: bool,
+}
+
 /// Read access to the maps.
 pub trait ReadMaps {
     /// How much fits.
@@ -86,8 +97,19 @@ pub trait ReadMaps {
     fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError>;
     /// Every Service port that has a name, in no order.
     fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError>;
+    /// A frontend.
+    fn frontend(&self, key: FrontendKey) -> Result<Option<Frontend>, MapsError>;
+    /// The name of a Service port.
+    fn name(&self, service: u32) -> Result<Option<ServiceName>, MapsError>;
+    /// What the kernel tells of maps that the agent alone adds entries to.
+    fn gauges(&self) -> Result<Vec<Gauge>, MapsError>;
+    /// The word of the row of a Service port, with its generation: another one whenever the row was
+    /// replaced.
+    fn row_word(&self, service: u32) -> u64;
     /// The row of a Service port.
-    fn row(&self, service: u32) -> Row;
+    fn row(&self, service: u32) -> Row {
+        Row::unpack(self.row_word(service))
+    }
     /// How a backend of a Service port is chosen.
     fn settings(&self, service: u32) -> Settings;
     /// Clients that may use the restricted addresses of Service ports, in no order.
@@ -194,12 +216,16 @@ pub trait WriteMaps: ReadMaps {
     fn set_slot(&mut self, index: u32, slot: Slot);
     /// Makes a backend: counter and totals start at 0, its age too, and it is not suspect.
     fn put_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8);
+    /// Writes the address of a backend again; counter, totals and age stay.
+    fn restore_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8);
     /// Marks a backend as unused.
     fn remove_backend(&mut self, backend: u32);
-    /// Replaces the cgroups that are opted out: identifiers and their level below the root.
-    fn set_opted_out(&mut self, cgroups: &BTreeMap<u64, u32>) -> Result<(), MapsError>;
-    /// Replaces what is known of clients: cookies of network namespaces and their addresses.
-    fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<(), MapsError>;
+    /// Replaces the cgroups that are opted out: identifiers and their level below the root. Gives how
+    /// many entries were not as they should be.
+    fn set_opted_out(&mut self, cgroups: &BTreeMap<u64, u32>) -> Result<usize, MapsError>;
+    /// Replaces what is known of clients: cookies of network namespaces and their addresses. Gives
+    /// the same.
+    fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<usize, MapsError>;
     /// Waits until no program runs that began before the call, so that what was unlinked may be
     /// used again.
     fn grace(&mut self);

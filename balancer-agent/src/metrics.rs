@@ -1,6 +1,7 @@
 //! `/metrics`, and where health is served. Every scrape is made from a snapshot, so that a series
 //! ends with what it measured.
 
+mod mended;
 mod moves;
 mod peers;
 mod programming;
@@ -18,6 +19,7 @@ use axum::{
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch::Receiver};
 
+pub use mended::Mended;
 pub use programming::Programming;
 
 use crate::{
@@ -93,8 +95,9 @@ async fn scrape(
     State(provider): State<Arc<dyn Provider>>,
 ) -> Result<impl IntoResponse, StatusCode> {
     let render = move || {
-        let (status, services) = (provider.status(), provider.services());
-        text::render(&status, &services, provider.ended(), provider.programming())
+        let (status, services) = provider.overview();
+        let (ended, programming) = (provider.ended(), provider.programming());
+        text::render(&status, &services, ended, programming, provider.mended())
     };
     let text = ask(render).await?;
     let text = text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;

@@ -1,13 +1,20 @@
 //! The only reader of the kernel: snapshots of counters for everything that shows something.
 
 pub mod connections;
+mod moment;
 pub mod offline;
 pub mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use balancer_common::{charge, layout::Row, policy::DEFAULT_WEIGHT, verdict::Verdict};
+use balancer_common::{
+    charge,
+    layout::{Backend, Row},
+    policy::DEFAULT_WEIGHT,
+    verdict::Verdict,
+};
 
+use self::moment::Moment;
 pub use self::offline::{ObserveError, Offline};
 use crate::{
     desired::{BackendAddr, FrontendAddr, PortId},
@@ -16,8 +23,8 @@ use crate::{
     view::CapacityView,
 };
 
-/// What the maps hold at one moment. Counters change while they are read, so that numbers of
-/// different backends may be some microseconds apart.
+/// What the maps hold at one moment, whatever an agent writes meanwhile. Counters change while they
+/// are read, so that numbers of different backends may be some microseconds apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Service ports, their families together.
@@ -69,59 +76,59 @@ impl Snapshot {
     pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
         let backends: BTreeMap<_, _> = held::backends(maps).collect();
         let (charged, connections_used) = charged(maps);
-        let mut names = BTreeMap::new();
-        let mut slots = 0;
-        for (service, name) in maps.names()? {
-            if let Some(RowId { port, .. }) = convert::row_id(&name) {
-                let row = maps.row(service);
-                slots += u64::from(Row::width(row.len));
-                names.insert(service, (port, name.port, row));
-            }
-        }
-        let mut frontends: BTreeMap<u32, Vec<FrontendAddr>> = BTreeMap::new();
+        let Moment { names, frontends, rows } = Moment::read(maps)?;
+        let mut leading: BTreeMap<u32, Vec<FrontendAddr>> = BTreeMap::new();
         let (mut frontends4, mut frontends6) = (0, 0);
-        for (key, value) in maps.frontends()? {
+        for (key, value) in frontends {
             if let Some(frontend) = convert::frontend_addr(key, value) {
                 match key {
                     FrontendKey::V4(_) => frontends4 += 1,
                     FrontendKey::V6(_) => frontends6 += 1,
                 }
-                frontends.entry(value.service).or_default().push(frontend);
+                leading.entry(value.service).or_default().push(frontend);
             }
         }
+        let shown = |id: u32, weight: Option<u16>, entry: &Backend| {
+            Some(BackendSnapshot {
+                backend: convert::backend_addr(entry)?,
+                in_row: weight.is_some(),
+                weight: weight.unwrap_or(DEFAULT_WEIGHT),
+                active: maps.active(id),
+                opened: entry.opened,
+                failed: entry.failed,
+                suspect: maps.is_suspect(id),
+                suspected: entry.suspected,
+            })
+        };
         let mut ports: BTreeMap<PortId, PortSnapshot> = BTreeMap::new();
-        let services_used = names.len() as u64;
-        for (service, (port, number, row)) in names {
-            let slots = (row.base..row.base + row.len).map(|index| maps.slot(index));
-            let in_row: BTreeMap<_, _> = slots.map(|slot| (slot.backend, slot.weight)).collect();
+        let (mut services_used, mut slots) = (0, 0);
+        for (service, name) in names {
+            let Some(RowId { port, .. }) = convert::row_id(&name) else { continue };
+            let Some(row) = rows.get(&service) else { continue };
+            services_used += 1;
+            slots += u64::from(Row::width(row.row().len));
+            let in_row: BTreeSet<u32> = row.slots.iter().map(|(slot, _)| slot.backend).collect();
             let left = charged.range((service, 0)..=(service, u32::MAX)).map(|(_, id)| *id);
-            let left = left.filter(|id| !in_row.contains_key(id));
-            let shown = in_row.keys().copied().chain(left);
-            let shown = shown.filter_map(|id| {
-                let entry = backends.get(&id)?;
-                Some(BackendSnapshot {
-                    backend: convert::backend_addr(entry)?,
-                    in_row: in_row.contains_key(&id),
-                    weight: in_row.get(&id).copied().unwrap_or(DEFAULT_WEIGHT),
-                    active: maps.active(id),
-                    opened: entry.opened,
-                    failed: entry.failed,
-                    suspect: maps.is_suspect(id),
-                    suspected: entry.suspected,
-                })
+            let left = left.filter(|id| !in_row.contains(id)).filter_map(|id| {
+                // Where it is another one by now, the connection has ended.
+                let entry = maps.backend(id);
+                let then = backends.get(&id).and_then(convert::backend_addr);
+                shown(id, None, &entry).filter(|shown| Some(shown.backend) == then)
             });
+            let row = row.slots.iter();
+            let row = row.filter_map(|(slot, entry)| shown(slot.backend, Some(slot.weight), entry));
             let empty = || PortSnapshot {
-                number,
+                number: name.port,
                 settings: maps.settings(service),
                 frontends: Vec::new(),
                 backends: Vec::new(),
             };
             let view = ports.entry(port).or_insert_with(empty);
-            view.backends.extend(shown);
+            view.backends.extend(row.chain(left));
             // A backend may be in two rows of a port, of which one may not use it (any more).
             view.backends.sort_unstable_by_key(|shown| (shown.backend, !shown.in_row));
             view.backends.dedup_by_key(|shown| shown.backend);
-            view.frontends.extend(frontends.remove(&service).unwrap_or_default());
+            view.frontends.extend(leading.remove(&service).unwrap_or_default());
             view.frontends.sort_unstable();
         }
         let limits = maps.limits();

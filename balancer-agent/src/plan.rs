@@ -6,11 +6,12 @@
 //! still read is used again: rows that are replaced and identifiers that are given up become free
 //! when whoever carried the plan out has waited for the programs; see [`book::Book::release`].
 
+pub mod audit;
 pub mod book;
 pub mod convert;
 pub mod held;
-mod planner;
 pub mod leading;
+mod planner;
 mod pools;
 pub mod rows;
 
@@ -30,6 +31,13 @@ use rows::RowId;
 pub enum Write {
     /// Give an identifier to a backend; its counters start at 0.
     PutBackend {
+        /// The identifier.
+        id: u32,
+        /// The backend.
+        backend: BackendAddr,
+    },
+    /// Write the address of a backend again, whose identifier and counters stay.
+    RestoreBackend {
         /// The identifier.
         id: u32,
         /// The backend.

@@ -4,6 +4,8 @@ mod common;
 
 use std::{
     fs,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -119,6 +121,68 @@ fn a_change_is_in_the_maps_within_50_ms_and_touches_nothing_else() {
     println!("20 changes: median {:?}, slowest {:?}", took[10], took[19]);
     assert!(took[10] < Duration::from_millis(50), "{took:?}");
 }
+
+/// What `services` and the metrics show is of one moment: all backends of a row, before or after.
+#[test]
+fn a_listing_shows_no_half_row_while_rows_are_replaced() {
+    let mut web = Web::start("listing", 1);
+    let sets: [Vec<Endpoint>; 2] =
+        [11..18, 21..28].map(|numbers| numbers.map(|n| Endpoint::ready(address(n))).collect());
+    web.service.endpoints.clone_from(&sets[0]);
+    web.manifests.write(&web.service).expect("written");
+    await_shown(&web.agent, |all| all[0]["backends"].as_array().is_some_and(|b| b.len() == 7));
+    let (maps, agent) = (maps(&web), &web.agent);
+    let id = row(&maps, "web").0;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (service, manifests, done) = (&mut web.service, &web.manifests, &done);
+        let replaced = scope.spawn(move || {
+            let mut replaced = 0;
+            // Bounded: a listing that is wrong ends the test before it says so.
+            while !done.load(SeqCst) && replaced < 2000 {
+                let old = maps.row_word(id);
+                service.endpoints.clone_from(&sets[(replaced + 1) % 2]);
+                manifests.write(service).expect("written");
+                let deadline = Instant::now() + Duration::from_secs(5);
+                while maps.row_word(id) == old {
+                    assert!(Instant::now() < deadline, "change {replaced} never arrived");
+                }
+                replaced += 1;
+            }
+            replaced
+        });
+        let whole = |backends: &[String]| {
+            let of = |first: u8| {
+                let all = (first..first + 7).map(|n| format!("{}:8080", address(n)));
+                all.collect::<Vec<_>>() == backends
+            };
+            of(11) || of(21)
+        };
+        for number in 0..100 {
+            let all = agent.json(&["services"]).expect("services");
+            let backends = all[0]["backends"].as_array().expect("backends").iter();
+            let mut shown: Vec<_> = backends
+                .map(|b| format!("{}:{}", b["address"].as_str().expect("text"), b["port"]))
+                .collect();
+            shown.sort();
+            assert!(whole(&shown), "listing {number}: {shown:?}");
+            let metrics = agent.metrics().expect("metrics");
+            let active = metrics.lines().filter(|line| line.starts_with(ACTIVE));
+            let mut shown: Vec<_> = active
+                .filter_map(|line| line.split_once("backend=\"")?.1.split_once('"'))
+                .map(|(backend, _)| backend.to_owned())
+                .collect();
+            shown.sort();
+            assert!(whole(&shown), "scrape {number}: {shown:?}");
+        }
+        done.store(true, SeqCst);
+        let replaced = replaced.join().expect("the changes");
+        assert!(replaced > 20, "{replaced} changes");
+    });
+}
+
+/// The series of open connections of a backend.
+const ACTIVE: &str = "balancer_backend_connections{";
 
 #[test]
 fn broken_files_are_named_and_everything_else_stays_balanced() {

@@ -7,10 +7,17 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
     os::fd::AsFd as _,
     path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
 use aya::programs::loaded_programs;
+use balancer_agent::{
+    config::Capacities,
+    kernel::pins::Pins,
+    maps::{ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
+};
+use balancer_common::layout::{Row, Slot};
 use balancer_lab::{Agent, Lab, manifests::Manifests};
 use common::{VIP, Web, bpf, dial};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -122,6 +129,71 @@ fn pins_that_were_removed_are_made_again_and_nothing_is_interrupted() {
     let log = web.agent.log().expect("a log");
     for object in ["link connect4", "map ACTIVE"] {
         assert!(log.contains(&format!("the pin of {object} was removed")), "{log}");
+    }
+}
+
+/// What another tool changes in the maps is put back, named and counted, and connections are led
+/// again.
+#[test]
+fn what_others_change_in_maps_is_put_back() {
+    let web = Web::start("edited", 2);
+    await_balancing(&web.agent, works);
+    let pins = Pins::new(&web.lab.bpffs().join("balancer"));
+    let mut maps = PinnedMaps::open(&pins, Capacities::MAX).expect("maps");
+    let frontends = maps.frontends().expect("frontends");
+    let (service, name) = maps.names().expect("names").remove(0);
+    let (row, backend) = (maps.row(service), maps.slot(maps.row(service).base).backend);
+    let before = maps.backend(backend);
+    for (key, _) in &frontends {
+        maps.remove_frontend(*key).expect("removed");
+    }
+    await_true("frontends", || maps.frontends().expect("frontends").len() == frontends.len());
+    assert_balanced(&web);
+
+    maps.remove_name(service).expect("removed");
+    maps.set_row(service, Row::EMPTY);
+    maps.set_slot(row.base, Slot { backend: 0, weight: 1, salt: 0 });
+    maps.restore_backend(backend, [1, 2, 3, 4], 5, 17);
+    await_true("names", || maps.names().expect("names") == [(service, name)]);
+    await_true("the row", || maps.row(service) == row && maps.slot(row.base).backend != 0);
+    await_true("the backend", || {
+        let now = maps.backend(backend);
+        (now.addr, now.port, now.protocol) == (before.addr, before.port, before.protocol)
+    });
+    assert_balanced(&web);
+    assert!(maps.backend(backend).opened >= before.opened, "what was counted stays");
+
+    let metrics = web.agent.metrics().expect("metrics");
+    for map in ["FRONTENDS4", "NAMES", "SERVICES", "SLOTS", "BACKENDS"] {
+        let series = format!("balancer_map_entries_mended_total{{map=\"{map}\"}} 1");
+        assert!(metrics.contains(&series), "{map}: {metrics}");
+    }
+    let log = web.agent.log().expect("a log");
+    assert!(log.contains("changed by somebody else") && log.contains("10.96.0.10:80"), "{log}");
+}
+
+/// A map that was frozen takes no change: that is told before there is one.
+#[test]
+fn a_frozen_map_is_named() {
+    let web = Web::start("frozen", 1);
+    await_balancing(&web.agent, works);
+    bpf::freeze(&pin(&web, "maps", "FRONTENDS4"));
+    await_true("told", || {
+        let status = web.agent.json(&["status"]).expect("status");
+        let problems = status["problems"].as_array().expect("problems");
+        problems.iter().any(|problem| {
+            let message = problem["message"].as_str().unwrap_or_default();
+            problem["object"] == "map FRONTENDS4" && message.starts_with("is frozen")
+        })
+    });
+    assert_balanced(&web);
+}
+
+fn await_true(what: &str, is: impl Fn() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !is() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::yield_now();
     }
 }
 

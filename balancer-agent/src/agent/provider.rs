@@ -21,7 +21,7 @@ use crate::{
     health::Health,
     kernel::pins::Pins,
     maps::{MapsError, ReadMaps as _, pinned::PinnedMaps},
-    metrics::Programming,
+    metrics::{Mended, Programming},
     model::{ObjectRef, Problem},
     moves::{
         helper::{Helper, watch::Stuck},
@@ -49,6 +49,7 @@ pub struct Shared {
     published: RwLock<Published>,
     balancing: RwLock<Option<BalancingView>>,
     programming: Programming,
+    mended: Mended,
     health: Arc<Health>,
     moving: Moving,
     /// None where this node counts alone.
@@ -81,6 +82,7 @@ impl Shared {
             published: RwLock::default(),
             balancing: RwLock::default(),
             programming: Programming::default(),
+            mended: Mended::default(),
             health: Arc::default(),
             moving,
             peers: Peers::new(config).map(Arc::new),
@@ -131,6 +133,11 @@ impl Shared {
         &self.health
     }
 
+    /// Takes how many entries of a map were put back that somebody else had changed.
+    pub fn put_back(&self, map: &'static str, entries: u64) {
+        self.mended.add(map, entries);
+    }
+
     /// Takes when the changes were triggered that the maps have now.
     pub fn written(&self, triggers: &[SystemTime]) {
         self.programming.written(triggers);
@@ -160,23 +167,12 @@ impl Shared {
         published.awaited = kinds.to_vec();
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Published> {
-        self.published.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Published> {
-        self.published.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Provider for Shared {
-    fn status(&self) -> StatusView {
+    fn status_of(&self, snapshot: Result<Snapshot, MapsError>) -> StatusView {
         let (pods, mut problems, waiting_for) = {
             let published = self.read();
             let awaited = published.awaited.iter().map(ToString::to_string).collect();
             (views::pods(&published.desired), published.problems.clone(), awaited)
         };
-        let snapshot = Snapshot::read(&self.maps);
         let snapshot = snapshot.unwrap_or_else(|error| {
             problems.push(unreadable(&error));
             Snapshot::default()
@@ -203,20 +199,43 @@ impl Provider for Shared {
         }
     }
 
+    fn services_of(&self, snapshot: &Snapshot) -> Vec<ServiceView> {
+        let mut services = views::services(snapshot, Some(&self.read().desired));
+        if let Some(peers) = self.peers() {
+            peers.complete(&mut services);
+        }
+        services
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Published> {
+        self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Published> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Provider for Shared {
+    fn status(&self) -> StatusView {
+        self.status_of(Snapshot::read(&self.maps))
+    }
+
     fn services(&self) -> Vec<ServiceView> {
         match Snapshot::read(&self.maps) {
-            Ok(snapshot) => {
-                let mut services = views::services(&snapshot, Some(&self.read().desired));
-                if let Some(peers) = self.peers() {
-                    peers.complete(&mut services);
-                }
-                services
-            }
+            Ok(snapshot) => self.services_of(&snapshot),
             Err(error) => {
                 tracing::error!("{error}");
                 Vec::new()
             }
         }
+    }
+
+    fn overview(&self) -> (StatusView, Vec<ServiceView>) {
+        let snapshot = Snapshot::read(&self.maps);
+        let services = snapshot.as_ref().map(|snapshot| self.services_of(snapshot));
+        let services = services.unwrap_or_default();
+        (self.status_of(snapshot), services)
     }
 
     fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView> {
@@ -273,6 +292,10 @@ impl Provider for Shared {
 
     fn programming(&self) -> Programming {
         self.programming.clone()
+    }
+
+    fn mended(&self) -> Mended {
+        self.mended.clone()
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a state of the source to the maps: desired, plan, apply.
 
+pub mod audit;
 mod writing;
 
 use std::{
@@ -27,6 +28,7 @@ use crate::{
     },
     source::Kind,
 };
+use audit::Audit;
 use writing::{Done, Wanted};
 
 /// How long after a failed write it is tried again.
@@ -48,6 +50,9 @@ pub struct Reconciler {
     /// Service ports that did not fit into the maps, and what is said of them.
     full: (BTreeSet<PortId>, Vec<Problem>),
     teller: Teller,
+    /// What could not be written.
+    failed: Vec<Problem>,
+    audit: Audit,
     retry_at: Option<Instant>,
     sweeper: Sweeper,
     pods: Pods,
@@ -92,6 +97,8 @@ impl Reconciler {
             unused: Vec::new(),
             full: Default::default(),
             teller: Teller::default(),
+            failed: Vec::new(),
+            audit: Audit::default(),
             retry_at: None,
             sweeper: Sweeper::default(),
             pods,
@@ -243,7 +250,7 @@ impl Reconciler {
             Wanted::Some(ports) => ports.iter().any(|id| id.protocol == Protocol::Udp),
         };
         if self.pods_differ {
-            failed.extend(apply::pods(&mut self.maps, self.pods.found()));
+            failed.extend(apply::pods(&mut self.maps, self.pods.found()).1);
             self.pods_differ = !failed.is_empty();
         }
         self.drained = shared.moving().drained();
@@ -279,16 +286,22 @@ impl Reconciler {
         if let Some(peers) = shared.peers() {
             peers.changed();
         }
-        let complete = failed.is_empty();
-        self.retry_at = (!complete).then(|| Instant::now() + RETRY);
+        self.failed = failed;
+        self.retry_at = (!self.failed.is_empty()).then(|| Instant::now() + RETRY);
+        self.tell(shared);
+    }
+
+    /// Tells what is wrong.
+    fn tell(&mut self, shared: &Shared) {
         let mut problems = self.unused.clone();
         shared.desired(|desired| problems.extend_from_slice(&desired.problems));
         problems.extend(self.pods.problem().cloned());
         problems.extend_from_slice(&self.full.1);
-        problems.extend(failed);
+        problems.extend_from_slice(&self.failed);
+        problems.extend_from_slice(&self.audit.problems);
         let problems = Problem::bounded(problems);
         self.teller.tell(&problems);
-        shared.settle(problems, complete);
+        shared.settle(problems, self.failed.is_empty());
     }
 }
 

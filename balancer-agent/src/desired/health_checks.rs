@@ -9,6 +9,9 @@ use std::{
 use super::{endpoints::is_local, node_ports::NodePortAddresses};
 use crate::model::{Clash, EndpointSlice, ObjectRef, Service, ServicePort, State};
 
+/// Where a Service says at which port it is asked for.
+pub const FIELD: &str = "spec.healthCheckNodePort";
+
 /// Where answers are given, and which.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealthChecks {
@@ -101,7 +104,7 @@ fn local_endpoints(service: &Service, state: &State) -> usize {
 fn clash(service: &Service, port: u16, first: &ObjectRef) -> Clash {
     Clash {
         service: service.id.clone(),
-        field: "spec.healthCheckNodePort",
+        field: FIELD,
         message: format!(
             "{port} belongs to Service {first} already, which is answered for there; give \
              this one a port of its own"

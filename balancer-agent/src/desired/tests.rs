@@ -444,7 +444,7 @@ fn any_service(rng: &mut StdRng) -> Service {
     if rng.random_bool(0.3) {
         service.internal_traffic_policy = TrafficPolicy::Local;
     }
-    service.health_check_node_port = rng.random_bool(0.5).then_some(32000);
+    service.health_check_node_port = rng.random_bool(0.3).then_some(32000);
     service.session_affinity = rng.random_bool(0.3).then_some(60);
     service
 }

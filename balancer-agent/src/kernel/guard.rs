@@ -6,7 +6,10 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -43,14 +46,27 @@ pub struct Guard {
 
 struct Link {
     name: &'static str,
-    link: OwnedFd,
+    object: Pinned,
     program: u32,
 }
 
 struct Map {
     name: &'static str,
-    map: OwnedFd,
+    object: Pinned,
 }
+
+/// An object that is held open, and where it is pinned.
+struct Pinned {
+    object: OwnedFd,
+    /// What the kernel knows it by.
+    id: u32,
+    pin: PathBuf,
+    /// The file of the pin as it was when it led to the object.
+    file: Option<PinFile>,
+}
+
+/// What differs wherever a pin is made again: its file system and inode, and when that changed.
+type PinFile = (u64, u64, i64, i64);
 
 impl Guard {
     /// Takes over what was just put in place.
@@ -60,22 +76,19 @@ impl Guard {
         cgroup: &Path,
         lock: Lock,
     ) -> Result<Self, KernelError> {
-        let opened = |path: PathBuf| {
-            bpf::open(&path).map_err(|source| KernelError::Pin { path: path.clone(), source })
-        };
         let mut links = Vec::new();
         for name in PROGRAMS {
-            let link = opened(pins.link(name))?;
+            let object = Pinned::open(pins.link(name), link_id)?;
             let id = attach::fd(&mut ebpf, name)
                 .map_err(io::Error::other)
                 .and_then(|program| bpf::program_id(program.as_fd()));
             let program =
                 id.map_err(|source| KernelError::Pin { path: pins.link(name), source })?;
-            links.push(Link { name, link, program });
+            links.push(Link { name, object, program });
         }
         let mut maps = Vec::new();
         for name in MAPS {
-            maps.push(Map { name, map: opened(pins.map(name))? });
+            maps.push(Map { name, object: Pinned::open(pins.map(name), map_id)? });
         }
         Ok(Self { ebpf, pins, cgroup: cgroup.into(), links, maps, lock })
     }
@@ -91,15 +104,16 @@ impl Guard {
         let pinnable = self.pinnable();
         for at in 0..self.links.len() {
             let name = self.links[at].name;
-            look.note(&format!("program {name}"), self.attached(at));
+            look.note(|| format!("program {name}"), self.attached(at));
             if pinnable.is_ok() {
-                look.note(&format!("the pin of link {name}"), self.link_pinned(at));
+                let found = self.links[at].object.look(link_id);
+                look.note(|| format!("the pin of link {name}"), found);
             }
         }
         match pinnable {
             Ok(()) => {
-                for map in &self.maps {
-                    look.note(&format!("the pin of map {}", map.name), self.map_pinned(map));
+                for Map { name, object } in &mut self.maps {
+                    look.note(|| format!("the pin of map {name}"), object.look(map_id));
                 }
             }
             Err(why) => look.broken.push(why),
@@ -122,69 +136,92 @@ impl Guard {
 
     /// Whether a program is attached to the cgroup, and is the one that was loaded.
     fn attached(&mut self, at: usize) -> Result<Option<&'static str>, String> {
-        let Link { name, link, program } = &self.links[at];
+        let Link { name, object, program } = &self.links[at];
         let (name, program) = (*name, *program);
-        let held = link::read_fd(link).map_err(|error| format!("can't be looked at: {error}"))?;
+        let held = link::read_fd(&object.object)
+            .map_err(|error| format!("can't be looked at: {error}"))?;
         if held.cgroup == 0 {
             let target = Target::open(&self.cgroup)
                 .map_err(|error| format!("is detached, and can't be attached again: {error}"))?;
             attach::attach(&mut self.ebpf, name, &self.pins, &target)
                 .map_err(|error| format!("is detached, and can't be attached again: {error}"))?;
-            let pin = self.pins.link(name);
-            self.links[at].link = bpf::open(&pin)
-                .map_err(|error| format!("can't be looked at: {}: {error}", pin.display()))?;
+            self.links[at].object = Pinned::open(self.pins.link(name), link_id)
+                .map_err(|error| format!("can't be looked at: {error}"))?;
             return Ok(Some("was detached"));
         }
         if held.program != program {
             let fd = attach::fd(&mut self.ebpf, name).map_err(|error| error.to_string())?;
-            bpf::update_link(&self.links[at].link, fd)
+            bpf::update_link(&self.links[at].object.object, fd)
                 .map_err(|error| format!("was replaced, and can't be put back: {error}"))?;
             return Ok(Some("was replaced by another"));
         }
         Ok(None)
     }
-
-    fn link_pinned(&self, at: usize) -> Result<Option<&'static str>, String> {
-        let Link { name, link, .. } = &self.links[at];
-        pinned(&self.pins.link(name), link, bpf::link_id(link), |link| bpf::link_id(link))
-    }
-
-    fn map_pinned(&self, Map { name, map }: &Map) -> Result<Option<&'static str>, String> {
-        pinned(&self.pins.map(name), map, bpf::map_id(map), |map| bpf::map_id(map))
-    }
 }
 
 impl Look {
-    fn note(&mut self, object: &str, found: Result<Option<&str>, String>) {
+    fn note(&mut self, object: impl Fn() -> String, found: Result<Option<&str>, String>) {
         match found {
             Ok(None) => {}
-            Ok(Some(what)) => self.mended.push(format!("{object} {what}")),
-            Err(why) => self.broken.push(format!("{object} {why}")),
+            Ok(Some(what)) => self.mended.push(format!("{} {what}", object())),
+            Err(why) => self.broken.push(format!("{} {why}", object())),
         }
     }
 }
 
-/// Whether a pin leads to an object of this identifier; else it is made again. What else may be
-/// there is no business of anybody below this folder.
-fn pinned(
-    pin: &Path,
-    object: &OwnedFd,
-    wanted: io::Result<u32>,
-    id: impl Fn(&OwnedFd) -> io::Result<u32>,
-) -> Result<Option<&'static str>, String> {
-    let wanted = wanted.map_err(|error| format!("can't be checked: {error}"))?;
-    let what = match bpf::open(pin).and_then(|found| id(&found)) {
-        Ok(found) if found == wanted => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => "was removed",
-        _ => "led to something else",
-    };
-    let again = || {
-        match fs::remove_file(pin) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+impl Pinned {
+    fn open(pin: PathBuf, id: Identify) -> Result<Self, KernelError> {
+        let open = || {
+            let object = bpf::open(&pin)?;
+            Ok((id(&object)?, object))
+        };
+        match open() {
+            Ok((id, object)) => Ok(Self { object, id, pin, file: None }),
+            Err(source) => Err(KernelError::Pin { path: pin, source }),
         }
-        bpf::pin(object, pin)
-    };
-    again().map_err(|error| format!("{what}, and can't be made again: {error}"))?;
-    Ok(Some(what))
+    }
+
+    /// Whether the pin leads to the object; else it is made again. What else may be there is no
+    /// business of anybody below this folder. As long as its file is the same the kernel is not
+    /// asked.
+    fn look(&mut self, id: Identify) -> Result<Option<&'static str>, String> {
+        let file = pin_file(&self.pin);
+        if file.is_some() && file == self.file {
+            return Ok(None);
+        }
+        let what = match bpf::open(&self.pin).and_then(|found| id(&found)) {
+            Ok(found) if found == self.id => {
+                self.file = file;
+                return Ok(None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "was removed",
+            _ => "led to something else",
+        };
+        self.file = None;
+        let again = || {
+            match fs::remove_file(&self.pin) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            bpf::pin(&self.object, &self.pin)
+        };
+        again().map_err(|error| format!("{what}, and can't be made again: {error}"))?;
+        Ok(Some(what))
+    }
+}
+
+/// Asks the kernel what it knows an object by.
+type Identify = fn(&OwnedFd) -> io::Result<u32>;
+
+fn map_id(map: &OwnedFd) -> io::Result<u32> {
+    bpf::map_id(map)
+}
+
+fn link_id(link: &OwnedFd) -> io::Result<u32> {
+    bpf::link_id(link)
+}
+
+fn pin_file(pin: &Path) -> Option<PinFile> {
+    let file = fs::symlink_metadata(pin).ok()?;
+    Some((file.dev(), file.ino(), file.ctime(), file.ctime_nsec()))
 }

@@ -44,6 +44,16 @@ impl Slab {
         self.word64(offset).load(SeqCst)
     }
 
+    /// Reads the first `count` 8-byte words, each at the moment when it is asked for.
+    pub fn words(&self, count: usize) -> impl Iterator<Item = u64> {
+        assert!(count * 8 <= self.bytes, "{count} words of {} bytes", self.bytes);
+        // SAFETY: so many are inside the mapping, which lives as long as `self`, as was just
+        // checked, and aligned, as the mapping is; whoever else changes them does so by atomics.
+        let words =
+            unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast::<AtomicU64>(), count) };
+        words.iter().map(|word| word.load(SeqCst))
+    }
+
     /// Writes the aligned 4-byte word at a byte offset.
     pub fn set32(&self, offset: usize, value: u32) {
         self.word32(offset).store(value, SeqCst);

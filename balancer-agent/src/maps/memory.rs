@@ -15,7 +15,7 @@ use balancer_common::{
 
 use ipnet::IpNet;
 
-use super::{FrontendKey, Limits, MapsError, ReadMaps, Settings, WriteMaps};
+use super::{FrontendKey, Gauge, Limits, MapsError, ReadMaps, Settings, WriteMaps};
 
 /// Maps in memory.
 #[derive(Debug)]
@@ -25,7 +25,8 @@ pub struct Memory {
     /// The Service port of each open connection.
     pub connections: Vec<u32>,
     names: BTreeMap<u32, ServiceName>,
-    rows: Vec<Row>,
+    /// Rows, packed, with their generation.
+    rows: Vec<u64>,
     settings: Vec<Settings>,
     ranges: BTreeSet<(u32, IpNet)>,
     serving: BTreeSet<(u32, u32)>,
@@ -48,7 +49,7 @@ impl Memory {
             frontends: BTreeMap::new(),
             connections: Vec::new(),
             names: BTreeMap::new(),
-            rows: vec![Row::default(); limits.services as usize],
+            rows: vec![0; limits.services as usize],
             settings: vec![Settings::default(); limits.services as usize],
             ranges: BTreeSet::new(),
             serving: BTreeSet::new(),
@@ -94,7 +95,20 @@ impl ReadMaps for Memory {
         Ok(self.names.iter().map(|(id, name)| (*id, *name)).collect())
     }
 
-    fn row(&self, service: u32) -> Row {
+    fn frontend(&self, key: FrontendKey) -> Result<Option<Frontend>, MapsError> {
+        Ok(self.frontends.get(&key).copied())
+    }
+
+    fn name(&self, service: u32) -> Result<Option<ServiceName>, MapsError> {
+        Ok(self.names.get(&service).copied())
+    }
+
+    fn gauges(&self) -> Result<Vec<Gauge>, MapsError> {
+        let gauge = |map, entries| Gauge { map, bytes: entries as u64, frozen: self.broken };
+        Ok(vec![gauge("FRONTENDS4", self.frontends.len()), gauge("NAMES", self.names.len())])
+    }
+
+    fn row_word(&self, service: u32) -> u64 {
         self.rows[service as usize]
     }
 
@@ -177,7 +191,8 @@ impl WriteMaps for Memory {
 
     fn set_row(&mut self, service: u32, row: Row) {
         self.log.push(format!("row of service {service}"));
-        self.rows[service as usize] = row;
+        let word = &mut self.rows[service as usize];
+        *word = row.pack(Row::generation(*word).wrapping_add(1));
     }
 
     fn set_settings(&mut self, service: u32, settings: Settings) {
@@ -224,21 +239,27 @@ impl WriteMaps for Memory {
             Backend { addr, port, protocol, in_use: 1, ..Backend::default() };
     }
 
+    fn restore_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8) {
+        self.log.push(format!("address of backend {backend}"));
+        let held = self.backends[backend as usize];
+        self.backends[backend as usize] = Backend { addr, port, protocol, in_use: 1, ..held };
+    }
+
     fn remove_backend(&mut self, backend: u32) {
         self.log.push(format!("no backend {backend}"));
         self.backends[backend as usize].in_use = 0;
     }
 
-    fn set_opted_out(&mut self, cgroups: &BTreeMap<u64, u32>) -> Result<(), MapsError> {
+    fn set_opted_out(&mut self, cgroups: &BTreeMap<u64, u32>) -> Result<usize, MapsError> {
         self.check("OPTED_OUT", false)?;
         self.log.push(format!("{} cgroups opted out", cgroups.len()));
-        Ok(())
+        Ok(0)
     }
 
-    fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<(), MapsError> {
+    fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<usize, MapsError> {
         self.check("CLIENTS", false)?;
         self.log.push(format!("{} clients", clients.len()));
-        Ok(())
+        Ok(0)
     }
 
     fn grace(&mut self) {

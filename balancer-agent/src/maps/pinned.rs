@@ -3,11 +3,14 @@
 //! Arrays are mapped into memory: reading a counter is a load, replacing a row is one store, and
 //! neither disturbs the programs. Hash maps go through bpf(2).
 
+mod batch;
 mod charges;
 mod connections;
 mod probe;
 mod read;
+mod settled;
 mod suspects;
+mod table;
 mod write;
 
 use std::{
@@ -36,7 +39,10 @@ use nix::time::{ClockId, clock_gettime};
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 
 pub use self::probe::Probe;
-use super::{Charges, Connected, FrontendKey, Limits, MapsError, ReadMaps, Settings, WriteMaps};
+use self::{settled::Settled, table::Table};
+use super::{
+    Charges, Connected, FrontendKey, Gauge, Limits, MapsError, ReadMaps, Settings, WriteMaps,
+};
 use crate::{
     config::Capacities,
     kernel::{pins::Pins, slab::Slab},
@@ -57,18 +63,19 @@ pub struct PinnedMaps {
     active: Slab,
     backends: Slab,
     charges: Slab,
+    settled: Settled,
     records: Slab,
     services: Slab,
     since: Slab,
     slots: Slab,
     control: Slab,
-    clients: HashMap<MapData, u64, Addresses>,
-    opted_out: HashMap<MapData, u64, u32>,
+    clients: Table<u64, Addresses>,
+    opted_out: Table<u64, u32>,
     ranges: LpmTrie<MapData, Range, u32>,
-    serving: HashMap<MapData, Serving, u32>,
-    frontends4: HashMap<MapData, Key4, Value>,
-    frontends6: HashMap<MapData, Key6, Value>,
-    names: HashMap<MapData, u32, Name>,
+    serving: Table<Serving, u32>,
+    frontends4: Table<Key4, Value>,
+    frontends6: Table<Key6, Value>,
+    names: Table<u32, Name>,
     verdicts: PerCpuArray<MapData, u64>,
 }
 
@@ -77,9 +84,9 @@ impl PinnedMaps {
     pub fn open(pins: &Pins, capacities: Capacities) -> Result<Self, MapsError> {
         let (backends, backends_max) = array(pins, "BACKENDS", size_of::<Backend>())?;
         let (services, services_max) = array(pins, "SERVICES", size_of::<Service>())?;
-        let (frontends4, frontends_max) = hash(pins, "FRONTENDS4")?;
-        let (frontends6, _) = hash(pins, "FRONTENDS6")?;
-        let (names, names_max) = hash(pins, "NAMES")?;
+        let (frontends4, frontends_max) = Table::open(pins, "FRONTENDS4")?;
+        let (frontends6, _) = Table::open(pins, "FRONTENDS6")?;
+        let (names, names_max) = Table::open(pins, "NAMES")?;
         Ok(Self {
             limits: Limits {
                 services: capacities.services.min(services_max).min(names_max),
@@ -90,21 +97,19 @@ impl PinnedMaps {
             active: array(pins, "ACTIVE", MAX_BACKENDS as usize * 4)?.0,
             backends,
             charges: array(pins, "CHARGES", ALL_WORDS as usize * 8)?.0,
+            settled: Settled::default(),
             records: array(pins, "RECORDS", size_of::<Record>())?.0,
             services,
             since: array(pins, "SINCE", MAX_BACKENDS as usize * 4)?.0,
             slots: array(pins, "SLOTS", SLOT_WORDS * 8)?.0,
             control: array(pins, "CONTROL", size_of::<Control>())?.0,
-            clients: typed("CLIENTS", HashMap::try_from(Map::HashMap(data(pins, "CLIENTS")?)))?,
-            opted_out: {
-                let data = data(pins, "OPTED_OUT")?;
-                typed("OPTED_OUT", HashMap::try_from(Map::HashMap(data)))?
-            },
+            clients: Table::open(pins, "CLIENTS")?.0,
+            opted_out: Table::open(pins, "OPTED_OUT")?.0,
             ranges: typed("RANGES", LpmTrie::try_from(Map::LpmTrie(data(pins, "RANGES")?)))?,
-            serving: typed("SERVING", HashMap::try_from(Map::HashMap(data(pins, "SERVING")?)))?,
-            frontends4: typed("FRONTENDS4", HashMap::try_from(Map::HashMap(frontends4)))?,
-            frontends6: typed("FRONTENDS6", HashMap::try_from(Map::HashMap(frontends6)))?,
-            names: typed("NAMES", HashMap::try_from(Map::HashMap(names)))?,
+            serving: Table::open(pins, "SERVING")?.0,
+            frontends4,
+            frontends6,
+            names,
             verdicts: {
                 let data = data(pins, "VERDICTS")?;
                 typed("VERDICTS", PerCpuArray::try_from(Map::PerCpuArray(data)))?
@@ -145,12 +150,6 @@ fn array(pins: &Pins, map: &'static str, size: usize) -> Result<(Slab, u32), Map
     Ok((slab, info.max_entries()))
 }
 
-fn hash(pins: &Pins, map: &'static str) -> Result<(MapData, u32), MapsError> {
-    let data = data(pins, map)?;
-    let max = data.info().map_err(failed(map, "info"))?.max_entries();
-    Ok((data, max))
-}
-
 fn typed<T>(map: &'static str, result: Result<T, MapError>) -> Result<T, MapsError> {
     result.map_err(|error| MapsError::Foreign { map, problem: error.to_string() })
 }
@@ -165,12 +164,12 @@ fn failed(map: &'static str, operation: &'static str) -> impl Fn(MapError) -> Ma
     }
 }
 
-fn all<K: aya::Pod, V: aya::Pod, A, B>(
-    map: &HashMap<MapData, K, V>,
-    name: &'static str,
-    convert: impl Fn(K, V) -> (A, B),
-) -> Result<Vec<(A, B)>, MapsError> {
-    map.iter()
-        .map(|entry| entry.map(|(k, v)| convert(k, v)).map_err(failed(name, "read")))
-        .collect()
+/// An entry that isn't there can't be removed, which is fine.
+fn absent_is_fine(result: Result<(), MapsError>) -> Result<(), MapsError> {
+    match result {
+        Err(MapsError::Call { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {
+            Ok(())
+        }
+        other => other,
+    }
 }

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Programming, moves, peers};
+use super::{Mended, Programming, moves, peers};
 use crate::{
     model::Problem,
     moves::tally::Counts,
@@ -76,6 +76,7 @@ pub(super) fn render(
     services: &[ServiceView],
     ended: Counts,
     programming: Programming,
+    mended: Mended,
 ) -> Result<String, fmt::Error> {
     let families = Families::default();
     families.fill_status(status);
@@ -87,6 +88,7 @@ pub(super) fn render(
         peers::register(counts, &mut registry);
     }
     programming.register(&mut registry);
+    mended.register(&mut registry);
     encode(&mut text, &registry)?;
     Ok(text)
 }
@@ -226,7 +228,9 @@ mod tests {
 
     fn series(problems: Vec<Problem>) -> Vec<String> {
         let status = StatusView { problems, ..testing::status() };
-        let text = render(&status, &[], Counts::default(), Programming::default()).expect("text");
+        let text =
+            render(&status, &[], Counts::default(), Programming::default(), Mended::default())
+                .expect("text");
         let ours = text.lines().filter(|line| line.starts_with("balancer_object_problems{"));
         let mut ours: Vec<_> = ours.map(str::to_owned).collect();
         ours.sort();
@@ -253,7 +257,11 @@ mod tests {
         status.problems = vec![problem("Service shop/a", "spec")];
         let agent = status.agent.as_mut().expect("an agent");
         agent.source = "the API server at https://user:secret@192.0.2.1".into();
-        let text = render(&status, &[], Counts::new(), Programming::default()).expect("text");
+        let mended = Mended::default();
+        mended.add("NAMES", 3);
+        let programming = Programming::default();
+        let text = render(&status, &[], Counts::new(), programming, mended).expect("text");
+        assert!(text.contains("balancer_map_entries_mended_total{map=\"NAMES\"} 3"), "{text}");
         let (node, pid) = (agent_of(&status).node.as_str(), agent_of(&status).pid.to_string());
         for hidden in ["secret", node, &pid, "/sys/fs", "wrong", "cart-0"] {
             assert!(!text.contains(hidden), "{hidden} is in {text}");
@@ -266,8 +274,14 @@ mod tests {
 
     #[test]
     fn the_state_of_balancing_is_told() {
-        let text =
-            render(&testing::status(), &[], Counts::new(), Programming::default()).expect("text");
+        let text = render(
+            &testing::status(),
+            &[],
+            Counts::new(),
+            Programming::default(),
+            Mended::default(),
+        )
+        .expect("text");
         for line in [
             "balancer_balancing{state=\"works\"} 1",
             "balancer_balancing{state=\"broken\"} 0",

@@ -1,3 +1,4 @@
+mod audits;
 mod identifiers;
 mod sequences;
 
@@ -12,8 +13,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use super::{
     book::Book,
     held::{Held, HeldFrontend},
-    rows::{Family, Scope, rows},
     leading::Leading,
+    rows::{Family, Scope, rows},
     *,
 };
 use crate::{

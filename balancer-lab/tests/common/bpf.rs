@@ -1,4 +1,4 @@
-//! What `bpftool` would do to links, by the same calls.
+//! What `bpftool` would do to links and maps, by the same calls.
 #![allow(unsafe_code, reason = "bpf(2) has no safe form")]
 
 use std::{
@@ -42,6 +42,15 @@ pub fn replace(pin: &Path, program: BorrowedFd<'_>) {
     attr.link_update.link_fd = link.as_raw_fd() as u32;
     attr.link_update.__bindgen_anon_1.new_prog_fd = program.as_raw_fd() as u32;
     call(bpf_cmd::BPF_LINK_UPDATE, &mut attr);
+}
+
+/// `bpftool map freeze pinned PIN`.
+pub fn freeze(pin: &Path) {
+    let map = open(pin);
+    // SAFETY: as above.
+    let mut attr: bpf_attr = unsafe { std::mem::zeroed() };
+    attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
+    call(bpf_cmd::BPF_MAP_FREEZE, &mut attr);
 }
 
 fn call(command: bpf_cmd, attr: &mut bpf_attr) -> i32 {

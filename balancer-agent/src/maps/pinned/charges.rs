@@ -1,5 +1,7 @@
 //! The charges of sockets, for those that no program ends.
 
+use std::time::Instant;
+
 use balancer_common::charge::{KEY, KEY_WORDS};
 use rand::Rng as _;
 
@@ -41,18 +43,23 @@ impl PinnedMaps {
 
     /// Every charge: index and word.
     pub(super) fn standing(&self) -> impl Iterator<Item = (u32, u64)> {
-        let words = (0..WORDS).map(|index| (index, self.charge(index)));
+        let words = (0..).zip(self.charges.words(WORDS as usize));
         words.filter(|(_, word)| charge::is_charge(*word))
+    }
+
+    /// Those whose record may say something new.
+    fn unsettled(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.settled.renew(Instant::now());
+        self.standing().filter(|(index, word)| !self.settled.is(*index, *word))
     }
 
     /// Those of connected UDP sockets: of TCP a record names the process.
     fn udp(&self) -> impl Iterator<Item = Connected> {
-        let tgid = |index| self.records.get32(record(index) + offset_of!(Record, tgid));
         let connected = move |index: u32| {
-            self.record_state(index) == RecordState::Connected as u16 && tgid(index) == 0
+            self.record_state(index) == RecordState::Connected as u16 && self.tgid(index) == 0
         };
         let netns = |index| self.records.get64(record(index) + offset_of!(Record, netns));
-        self.standing()
+        self.unsettled()
             .filter(move |(index, _)| connected(*index))
             .map(move |(index, word)| {
                 let service = self.record_service(index);
@@ -60,6 +67,10 @@ impl PinnedMaps {
             })
             // Another charge may have taken the place meanwhile.
             .filter(|found| found.netns != 0 && self.charge(found.index) == found.word)
+    }
+
+    fn tgid(&self, index: u32) -> u32 {
+        self.records.get32(record(index) + offset_of!(Record, tgid))
     }
 
     /// [`Record::state`], which shares its word with `port` and is read with it: there are no 2-byte
@@ -73,8 +84,15 @@ impl PinnedMaps {
 
 impl Charges for PinnedMaps {
     fn unsent(&self) -> Vec<(u32, u64)> {
-        let waits = |index: u32| self.record_state(index) == RecordState::Waiting as u16;
-        self.standing().filter(|(index, _)| waits(*index)).collect()
+        let waits = |index: u32, word: u64| {
+            let state = self.record_state(index);
+            let is_sent = state == RecordState::Connected as u16 && self.tgid(index) != 0;
+            if is_sent && self.charge(index) == word {
+                self.settled.set(index, word);
+            }
+            state == RecordState::Waiting as u16
+        };
+        self.unsettled().filter(|(index, word)| waits(*index, *word)).collect()
     }
 
     fn connected_udp(&self) -> Vec<Connected> {

@@ -8,14 +8,13 @@ use super::*;
 
 /// The entry of the self-test.
 pub struct Probe {
-    frontends: HashMap<MapData, Key4, Value>,
+    frontends: Table<Key4, Value>,
 }
 
 impl Probe {
     /// Opens the map.
     pub fn open(pins: &Pins) -> Result<Self, MapsError> {
-        let (frontends, _) = hash(pins, "FRONTENDS4")?;
-        Ok(Self { frontends: typed("FRONTENDS4", HashMap::try_from(Map::HashMap(frontends)))? })
+        Ok(Self { frontends: Table::open(pins, "FRONTENDS4")?.0 })
     }
 
     /// Leads sockets of UDP that dial `from` to a port of 127.0.0.1.
@@ -27,7 +26,6 @@ impl Probe {
             zero: 0,
         };
         let value = Frontend { service: u32::from(port.to_be()), kind: RESTRICTED | SELF_TEST };
-        let (key, value): (Key4, Value) = (transmute!(key), transmute!(value));
-        self.frontends.insert(key, value, 0).map_err(failed("FRONTENDS4", "update"))
+        self.frontends.put(transmute!(key), transmute!(value))
     }
 }

@@ -8,24 +8,47 @@ impl ReadMaps for PinnedMaps {
     }
 
     fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError> {
-        let mut frontends = all(&self.frontends4, "FRONTENDS4", |key, value| {
-            (FrontendKey::V4(transmute!(key)), transmute!(value))
-        })?;
-        frontends.extend(all(&self.frontends6, "FRONTENDS6", |key, value| {
-            (FrontendKey::V6(transmute!(key)), transmute!(value))
-        })?);
+        let mut frontends = self
+            .frontends4
+            .all(|key, value| (FrontendKey::V4(transmute!(key)), transmute!(value)))?;
+        let ipv6 = |key, value| (FrontendKey::V6(transmute!(key)), transmute!(value));
+        frontends.extend(self.frontends6.all(ipv6)?);
         Ok(frontends)
     }
 
     fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError> {
-        all(&self.names, "NAMES", |id, name| {
+        self.names.all(|id, name| {
             (id, ServiceName::read_from_bytes(&name).unwrap_or_else(|_| ServiceName::new_zeroed()))
         })
     }
 
-    fn row(&self, service: u32) -> Row {
-        let at = service as usize * size_of::<Service>() + offset_of!(Service, row);
-        Row::unpack(self.services.get64(at))
+    fn frontend(&self, key: FrontendKey) -> Result<Option<Frontend>, MapsError> {
+        let value = match key {
+            FrontendKey::V4(key) => self.frontends4.get(&transmute!(key))?,
+            FrontendKey::V6(key) => self.frontends6.get(&transmute!(key))?,
+        };
+        Ok(value.map(|value| transmute!(value)))
+    }
+
+    fn name(&self, service: u32) -> Result<Option<ServiceName>, MapsError> {
+        let name = self.names.get(&service)?;
+        Ok(name.and_then(|name| ServiceName::read_from_bytes(&name).ok()))
+    }
+
+    fn gauges(&self) -> Result<Vec<Gauge>, MapsError> {
+        let gauges = [
+            self.clients.gauge(),
+            self.frontends4.gauge(),
+            self.frontends6.gauge(),
+            self.names.gauge(),
+            self.opted_out.gauge(),
+            self.serving.gauge(),
+        ];
+        gauges.into_iter().collect()
+    }
+
+    fn row_word(&self, service: u32) -> u64 {
+        self.services.get64(service as usize * size_of::<Service>() + offset_of!(Service, row))
     }
 
     fn settings(&self, service: u32) -> Settings {
@@ -52,7 +75,7 @@ impl ReadMaps for PinnedMaps {
     }
 
     fn serving(&self) -> Result<Vec<(u32, u32)>, MapsError> {
-        all(&self.serving, "SERVING", |key, _| {
+        self.serving.all(|key, _| {
             let key: ServingKey = transmute!(key);
             (key.service, key.backend)
         })
@@ -87,6 +110,15 @@ impl ReadMaps for PinnedMaps {
 
     fn record_service(&self, index: u32) -> u32 {
         self.records.get32(record(index) + offset_of!(Record, service))
+    }
+
+    fn services_named(&self) -> BTreeSet<u32> {
+        self.standing().map(|(index, _)| self.record_service(index)).collect()
+    }
+
+    fn charged(&self) -> BTreeSet<(u32, u32)> {
+        let pair = |(index, word)| (self.record_service(index), charge::backend_of(word));
+        self.standing().map(pair).collect()
     }
 
     fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError> {

@@ -2,52 +2,34 @@
 
 use super::*;
 
-/// An entry that isn't there can't be removed, which is fine.
-fn absent_is_fine(result: Result<(), MapsError>) -> Result<(), MapsError> {
-    match result {
-        Err(MapsError::Call { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {
-            Ok(())
-        }
-        other => other,
-    }
-}
+/// Words of a backend that say where it is and that it is in use.
+const ADDRESS_WORDS: usize = offset_of!(Backend, suspected) / 4;
+
+const _: () = assert!(ADDRESS_WORDS == 5);
 
 impl WriteMaps for PinnedMaps {
     fn put_frontend(&mut self, key: FrontendKey, value: Frontend) -> Result<(), MapsError> {
-        let value: Value = transmute!(value);
         match key {
-            FrontendKey::V4(key) => {
-                let key: Key4 = transmute!(key);
-                self.frontends4.insert(key, value, 0).map_err(failed("FRONTENDS4", "update"))
-            }
-            FrontendKey::V6(key) => {
-                let key: Key6 = transmute!(key);
-                self.frontends6.insert(key, value, 0).map_err(failed("FRONTENDS6", "update"))
-            }
+            FrontendKey::V4(key) => self.frontends4.put(transmute!(key), transmute!(value)),
+            FrontendKey::V6(key) => self.frontends6.put(transmute!(key), transmute!(value)),
         }
     }
 
     fn remove_frontend(&mut self, key: FrontendKey) -> Result<(), MapsError> {
-        absent_is_fine(match key {
-            FrontendKey::V4(key) => {
-                let key: Key4 = transmute!(key);
-                self.frontends4.remove(&key).map_err(failed("FRONTENDS4", "delete"))
-            }
-            FrontendKey::V6(key) => {
-                let key: Key6 = transmute!(key);
-                self.frontends6.remove(&key).map_err(failed("FRONTENDS6", "delete"))
-            }
-        })
+        match key {
+            FrontendKey::V4(key) => self.frontends4.remove(&transmute!(key)),
+            FrontendKey::V6(key) => self.frontends6.remove(&transmute!(key)),
+        }
     }
 
     fn put_name(&mut self, service: u32, name: &ServiceName) -> Result<(), MapsError> {
         let mut bytes: Name = [0; size_of::<ServiceName>()];
         bytes.copy_from_slice(name.as_bytes());
-        self.names.insert(service, bytes, 0).map_err(failed("NAMES", "update"))
+        self.names.put(service, bytes)
     }
 
     fn remove_name(&mut self, service: u32) -> Result<(), MapsError> {
-        absent_is_fine(self.names.remove(&service).map_err(failed("NAMES", "delete")))
+        self.names.remove(&service)
     }
 
     fn set_row(&mut self, service: u32, row: Row) {
@@ -80,13 +62,11 @@ impl WriteMaps for PinnedMaps {
     }
 
     fn put_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError> {
-        let key: Serving = transmute!(ServingKey { service, backend });
-        self.serving.insert(key, 1, 0).map_err(failed("SERVING", "update"))
+        self.serving.put(transmute!(ServingKey { service, backend }), 1)
     }
 
     fn remove_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError> {
-        let key: Serving = transmute!(ServingKey { service, backend });
-        absent_is_fine(self.serving.remove(&key).map_err(failed("SERVING", "delete")))
+        self.serving.remove(&transmute!(ServingKey { service, backend }))
     }
 
     fn set_slot(&mut self, index: u32, slot: Slot) {
@@ -105,6 +85,16 @@ impl WriteMaps for PinnedMaps {
         }
     }
 
+    fn restore_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8) {
+        let entry = Backend { addr, port, protocol, in_use: 1, ..Backend::default() };
+        let words: [u32; size_of::<Backend>() / 4] = transmute!(entry);
+        let at = backend as usize * size_of::<Backend>();
+        // What follows the address is counted by programs.
+        for (word, value) in words.into_iter().take(ADDRESS_WORDS).enumerate() {
+            self.backends.set32(at + word * 4, value);
+        }
+    }
+
     fn remove_backend(&mut self, backend: u32) {
         self.forgive(backend);
         let at = backend as usize * size_of::<Backend>();
@@ -113,39 +103,42 @@ impl WriteMaps for PinnedMaps {
         }
     }
 
-    fn set_opted_out(&mut self, cgroups: &BTreeMap<u64, u32>) -> Result<(), MapsError> {
-        let held = all(&self.opted_out, "OPTED_OUT", |cgroup, level| (cgroup, level))?;
-        let held: BTreeMap<u64, u32> = held.into_iter().collect();
+    fn set_opted_out(&mut self, cgroups: &BTreeMap<u64, u32>) -> Result<usize, MapsError> {
+        let held: BTreeMap<u64, u32> =
+            self.opted_out.all(|cgroup, level| (cgroup, level))?.into_iter().collect();
+        let mut written = 0;
         for (cgroup, level) in cgroups.iter().filter(|(_, level)| **level <= MAX_LEVEL) {
             if held.get(cgroup) != Some(level) {
-                let inserted = self.opted_out.insert(cgroup, level, 0);
-                inserted.map_err(failed("OPTED_OUT", "update"))?;
+                self.opted_out.put(*cgroup, *level)?;
+                written += 1;
             }
         }
         let levels: BTreeSet<_> = cgroups.values().filter(|level| **level <= MAX_LEVEL).collect();
         let levels = levels.into_iter().fold(0, |levels, level| levels | 1 << level);
         self.control.set32(offset_of!(Control, opted_out_levels), levels);
         for cgroup in held.keys().filter(|cgroup| !cgroups.contains_key(cgroup)) {
-            let removed = self.opted_out.remove(cgroup).map_err(failed("OPTED_OUT", "delete"));
-            absent_is_fine(removed)?;
+            self.opted_out.remove(cgroup)?;
+            written += 1;
         }
-        Ok(())
+        Ok(written)
     }
 
-    fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<(), MapsError> {
-        let held = all(&self.clients, "CLIENTS", |netns, addresses| (netns, addresses))?;
-        let held: BTreeMap<u64, Addresses> = held.into_iter().collect();
+    fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<usize, MapsError> {
+        let held: BTreeMap<u64, Addresses> =
+            self.clients.all(|netns, addresses| (netns, addresses))?.into_iter().collect();
+        let mut written = 0;
         for (netns, addresses) in clients {
             let addresses: Addresses = transmute!(convert::client(addresses));
             if held.get(netns) != Some(&addresses) {
-                let inserted = self.clients.insert(netns, addresses, 0);
-                inserted.map_err(failed("CLIENTS", "update"))?;
+                self.clients.put(*netns, addresses)?;
+                written += 1;
             }
         }
         for netns in held.keys().filter(|netns| !clients.contains_key(netns)) {
-            absent_is_fine(self.clients.remove(netns).map_err(failed("CLIENTS", "delete")))?;
+            self.clients.remove(netns)?;
+            written += 1;
         }
-        Ok(())
+        Ok(written)
     }
 
     fn grace(&mut self) {

@@ -1,0 +1,82 @@
+//! Charges that need no second look.
+//!
+//! Once the SYN of a TCP connection was sent, its record holds nothing that a sweep waits for. There
+//! may be 100,000 of them, and each record is a line of memory of its own. So a byte for each word of
+//! the table says that the record was read when the word was this one.
+
+use std::{
+    iter::repeat_with,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use balancer_common::charge::WORDS;
+
+/// How long a byte counts: one of 255 other words has the same one, and a socket that dissolves its
+/// association and connects to the same backend again has the same word.
+const LASTS: Duration = Duration::from_secs(60);
+
+/// A byte for each word of the table of charges.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// 0 where nothing was seen.
+    marks: OnceLock<Box<[AtomicU8]>>,
+    since: Mutex<Option<Instant>>,
+}
+
+impl Settled {
+    /// Forgets what was seen too long ago.
+    pub(super) fn renew(&self, now: Instant) {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        if since.is_some_and(|since| now.duration_since(since) < LASTS) {
+            return;
+        }
+        *since = Some(now);
+        self.marks().iter().for_each(|mark| mark.store(0, Relaxed));
+    }
+
+    /// True if nothing is awaited of the charge with this word.
+    pub(super) fn is(&self, index: u32, word: u64) -> bool {
+        self.marks()[index as usize].load(Relaxed) == mark(word)
+    }
+
+    /// Nothing is awaited of it.
+    pub(super) fn set(&self, index: u32, word: u64) {
+        self.marks()[index as usize].store(mark(word), Relaxed);
+    }
+
+    fn marks(&self) -> &[AtomicU8] {
+        self.marks.get_or_init(|| repeat_with(AtomicU8::default).take(WORDS as usize).collect())
+    }
+}
+
+/// Of all bits of a word, and never 0.
+const fn mark(word: u64) -> u8 {
+    let mixed = (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+    if mixed == 0 { 1 } else { mixed }
+}
+
+#[cfg(test)]
+mod tests {
+    use balancer_common::charge::word;
+
+    use super::*;
+
+    #[test]
+    fn a_word_is_known_until_another_takes_its_place_and_for_a_minute() {
+        let settled = Settled::default();
+        let start = Instant::now();
+        settled.renew(start);
+        assert!(!settled.is(7, word(1, 2)));
+        settled.set(7, word(1, 2));
+        settled.renew(start + LASTS / 2);
+        assert!(settled.is(7, word(1, 2)) && !settled.is(8, word(1, 2)));
+        let same = (2..1002).filter(|cookie| settled.is(7, word(*cookie, 2))).count();
+        assert!(same < 20, "{same} of 1,000 others look the same");
+        settled.renew(start + LASTS);
+        assert!(!settled.is(7, word(1, 2)));
+    }
+}

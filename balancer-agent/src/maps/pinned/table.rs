@@ -1,0 +1,120 @@
+//! A hash map in the kernel.
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+};
+
+use aya::Pod;
+
+use super::{batch, *};
+
+/// How many entries are read with one call. A bucket that holds more takes a larger one.
+const BATCH: usize = 1024;
+
+/// A hash map in the kernel.
+pub(super) struct Table<K: Pod, V: Pod> {
+    name: &'static str,
+    map: HashMap<MapData, K, V>,
+    /// The same map, for calls that aya lacks.
+    fd: OwnedFd,
+}
+
+impl<K: Pod, V: Pod> Table<K, V> {
+    /// Opens what is pinned under a name, and says how much it holds at most.
+    pub(super) fn open(pins: &Pins, name: &'static str) -> Result<(Self, u32), MapsError> {
+        let data = data(pins, name)?;
+        let max = data.info().map_err(failed(name, "info"))?.max_entries();
+        let fd = data.fd().as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|source| MapsError::Call { map: name, operation: "open", source })?;
+        let map = typed(name, HashMap::try_from(Map::HashMap(data)))?;
+        Ok((Self { name, map, fd }, max))
+    }
+
+    /// An entry.
+    pub(super) fn get(&self, key: &K) -> Result<Option<V>, MapsError> {
+        match self.map.get(key, 0) {
+            Ok(value) => Ok(Some(value)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(failed(self.name, "read")(error)),
+        }
+    }
+
+    /// What the kernel tells of the map.
+    pub(super) fn gauge(&self) -> Result<Gauge, MapsError> {
+        let path = format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd());
+        let text = fs::read_to_string(path).map_err(|source| MapsError::Call {
+            map: self.name,
+            operation: "read what is known of it",
+            source,
+        })?;
+        Ok(gauge(self.name, &text))
+    }
+
+    /// Adds or replaces an entry.
+    pub(super) fn put(&mut self, key: K, value: V) -> Result<(), MapsError> {
+        self.map.insert(key, value, 0).map_err(failed(self.name, "update"))
+    }
+
+    /// Removes an entry; one that isn't there is no error.
+    pub(super) fn remove(&mut self, key: &K) -> Result<(), MapsError> {
+        absent_is_fine(self.map.remove(key).map_err(failed(self.name, "delete")))
+    }
+
+    /// Every entry, in no order.
+    pub(super) fn all<T>(&self, convert: impl Fn(K, V) -> T) -> Result<Vec<T>, MapsError> {
+        let failed = |source| MapsError::Call { map: self.name, operation: "read", source };
+        let (mut keys, mut values) = (vec![zeroed::<K>(); BATCH], vec![zeroed::<V>(); BATCH]);
+        let mut found = Vec::new();
+        let mut from = None;
+        loop {
+            // SAFETY: aya has compared the sizes of both types with those of the map.
+            let batch = unsafe { batch::lookup(&self.fd, from, &mut keys, &mut values) };
+            match batch {
+                Ok(batch) => {
+                    let entries = keys.iter().zip(&values).take(batch.count);
+                    found.extend(entries.map(|(key, value)| convert(*key, *value)));
+                    match batch.next {
+                        Some(next) => from = Some(next),
+                        None => return Ok(found),
+                    }
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                    let more = keys.len() * 2;
+                    keys.resize(more, zeroed());
+                    values.resize(more, zeroed());
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+}
+
+fn gauge(map: &'static str, fdinfo: &str) -> Gauge {
+    let field = |name: &str| -> Option<u64> {
+        fdinfo.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+    };
+    Gauge {
+        map,
+        bytes: field("memlock:").unwrap_or(0),
+        frozen: field("frozen:").is_some_and(|frozen| frozen != 0),
+    }
+}
+
+fn zeroed<T: Pod>() -> T {
+    // SAFETY: any bytes are a value of these types, by their trait.
+    unsafe { std::mem::zeroed() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_tells_is_read() {
+        let fdinfo = "pos:\t0\nflags:\t02000002\nmap_type:\t1\nmemlock:\t4096\nfrozen:\t1\n";
+        let expected = Gauge { map: "NAMES", bytes: 4096, frozen: true };
+        assert_eq!(gauge("NAMES", fdinfo), expected);
+        assert!(!gauge("NAMES", "memlock:\t4096\nfrozen:\t0\n").frozen);
+    }
+}
