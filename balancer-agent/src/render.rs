@@ -46,7 +46,7 @@ pub enum RenderError {
     Json(#[from] serde_json::Error),
     /// As YAML.
     #[error("cannot write YAML: {0}")]
-    Yaml(#[from] serde_norway::Error),
+    Yaml(#[from] serde_saphyr::SerializeError),
 }
 
 /// The text of `view`; `table` draws it for people, with more columns where it is given true.
@@ -59,7 +59,11 @@ pub fn text<T: Serialize + ?Sized>(
         Output::Table => table(view, false),
         Output::Wide => table(view, true),
         Output::Json => serde_json::to_string_pretty(view)? + "\n",
-        Output::Yaml => serde_norway::to_string(view)?,
+        Output::Yaml => {
+            // A text is on one line, as in a table: `grep` finds it.
+            let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+            serde_saphyr::to_string_with_options(&view, options)?
+        }
     })
 }
 

@@ -10,7 +10,8 @@
 //!
 //! - `watch`, `disk`: what changed in the folder, and the bytes of it; all the I/O there is.
 //! - `folder`, `tracked`: which file to read when, so that no half-written file is believed.
-//! - `reading`, `document`, `parse`: text to documents, documents and Lists to values (pure).
+//! - `reading`, `document`, `yaml`, `parse`: text to documents, documents and Lists to values, as
+//!   kubectl reads them (pure).
 //! - `decode`: values to objects (pure).
 //! - `content`: what a file defines now, given what it defined before (pure).
 //! - `merge`: all files to one [`State`](crate::model::State) (pure).
@@ -45,6 +46,7 @@ mod traffic;
 mod watch;
 mod weights;
 mod worker;
+mod yaml;
 
 use std::{io, path::PathBuf};
 

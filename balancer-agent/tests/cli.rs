@@ -136,8 +136,8 @@ fn faults_of_the_configuration_name_key_and_file() {
     let file = path(&folder, "agent.yaml");
     for (text, what) in [
         ("manifests: /m\nmax-slots: 3\n", "unknown field `max-slots`"),
-        ("maxSlots: lots\n", "maxSlots: invalid type"),
-        ("- a\n- b\n", "invalid type: sequence"),
+        ("maxSlots: lots\n", "maxSlots: invalid u32 at line 1"),
+        ("- a\n- b\n", "expected mapping"),
         ("manifests: \"\n", "line 2"),
     ] {
         fs::write(&file, text).expect("a written file");

@@ -212,7 +212,7 @@ impl Manifests {
     pub fn write(&self, service: &Service) -> Result<PathBuf> {
         let yaml = [service.service(), service.endpoint_slice()]
             .iter()
-            .map(serde_norway::to_string)
+            .map(serde_saphyr::to_string)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Error::Unmet(format!("{}: {error}", service.name)))?
             .join("---\n");

@@ -74,7 +74,7 @@ mod tests {
 
     fn read(yaml: &str) -> Result<Moving, String> {
         let settings: MovingSettings =
-            serde_norway::from_str(yaml).map_err(|error| error.to_string())?;
+            serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
         settings.resolve().map_err(|error| error.to_string())
     }
 

@@ -47,7 +47,7 @@ fn read(text: &str) -> Result<Settings, FileError> {
 proptest! {
     #[test]
     fn what_is_written_is_read_back(settings in settings()) {
-        let text = serde_norway::to_string(&settings).expect("YAML");
+        let text = serde_saphyr::to_string(&settings).expect("YAML");
         prop_assert_eq!(read(&text).expect("the same settings"), settings);
     }
 

@@ -45,12 +45,18 @@ fn a_file_of_comments_sets_nothing() {
 }
 
 #[test]
+fn a_file_may_begin_with_a_byte_order_mark() {
+    let settings = read("\u{feff}maxSlots: 4096\r\nmaxServices: 100\r\n").expect("a valid file");
+    assert_eq!((settings.max_slots, settings.max_services), (Some(4096), Some(100)));
+}
+
+#[test]
 fn errors_of_the_file_name_file_and_key() {
     for (text, want) in [
         ("maxSlotz: 3\n", "unknown field `maxSlotz`"),
-        ("maxSlots: many\n", "maxSlots: invalid type"),
+        ("maxSlots: many\n", "maxSlots: invalid u32 at line 1"),
         ("logFormat: xml\n", "logFormat: unknown variant `xml`"),
-        ("- a\n", "invalid type: sequence"),
+        ("- a\n", "expected mapping"),
     ] {
         let error = read(text).expect_err(text).to_string();
         assert!(error.contains(want), "{text:?}: {error:?} does not contain {want:?}");

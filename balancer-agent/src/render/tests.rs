@@ -159,7 +159,7 @@ fn json_and_yaml_have_the_same_fields() {
     let json = text(Output::Json, &rows(), |_, _| String::new()).expect("JSON");
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON that can be read");
     let yaml = text(Output::Yaml, &rows(), |_, _| String::new()).expect("YAML");
-    let yaml: serde_json::Value = serde_norway::from_str(&yaml).expect("YAML that can be read");
+    let yaml: serde_json::Value = serde_saphyr::from_str(&yaml).expect("YAML that can be read");
     assert_eq!(json, yaml);
     assert_eq!(
         json[0],

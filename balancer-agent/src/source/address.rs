@@ -1,13 +1,28 @@
 //! Text to addresses that a packet can be sent to.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use super::object::{Fault, Faults, quoted};
 
-/// A unicast address; an IPv4 address in IPv6 clothes is an IPv4 address.
+/// A unicast address; an IPv4 address in IPv6 clothes is an IPv4 address. Numbers with leading zeros
+/// are decimal, as kube-proxy reads them (`ParseIPSloppy` of k8s.io/utils/net).
 pub fn address(text: &str) -> Option<IpAddr> {
-    let ip = text.parse::<IpAddr>().ok()?.to_canonical();
+    let ip = text.parse().or_else(|_| without_zeros(text).parse::<IpAddr>()).ok()?.to_canonical();
     (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip)
+}
+
+/// The text without the leading zeros of what stands between its dots: objects older than the
+/// stricter checks of the API server (KEP-4858) have them.
+fn without_zeros(text: &str) -> Cow<'_, str> {
+    let (groups, dotted) = text.split_at(text.rfind(':').map_or(0, |colon| colon + 1));
+    if !dotted.contains('.') {
+        return text.into();
+    }
+    let numbers = dotted.split('.').map(|number| match number.trim_start_matches('0') {
+        "" if !number.is_empty() => "0",
+        significant => significant,
+    });
+    format!("{groups}{}", numbers.collect::<Vec<_>>().join(".")).into()
 }
 
 /// Addresses of a list that are used: each is one more entry for each port of a Service.
@@ -50,6 +65,29 @@ pub fn addresses<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leading_zeros_are_decimal() {
+        for (text, want) in [
+            ("10.96.7.1", Some("10.96.7.1")),
+            ("127.000.009.001", Some("127.0.9.1")),
+            ("010.096.008.08", Some("10.96.8.8")),
+            ("10.00000000000.0.1", Some("10.0.0.1")),
+            ("::ffff:010.0.0.1", Some("10.0.0.1")),
+            ("fd00::0001", Some("fd00::1")),
+            ("fd00::010.0.0.1", Some("fd00::a00:1")),
+            ("000.0.0.0", None),
+            ("010.0.0.0256", None),
+            ("10.0.0.", None),
+            ("10.0..1", None),
+            ("0x10.0.0.1", None),
+            ("10.0.0.1.", None),
+            ("00010", None),
+            ("fd00::00001", None),
+        ] {
+            assert_eq!(address(text).map(|ip| ip.to_string()).as_deref(), want, "{text}");
+        }
+    }
 
     #[test]
     fn a_flood_of_addresses_is_bounded() {

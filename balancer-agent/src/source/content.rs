@@ -85,7 +85,7 @@ impl Reading {
                 self.content.definitions.insert(key, Definition { place, since: now, found });
             }
             Decoded::Ignored => {}
-            Decoded::Foreign(fault) => problems.push(fault.at(place.in_file(file))),
+            Decoded::Told(fault) => problems.push(fault.at(place.in_file(file))),
             Decoded::Nameless(fault) => {
                 self.complete = false;
                 problems.push(fault.at(place.in_file(file)));

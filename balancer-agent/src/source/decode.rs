@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use serde::de::DeserializeOwned;
-use serde_norway::Value;
+use serde_json::{Map, Value};
 
 use super::{
     node,
@@ -18,8 +18,8 @@ pub enum Decoded {
     Defined(Key, Found, Vec<Fault>),
     /// Empty, or of a kind that is none of this source's business.
     Ignored,
-    /// Of a kind or version that nobody reads.
-    Foreign(Fault),
+    /// Nothing, and told: of a kind or version that nobody reads, or odd without an effect.
+    Told(Fault),
     /// No telling which object this is meant to be.
     Nameless(Fault),
 }
@@ -29,7 +29,7 @@ pub fn decode(value: Value) -> Decoded {
     if value.is_null() {
         return Decoded::Ignored;
     }
-    if !value.is_mapping() {
+    if !value.is_object() {
         let message = format!("not a Kubernetes object, which has a kind and metadata; {STAYS}");
         return Decoded::Nameless(Fault::new("", message));
     }
@@ -68,7 +68,7 @@ pub fn decode(value: Value) -> Decoded {
         ("EndpointSlice", old) if old.is_empty() || old.starts_with("discovery.k8s.io/") => {
             named(value, Kind::EndpointSlice, |_, _| Err(unversioned("discovery.k8s.io/v1", old)))
         }
-        _ => Decoded::Foreign(foreign(&kind, &version)),
+        _ => Decoded::Told(foreign(&kind, &version)),
     }
 }
 
@@ -112,15 +112,29 @@ fn named(
         Ok(id) => id,
         Err(fault) => return Decoded::Nameless(fault),
     };
-    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_mapping_mut) {
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         // Often the larger half of an object, and never read.
         metadata.remove("managedFields");
     }
+    fill_texts(&mut value);
     let (found, faults) = match convert(value, &id) {
         Ok(converted) => converted,
         Err(fault) => (Found::Undecodable, vec![fault]),
     };
     Decoded::Defined(Key { kind, id }, found, faults)
+}
+
+/// Maps of texts, in which null is the empty text for the API server.
+const TEXTS: [&str; 4] =
+    ["/metadata/annotations", "/metadata/labels", "/spec/nodeSelector", "/spec/selector"];
+
+fn fill_texts(value: &mut Value) {
+    for path in TEXTS {
+        let entries = value.pointer_mut(path).and_then(Value::as_object_mut);
+        for entry in entries.into_iter().flat_map(Map::values_mut).filter(|entry| entry.is_null()) {
+            *entry = Value::String(String::new());
+        }
+    }
 }
 
 fn identify(value: &Value) -> Result<ObjectRef, Fault> {

@@ -1,38 +1,40 @@
 //! A document to values: one, or one for each item of a List.
 
-use serde_norway::{Mapping, Value};
+use serde_json::{Map, Value};
 
 use super::{
     document::Document,
-    object::{Fault, STAYS},
+    object::{Fault, STAYS, quoted},
+    yaml::{self, YamlError, whole},
 };
 
-/// Number of the item where a document is a List, and the value or why there is none.
+/// Number of the item where the document is a List, and the value or why there is none.
 pub type Piece = (Option<usize>, Result<Value, Fault>);
 
-/// The values of a YAML document.
-pub fn yaml(document: &str) -> Result<Vec<Piece>, serde_norway::Error> {
-    parse(document).map(expand)
+/// The values of a YAML document, and what is odd about it that changes nothing.
+///
+/// # Errors
+///
+/// Where it is not YAML.
+pub fn yaml(document: &str) -> Result<(Vec<Piece>, Option<Fault>), YamlError> {
+    let read = yaml::read(document)?;
+    let odd = read.repeated.map(|(key, line)| {
+        let key = quoted(&key);
+        Fault::new(
+            "",
+            format!(
+                "{key} is there twice in one mapping, the second time in line {line} of the \
+                 document: the last counts, as for kubectl; remove the other"
+            ),
+        )
+    });
+    Ok((expand(read.value), odd))
 }
 
-fn parse(document: &str) -> Result<Value, serde_norway::Error> {
-    let mut value: Value = serde_norway::from_str(document)?;
-    if document.contains("<<") {
-        value.apply_merge()?;
-    }
-    Ok(value)
-}
-
-/// The parser's words, with lines counted from the start of the file: it is asked again, with as
-/// many empty lines before the document as the file has.
-pub fn explain(document: &Document<'_>, error: &serde_norway::Error) -> Fault {
-    let text = document.text.trim_start_matches('\u{feff}');
-    let padded = format!("{}{text}", "\n".repeat(document.lines_before));
-    let first_line = document.lines_before + 1;
-    unparsable(&match parse(&padded) {
-        Err(error) if error.location().is_some() => format!("not YAML: {error}"),
-        _ => format!("not YAML, in the document that starts at line {first_line}: {error}"),
-    })
+/// The parser's words, with lines counted from the start of the file.
+pub fn explain(document: &Document<'_>, error: YamlError) -> Fault {
+    let line = error.line + document.lines_before;
+    unparsable(&format!("not YAML: {}", YamlError { line, ..error }))
 }
 
 /// What is said of broken documents that are not told one by one.
@@ -45,8 +47,28 @@ pub fn json(text: &str) -> Vec<Result<Vec<Piece>, Fault>> {
     let text = text.trim_start_matches('\u{feff}');
     serde_json::Deserializer::from_str(text)
         .into_iter::<Value>()
-        .map(|value| value.map(expand).map_err(|error| unparsable(&format!("not JSON: {error}"))))
+        .map(|value| match value {
+            Ok(mut value) => {
+                make_integers(&mut value);
+                Ok(expand(value))
+            }
+            Err(error) => Err(unparsable(&format!("not JSON: {error}"))),
+        })
         .collect()
+}
+
+/// Floats that are whole are integers for kubectl and the API server, such as the port 80.0.
+fn make_integers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(whole) = number.as_f64().and_then(whole) {
+                *number = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_integers),
+        Value::Object(entries) => entries.values_mut().for_each(make_integers),
+        _ => {}
+    }
 }
 
 fn unparsable(reason: &str) -> Fault {
@@ -56,11 +78,11 @@ fn unparsable(reason: &str) -> Fault {
 fn expand(mut value: Value) -> Vec<Piece> {
     let Some(list) = list_kind(&value) else { return vec![(None, Ok(value))] };
     let api_version = value.get("apiVersion").cloned();
-    match value.as_mapping_mut().and_then(|mapping| mapping.remove("items")) {
+    match value.as_object_mut().and_then(|object| object.remove("items")) {
         None | Some(Value::Null) => Vec::new(),
-        Some(Value::Sequence(mut items)) => {
+        Some(Value::Array(mut items)) => {
             for item in &mut items {
-                if let (Some(kind), Value::Mapping(item)) = (list.strip_suffix("List"), item) {
+                if let (Some(kind), Value::Object(item)) = (list.strip_suffix("List"), item) {
                     inherit(item, kind, api_version.as_ref());
                 }
             }
@@ -81,12 +103,12 @@ fn list_kind(value: &Value) -> Option<String> {
 }
 
 /// The items of a typed list, as the API sends it, carry neither kind nor version.
-fn inherit(item: &mut Mapping, kind: &str, api_version: Option<&Value>) {
+fn inherit(item: &mut Map<String, Value>, kind: &str, api_version: Option<&Value>) {
     if kind.is_empty() || item.contains_key("kind") {
         return;
     }
-    item.insert("kind".into(), kind.into());
+    item.insert("kind".to_owned(), kind.into());
     if let (Some(version), false) = (api_version, item.contains_key("apiVersion")) {
-        item.insert("apiVersion".into(), version.clone());
+        item.insert("apiVersion".to_owned(), version.clone());
     }
 }

@@ -166,9 +166,9 @@ proptest! {
     fn whatever_a_document_holds_is_an_object_or_told(text in yaml()) {
         for found in document::split(&text) {
             let pieces = match parse::yaml(found.text) {
-                Ok(pieces) => pieces,
+                Ok((pieces, _)) => pieces,
                 Err(error) => {
-                    let fault = parse::explain(&found, &error);
+                    let fault = parse::explain(&found, error);
                     prop_assert!(fault.message.contains("not YAML"), "{fault:?}");
                     continue;
                 }

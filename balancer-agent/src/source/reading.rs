@@ -36,11 +36,14 @@ pub fn yaml(text: &str, memory: &mut Memory) -> Vec<(Place, Decoded)> {
         let items = match memory.0.get(&hash) {
             Some(items) => Arc::clone(items),
             None => match parse::yaml(document.text) {
-                Ok(pieces) => decode_all(pieces),
+                Ok((pieces, odd)) => {
+                    let odd = odd.map(|fault| (None, Decoded::Told(fault)));
+                    decode_all(pieces).chain(odd).collect()
+                }
                 Err(error) => {
                     broken.push(document.number);
                     if broken.len() <= MAX_TOLD {
-                        let fault = parse::explain(&document, &error);
+                        let fault = parse::explain(&document, error);
                         push(document.number, &[(None, Decoded::Nameless(fault))], &mut objects);
                     }
                     continue;
@@ -62,8 +65,8 @@ pub fn yaml(text: &str, memory: &mut Memory) -> Vec<(Place, Decoded)> {
 pub fn json(text: &str) -> Vec<(Place, Decoded)> {
     let mut objects = Vec::new();
     for (index, value) in parse::json(text).into_iter().enumerate() {
-        let items = match value {
-            Ok(pieces) => decode_all(pieces),
+        let items: Items = match value {
+            Ok(pieces) => decode_all(pieces).collect(),
             Err(fault) => Arc::new([(None, Decoded::Nameless(fault))]),
         };
         push(index + 1, &items, &mut objects);
@@ -71,9 +74,9 @@ pub fn json(text: &str) -> Vec<(Place, Decoded)> {
     objects
 }
 
-fn decode_all(pieces: Vec<Piece>) -> Items {
+fn decode_all(pieces: Vec<Piece>) -> impl Iterator<Item = (Option<usize>, Decoded)> {
     let decode = |value: Result<_, _>| value.map_or_else(Decoded::Nameless, decode);
-    pieces.into_iter().map(|(item, value)| (item, decode(value))).collect()
+    pieces.into_iter().map(move |(item, value)| (item, decode(value)))
 }
 
 fn push(document: usize, items: &[(Option<usize>, Decoded)], to: &mut Vec<(Place, Decoded)>) {

@@ -60,7 +60,7 @@ fn every_setting_is_explained_with_its_true_default() {
     let all = serde_json::to_value(Settings::default()).expect("JSON");
     let path = deploy().join("base/agent.yaml");
     let text = uncommented(&path);
-    let value: Value = serde_norway::from_str(&text).expect("YAML");
+    let value: Value = serde_saphyr::from_str(&text).expect("YAML");
     assert_eq!(keys(&value), keys(&all), "{}", path.display());
     // No one value says what holds without it: 50 ms where a request and its answer are all there is.
     let mut defaults = resolved(Settings::default());
@@ -69,7 +69,7 @@ fn every_setting_is_explained_with_its_true_default() {
     read(&fs::read_to_string(&path).expect("a file"));
 
     let path = deploy().join("helm/balancer/values.yaml");
-    let value: Value = serde_norway::from_str(&uncommented(&path)).expect("YAML");
+    let value: Value = serde_saphyr::from_str(&uncommented(&path)).expect("YAML");
     assert_eq!(keys(&value["config"]), keys(&all), "{}", path.display());
     assert_eq!(resolved(read(&value["config"].to_string())), defaults);
 }

@@ -157,7 +157,7 @@ fn the_image_may_be_named_by_its_digest() {
 fn the_probes_ask_where_the_agent_answers() {
     for (name, objects) in installations() {
         let settings = the(&objects, "ConfigMap")["data"]["agent.yaml"].as_str().expect("text");
-        let settings: Value = serde_norway::from_str(settings).expect("YAML");
+        let settings: Value = serde_saphyr::from_str(settings).expect("YAML");
         let address = settings["healthzBindAddress"].as_str().unwrap_or("0.0.0.0:10356");
         let address: SocketAddr = address.parse().expect("an address");
         let container = &pod(&objects)["containers"][0];

@@ -11,7 +11,7 @@ fn read(path: &Path) -> String {
 }
 
 fn yaml(path: &Path) -> Value {
-    serde_norway::from_str(&read(path))
+    serde_saphyr::from_str(&read(path))
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

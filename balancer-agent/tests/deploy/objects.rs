@@ -5,16 +5,14 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 /// The objects of a file, each of which is what the API takes: a field of another type or another
 /// name fails the test.
 pub fn strict(name: &str, text: &str) -> Vec<Value> {
-    let documents = serde_norway::Deserializer::from_str(text).map(|document| {
-        Value::deserialize(document).unwrap_or_else(|error| panic!("{name}: {error}"))
-    });
-    let objects: Vec<_> = documents.filter(|object| !object.is_null()).collect();
+    let objects: Vec<Value> =
+        serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{name}: {error}"));
     for object in &objects {
         let named = format!("{name}: {} {}", object["kind"], object["metadata"]["name"]);
         match (object["apiVersion"].as_str(), object["kind"].as_str()) {

@@ -15,7 +15,7 @@ fn schema() -> Value {
 /// The values of the chart, with the commented settings in force.
 fn values() -> Value {
     let path = deploy().join("helm/balancer/values.yaml");
-    serde_norway::from_str(&uncommented(&path)).expect("YAML")
+    serde_saphyr::from_str(&uncommented(&path)).expect("YAML")
 }
 
 fn names(object: &Value) -> BTreeSet<&String> {

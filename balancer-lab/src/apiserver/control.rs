@@ -87,12 +87,13 @@ async fn obey(server: &ApiServer, request: Request<Incoming>) -> Result<String> 
 
 /// The objects of a YAML text; Lists are opened.
 pub fn objects(text: &[u8]) -> Result<Vec<Value>> {
+    // Whole clusters are given in one text.
+    let options = serde_saphyr::options! { budget: None };
+    let documents: Vec<Value> = serde_saphyr::from_slice_multiple_with_options(text, options)
+        .map_err(|error| Error::Unmet(format!("objects are no YAML: {error}")))?;
     let mut objects = Vec::new();
-    for document in serde_norway::Deserializer::from_slice(text) {
-        let value = Value::deserialize(document)
-            .map_err(|error| Error::Unmet(format!("objects are no YAML: {error}")))?;
-        match value {
-            Value::Null => {}
+    for document in documents {
+        match document {
             Value::Object(mut list) if list.get("kind").is_some_and(|kind| kind == "List") => {
                 objects.extend(
                     list.remove("items").and_then(|i| i.as_array().cloned()).unwrap_or_default(),

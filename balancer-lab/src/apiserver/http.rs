@@ -212,7 +212,7 @@ fn delete(api: &Api, target: &Target, dry: bool) -> Result<Response<Answer>, Ref
 
 /// YAML is a superset of JSON, and apply patches may be either.
 fn parse(body: &[u8]) -> Result<Value, Refusal> {
-    serde_norway::from_slice(body).map_err(|e| Refusal::bad_request(e.to_string()))
+    serde_saphyr::from_slice(body).map_err(|e| Refusal::bad_request(e.to_string()))
 }
 
 fn watch(api: &Arc<Api>, watch: Watch) -> Response<Answer> {

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use anyhow::{Context, Result, bail};
 use balancer_lab::{kubeproxy::ServicePort, manifests::Manifests};
 use hyper::Uri;
-use serde::Deserialize;
 use serde_json::Value;
 
 /// `deploy/demo/`, compiled in so that the binary stands alone.
@@ -28,8 +27,7 @@ impl Web {
     pub(super) fn load() -> Result<Self> {
         let documents: Vec<Value> = FILES
             .iter()
-            .flat_map(|(_, text)| serde_norway::Deserializer::from_str(text))
-            .map(Value::deserialize)
+            .map(|(_, text)| serde_saphyr::from_str(text))
             .collect::<Result<_, _>>()
             .context("deploy/demo")?;
         let of_kind = |kind: &str| {
