@@ -259,9 +259,28 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// True once it is being deleted, or the cluster autoscaler is about to.
     pub leaving: bool,
+    /// False where only the name is known, and no object of that name.
+    pub is_known: bool,
 }
 
 impl Node {
+    /// What is known of a Node that there is no object of.
+    pub fn unseen(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Says that the source has no Node of this name, and what therefore is not balanced.
+    pub fn missing(&self, remedy: &str) -> Problem {
+        Problem {
+            object: format!("Node {}", self.name),
+            field: "metadata.name".to_owned(),
+            message: format!(
+                "there is no such Node: its zone and its addresses are unknown, so that hints for \
+                 zones are not followed, and node ports are left to kube-proxy; {remedy}"
+            ),
+        }
+    }
+
     /// The first address of each family: what kube-proxy calls primary.
     pub fn primary(&self) -> impl Iterator<Item = IpAddr> {
         let first = |family: fn(&IpAddr) -> bool| self.addresses.iter().copied().find(family);

@@ -14,7 +14,7 @@ use balancer_lab::{
     manifests::{Endpoint, Service},
 };
 use common::{VIP, address, await_shown, serve};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An address of the outside, as the lab lays the network out.
 const API_SERVER: ([u8; 4], u16) = ([172, 18, 0, 1], 6443);
@@ -40,7 +40,8 @@ impl Cluster {
         let api = Process::start(lab.outside(), &lab.state_dir().join("api"), listen);
         let api = api.expect("an API server");
         let service = Service::new("web", VIP, 80, 8080, pods.iter().map(Pod::ip));
-        api.put(&[service.service(), service.endpoint_slice()]).expect("put");
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "lab-node"}});
+        api.put(&[service.service(), service.endpoint_slice(), node]).expect("put");
         let agent = Agent::start_watching(&lab, &api.kubeconfig(), &[]).expect("agent");
         Self { agent, api, _servers: servers, pods, client, service, _lab: lab }
     }
@@ -118,7 +119,7 @@ fn balancing_goes_on_without_the_api_server_and_without_both() {
     let status = cluster.agent.json(&["status"]).expect("status");
     assert_eq!(status["agent"]["ready"], false, "{status:#}");
     let kinds = ["Service", "EndpointSlice", "Node", "Pod", "Namespace"];
-    assert_eq!(status["agent"]["waiting_for"], serde_json::json!(kinds), "{status:#}");
+    assert_eq!(status["agent"]["waiting_for"], json!(kinds), "{status:#}");
     let page = cluster.agent.cli(&["status"]).expect("status");
     assert!(page.contains("starting, waits for the list of Service, EndpointSlice"), "{page}");
     assert_eq!(cluster.spread("API server away, agent back"), [2, 2, 2]);

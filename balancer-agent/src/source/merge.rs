@@ -109,17 +109,41 @@ fn unserved(winners: &BTreeMap<&Key, (&str, &Definition)>) -> Vec<Problem> {
     problems
 }
 
+/// What to do where the folder has no Node of the name of this one.
+const REMEDY: &str = "put it into the folder (kubectl get node NAME -o yaml), or name another one \
+                      with --node-name";
+
 impl Merged {
+    /// Whether something is not balanced, or not as it says, without the Node of the agent. A folder
+    /// without any Node is whole where nothing in it asks for one.
+    fn needs_node(&self) -> bool {
+        let has_node_port = |service: &Arc<Service>| {
+            service.health_check_node_port.is_some()
+                || service.ports.iter().any(|port| port.node_port.is_some())
+        };
+        let has_zones = |slice: &Arc<EndpointSlice>| {
+            let hints = slice.endpoints.iter().filter_map(|endpoint| endpoint.hints.as_ref());
+            hints.into_iter().any(|hints| !hints.zones.is_empty())
+        };
+        !self.nodes.is_empty()
+            || self.services.iter().any(has_node_port)
+            || self.slices.iter().any(has_zones)
+    }
+
     /// A copy that shares nothing, as the node of that name needs it.
     pub fn state(&self, node: Option<&str>) -> State {
-        let own = |name: &str| self.nodes.iter().find(|node| node.name == name);
-        let unseen = |name: &str| Node { name: name.to_owned(), ..Node::default() };
+        let own = |name: &str| {
+            let found = self.nodes.iter().find(|node| node.name == name);
+            found.map_or_else(|| Node::unseen(name), |node| Node::clone(node))
+        };
+        let node = node.map(own);
+        let missing = node.as_ref().filter(|node| !node.is_known && self.needs_node());
         State {
             services: self.services.iter().map(|s| (s.id.clone(), Service::clone(s))).collect(),
             slices: self.slices.iter().map(|s| EndpointSlice::clone(s)).collect(),
-            node: node.map(|name| own(name).map_or_else(|| unseen(name), |n| Node::clone(n))),
             pods: {
-                let own = self.pods.iter().filter(|pod| Some(pod.node.as_str()) == node);
+                let name = node.as_ref().map(|node| node.name.as_str());
+                let own = self.pods.iter().filter(|pod| Some(pod.node.as_str()) == name);
                 own.map(|pod| (pod.id.clone(), Pod::clone(pod))).collect()
             },
             namespaces: {
@@ -130,7 +154,11 @@ impl Merged {
                 services: self.headless.clone(),
                 slices: self.headless_slices.iter().map(|s| EndpointSlice::clone(s)).collect(),
             },
-            problems: self.problems.clone(),
+            problems: {
+                let missing = missing.map(|node| node.missing(REMEDY));
+                self.problems.iter().cloned().chain(missing).collect()
+            },
+            node,
             missing: self.missing,
             triggers: Vec::new(),
             arrived: None,

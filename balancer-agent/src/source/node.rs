@@ -32,7 +32,9 @@ pub fn convert(object: core::Node, name: &str) -> (Found, Vec<Fault>) {
     let zone = object.metadata.labels.and_then(|mut labels| labels.remove(ZONE));
     let zone = zone.filter(|zone| !zone.is_empty());
     (
-        Found::Node(Node { name: name.to_owned(), zone, addresses, leaving }.into()),
+        Found::Node(
+            Node { name: name.to_owned(), zone, addresses, leaving, is_known: true }.into(),
+        ),
         faults.into_told(),
     )
 }

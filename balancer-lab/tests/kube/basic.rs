@@ -38,6 +38,11 @@ async fn changes_and_deletions_arrive() {
     watching.server.remove(&node("node-1", "")).expect("removed");
     let state = watching.until("without its Node", |s| !zone("zone-c")(s)).await;
     assert_eq!(state.node.as_ref().expect("its name").name, "node-1");
+    let told: Vec<_> = state.problems.iter().map(|problem| problem.object.as_str()).collect();
+    assert_eq!(told, ["Node node-1"], "{:?}", state.problems);
+    watching.server.put(&node("node-1", "zone-c")).expect("put");
+    let state = watching.until("with its Node", zone("zone-c")).await;
+    assert_eq!(state.problems, []);
 }
 
 #[tokio::test]

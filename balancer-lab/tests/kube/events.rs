@@ -9,7 +9,7 @@ use balancer_agent::model::Clash;
 use balancer_lab::apiserver::{ApiServer, Options, Seen as Request};
 use serde_json::{Value, json};
 
-use super::watching::{Seen, Watching, id, service};
+use super::watching::{Seen, Watching, id, node, service};
 
 /// How long three Events may take at one a second, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,6 +42,7 @@ async fn attempted(server: &ApiServer, count: usize) -> Vec<Request> {
 #[tokio::test]
 async fn each_fault_is_one_event_over_one_connection_and_one_a_second() {
     let watching = Watching::start_with(Options::default(), |server| {
+        server.put(&node("node-1", "zone-a")).expect("put");
         for name in ["a", "b", "c"] {
             server.put(&broken(name)).expect("put");
         }

@@ -81,6 +81,7 @@ async fn while_the_server_is_away_the_last_state_stays_and_says_so() {
 async fn a_server_that_is_not_there_yet_is_waited_for() {
     let mut watching = Watching::start_with(Options::default(), |server| {
         server.put(&service("web", "10.96.0.1")).expect("put");
+        server.put(&node("node-1", "zone-a")).expect("put");
         server.away().expect("away");
     })
     .await;

@@ -106,7 +106,10 @@ async fn follow(kubeconfig: PathBuf) {
 
     let bad = json!({"metadata": {"annotations": {"balancer-agent/policy": "banana"}}});
     clients.services.patch("web", &how, &Patch::Merge(&bad)).await.expect("patched");
-    seen.until("told", |state| !state.problems.is_empty()).await;
+    let told = |state: &balancer_agent::model::State| {
+        state.problems.iter().any(|problem| problem.message.contains("banana"))
+    };
+    seen.until("told", told).await;
     let event = clients.event().await;
     assert_eq!(event.reason.as_deref(), Some("InvalidAnnotation"));
     assert_eq!(event.involved_object.name.as_deref(), Some("web"));

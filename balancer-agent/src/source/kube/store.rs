@@ -19,6 +19,10 @@ use crate::{
 /// `status`.
 const NOTES: usize = 256;
 
+/// What to do where the API server has no Node of the name of this one.
+const REMEDY: &str = "name one that `kubectl get nodes` lists with --node-name, or wait until this one \
+                      has registered";
+
 /// The objects of the API server as they were last told.
 #[derive(Debug)]
 pub struct Store {
@@ -81,7 +85,7 @@ impl Store {
             names: Names::default(),
             notes_differ: false,
         };
-        store.state.node = Some(store.unseen());
+        store.state.node = Some(Node::unseen(node));
         store
     }
 
@@ -295,7 +299,7 @@ impl Store {
         match key.kind {
             Kind::Service => self.state.services.contains_key(&key.id),
             Kind::EndpointSlice => self.state.slices.get(&key.id).is_some(),
-            Kind::Node => self.state.node.as_ref() != Some(&self.unseen()),
+            Kind::Node => self.state.node.as_ref().is_some_and(|node| node.is_known),
             Kind::Pod => self.state.pods.contains_key(&key.id),
             Kind::Namespace => self.state.namespaces.contains_key(&key.id.name),
             Kind::PeerSlice => self.state.headless.slices.get(&key.id).is_some(),
@@ -325,7 +329,8 @@ impl Store {
                 old.map(|old| self.changes.endpoints(old.of())).is_some()
             }
             Kind::Node => {
-                let unseen = Some(self.unseen());
+                // It may come (again) later.
+                let unseen = Some(Node::unseen(&self.node));
                 let was_there = self.state.node != unseen;
                 self.state.node = unseen;
                 self.all(was_there)
@@ -370,11 +375,6 @@ impl Store {
         }
     }
 
-    /// The own Node as long as the API server has none: it may come later.
-    fn unseen(&self) -> Node {
-        Node { name: self.node.clone(), ..Node::default() }
-    }
-
     /// What is wrong now.
     fn problems(&self) -> Vec<Problem> {
         let server = format!("API server {}", self.server);
@@ -391,7 +391,13 @@ impl Store {
         let faults = self.faults.iter().flat_map(|(key, faults)| {
             faults.iter().cloned().map(|fault| fault.at(key.to_string()))
         });
-        troubles.chain(nameless).chain(faults).collect()
+        // Before all Nodes of that name were listed, nobody knows.
+        let unseen = self.state.node.iter().filter(|node| {
+            let is_unread = self.unread.iter().any(|key| key.kind == Kind::Node);
+            !node.is_known && !is_unread && !self.awaited.contains(&Kind::Node)
+        });
+        let unseen = unseen.map(|node| node.missing(REMEDY));
+        troubles.chain(nameless).chain(unseen).chain(faults).collect()
     }
 }
 

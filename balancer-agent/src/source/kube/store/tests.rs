@@ -6,13 +6,16 @@ use crate::{
     source::kube::decode::{decode, identify},
 };
 
-/// Everything has been listed, and nothing is there.
+/// Everything has been listed, and nothing is there but the Node.
 fn settled() -> Store {
     let kinds = [Kind::Service, Kind::EndpointSlice, Kind::Node, Kind::Pod, Kind::Namespace];
     let mut store = Store::new("https://api".into(), "n", None, kinds.into_iter());
     for kind in kinds {
         assert!(matches!(store.update(), Update::Waiting(..)), "before {kind:?} is listed");
         store.take(Told::Begins(kind));
+        if kind == Kind::Node {
+            store.take(is(Kind::Node, &node()));
+        }
         store.take(Told::Complete(kind));
     }
     assert_eq!(changes(&mut store), Changes::All);
@@ -32,6 +35,10 @@ fn is(kind: Kind, object: &Value) -> Told {
 
 fn gone(kind: Kind, object: &Value) -> Told {
     Told::Gone(identify(kind, &object.to_string()).unwrap().0)
+}
+
+fn node() -> Value {
+    json!({"metadata": {"name": "n"}})
 }
 
 fn service(name: &str) -> Value {
@@ -201,4 +208,28 @@ fn triggers_are_those_of_changes_after_the_first_state() {
     store.take(is(Kind::EndpointSlice, &slice("web-1", "web", "10.0.0.2")));
     let Update::State(state) = store.update() else { panic!("a state") };
     assert_eq!(state.triggers.len(), 0, "another change for the same reason");
+}
+
+#[test]
+fn a_node_without_an_object_and_one_that_goes_are_told() {
+    let mut store = settled();
+    let problems = |store: &mut Store| match store.update() {
+        Update::State(state) => state.problems.clone(),
+        Update::Waiting(..) => panic!("everything was listed"),
+    };
+    assert_eq!(problems(&mut store), []);
+    store.take(gone(Kind::Node, &node()));
+    assert!(store.has_news());
+    let told = problems(&mut store);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].object, "Node n");
+    assert!(told[0].message.contains("there is no such Node"), "{told:?}");
+    store.take(is(Kind::Node, &node()));
+    assert_eq!(problems(&mut store), [], "it is back, bare as it is");
+    store.take(Told::Begins(Kind::Node));
+    store.take(Told::Complete(Kind::Node));
+    assert_eq!(problems(&mut store), told, "a list does not name it");
+    store.take(is(Kind::Node, &json!({"metadata": {"name": "n"}, "spec": "absurd"})));
+    let told = problems(&mut store);
+    assert!(told.len() == 1 && told[0].field == "spec", "it is there: {told:?}");
 }
