@@ -3,6 +3,7 @@
 pub mod bpffs;
 pub mod caps;
 pub mod cgroup;
+pub mod clock;
 pub mod conntrack;
 pub mod holders;
 pub mod hooks;

@@ -85,6 +85,19 @@ fn without_one_of_the_three_it_ends_with_its_name() {
 }
 
 #[test]
+fn in_a_time_namespace_it_ends_with_the_reason() {
+    let lab = Lab::create("clock").expect("a lab; the tests need root, iproute2, and cgroup2");
+    let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("manifests");
+    for (seconds, side) in [("36000", "36000 s ahead of"), ("-60", "60 s behind")] {
+        let through = ["unshare", "--time", "--monotonic", seconds];
+        let error = Agent::start_through(&lab, manifests.dir(), &through);
+        let error = error.expect_err("no agent with another clock").to_string();
+        assert!(error.contains("exit status: 4"), "{error}");
+        assert!(error.contains("in a time namespace") && error.contains(side), "{error}");
+    }
+}
+
+#[test]
 fn source_ranges_take_two_more_and_say_so() {
     let balancer = Ipv4Addr::new(203, 0, 113, 2);
     let mut web = Web::start("ranges-caps", 1);

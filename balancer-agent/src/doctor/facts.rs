@@ -7,6 +7,7 @@ use crate::{
         bpffs::{self, PinnedMaps},
         caps::Caps,
         cgroup::{self, Kind},
+        clock,
         conntrack::{self, Conntrack},
         hooks::{self, Attached},
         kernel,
@@ -51,6 +52,8 @@ pub struct Essential {
     pub caps: Caps,
     /// `uname -r`.
     pub release: String,
+    /// What the clock of this process is ahead of that of the programs, in nanoseconds.
+    pub clock_offset_ns: i128,
     /// The cgroup to attach to; absent where cgroup2 is not mounted.
     pub cgroup: Option<PathBuf>,
     /// What stands there.
@@ -69,6 +72,7 @@ impl Facts {
         Essential {
             caps: Caps::current(),
             release: kernel::release(),
+            clock_offset_ns: clock::offset_ns(),
             cgroup: cgroup.map(Path::to_owned),
             cgroup_kind: cgroup.map_or(Kind::Foreign, cgroup::kind),
             bpffs: bpffs.to_owned(),

@@ -43,6 +43,7 @@ pub fn essential(facts: &Essential) -> Vec<Finding> {
     vec![
         essential::kernel(&facts.release),
         essential::privileges(facts),
+        essential::clock(facts.clock_offset_ns),
         essential::cgroup(facts),
         essential::bpffs(facts),
         essential::attach(&facts.blockers),

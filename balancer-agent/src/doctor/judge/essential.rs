@@ -59,6 +59,24 @@ pub(super) fn privileges(facts: &Essential) -> Finding {
     }
 }
 
+/// Ages of connections are the difference of the two clocks, and connections are ended by age.
+pub(super) fn clock(offset_ns: i128) -> Finding {
+    if offset_ns == 0 {
+        return ok("clock", "the clock of this process is that of the programs in the kernel");
+    }
+    let side = if offset_ns > 0 { "ahead of" } else { "behind" };
+    let seconds = offset_ns.unsigned_abs() as f64 / 1e9;
+    fail(
+        "clock",
+        format!(
+            "this process is in a time namespace, where CLOCK_MONOTONIC is {seconds} s {side} that \
+             of the programs: every age of a connection would be wrong"
+        ),
+        "run it in the time namespace of the node, with `nsenter --time --target 1` or without \
+         `unshare --time`",
+    )
+}
+
 pub(super) fn cgroup(facts: &Essential) -> Finding {
     let Some(path) = &facts.cgroup else {
         return fail(
