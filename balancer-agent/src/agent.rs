@@ -190,6 +190,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         shared.desired(|desired| source.tell(&desired.clashes));
         ready::announce();
     };
+    reconciler.end();
     stop.send_replace(true);
     shared.moving().watch().stop();
     if timeout(FAREWELL, tasks.finish()).await.is_err() {

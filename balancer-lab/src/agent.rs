@@ -129,6 +129,8 @@ impl Agent {
             .args(&self.arguments)
             .args(self.where_flags())
             .env("NOTIFY_SOCKET", &notify_path)
+            // Each change, not their sums.
+            .env("RUST_LOG", "info,balancer_agent::agent::reconcile::sums=debug")
             .stdin(Stdio::null())
             .stdout(log.try_clone().attempt(on("share", &log_path))?)
             .stderr(log);

@@ -1,6 +1,7 @@
 //! From a state of the source to the maps: desired, plan, apply.
 
 pub mod audit;
+mod sums;
 mod writing;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
     source::Kind,
 };
 use audit::Audit;
+use sums::{Sums, Written};
 use writing::{Done, Wanted};
 
 /// How long after a failed write it is tried again.
@@ -53,6 +55,7 @@ pub struct Reconciler {
     /// What could not be written.
     failed: Vec<Problem>,
     audit: Audit,
+    sums: Sums,
     retry_at: Option<Instant>,
     sweeper: Sweeper,
     pods: Pods,
@@ -99,6 +102,7 @@ impl Reconciler {
             teller: Teller::default(),
             failed: Vec::new(),
             audit: Audit::default(),
+            sums: Sums::default(),
             retry_at: None,
             sweeper: Sweeper::default(),
             pods,
@@ -190,6 +194,7 @@ impl Reconciler {
     /// Ends the charges of connections that never came to be.
     pub fn sweep(&mut self, shared: &Shared) {
         let now = Instant::now();
+        self.sums.tell(now);
         let ended = self.sweeper.pass(&self.maps, now);
         if ended > 0 {
             tracing::debug!(ended, "charges of connections that failed inside connect()");
@@ -230,6 +235,11 @@ impl Reconciler {
         }
     }
 
+    /// Logs what was not told of the last changes.
+    pub fn end(&mut self) {
+        self.sums.end();
+    }
+
     /// Brings the maps to the state that was given last, once there is one.
     pub fn redo(&mut self, shared: &Shared) {
         if self.begun {
@@ -263,14 +273,14 @@ impl Reconciler {
             Ok(()) => {
                 failed.extend(done.problems);
                 if is_asked || done.writes > 0 {
-                    tracing::info!(
-                        services = shared.desired(|desired| desired.ports.len()),
-                        rows = done.rows,
-                        writes = done.writes,
-                        micros = started.elapsed().as_micros() as u64,
-                        of_which_writing = done.writing.as_micros() as u64,
-                        "maps are up to date"
-                    );
+                    self.sums.add(Written {
+                        services: shared.desired(|desired| desired.ports.len()),
+                        rows: done.rows,
+                        writes: done.writes,
+                        took: started.elapsed(),
+                        writing: done.writing,
+                    });
+                    self.sums.tell(Instant::now());
                 }
             }
             Err(error) => failed.push(Problem {
