@@ -207,6 +207,16 @@ impl Reconciler {
             }
         }
         self.end_stale(shared);
+        self.forget_idle(shared);
+    }
+
+    /// Forgets backends whose last connection has ended since they left their rows.
+    fn forget_idle(&mut self, shared: &Shared) {
+        let Some(book) = self.book.as_mut().filter(|_| self.begun) else { return };
+        book.release(self.graces.passed());
+        if book.has_idle(&self.maps) {
+            self.write(Wanted::Some(BTreeSet::new()), Instant::now(), shared);
+        }
     }
 
     /// Ends UDP sockets whose backend does not serve what they dialled.

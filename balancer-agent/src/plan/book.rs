@@ -173,16 +173,24 @@ impl Book {
     /// the slow start counts from there.
     pub(super) fn begin(&mut self, maps: &impl ReadMaps) -> Vec<(BackendAddr, u32)> {
         self.epoch += 1;
-        let is_idle = |(&id, since): (&u32, &Epoch)| {
-            // Before, a program may still be about to raise its counter.
-            let is_idle = *since <= self.released && maps.active(id) == 0;
-            Some((backend(maps, id).filter(|_| is_idle)?, id))
-        };
-        let idle: Vec<_> = self.unnamed.iter().filter_map(is_idle).collect();
+        let idle: Vec<_> =
+            self.idle(maps).filter_map(|id| Some((backend(maps, id)?, id))).collect();
         for &(backend, id) in &idle {
             self.forget(backend, id);
         }
         idle
+    }
+
+    /// True if the next plan forgets a backend, whatever it is of.
+    pub fn has_idle(&self, maps: &impl ReadMaps) -> bool {
+        self.idle(maps).next().is_some()
+    }
+
+    /// Backends that no row names and no connection is charged to.
+    fn idle(&self, maps: &impl ReadMaps) -> impl Iterator<Item = u32> {
+        // Before, a program may still be about to raise its counter.
+        let unnamed = self.unnamed.iter().filter(|(_, since)| **since <= self.released);
+        unnamed.map(|(id, _)| *id).filter(|id| maps.active(*id) == 0)
     }
 
     /// An identifier for a backend that has none.

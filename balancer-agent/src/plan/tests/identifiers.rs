@@ -30,6 +30,32 @@ fn a_removed_backend_keeps_its_identifier_until_its_last_connection_ends() {
     assert_eq!(Held::read(&maps).unwrap().backends.get(&backend(2)), None);
 }
 
+/// Nothing else has to change for that.
+#[test]
+fn a_plan_of_nothing_forgets_a_backend_whose_last_connection_has_ended() {
+    let mut maps = Memory::new(LIMITS);
+    settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
+    let id = Held::read(&maps).unwrap().backends[&backend(2)];
+    maps.set_active(id, 1);
+    let mut book = Book::read(&maps).unwrap();
+    let without = desired(&[("web", &[1], &[1])]);
+    let left = plan(&mut book, &rows(&without.ports), Extent::Some, &maps);
+    carry_out(&mut maps, &left);
+    maps.set_active(id, 0);
+    assert!(!book.has_idle(&maps), "a program may still be about to raise its counter");
+    book.release(book.epoch());
+    maps.set_active(id, 1);
+    assert!(!book.has_idle(&maps), "a connection is open");
+    maps.set_active(id, 0);
+    assert!(book.has_idle(&maps));
+    let nothing = plan(&mut book, &BTreeMap::new(), Extent::Some, &maps);
+    assert_eq!(nothing.steps.len(), 1, "{nothing:?}");
+    carry_out(&mut maps, &nothing);
+    assert!(!book.has_idle(&maps));
+    assert_eq!(Held::read(&maps).unwrap().backends.get(&backend(2)), None);
+    assert_holds(&maps, &without);
+}
+
 /// An address that nobody was connected to any more may be another pod's by now, whether or not a
 /// plan came between.
 #[test]
