@@ -13,10 +13,14 @@
 //! | `/v1/rebalance` | a [`RebalanceRequest`] | a [`RebalanceView`] |
 //! | `/v1/drain` | a [`DrainRequest`] | as to `GET` |
 //!
+//! What is refused has the cause as its text: with 422 where another request would be granted, with
+//! 500 where what is there can't be read.
+//!
 //! Clients ignore fields that they do not know, so that a command line and an agent of different
 //! versions understand each other.
 
 mod client;
+mod error;
 pub mod http;
 mod moves;
 mod socket;
@@ -26,13 +30,13 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Query, State},
-    http::StatusCode,
     routing::{get, post},
 };
 use tokio::sync::watch::Receiver;
 
 pub use self::{
     client::{Client, ClientError},
+    error::ProviderError,
     socket::{BindError, Socket, bind},
 };
 use crate::{
@@ -51,20 +55,20 @@ const PEERS: &str = "/v1/peers";
 
 /// Where views come from.
 pub trait Provider: Send + Sync + 'static {
-    /// The agent and its node at this moment.
+    /// The agent and its node at this moment. What can't be read is absent, and a problem.
     fn status(&self) -> StatusView;
     /// Every Service port at this moment.
-    fn services(&self) -> Vec<ServiceView>;
+    fn services(&self) -> Result<Vec<ServiceView>, ProviderError>;
     /// Both, of one moment.
-    fn overview(&self) -> (StatusView, Vec<ServiceView>) {
-        (self.status(), self.services())
+    fn overview(&self) -> Result<(StatusView, Vec<ServiceView>), ProviderError> {
+        Ok((self.status(), self.services()?))
     }
     /// The TCP connections that are wanted, at this moment.
-    fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView>;
+    fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ProviderError>;
     /// Moves the connections of a Service, or says what it would do, or why it can't.
-    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String>;
+    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError>;
     /// Drains a backend, or says why it can't; gives what is drained then.
-    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, String>;
+    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, ProviderError>;
     /// Backends that are drained by hand.
     fn drains(&self) -> Vec<DrainView>;
     /// The agents of the cluster; none where this one counts alone.
@@ -98,10 +102,10 @@ pub async fn serve(socket: Socket, provider: Arc<dyn Provider>, shutdown: Receiv
     http::serve(&socket, router, shutdown).await;
 }
 
-type Answer<T> = Result<Json<T>, StatusCode>;
+type Answer<T> = Result<Json<T>, ProviderError>;
 
 async fn status(State(provider): State<Arc<dyn Provider>>) -> Answer<StatusView> {
-    ask(move || provider.status()).await.map(Json)
+    ask(move || Ok(provider.status())).await.map(Json)
 }
 
 async fn services(State(provider): State<Arc<dyn Provider>>) -> Answer<Vec<ServiceView>> {
@@ -109,7 +113,7 @@ async fn services(State(provider): State<Arc<dyn Provider>>) -> Answer<Vec<Servi
 }
 
 async fn peers(State(provider): State<Arc<dyn Provider>>) -> Answer<Vec<PeerView>> {
-    ask(move || provider.peers()).await.map(Json)
+    ask(move || Ok(provider.peers())).await.map(Json)
 }
 
 async fn connections(
@@ -121,9 +125,9 @@ async fn connections(
 
 /// A snapshot is thousands of system calls: off the threads that drive the sockets.
 pub(crate) async fn ask<T: Send + 'static>(
-    snapshot: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StatusCode> {
-    tokio::task::spawn_blocking(snapshot).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    snapshot: impl FnOnce() -> Result<T, ProviderError> + Send + 'static,
+) -> Result<T, ProviderError> {
+    tokio::task::spawn_blocking(snapshot).await.unwrap_or(Err(ProviderError::Defect))
 }
 
 #[cfg(test)]

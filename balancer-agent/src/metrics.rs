@@ -10,11 +10,7 @@ mod text;
 use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{
-    Router,
-    extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::IntoResponse,
-    routing::get,
+    Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get,
 };
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch::Receiver};
@@ -23,7 +19,7 @@ pub use mended::Mended;
 pub use programming::Programming;
 
 use crate::{
-    api::{Provider, ask, http},
+    api::{Provider, ProviderError, ask, http},
     health::{self, Health},
 };
 
@@ -93,14 +89,14 @@ fn listen(
 
 async fn scrape(
     State(provider): State<Arc<dyn Provider>>,
-) -> Result<impl IntoResponse, StatusCode> {
+) -> Result<impl IntoResponse, ProviderError> {
     let render = move || {
-        let (status, services) = provider.overview();
+        let (status, services) = provider.overview()?;
         let (ended, programming) = (provider.ended(), provider.programming());
-        text::render(&status, &services, ended, programming, provider.mended())
+        let text = text::render(&status, &services, ended, programming, provider.mended());
+        text.map_err(|_| ProviderError::Defect)
     };
     let text = ask(render).await?;
-    let text = text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], text))
 }
 

@@ -12,8 +12,9 @@ use tokio::{
 };
 
 use crate::{
-    api::Provider,
-    model::{Problem, Protocol},
+    api::{Provider, ProviderError},
+    maps::MapsError,
+    model::{ObjectRef, Problem, Protocol},
     view::{
         ActivityView, AgentView, BackendState, BackendView, BalancingState, BalancingView,
         CapacityView, ConnectionView, CountsView, DrainRequest, DrainView, EndView, FrontendView,
@@ -82,20 +83,20 @@ impl Provider for Fixed {
         status()
     }
 
-    fn services(&self) -> Vec<ServiceView> {
-        services()
+    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
+        Ok(services())
     }
 
-    fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView> {
+    fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
         let of = |view: &ConnectionView| wanted.service.as_ref().is_none_or(|s| *s == view.service);
-        connections().into_iter().filter(of).collect()
+        Ok(connections().into_iter().filter(of).collect())
     }
 
-    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String> {
-        Err(format!("Service {}/{} is not balanced", request.namespace, request.service))
+    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
+        Err(not_balanced(request))
     }
 
-    fn drain(&self, _: &DrainRequest) -> Result<Vec<DrainView>, String> {
+    fn drain(&self, _: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
         Ok(self.drains())
     }
 
@@ -106,6 +107,50 @@ impl Provider for Fixed {
     fn peers(&self) -> Vec<PeerView> {
         peers()
     }
+}
+
+/// An agent whose maps can't be read.
+pub(crate) struct Blind;
+
+impl Provider for Blind {
+    fn status(&self) -> StatusView {
+        StatusView { connections: None, ..status() }
+    }
+
+    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
+        Err(unreadable())
+    }
+
+    fn connections(&self, _: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
+        Err(unreadable())
+    }
+
+    fn rebalance(&self, _: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
+        Err(unreadable())
+    }
+
+    fn drain(&self, _: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
+        Ok(self.drains())
+    }
+
+    fn drains(&self) -> Vec<DrainView> {
+        Vec::new()
+    }
+}
+
+/// What is said of a Service that nobody knows.
+pub(crate) fn not_balanced(request: &RebalanceRequest) -> ProviderError {
+    let (namespace, name) = (request.namespace.clone(), request.service.clone());
+    ProviderError::NotBalanced { service: ObjectRef { namespace, name } }
+}
+
+fn unreadable() -> ProviderError {
+    let source = io::Error::from_raw_os_error(libc::EPERM);
+    MapsError::Call { map: "NAMES", operation: "read", source }.into()
+}
+
+fn program(name: &str, id: Option<u32>, tag: Option<&str>) -> ProgramView {
+    ProgramView { name: name.into(), id, tag: tag.map(Into::into), unreadable: None }
 }
 
 /// A running agent.
@@ -128,15 +173,12 @@ pub(crate) fn status() -> StatusView {
             tests_total: 900,
             mended_total: 2,
         }),
-        programs: vec![
-            ProgramView { name: "connect4".into(), id: Some(71), tag: Some("a1b2".into()) },
-            ProgramView { name: "sockops".into(), id: None, tag: None },
-        ],
+        programs: vec![program("connect4", Some(71), Some("a1b2")), program("sockops", None, None)],
         capacity: vec![
             CapacityView { name: "services".into(), used: 2, max: 131_072 },
             CapacityView { name: "backends".into(), used: 250_000, max: 262_144 },
         ],
-        connections: 9,
+        connections: Some(9),
         counts: Some(CountsView {
             nodes: 7,
             members: 7,

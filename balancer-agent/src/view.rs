@@ -162,8 +162,8 @@ pub struct StatusView {
     pub programs: Vec<ProgramView>,
     /// Use of the maps.
     pub capacity: Vec<CapacityView>,
-    /// Connections open now, over all backends.
-    pub connections: u64,
+    /// Connections open now, over all backends; absent when the maps can't be read.
+    pub connections: Option<u64>,
     /// Whose connections are counted; absent when only the maps were read.
     #[serde(default)]
     pub counts: Option<CountsView>,
@@ -175,6 +175,13 @@ pub struct StatusView {
     pub pods: Vec<PodView>,
     /// Input that is not balanced, and why.
     pub problems: Vec<Problem>,
+}
+
+impl StatusView {
+    /// True if all of it is known: the maps and every link could be read.
+    pub fn is_whole(&self) -> bool {
+        self.connections.is_some() && self.programs.iter().all(|p| p.unreadable.is_none())
+    }
 }
 
 /// What the agent last saw of balancing.
@@ -274,6 +281,9 @@ pub struct ProgramView {
     pub id: Option<u32>,
     /// The kernel's hash of its instructions.
     pub tag: Option<String>,
+    /// Why it is not known whether the program is attached; absent where it is known.
+    #[serde(default)]
+    pub unreadable: Option<String>,
 }
 
 /// Use of one kind of entry.

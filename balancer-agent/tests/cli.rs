@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use double::Double;
+use double::{Blind, Double};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -252,7 +252,7 @@ fn views_of_a_running_agent_are_shown() {
     assert_eq!((&moves["moves"][0]["reason"], &moves["busy"]), (&"rebalance".into(), &1.into()));
     let moves = ask(&["rebalance", "shop/cart"]).with(0).saying("ended: 1");
     assert!(moves.out.contains("10.0.0.9:40000   10.0.0.1:8080   1500ms   rebalance   gentle"));
-    ask(&["rebalance", "shop/none"]).with(1).saying("Service none is not balanced");
+    ask(&["rebalance", "shop/none"]).with(1).saying("Service shop/none is not balanced");
     let drained = ask(&["drain", "10.0.0.1", "--wait"]).with(0);
     assert!(drained.out.contains("10.0.0.1:8080   shop/cart"), "{drained:?}");
     ask(&["drain", "10.0.0.9"]).with(1).saying("no Service has a TCP backend");
@@ -265,6 +265,19 @@ fn views_of_a_running_agent_are_shown() {
     assert!(table.out.starts_with("NAMESPACE   SERVICE   PORT"), "{table:?}");
     assert!(!table.out.contains('\u{1b}'), "colours without a terminal: {table:?}");
     ask(&["services", "shop/crat"]).with(1).saying("did you mean shop/cart?");
+}
+
+#[test]
+fn what_can_not_be_read_is_no_empty_answer() {
+    let double = Double::serving(Blind);
+    let ask = |args: &[&str]| agent(&[args, &["--socket", double.socket()]].concat());
+    for verb in [&["services"][..], &["backends"], &["connections"], &["rebalance", "shop/cart"]] {
+        let ended = ask(verb).with(1).saying("the maps can't be read: map NAMES");
+        assert_eq!(ended.out, "", "{verb:?}");
+    }
+    let status = ask(&["status", "-o", "json"]).with(1).json();
+    assert_eq!(status["agent"]["node"], "worker-1", "what is known is shown");
+    assert_eq!(status["connections"], Value::Null);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use crate::{
+    api::ProviderError,
     desired::{Desired, DesiredPort, backends::Backends},
     model::{ObjectRef, Protocol},
     view::DrainRequest,
@@ -14,34 +15,30 @@ pub fn judge(
     request: &DrainRequest,
     desired: &Desired,
     drained: &BTreeSet<SocketAddr>,
-) -> Result<BTreeSet<SocketAddr>, String> {
+) -> Result<BTreeSet<SocketAddr>, ProviderError> {
     let asked = |addr: &SocketAddr| {
         addr.ip() == request.address && request.port.is_none_or(|port| port == addr.port())
     };
-    let name = match request.port {
+    let backend = match request.port {
         Some(port) => SocketAddr::new(request.address, port).to_string(),
         None => request.address.to_string(),
     };
     if request.cancel {
         let found: BTreeSet<_> = drained.iter().copied().filter(asked).collect();
-        let none = || format!("{name} is not drained; `balancer-agent drain` lists what is");
-        return if found.is_empty() { Err(none()) } else { Ok(found) };
+        return if found.is_empty() {
+            Err(ProviderError::NotDrained { backend })
+        } else {
+            Ok(found)
+        };
     }
     let found: BTreeSet<_> = backends(desired).filter(asked).collect();
     if found.is_empty() {
-        return Err(format!(
-            "no Service has a TCP backend {name}; `balancer-agent backends` lists those there are"
-        ));
+        return Err(ProviderError::NoBackend { backend });
     }
     let gone: BTreeSet<_> = found.union(drained).copied().collect();
     let empty = left_empty(desired, &found, &gone);
     if !empty.is_empty() && !request.force {
-        let names: Vec<_> = empty.iter().map(ToString::to_string).collect();
-        return Err(format!(
-            "{} would have no backend left, and its clients be refused; drain another one, or use \
-             --force",
-            names.join(", ")
-        ));
+        return Err(ProviderError::LeavesNone { services: empty.into_iter().collect() });
     }
     Ok(found)
 }
@@ -139,7 +136,7 @@ mod tests {
         assert_eq!(one, [addr("10.0.0.1:90")].into());
         assert_eq!(services(&desired, addr("10.0.0.1:90"))[0].name, "api");
         for (address, port) in [("10.0.0.3", None), ("10.0.0.1", Some(81))] {
-            let error = judge(&ask(address, port), &desired, &none).unwrap_err();
+            let error = judge(&ask(address, port), &desired, &none).unwrap_err().to_string();
             assert!(
                 error.starts_with(&format!("no Service has a TCP backend {address}")),
                 "{error}"
@@ -152,7 +149,7 @@ mod tests {
         let desired = desired(&[("web", &["10.0.0.1:80", "10.0.0.2:80"])]);
         let drained = BTreeSet::from([addr("10.0.0.2:80")]);
         let request = ask("10.0.0.1", None);
-        let error = judge(&request, &desired, &drained).unwrap_err();
+        let error = judge(&request, &desired, &drained).unwrap_err().to_string();
         assert!(error.starts_with("shop/web would have no backend left"), "{error}");
         let forced = DrainRequest { force: true, ..request };
         assert!(judge(&forced, &desired, &drained).is_ok());
@@ -165,7 +162,7 @@ mod tests {
         let cancel = |address| DrainRequest { cancel: true, ..ask(address, None) };
         // Its Service may be gone meanwhile.
         assert_eq!(judge(&cancel("10.0.0.9"), &desired, &drained).unwrap(), drained);
-        let error = judge(&cancel("10.0.0.1"), &desired, &drained).unwrap_err();
+        let error = judge(&cancel("10.0.0.1"), &desired, &drained).unwrap_err().to_string();
         assert!(error.starts_with("10.0.0.1 is not drained"), "{error}");
     }
 }

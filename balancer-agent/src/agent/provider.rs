@@ -15,7 +15,7 @@ use super::{
     stuck,
 };
 use crate::{
-    api::Provider,
+    api::{Provider, ProviderError},
     config::RunConfig,
     desired::Desired,
     health::Health,
@@ -173,14 +173,13 @@ impl Shared {
             let awaited = published.awaited.iter().map(ToString::to_string).collect();
             (views::pods(&published.desired), published.problems.clone(), awaited)
         };
-        let snapshot = snapshot.unwrap_or_else(|error| {
-            problems.push(unreadable(&error));
-            Snapshot::default()
-        });
+        let snapshot = snapshot.map_err(|error| problems.push(unreadable(&error))).ok();
         problems.extend(self.stuck(&self.moving.watch().stuck()));
         problems.extend(self.peers().into_iter().flat_map(|peers| peers.problems()));
         let alone = || CountsView::alone("--peers names no Service of the agents");
         let counts = self.peers().map_or_else(alone, |peers| peers.counts());
+        let kernel = offline::status(&self.bpffs, &self.pins, snapshot.as_ref());
+        problems.extend_from_slice(&kernel.problems);
         StatusView {
             agent: Some(AgentView {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -195,7 +194,7 @@ impl Shared {
             counts: Some(counts),
             pods,
             problems,
-            ..offline::status(&self.bpffs, &self.pins, &snapshot)
+            ..kernel
         }
     }
 
@@ -221,48 +220,33 @@ impl Provider for Shared {
         self.status_of(Snapshot::read(&self.maps))
     }
 
-    fn services(&self) -> Vec<ServiceView> {
-        match Snapshot::read(&self.maps) {
-            Ok(snapshot) => self.services_of(&snapshot),
-            Err(error) => {
-                tracing::error!("{error}");
-                Vec::new()
-            }
-        }
+    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
+        Ok(self.services_of(&Snapshot::read(&self.maps)?))
     }
 
-    fn overview(&self) -> (StatusView, Vec<ServiceView>) {
-        let snapshot = Snapshot::read(&self.maps);
-        let services = snapshot.as_ref().map(|snapshot| self.services_of(snapshot));
-        let services = services.unwrap_or_default();
-        (self.status_of(snapshot), services)
+    fn overview(&self) -> Result<(StatusView, Vec<ServiceView>), ProviderError> {
+        let snapshot = Snapshot::read(&self.maps)?;
+        let services = self.services_of(&snapshot);
+        Ok((self.status_of(Ok(snapshot)), services))
     }
 
-    fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView> {
+    fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
         // Held while the kernel is asked would keep changes from the maps.
         let pods = self.read().desired.pods.clone();
-        let found = connections(&self.maps, &self.helper, &pods, wanted);
-        found.unwrap_or_else(|error| {
-            tracing::error!("{error}");
-            Vec::new()
-        })
+        Ok(connections(&self.maps, &self.helper, &pods, wanted)?)
     }
 
-    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String> {
+    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
         let RebalanceRequest { namespace, service, dry_run } = request.clone();
         let service = ObjectRef { namespace, name: service };
         let is_known = |desired: &Desired| desired.ports.keys().any(|port| port.service == service);
         if !self.desired(is_known) {
-            return Err(format!(
-                "Service {service} is not balanced on this node; `balancer-agent services` lists \
-                 those that are"
-            ));
+            return Err(ProviderError::NotBalanced { service });
         }
-        let view = self.moving.rebalance(self, &service, dry_run);
-        view.map_err(|error| error.to_string())
+        Ok(self.moving.rebalance(self, &service, dry_run)?)
     }
 
-    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, String> {
+    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
         let drained = self.moving.drained().into_keys().collect();
         let backends = self.desired(|desired| drains::judge(request, desired, &drained))?;
         let over = Duration::from_secs(request.timeout_s.max(1));

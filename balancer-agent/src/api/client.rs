@@ -55,6 +55,14 @@ pub enum ClientError {
         /// Why not.
         why: String,
     },
+    /// It can't tell what there is.
+    #[error("the agent at {} has no answer: {why}", socket.display())]
+    Failed {
+        /// The socket.
+        socket: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// It answered, but not with what was asked for.
     #[error("the agent at {} answered {path} with {why}", socket.display())]
     Answer {
@@ -175,6 +183,10 @@ impl Client {
             StatusCode::UNPROCESSABLE_ENTITY => {
                 Err(ClientError::Refused { why: String::from_utf8_lossy(&body).into_owned() })
             }
+            StatusCode::INTERNAL_SERVER_ERROR => Err(ClientError::Failed {
+                socket: self.socket.clone(),
+                why: String::from_utf8_lossy(&body).into_owned(),
+            }),
             other => Err(self.answer(path, &other)),
         }
     }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::testing::{self, Fixed};
+use crate::testing::{self, Blind, Fixed};
 
 fn place() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -38,6 +38,39 @@ async fn a_client_reads_what_the_provider_shows() {
     assert!(!path.exists(), "the socket is left behind");
     let error = client.status().await.expect_err("no agent").to_string();
     assert!(error.starts_with("agent not reachable at"), "{error}");
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_is_no_empty_answer() {
+    let (_folder, path) = place();
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(serve(bind(&path).expect("a socket"), Arc::new(Blind), stopped));
+    let client = Client::new(&path);
+    let why = "the maps can't be read: map NAMES: read: Operation not permitted";
+    let request =
+        RebalanceRequest { namespace: "shop".into(), service: "cart".into(), dry_run: true };
+    for error in [
+        client.services().await.expect_err("no services"),
+        client.connections(&Wanted::default()).await.expect_err("no connections"),
+        client.rebalance(&request).await.expect_err("no moves"),
+    ] {
+        assert!(matches!(error, ClientError::Failed { .. }), "{error:?}");
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    let status = client.status().await.expect("what else is known");
+    assert!(status.connections.is_none() && !status.is_whole(), "{status:?}");
+}
+
+#[tokio::test]
+async fn what_is_refused_says_what_would_be_granted() {
+    let (_folder, path) = place();
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(serve(bind(&path).expect("a socket"), Arc::new(Fixed), stopped));
+    let request =
+        RebalanceRequest { namespace: "shop".into(), service: "none".into(), dry_run: true };
+    let error = Client::new(&path).rebalance(&request).await.expect_err("no such Service");
+    assert!(matches!(error, ClientError::Refused { .. }), "{error:?}");
+    assert!(error.to_string().starts_with("Service shop/none is not balanced"), "{error}");
 }
 
 #[tokio::test]

@@ -13,6 +13,14 @@ use crate::{
     render::Output,
 };
 
+/// Neither the agent nor what it left in the kernel can be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{away}; {maps}")]
+struct Silent {
+    away: ClientError,
+    maps: ObserveError,
+}
+
 /// Flags of every inspecting verb.
 #[derive(Debug, clap::Args)]
 pub(super) struct Where {
@@ -54,12 +62,14 @@ impl Where {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let away = match runtime.block_on(agent(&client)) {
             Ok(view) => return Ok(view),
-            Err(error @ ClientError::Answer { .. }) => return Err(error.into()),
-            Err(error) => error,
+            Err(away @ (ClientError::Unreachable { .. } | ClientError::Slow { .. })) => away,
+            Err(error) => return Err(error.into()),
         };
         let held = Offline::open(&self.bpffs).and_then(|offline| maps(&offline));
-        let view = held
-            .map_err(|error| Failure::new(Exit::Unreachable, anyhow::anyhow!("{away}; {error}")))?;
+        let view = match held {
+            Ok(view) => view,
+            Err(maps) => return Err(Failure::new(Exit::Unreachable, Silent { away, maps })),
+        };
         print::note(&format!(
             "{away}: showing what the maps hold; node, zone, source and problems are unknown"
         ));

@@ -24,5 +24,5 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let view = args.place.ask(Client::status, Offline::status)?;
     print::result(&render::text(args.place.output, &view, render::status)?)?;
-    Ok(Exit::Fine)
+    Ok(if view.is_whole() { Exit::Fine } else { Exit::Failed })
 }

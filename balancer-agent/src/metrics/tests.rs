@@ -31,19 +31,19 @@ impl Provider for Switch {
         status
     }
 
-    fn services(&self) -> Vec<ServiceView> {
-        if self.0.load(Ordering::SeqCst) { testing::services() } else { Vec::new() }
+    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
+        Ok(if self.0.load(Ordering::SeqCst) { testing::services() } else { Vec::new() })
     }
 
-    fn connections(&self, _: &Wanted) -> Vec<ConnectionView> {
-        Vec::new()
+    fn connections(&self, _: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
+        Ok(Vec::new())
     }
 
-    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String> {
-        Err(format!("Service {}/{} is not balanced", request.namespace, request.service))
+    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
+        Err(testing::not_balanced(request))
     }
 
-    fn drain(&self, _: &DrainRequest) -> Result<Vec<DrainView>, String> {
+    fn drain(&self, _: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
         Ok(self.drains())
     }
 
@@ -116,6 +116,18 @@ async fn metrics_follow_the_provider() {
     assert!(!text.contains("balancer_backend_connections{"), "a series outlived its backend");
     stop.send(true).expect("a server that listens");
     server.await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn a_scrape_of_maps_that_can_not_be_read_fails_with_the_cause() {
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let endpoints = Endpoints::bind(any, any).expect("two ports");
+    let metrics = endpoints.metrics_address().expect("an address");
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(endpoints.serve(Arc::new(testing::Blind), Arc::default(), stopped));
+    let Answer { code, body, .. } = get(metrics, "/metrics").await;
+    assert_eq!(code, 500, "{body}");
+    assert!(body.starts_with("the maps can't be read: map NAMES: read:"), "{body}");
 }
 
 #[tokio::test]

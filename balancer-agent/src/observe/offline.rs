@@ -17,6 +17,7 @@ use crate::{
         pins::Pins,
     },
     maps::{MapsError, pinned::PinnedMaps},
+    model::Problem,
     moves::helper::{Helper, watch::Watch},
     node::cgroup,
     view::{ConnectionView, ProgramView, ServiceView, StatusView, Wanted},
@@ -90,22 +91,34 @@ impl Offline {
 
     /// Programs, attachment and use of the maps.
     pub fn status(&self) -> Result<StatusView, ObserveError> {
-        Ok(status(&self.bpffs, &self.pins, &self.snapshot()?))
+        Ok(status(&self.bpffs, &self.pins, Some(&self.snapshot()?)))
     }
 }
 
-/// The status of the kernel; the agent adds itself to it.
-pub fn status(bpffs: &Path, pins: &Pins, snapshot: &Snapshot) -> StatusView {
+/// The status of the kernel; the agent adds itself to it. Without a snapshot the maps can't be read.
+pub fn status(bpffs: &Path, pins: &Pins, snapshot: Option<&Snapshot>) -> StatusView {
     let mut programs = Vec::new();
+    let mut problems = Vec::new();
     let mut cgroup = None;
     for name in PROGRAMS {
+        let found = link::read(pins, name);
+        let unreadable = found.as_ref().err().map(|error| {
+            let path = pins.link(name);
+            format!("its link {} can't be read: {error}; this needs root", path.display())
+        });
         // A link to a cgroup that was removed is attached to nothing.
-        let attached = link::read(pins, name).ok().flatten().filter(|link| link.cgroup != 0);
+        let attached = found.ok().flatten().filter(|link| link.cgroup != 0);
         cgroup = cgroup.or(attached.map(|attached| attached.cgroup));
+        problems.extend(unreadable.iter().map(|message| Problem {
+            object: format!("program {name}"),
+            field: String::new(),
+            message: message.clone(),
+        }));
         programs.push(ProgramView {
             name: name.to_owned(),
             id: attached.map(|attached| attached.program),
             tag: attached.and_then(|attached| link::tag(attached.program).ok()),
+            unreadable,
         });
     }
     StatusView {
@@ -114,12 +127,12 @@ pub fn status(bpffs: &Path, pins: &Pins, snapshot: &Snapshot) -> StatusView {
         bpffs: bpffs.display().to_string(),
         balancing: None,
         programs,
-        capacity: snapshot.capacity.clone(),
-        connections: snapshot.connections,
+        capacity: snapshot.map(|snapshot| snapshot.capacity.clone()).unwrap_or_default(),
+        connections: snapshot.map(|snapshot| snapshot.connections),
         counts: None,
-        verdicts: views::verdicts(snapshot),
+        verdicts: snapshot.map(views::verdicts).unwrap_or_default(),
         pods: Vec::new(),
-        problems: Vec::new(),
+        problems,
     }
 }
 
@@ -139,4 +152,26 @@ fn cgroup_path(id: u64) -> Option<PathBuf> {
         );
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_can_not_be_read_is_not_taken_for_one_that_is_not_there() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let pins = Pins::new(folder.path());
+        // No object of BPF: opening it fails otherwise than where nothing is.
+        let link = pins.link("connect4");
+        fs::create_dir_all(link.parent().expect("a folder")).expect("made");
+        fs::write(&link, "").expect("written");
+        let status = status(folder.path(), &pins, None);
+        let connect4 = status.programs.iter().find(|program| program.name == "connect4");
+        let why = connect4.and_then(|program| program.unreadable.as_deref()).expect("a reason");
+        assert!(why.contains(&link.display().to_string()), "{why}");
+        let problem = status.problems.iter().find(|p| p.object == "program connect4");
+        assert_eq!(problem.map(|problem| problem.message.as_str()), Some(why));
+        assert_eq!((status.connections, status.is_whole()), (None, false));
+    }
 }

@@ -57,10 +57,10 @@ fn summary(status: &StatusView) -> String {
         ("Agent", agent),
         ("Node", agent_says(|agent| &agent.node)),
         ("Source", agent_says(|agent| &agent.source)),
-        ("Cgroup", status.cgroup.clone().unwrap_or_else(|| "nothing is attached".to_owned())),
+        ("Cgroup", status.cgroup.clone().unwrap_or_else(|| unattached(status))),
         ("Pins", status.bpffs.clone()),
         ("Balancing", status.balancing.as_ref().map_or_else(unknown, balancing)),
-        ("Connections", status.connections.to_string()),
+        ("Connections", status.connections.map_or_else(unknown, |open| open.to_string())),
         ("Counts", status.counts.as_ref().map_or_else(unknown, counts)),
         ("Problems", status.problems.len().to_string()),
     ];
@@ -69,6 +69,11 @@ fn summary(status: &StatusView) -> String {
         let _infallible = writeln!(text, "{:13}{value}", format!("{name}:"));
     }
     text
+}
+
+fn unattached(status: &StatusView) -> String {
+    let is_known = status.programs.iter().all(|program| program.unreadable.is_none());
+    if is_known { "nothing is attached" } else { "unknown" }.to_owned()
 }
 
 fn state(agent: &AgentView) -> String {
@@ -114,6 +119,7 @@ fn programs(status: &StatusView, wide: bool) -> String {
     let rows = status.programs.iter().map(|program| {
         let attached = match program.id {
             Some(_) => cell("yes").fg(Color::Green),
+            None if program.unreadable.is_some() => cell("unknown").fg(Color::Yellow),
             None => cell("no").fg(Color::Red),
         };
         let mut row = vec![cell(&program.name), attached];

@@ -147,6 +147,18 @@ fn the_doctor_prints_remedies_below() {
 }
 
 #[test]
+fn what_can_not_be_read_is_unknown_and_not_nothing() {
+    let mut view = testing::status();
+    view.connections = None;
+    view.cgroup = None;
+    view.programs[1].unreadable = Some("Permission denied".into());
+    let text = plain(&status(&view, false));
+    for line in ["Connections: unknown\n", "Cgroup:      unknown\n", "sockops    unknown\n"] {
+        assert!(text.contains(line), "{line:?} is missing from\n{text}");
+    }
+}
+
+#[test]
 fn control_characters_do_not_reach_the_terminal() {
     let mut view = testing::status();
     view.problems[0].message = "a\u{1b}[2Jb\nc".into();

@@ -1,9 +1,11 @@
 //! An agent that shows fixed views.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use balancer_agent::{
-    api::{self, Provider},
+    api::{self, Provider, ProviderError},
+    maps::MapsError,
+    model::ObjectRef,
     view::{
         ConnectionView, DrainRequest, DrainView, PeerView, RebalanceRequest, RebalanceView,
         ServiceView, StatusView, Wanted,
@@ -27,6 +29,11 @@ pub struct Double {
 impl Double {
     /// Returns once clients can connect.
     pub fn start() -> Self {
+        Self::serving(Views)
+    }
+
+    /// An agent that shows something else.
+    pub fn serving(provider: impl Provider) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("agent.sock");
         let runtime = Runtime::new().expect("a runtime");
@@ -35,7 +42,7 @@ impl Double {
             let _inside = runtime.enter();
             api::bind(&path).expect("a socket")
         };
-        runtime.spawn(api::serve(socket, Arc::new(Views), stopped));
+        runtime.spawn(api::serve(socket, Arc::new(provider), stopped));
         let socket = path.display().to_string();
         Self { socket, _stop: stop, _runtime: runtime, _folder: folder }
     }
@@ -61,12 +68,12 @@ impl Provider for Views {
         serde_json::from_value(status).expect("a status")
     }
 
-    fn services(&self) -> Vec<ServiceView> {
+    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
         let services = json!([service("shop", "cart", 3), service("default", "api", 0)]);
-        serde_json::from_value(services).expect("services")
+        Ok(serde_json::from_value(services).expect("services"))
     }
 
-    fn connections(&self, wanted: &Wanted) -> Vec<ConnectionView> {
+    fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
         let connection = json!({
             "namespace": wanted.namespace, "service": wanted.service,
             "service_port": {"name": "", "number": 80, "protocol": "TCP"},
@@ -75,7 +82,7 @@ impl Provider for Views {
             "pod": {"namespace": wanted.pod_namespace, "name": wanted.pod},
             "pid": 7, "command": null, "age_ms": 5000, "activity": null,
         });
-        serde_json::from_value(json!([connection])).expect("connections")
+        Ok(serde_json::from_value(json!([connection])).expect("connections"))
     }
 
     fn peers(&self) -> Vec<PeerView> {
@@ -87,9 +94,10 @@ impl Provider for Views {
         serde_json::from_value(json!([peer])).expect("peers")
     }
 
-    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, String> {
+    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
         if request.service != "cart" {
-            return Err(format!("Service {} is not balanced on this node", request.service));
+            let (namespace, name) = (request.namespace.clone(), request.service.clone());
+            return Err(ProviderError::NotBalanced { service: ObjectRef { namespace, name } });
         }
         let port = json!({"name": "", "number": 80, "protocol": "TCP"});
         let backend = json!({"address": "10.0.0.1", "port": 8080});
@@ -107,9 +115,13 @@ impl Provider for Views {
         Ok(serde_json::from_value(view).expect("a view"))
     }
 
-    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, String> {
-        let known = request.address.to_string() == "10.0.0.1";
-        if known { Ok(self.drains()) } else { Err("no Service has a TCP backend".to_owned()) }
+    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
+        let backend = request.address.to_string();
+        if backend == "10.0.0.1" {
+            Ok(self.drains())
+        } else {
+            Err(ProviderError::NoBackend { backend })
+        }
     }
 
     fn drains(&self) -> Vec<DrainView> {
@@ -120,6 +132,40 @@ impl Provider for Views {
         }]);
         serde_json::from_value(view).expect("a view")
     }
+}
+
+/// An agent whose maps can't be read.
+pub struct Blind;
+
+impl Provider for Blind {
+    fn status(&self) -> StatusView {
+        StatusView { connections: None, ..Views.status() }
+    }
+
+    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
+        Err(unreadable())
+    }
+
+    fn connections(&self, _: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
+        Err(unreadable())
+    }
+
+    fn rebalance(&self, _: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
+        Err(unreadable())
+    }
+
+    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
+        Views.drain(request)
+    }
+
+    fn drains(&self) -> Vec<DrainView> {
+        Views.drains()
+    }
+}
+
+fn unreadable() -> ProviderError {
+    let source = io::Error::from_raw_os_error(libc::EPERM);
+    MapsError::Call { map: "NAMES", operation: "read", source }.into()
 }
 
 fn service(namespace: &str, name: &str, active: u32) -> Value {

@@ -1,0 +1,76 @@
+//! Why something is not shown or not done.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use thiserror::Error;
+
+use crate::{maps::MapsError, model::ObjectRef};
+
+/// Why a [`Provider`](super::Provider) has no answer.
+#[derive(Debug, Error)]
+pub enum ProviderError {
+    /// What is there can't be told: an empty answer would be wrong.
+    #[error("the maps can't be read: {0}")]
+    Maps(#[from] MapsError),
+    /// Nothing of this Service is balanced.
+    #[error(
+        "Service {service} is not balanced on this node; `balancer-agent services` lists those \
+         that are"
+    )]
+    NotBalanced {
+        /// The Service.
+        service: ObjectRef,
+    },
+    /// No endpoint has this address.
+    #[error(
+        "no Service has a TCP backend {backend}; `balancer-agent backends` lists those there are"
+    )]
+    NoBackend {
+        /// Address, with a port where one was named.
+        backend: String,
+    },
+    /// A drain is taken back that there is not.
+    #[error("{backend} is not drained; `balancer-agent drain` lists what is")]
+    NotDrained {
+        /// Address, with a port where one was named.
+        backend: String,
+    },
+    /// A drain would take the last backend.
+    #[error(
+        "{} would have no backend left, and its clients be refused; drain another one, or use \
+         --force",
+        services.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    LeavesNone {
+        /// The Services.
+        services: Vec<ObjectRef>,
+    },
+    /// The answer was not finished, which only a defect can cause.
+    #[error("the agent failed; its log may say why")]
+    Defect,
+}
+
+impl ProviderError {
+    const fn code(&self) -> StatusCode {
+        match self {
+            Self::Maps(_) | Self::Defect => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotBalanced { .. }
+            | Self::NoBackend { .. }
+            | Self::NotDrained { .. }
+            | Self::LeavesNone { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+}
+
+/// The cause in words, with 422 where another request would be granted, else 500.
+impl IntoResponse for ProviderError {
+    fn into_response(self) -> Response {
+        let code = self.code();
+        if code.is_server_error() {
+            tracing::error!("an answer is refused: {self}");
+        }
+        (code, self.to_string()).into_response()
+    }
+}
