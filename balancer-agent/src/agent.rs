@@ -13,7 +13,6 @@ mod selftest;
 mod stale;
 mod stuck;
 mod sweep;
-mod tasks;
 mod teller;
 mod truth;
 
@@ -35,6 +34,7 @@ use crate::{
     metrics,
     peers::socket::{self, PeerSocket},
     source::{Source, SourceError, Update},
+    tasks::{self, Tasks},
 };
 use parted::Parted;
 use pods::Pods;
@@ -42,7 +42,6 @@ use provider::Shared;
 use reconcile::{Reconciler, TakeOverError};
 use selftest::SelfTest;
 use stale::Stale;
-use tasks::Tasks;
 use truth::Truth;
 
 /// How long the agent may take to end: those who stop it wait.

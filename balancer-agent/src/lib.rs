@@ -34,6 +34,7 @@ pub mod peers;
 pub mod plan;
 pub mod render;
 pub mod source;
+pub mod tasks;
 pub mod view;
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub use either::{Source, Update};
 pub use manifests::Manifests;
 pub use object::Kind;
 
+use crate::tasks;
+
 /// Why a source can't be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -117,11 +119,13 @@ pub enum SourceError {
     /// There is no API server to ask.
     #[error(transparent)]
     Access(#[from] kube::AccessError),
-    /// The tasks that watch the API server have ended, which only a defect can cause.
-    #[error("{server} is no longer watched: restart the agent; balancing goes on meanwhile")]
-    Deaf {
+    /// A task that follows the API server has ended, which only a defect can cause.
+    #[error("API server {server}: {ended}: restart it; balancing goes on meanwhile")]
+    Ended {
         /// The API server.
         server: String,
+        /// Which task, and how.
+        ended: tasks::Ended,
     },
 }
 

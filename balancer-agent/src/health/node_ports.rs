@@ -19,37 +19,44 @@ use serde::Serialize;
 use tokio::{
     net::TcpListener,
     sync::watch::{self, Receiver},
-    task::JoinSet,
+    task::{Id, JoinSet},
 };
 
 use super::{Health, probes::NO_SNIFFING};
-use crate::{api::http, desired::health_checks::HealthChecks};
+use crate::{api::http, desired::health_checks::HealthChecks, tasks};
 
 /// Cloud providers weigh nodes by it.
 const WEIGHT: HeaderName = HeaderName::from_static("x-load-balancing-endpoint-weight");
 /// How long after a port could not be had it is tried again.
 const RETRY: Duration = Duration::from_secs(30);
+/// How long after a server has died another one takes its place.
+const RESTART: Duration = Duration::from_secs(1);
 
 /// Answers at the ports of the Services that [`Health`] knows, until `shutdown` turns true.
 ///
 /// A port that somebody else holds, such as a kube-proxy beside the agent, is left to them and
-/// tried again now and then.
+/// tried again now and then. A server that dies is told and started again.
 pub async fn serve(health: Arc<Health>, mut shutdown: Receiver<bool>) {
     let mut checks = health.checks.subscribe();
     let mut ports = Ports::new(Arc::clone(&health));
     loop {
         let wanted = addresses(&checks.borrow_and_update());
         ports.listen(&wanted);
+        let pause = (!ports.refused.is_empty()).then_some(RETRY);
         let retry = async {
-            if ports.refused.is_empty() {
-                std::future::pending::<()>().await;
-            } else {
-                tokio::time::sleep(RETRY).await;
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
             }
+        };
+        let died = async {
+            ports.died().await;
+            tokio::time::sleep(RESTART).await;
         };
         tokio::select! {
             changed = checks.changed() => if changed.is_err() { break },
             () = retry => {}
+            () = died => {}
             _ = shutdown.wait_for(|stop| *stop) => break,
         }
     }
@@ -64,25 +71,30 @@ fn addresses(checks: &HealthChecks) -> BTreeSet<SocketAddr> {
     checks.by_port.keys().flat_map(of_port).collect()
 }
 
-/// The ports that are open. Dropping the sender of one closes it.
-struct Ports {
+/// A port that is open. Dropping it closes the port.
+struct Open {
+    server: Id,
+    _stop: watch::Sender<bool>,
+}
+
+/// The ports that are open.
+pub(super) struct Ports {
     health: Arc<Health>,
-    open: BTreeMap<SocketAddr, watch::Sender<bool>>,
+    open: BTreeMap<SocketAddr, Open>,
     servers: JoinSet<()>,
     /// Those that could not be had, so that each is told once.
     refused: BTreeSet<SocketAddr>,
 }
 
 impl Ports {
-    fn new(health: Arc<Health>) -> Self {
+    pub(super) fn new(health: Arc<Health>) -> Self {
         let (open, refused) = (BTreeMap::new(), BTreeSet::new());
         Self { health, open, servers: JoinSet::new(), refused }
     }
 
-    fn listen(&mut self, wanted: &BTreeSet<SocketAddr>) {
+    pub(super) fn listen(&mut self, wanted: &BTreeSet<SocketAddr>) {
         self.open.retain(|address, _| wanted.contains(address));
         self.refused.retain(|address| wanted.contains(address));
-        while self.servers.try_join_next().is_some() {}
         for address in wanted {
             if self.open.contains_key(address) {
                 continue;
@@ -111,8 +123,39 @@ impl Ports {
         let (stop, stopped) = watch::channel(false);
         let asked = Asked { health: Arc::clone(&self.health), port: address.port() };
         let router = Router::new().fallback(answer).with_state(asked);
-        self.servers.spawn(async move { http::serve(&listener, router, stopped).await });
-        self.open.insert(address, stop);
+        let server =
+            self.servers.spawn(async move { http::serve(&listener, router, stopped).await });
+        self.open.insert(address, Open { server: server.id(), _stop: stop });
+    }
+
+    /// Waits until a server has ended that was not told to, and says so. Its port is not open any
+    /// more. Cancel-safe.
+    pub(super) async fn died(&mut self) {
+        loop {
+            let (id, how) = match self.servers.join_next_with_id().await {
+                None => std::future::pending().await,
+                Some(Ok((id, ()))) => (id, "by itself".to_owned()),
+                Some(Err(error)) => (error.id(), tasks::how(error)),
+            };
+            let Some(address) =
+                self.open.iter().find(|(_, open)| open.server == id).map(|(address, _)| *address)
+            else {
+                // It was told to end.
+                continue;
+            };
+            self.open.remove(&address);
+            tracing::error!(
+                %address,
+                "the server of this health check node port ended {how}; it is started again"
+            );
+            return;
+        }
+    }
+
+    /// Ends every server at once, as a defect would.
+    #[cfg(test)]
+    pub(super) fn kill(&mut self) {
+        self.servers.abort_all();
     }
 
     async fn close(mut self) {

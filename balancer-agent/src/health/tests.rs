@@ -242,3 +242,23 @@ async fn connections_that_ask_nothing_keep_no_probe_out() {
     }
     assert!(held.try_join_next().is_none(), "all of them still try");
 }
+
+#[tokio::test]
+async fn the_server_of_a_port_that_dies_is_started_again() {
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let health = Arc::new(Health::default());
+    health.know(&with_check(address.port(), 1));
+    health.written(true);
+    let mut ports = node_ports::Ports::new(health);
+    let wanted = [address].into();
+    ports.listen(&wanted);
+    assert_eq!(get(address, "/").await.code, 200);
+    ports.kill();
+    ports.died().await;
+    let refused = tokio::net::TcpStream::connect(address).await.expect_err("nobody listens");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    ports.listen(&wanted);
+    assert_eq!(get(address, "/").await.code, 200);
+}

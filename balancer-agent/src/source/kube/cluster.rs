@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     access::{Access, AccessError},
@@ -20,6 +17,7 @@ use super::{
 use crate::{
     model::{Clash, ObjectRef},
     source::{SourceError, Update, object::Kind},
+    tasks::Tasks,
 };
 
 /// How much may be told before it is taken in; feeds wait then, and the API server with them.
@@ -35,7 +33,7 @@ pub struct Cluster {
     store: Store,
     notes: watch::Sender<Vec<Note>>,
     clashes: Vec<Clash>,
-    _tasks: JoinSet<()>,
+    tasks: Tasks,
 }
 
 impl Cluster {
@@ -56,13 +54,14 @@ impl Cluster {
         let watched = watched(node, peers);
         let kinds = watched.iter().map(|watched| watched.kind);
         let store = Store::new(server.clone(), node, peers.cloned(), kinds);
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::default();
         for watched in watched {
-            tasks.spawn(Feed::new(watched, access.clone(), teller.clone()).run());
+            let name = format!("feed of {}s", watched.kind);
+            tasks.start(name, Feed::new(watched, access.clone(), teller.clone()).run());
         }
         let (notes, noted) = watch::channel(Vec::new());
-        tasks.spawn(events::write(access, node.to_owned(), noted));
-        Ok(Self { server, told, store, notes, clashes: Vec::new(), _tasks: tasks })
+        tasks.start("Events", events::write(access, node.to_owned(), noted));
+        Ok(Self { server, told, store, notes, clashes: Vec::new(), tasks })
     }
 
     /// The kinds that were never listed to the end.
@@ -100,11 +99,16 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Only where the feeds have died.
+    /// Only where a task has died: without one of the feeds the state would stand still unseen.
     pub async fn next(&mut self) -> Result<Update<'_>, SourceError> {
         loop {
-            let stopped = || SourceError::Deaf { server: self.server.clone() };
-            self.store.take(self.told.recv().await.ok_or_else(stopped)?);
+            let told = tokio::select! {
+                Some(told) = self.told.recv() => told,
+                ended = self.tasks.ended() => {
+                    return Err(SourceError::Ended { server: self.server.clone(), ended });
+                }
+            };
+            self.store.take(told);
             let start = Instant::now();
             while start.elapsed() < BURST
                 && let Ok(told) = self.told.try_recv()
@@ -119,5 +123,44 @@ impl Cluster {
             }
         }
         Ok(self.store.update())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cluster of which `name` is all that follows it.
+    fn cluster(
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> (Cluster, mpsc::Sender<Told>) {
+        let (teller, told) = mpsc::channel(BACKLOG);
+        let server = "https://api".to_owned();
+        let mut tasks = Tasks::default();
+        tasks.start(name, task);
+        let store = Store::new(server.clone(), "n", None, [Kind::Service].into_iter());
+        let (notes, _) = watch::channel(Vec::new());
+        (Cluster { server, told, store, notes, clashes: Vec::new(), tasks }, teller)
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_dies_is_named_though_others_go_on() {
+        let (mut cluster, others) =
+            cluster("feed of Services", async { panic!("index out of bounds") });
+        let error = cluster.next().await.expect_err("nothing follows Services").to_string();
+        for words in ["API server https://api", "\"feed of Services\"", "index out of bounds"] {
+            assert!(error.contains(words), "{words} is not in {error}");
+        }
+        assert!(!others.is_closed());
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_taken_in_while_all_run() {
+        let (mut cluster, teller) = cluster("feed of Services", std::future::pending());
+        for told in [Told::Begins(Kind::Service), Told::Complete(Kind::Service)] {
+            teller.send(told).await.expect("somebody listens");
+        }
+        assert!(matches!(cluster.next().await, Ok(Update::State(_))));
     }
 }

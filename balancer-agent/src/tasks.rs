@@ -1,7 +1,6 @@
-//! Tasks beside the loop of the agent. None of them ends before the agent does: one that does ends
-//! the agent, which says which.
+//! Tasks that run as long as the agent does: one that ends before is an error, which says which.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -9,22 +8,26 @@ use tokio::task::{Id, JoinError, JoinSet};
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the task {name:?} ended {how}, without which the agent is not whole")]
 pub struct Ended {
-    name: &'static str,
+    name: Cow<'static, str>,
     how: String,
 }
 
 /// The tasks that run.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Tasks {
     set: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
+    names: HashMap<Id, Cow<'static, str>>,
 }
 
 impl Tasks {
     /// Starts one.
-    pub fn start(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub fn start(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let id = self.set.spawn(task).id();
-        self.names.insert(id, name);
+        self.names.insert(id, name.into());
     }
 
     /// Waits until one has ended. Cancel-safe.
@@ -46,11 +49,12 @@ impl Tasks {
     }
 
     fn name(&self, id: Id, how: String) -> Ended {
-        Ended { name: self.names.get(&id).copied().unwrap_or("unknown"), how }
+        Ended { name: self.names.get(&id).cloned().unwrap_or("unknown".into()), how }
     }
 }
 
-fn how(error: JoinError) -> String {
+/// What ended a task.
+pub fn how(error: JoinError) -> String {
     match error.try_into_panic() {
         Ok(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
