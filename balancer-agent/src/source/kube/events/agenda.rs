@@ -114,4 +114,41 @@ mod tests {
         agenda.attempted(&a, Outcome::Refused, at(21), 0.0);
         assert!(agenda.next().is_some_and(|(_, at_)| at_ >= at(1800)), "not before its next hour");
     }
+
+    /// All that an agent may have to tell, over a day in which nothing is mended.
+    #[test]
+    fn what_lasts_is_told_each_hour_with_a_second_between_any_two() {
+        let notes: Vec<_> = (0..256).map(|n| note(&format!("web-{n}"))).collect();
+        let mut agenda = Agenda::default();
+        let begin = at(1_800_000_000);
+        let (mut now, mut pause) = (begin, Duration::ZERO);
+        let mut told: BTreeMap<Note, Vec<Timestamp>> = BTreeMap::new();
+        let mut last = None;
+        for draw in (0..).map(|n| f64::from(n % 7) / 7.0) {
+            agenda.follow(&notes, now);
+            let (next, due) = agenda.next().map(|(note, at)| (note.clone(), at)).unwrap();
+            now = now.max(due) + pause;
+            if now > begin + Duration::from_hours(24) {
+                break;
+            }
+            if let Some(last) = last.replace(now) {
+                assert!(now >= last + PACE, "two requests at {last} and {now}");
+            }
+            pause = agenda.attempted(&next, Outcome::There, now, draw);
+            told.entry(next).or_default().push(now);
+        }
+        assert_eq!(told.len(), notes.len());
+        for (note, times) in told {
+            let pauses: Vec<_> =
+                times.windows(2).map(|two| two[1].duration_since(two[0])).collect();
+            assert!(pauses.len() >= 22, "{note:?} was told {} times in a day", times.len());
+            // An hour, and what stands before it: each takes a second to two.
+            let late = pauses[1..].iter().map(|pause| pause.as_secs() - 3_600);
+            assert!(
+                late.clone().all(|late| late.abs() < 256 * 2),
+                "{:?}",
+                late.collect::<Vec<_>>()
+            );
+        }
+    }
 }
