@@ -60,5 +60,6 @@ fn key_of_error(text: &str) -> Option<String> {
             error.into_inner()
         })
     });
-    key.filter(|key| read.is_err() && key != ".")
+    // Neither the whole of it nor what nobody knows is a key.
+    key.filter(|key| read.is_err() && !matches!(key.as_str(), "." | "?"))
 }
