@@ -14,7 +14,6 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use http_body_util::BodyExt;
 use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 
