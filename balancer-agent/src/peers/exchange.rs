@@ -9,7 +9,7 @@ use super::{
     node::{Node, Seen},
     pace,
     seal::{Foreign, Header, Sealer},
-    session::{Rejected, Session, address_check},
+    session::{Judgement, Rejected, Session, address_check},
     wire::{Section, pack, read},
 };
 
@@ -65,9 +65,9 @@ struct Talk {
 }
 
 impl Talk {
-    const fn new(challenge: u64) -> Self {
+    const fn new(session: Session) -> Self {
         Self {
-            session: Session::new(challenge),
+            session,
             greets: false,
             greeted: None,
             traffic: Traffic { sent: 0, sent_bytes: 0, received: 0, received_bytes: 0 },
@@ -112,8 +112,9 @@ impl Exchange {
     pub fn set_peers(&mut self, now: Moment, peers: &[NodeId]) {
         self.talks.retain(|id, _| peers.contains(id));
         for id in peers.iter().filter(|id| **id != self.me) {
-            let draw = &mut self.draw;
-            self.talks.entry(*id).or_insert_with(|| Talk::new(challenge(draw)));
+            let (keys, draw) = (&self.keys, &mut self.draw);
+            let talk = || Talk::new(Session::new(keys, *id, challenge(draw)));
+            self.talks.entry(*id).or_insert_with(talk);
         }
         self.node.set_peers(now, peers.iter().copied());
     }
@@ -125,8 +126,8 @@ impl Exchange {
         }
         self.keys = keys;
         self.sealer = Sealer::new(&self.keys, self.me, (self.draw)());
-        for talk in self.talks.values_mut() {
-            talk.session.forget(challenge(&mut self.draw));
+        for (id, talk) in &mut self.talks {
+            talk.session = Session::new(&self.keys, *id, challenge(&mut self.draw));
         }
     }
 
@@ -175,26 +176,20 @@ impl Exchange {
         let rejected = |rejected| (Some(from), rejected);
         address_check(&header, self.me).map_err(rejected)?;
         let talk = self.talks.get_mut(&from).ok_or((None, Rejected::Stranger))?;
-        let opened = talk.session.open(&self.keys, &header, bytes).map_err(rejected)?;
-        let sections = read(opened.plain).map_err(|_| rejected(Rejected::Malformed))?;
+        let plain = talk.session.open(&header, bytes).map_err(rejected)?;
+        let sections = read(plain).map_err(|_| rejected(Rejected::Malformed))?;
         let hello = sections.iter().find_map(|section| match section {
             Section::Hello(hello) => Some(*hello),
             _ => None,
         });
-        let (new, was_believed) = (opened.new, talk.session.is_believed());
-        let is_new = new.is_some();
         let draw = &mut self.draw;
-        talk.session.judge(&header, new, hello, &mut || challenge(draw)).map_err(|error| {
-            // Whoever sealed it has a key, and can't be believed without an answer.
-            talk.greets = true;
-            rejected(error)
-        })?;
+        let judgement = talk.session.judge(&header, hello, &mut || challenge(draw));
+        // Whoever sealed it has a key, and can't be believed without an answer.
+        talk.greets |= judgement != Ok(Judgement::Known);
+        let judgement = judgement.map_err(rejected)?;
         talk.version = None;
-        if is_new {
-            talk.greets = true;
-            if was_believed {
-                self.node.restarted(now, from);
-            }
+        if judgement == Judgement::Anew {
+            self.node.restarted(now, from);
         }
         self.node.heard(now, from);
         for section in &sections {
@@ -220,6 +215,9 @@ impl Exchange {
                 (talk.greets, talk.greeted) = (false, Some(now));
             }
             for plain in pack(&sections) {
+                if self.sealer.is_spent() {
+                    self.sealer.renew((self.draw)());
+                }
                 let datagram = self.sealer.seal(to, &plain);
                 for traffic in [&mut self.traffic, &mut talk.traffic] {
                     traffic.sent += 1;

@@ -4,12 +4,14 @@
 //!     from           8 B   the sender, by its name
 //!     to             8 B   the addressee, by its name
 //!     session        8 B   drawn by the sender when it starts
-//!     counter        8 B   of the datagrams of that session, from 1
+//!     counter        4 B   of the datagrams of that session, from 1
 //!     sealed         the sections, and 16 B by which they are known to be whole
 //!
-//! The first 33 bytes can be read by everybody and changed by nobody: they are sealed with the rest.
-//! The key is HKDF-SHA256 of the shared key over `from` and `session`, so that no two sessions of any
-//! node have one key, and the counter can be the nonce, which must never be used twice with a key.
+//! The first 29 bytes can be read by everybody and changed by nobody: they are sealed with the rest.
+//! The key is HKDF-SHA256 of the shared key over `from`, so that no two nodes have one key; session and
+//! counter are the nonce, which must never be used twice with a key. A session whose counter is at its end
+//! is followed by another one. Receivers derive the key of a peer once, so that what nobody has sealed
+//! costs one attempt to open it.
 
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey},
@@ -21,7 +23,7 @@ use super::{key::Keys, name::NodeId};
 /// Version that must be equal on both sides. Fields may be added without a new one.
 pub const MAJOR: u8 = 1;
 /// Bytes before what is sealed.
-const HEADER: usize = 33;
+const HEADER: usize = 29;
 /// Bytes that a datagram has beside its sections.
 pub const OVERHEAD: usize = HEADER + 16;
 
@@ -35,7 +37,7 @@ pub struct Header {
     /// The start of the sender.
     pub session: u64,
     /// Number of the datagram in the session.
-    pub counter: u64,
+    pub counter: u32,
 }
 
 /// What is no datagram of this version.
@@ -69,64 +71,81 @@ impl Header {
             MAJOR => {}
             version => return Err(Foreign::Version { version, from }),
         }
-        Ok(Self { from, to, session: word(17), counter: word(25) })
+        let counter = u32::from_be_bytes([bytes[25], bytes[26], bytes[27], bytes[28]]);
+        Ok(Self { from, to, session: word(17), counter })
     }
 
     fn bytes(&self) -> [u8; HEADER] {
         let mut bytes = [MAJOR; HEADER];
-        for (at, word) in [(1, self.from.0), (9, self.to.0), (17, self.session), (25, self.counter)]
-        {
+        for (at, word) in [(1, self.from.0), (9, self.to.0), (17, self.session)] {
             bytes[at..at + 8].copy_from_slice(&word.to_be_bytes());
         }
+        bytes[25..].copy_from_slice(&self.counter.to_be_bytes());
         bytes
     }
 }
 
-/// The key of a session.
-pub struct SessionKey(LessSafeKey);
+/// What a node seals with.
+pub struct NodeKey(LessSafeKey);
 
-impl SessionKey {
-    /// What a shared key gives for a session.
-    pub fn new(key: &Prk, from: NodeId, session: u64) -> Self {
-        let (from, session) = (from.0.to_be_bytes(), session.to_be_bytes());
-        let info = [&b"session"[..], &from, &session];
+impl NodeKey {
+    /// What a shared key gives for a node.
+    pub fn new(key: &Prk, from: NodeId) -> Self {
+        let from = from.0.to_be_bytes();
+        let info = [&b"node"[..], &from];
         let key = key
             .expand(&info, &CHACHA20_POLY1305)
             .unwrap_or_else(|_| unreachable!("a key of 32 bytes is what HKDF-SHA256 gives"));
         Self(LessSafeKey::new(UnboundKey::from(key)))
     }
 
-    /// The sections of a datagram, in its own bytes; none where this key did not seal it.
+    /// The sections of a datagram, in its own bytes; none where this key did not seal it, and the bytes
+    /// are undefined then.
     pub fn open<'a>(&self, header: &Header, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
         let aad = Aad::from(header.bytes());
         let sealed = bytes.get_mut(HEADER..)?;
-        self.0.open_in_place(nonce(header.counter), aad, sealed).ok().map(|plain| &*plain)
+        self.0.open_in_place(nonce(header), aad, sealed).ok().map(|plain| &*plain)
     }
 }
 
-impl std::fmt::Debug for SessionKey {
+impl std::fmt::Debug for NodeKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SessionKey")
+        f.write_str("NodeKey")
     }
 }
 
-/// Seals what a node sends, from its start to its end.
+/// Seals what a node sends.
 #[derive(Debug)]
 pub struct Sealer {
     from: NodeId,
     session: u64,
-    key: SessionKey,
-    counter: u64,
+    key: NodeKey,
+    counter: u32,
 }
 
 impl Sealer {
     /// For a session that was never used before: `session` is drawn at random.
     pub fn new(keys: &Keys, from: NodeId, session: u64) -> Self {
-        Self { from, session, key: SessionKey::new(keys.first(), from, session), counter: 0 }
+        Self { from, session, key: NodeKey::new(keys.first(), from), counter: 0 }
+    }
+
+    /// True if there is no number left for a datagram: it needs another session.
+    pub const fn is_spent(&self) -> bool {
+        self.counter == u32::MAX
+    }
+
+    /// Goes on in another session, which was drawn at random.
+    pub const fn renew(&mut self, session: u64) {
+        (self.session, self.counter) = (session, 0);
     }
 
     /// A datagram of sections.
+    ///
+    /// # Panics
+    ///
+    /// Where the session is spent.
     pub fn seal(&mut self, to: NodeId, sections: &[u8]) -> Vec<u8> {
+        assert!(!self.is_spent(), "no nonce is used twice");
         self.counter += 1;
         let Self { from, session, counter, .. } = *self;
         let header = Header { from, to, session, counter };
@@ -137,16 +156,17 @@ impl Sealer {
         let tag = self
             .key
             .0
-            .seal_in_place_separate_tag(nonce(counter), aad, &mut bytes[HEADER..])
+            .seal_in_place_separate_tag(nonce(&header), aad, &mut bytes[HEADER..])
             .unwrap_or_else(|_| unreachable!("a datagram is no longer than the cipher allows"));
         bytes.extend(tag.as_ref());
         bytes
     }
 }
 
-fn nonce(counter: u64) -> Nonce {
+fn nonce(header: &Header) -> Nonce {
     let mut bytes = [0; 12];
-    bytes[4..].copy_from_slice(&counter.to_be_bytes());
+    bytes[..8].copy_from_slice(&header.session.to_be_bytes());
+    bytes[8..].copy_from_slice(&header.counter.to_be_bytes());
     Nonce::assume_unique_for_key(bytes)
 }
 
@@ -168,7 +188,7 @@ mod tests {
         assert!(!datagram.windows(5).any(|bytes| bytes == b"hello"));
         let open = |mut bytes: Vec<u8>| {
             let header = Header::read(&bytes).ok()?;
-            let key = SessionKey::new(keys.first(), header.from, header.session);
+            let key = NodeKey::new(keys.first(), header.from);
             key.open(&header, &mut bytes).map(<[u8]>::to_vec)
         };
         assert_eq!(open(datagram.clone()).as_deref(), Some(&b"hello"[..]));
@@ -188,6 +208,11 @@ mod tests {
         assert_ne!(a[HEADER..], b[HEADER..]);
         let mut other = Sealer::new(&keys, NodeId(1), 78);
         assert_ne!(other.seal(NodeId(2), b"hello")[HEADER..], a[HEADER..]);
+        sealer.counter = u32::MAX - 1;
+        sealer.seal(NodeId(2), b"hello");
+        assert!(sealer.is_spent());
+        sealer.renew(79);
+        assert_ne!(sealer.seal(NodeId(2), b"hello")[HEADER..], a[HEADER..]);
     }
 
     #[test]

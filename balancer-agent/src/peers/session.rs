@@ -12,7 +12,7 @@
 use super::{
     key::Keys,
     name::NodeId,
-    seal::{Header, SessionKey},
+    seal::{Header, NodeKey},
     wire::Hello,
 };
 
@@ -77,21 +77,21 @@ pub struct Session {
     /// What is sent back to the peer.
     echo: u64,
     believed: Option<Believed>,
-    /// How often another session was believed than before.
-    changes: u32,
+    /// What the peer may have sealed with.
+    keys: Vec<NodeKey>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Believed {
     session: u64,
-    key: SessionKey,
-    counter: u64,
+    counter: u32,
 }
 
 impl Session {
-    /// Nothing is believed; `challenge` is drawn at random.
-    pub const fn new(challenge: u64) -> Self {
-        Self { challenge, echo: 0, believed: None, changes: 0 }
+    /// Nothing is believed of a peer; `challenge` is drawn at random.
+    pub fn new(keys: &Keys, peer: NodeId, challenge: u64) -> Self {
+        let keys = keys.all().iter().map(|key| NodeKey::new(key, peer)).collect();
+        Self { challenge, echo: 0, believed: None, keys }
     }
 
     /// What the peer is told of all this.
@@ -104,46 +104,30 @@ impl Session {
         self.believed.is_some()
     }
 
-    /// How often another session took the place of one that was believed.
-    pub const fn changes(&self) -> u32 {
-        self.changes
-    }
-
-    /// Opens a datagram that says that it comes from the peer. Those of the session that is believed
-    /// are compared before anything is computed.
+    /// Opens a datagram that says that it comes from the peer. Numbers are compared before anything is
+    /// computed.
     ///
     /// # Errors
     ///
-    /// Where its counter is old, or no key sealed it.
-    pub fn open<'a>(
-        &self,
-        keys: &Keys,
-        header: &Header,
-        bytes: &'a mut [u8],
-    ) -> Result<Opened<'a>, Rejected> {
+    /// Where its number is old, or no key sealed it.
+    pub fn open<'a>(&self, header: &Header, bytes: &'a mut [u8]) -> Result<&'a [u8], Rejected> {
         if let Some(believed) = &self.believed
             && believed.session == header.session
+            && header.counter <= believed.counter
         {
-            if header.counter <= believed.counter {
-                return Err(Rejected::Replayed);
-            }
-            let plain = believed.key.open(header, bytes).ok_or(Rejected::Forged)?;
-            return Ok(Opened { plain, new: None });
+            return Err(Rejected::Replayed);
         }
-        let (last, others) = keys.all().split_last().ok_or(Rejected::Forged)?;
+        let (last, others) = self.keys.split_last().ok_or(Rejected::Forged)?;
         for key in others {
             // What does not open leaves the bytes undefined.
             let mut copy = bytes.to_vec();
-            let key = SessionKey::new(key, header.from, header.session);
             if let Some(plain) = key.open(header, &mut copy) {
                 let length = plain.len();
                 bytes[..length].copy_from_slice(plain);
-                return Ok(Opened { plain: &bytes[..length], new: Some(key) });
+                return Ok(&bytes[..length]);
             }
         }
-        let key = SessionKey::new(last, header.from, header.session);
-        let plain = key.open(header, bytes).ok_or(Rejected::Forged)?;
-        Ok(Opened { plain, new: Some(key) })
+        last.open(header, bytes).ok_or(Rejected::Forged)
     }
 
     /// Judges an opened datagram; `draw` gives random numbers.
@@ -154,38 +138,46 @@ impl Session {
     pub fn judge(
         &mut self,
         header: &Header,
-        new: Option<SessionKey>,
         hello: Option<Hello>,
         draw: &mut impl FnMut() -> u64,
-    ) -> Result<(), Rejected> {
-        match (new, &mut self.believed) {
-            (None, Some(believed)) => believed.counter = header.counter,
-            (Some(key), _) => {
+    ) -> Result<Judgement, Rejected> {
+        let Header { session, counter, .. } = *header;
+        let judgement = match self.believed.map(|believed| believed.session == session) {
+            Some(true) => Judgement::Known,
+            before => {
                 let proved = hello.is_some_and(|hello| hello.echo == self.challenge);
                 if !proved {
-                    if !self.is_believed() {
+                    if before.is_none() {
                         self.echo = hello.map_or(self.echo, |hello| hello.challenge);
                     }
                     return Err(Rejected::Unproven);
                 }
-                self.changes += u32::from(self.is_believed());
-                let Header { session, counter, .. } = *header;
-                self.believed = Some(Believed { session, key, counter });
                 self.challenge = draw();
+                if before.is_some() { Judgement::Anew } else { Judgement::First }
             }
-            (None, None) => return Err(Rejected::Unproven),
-        }
+        };
+        self.believed = Some(Believed { session, counter });
         self.echo = hello.map_or(self.echo, |hello| hello.challenge);
-        Ok(())
-    }
-
-    /// Believes nothing any more: the keys have changed.
-    pub fn forget(&mut self, challenge: u64) {
-        *self = Self { changes: self.changes, ..Self::new(challenge) };
+        Ok(judgement)
     }
 }
 
+/// What a datagram that is believed says of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It was believed before.
+    Known,
+    /// It is the first one.
+    First,
+    /// It takes the place of another one: the peer has begun anew.
+    Anew,
+}
+
 /// The name of a node is what its datagrams are checked by, wherever they come from.
+///
+/// # Errors
+///
+/// Where this node is not the addressee, or the sender.
 pub fn address_check(header: &Header, me: NodeId) -> Result<(), Rejected> {
     if header.from == me {
         Err(Rejected::Reflected)
@@ -194,13 +186,4 @@ pub fn address_check(header: &Header, me: NodeId) -> Result<(), Rejected> {
     } else {
         Ok(())
     }
-}
-
-/// A datagram that one of the keys sealed.
-#[derive(Debug)]
-pub struct Opened<'a> {
-    /// Its sections.
-    pub plain: &'a [u8],
-    /// The key of its session, where that is not the one that is believed.
-    pub new: Option<SessionKey>,
 }

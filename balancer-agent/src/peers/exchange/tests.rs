@@ -331,6 +331,35 @@ fn cost_of_peers() {
     }
 }
 
+/// What it computes for datagrams that no key has sealed, beside the kernel's part.
+#[test]
+#[ignore = "measures, and asserts nothing that a busy machine could break"]
+fn cost_of_bad_datagrams() {
+    for (what, from, to, bytes) in [
+        ("garbage", 0, 0, 20),
+        ("of a stranger", 5, ONE.0, 1_200),
+        ("of another session", TWO.0, ONE.0, 60),
+        ("of another session", TWO.0, ONE.0, 1_200),
+    ] {
+        let mut exchange = exchange(ONE, KEY, 1);
+        let mut datagram = vec![1; bytes];
+        if bytes > 25 {
+            datagram[1..9].copy_from_slice(&u64::to_be_bytes(from));
+            datagram[9..17].copy_from_slice(&u64::to_be_bytes(to));
+        }
+        let number = 20_000_u32;
+        let start = Instant::now();
+        for session in 0..number {
+            if bytes > 25 {
+                datagram[21..25].copy_from_slice(&session.to_be_bytes());
+            }
+            assert!(exchange.receive(at(0), &mut datagram).is_err());
+        }
+        let ns = start.elapsed().as_nanos() / u128::from(number);
+        println!("{what}, {bytes} bytes: {ns} ns");
+    }
+}
+
 #[test]
 fn what_is_said_is_little() {
     for (nodes, backends, opens, most) in [(7, 5, 0, 1_700), (7, 5, 4, 6_500), (50, 20, 0, 11_000)]
