@@ -92,7 +92,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let endpoints =
         metrics::Endpoints::bind(config.metrics_bind_address, config.healthz_bind_address)?;
     let peer_socket = match &config.peers {
-        Some(peers) => Some(PeerSocket::bind(peers.bind_address).await?),
+        Some(peers) => Some(PeerSocket::bind(peers.bind_address)?),
         None => None,
     };
     let service = config.peers.as_ref().map(|peers| &peers.service);

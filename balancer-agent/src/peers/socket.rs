@@ -2,9 +2,10 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use tokio::net::UdpSocket;
 
 /// Port that agents listen at, unless told otherwise.
@@ -12,10 +13,16 @@ pub const PORT: u16 = 10_357;
 /// Bytes of a datagram that is read; no agent sends one so long.
 pub const BUFFER: usize = 2_048;
 
+/// Bytes that the kernel keeps of what was not received yet: all nodes of a cluster may have something to
+/// report in the same moment, and each datagram takes 2 KiB there.
+const QUEUE: usize = 4 << 20;
+
 /// A socket that reaches peers of both families, or of one.
 #[derive(Debug)]
 pub struct PeerSocket {
     socket: UdpSocket,
+    /// The same: sending does not wait, and so need not know whether it would have to.
+    sender: net::UdpSocket,
     local: SocketAddr,
 }
 
@@ -36,13 +43,17 @@ impl PeerSocket {
     /// # Errors
     ///
     /// Where the address is not the node's, or is taken.
-    pub async fn bind(address: Option<SocketAddr>) -> Result<Self, BindError> {
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn bind(address: Option<SocketAddr>) -> Result<Self, BindError> {
         let every: SocketAddr = (Ipv6Addr::UNSPECIFIED, PORT).into();
-        let first = Self::listen(address.unwrap_or(every)).await;
+        let first = Self::listen(address.unwrap_or(every));
         match first {
             // There is no IPv6 on this node.
             Err(error) if address.is_none() && error.source.kind() != io::ErrorKind::AddrInUse => {
-                Self::listen((Ipv4Addr::UNSPECIFIED, PORT).into()).await
+                Self::listen((Ipv4Addr::UNSPECIFIED, PORT).into())
             }
             result => result,
         }
@@ -50,11 +61,16 @@ impl PeerSocket {
 
     /// An unspecified IPv6 address stands for IPv4, too, as is the default of Linux
     /// (`net.ipv6.bindv6only`).
-    async fn listen(address: SocketAddr) -> Result<Self, BindError> {
+    fn listen(address: SocketAddr) -> Result<Self, BindError> {
         let failed = |source| BindError { address, source };
-        let socket = UdpSocket::bind(address).await.map_err(failed)?;
-        let local = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, local })
+        let sender = net::UdpSocket::bind(address).map_err(failed)?;
+        sender.set_nonblocking(true).map_err(failed)?;
+        // Beyond net.core.rmem_max, by CAP_NET_ADMIN. Without it more is lost in such a moment, and
+        // repeated a second later.
+        let _ = setsockopt(&sender, RcvBufForce, &QUEUE);
+        let local = sender.local_addr().map_err(failed)?;
+        let socket = sender.try_clone().and_then(UdpSocket::from_std).map_err(failed)?;
+        Ok(Self { socket, sender, local })
     }
 
     /// Where it listens.
@@ -79,7 +95,7 @@ impl PeerSocket {
             }
             _ => to,
         };
-        self.socket.try_send_to(datagram, to).map(drop)
+        self.sender.send_to(datagram, to).map(drop)
     }
 
     /// Waits until there is something to receive. Cancel-safe.
@@ -110,12 +126,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_socket_of_both_families_reaches_both() {
-        let Ok(both) = PeerSocket::bind(Some("[::]:0".parse().unwrap())).await else {
+        let Ok(both) = PeerSocket::bind(Some("[::]:0".parse().unwrap())) else {
             // A kernel without IPv6.
             return;
         };
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let other = PeerSocket::bind(Some(address.parse().unwrap())).await.unwrap();
+            let other = PeerSocket::bind(Some(address.parse().unwrap())).unwrap();
             both.send(other.local(), b"hello").unwrap();
             let mut buffer = [0; BUFFER];
             other.readable().await.unwrap();
@@ -126,8 +142,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_taken_is_named() {
-        let first = PeerSocket::bind(Some("127.0.0.1:0".parse().unwrap())).await.unwrap();
-        let error = PeerSocket::bind(Some(first.local())).await.unwrap_err().to_string();
+        let first = PeerSocket::bind(Some("127.0.0.1:0".parse().unwrap())).unwrap();
+        let error = PeerSocket::bind(Some(first.local())).unwrap_err().to_string();
         assert!(error.contains(&first.local().to_string()), "{error}");
         assert!(error.contains("--peer-bind-address"), "{error}");
     }
