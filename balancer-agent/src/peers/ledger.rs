@@ -118,7 +118,7 @@ impl Ledger {
         }
     }
 
-    /// Forgets nodes: all that they have reported, or where `silent`, what is too old.
+    /// Forgets what was reported by nodes that are gone, and by those that are silent for too long.
     pub fn forget(&mut self, now: Moment, is_gone: impl Fn(NodeId) -> bool) {
         for (service, account) in &mut self.accounts {
             let over = |id: &NodeId, reporter: &Reporter| {

@@ -101,3 +101,97 @@ impl<M: ReadMaps> Counters<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use balancer_common::layout::{Row as MapRow, Slot};
+
+    use super::*;
+    use crate::{
+        desired::{BackendAddr, PortId},
+        maps::{Limits, Settings, WriteMaps as _, memory::Memory},
+        model::{ObjectRef, Protocol},
+        peers::{name::NodeId, wire::Section},
+        plan::rows::{Family, Scope},
+    };
+
+    const LIMITS: Limits = Limits { services: 4, frontends: 4, backends: 8, slots: 16 };
+
+    fn addr(last: u8) -> BackendAddr {
+        BackendAddr::new(([10, 0, 0, last], 80).into(), Protocol::Tcp)
+    }
+
+    fn port() -> PortId {
+        let service = ObjectRef { namespace: "shop".into(), name: "web".into() };
+        PortId { service, port: String::new(), protocol: Protocol::Tcp }
+    }
+
+    /// Row 1 with the first so many backends, of weights 10, 20, ...
+    fn set_row(maps: &mut Memory, len: u32) {
+        for id in 1..=len {
+            let slot = Slot { backend: id, weight: 10 * id as u16, salt: 0 };
+            maps.set_slot(id - 1, slot);
+        }
+        maps.set_row(1, MapRow { base: 0, len });
+    }
+
+    fn maps() -> Memory {
+        let mut maps = Memory::new(LIMITS);
+        for id in 1..=3 {
+            let (words, port, protocol) = convert::backend(addr(id as u8));
+            maps.put_backend(id, words, port, protocol);
+        }
+        set_row(&mut maps, 2);
+        let policy = Policy::WeightedLeastConnections;
+        maps.set_settings(1, Settings { policy, ..Settings::default() });
+        let row = RowId { port: port(), family: Family::V4, scope: Scope::Internal };
+        maps.put_name(1, &convert::name(&row, 80)).unwrap();
+        maps
+    }
+
+    /// What a node says to its only peer.
+    fn said(node: &mut Node, now: Duration) -> Vec<(BackendAddr, u32)> {
+        node.heard(now, NodeId(2));
+        let sections = node.due(now).into_values().flat_map(|letter| letter.sections);
+        let counts = sections.flat_map(|section| match section {
+            Section::Hello(_) => Vec::new(),
+            Section::Report(report) => report.counts,
+            Section::Totals(totals) => totals.counts,
+        });
+        let mut counts: Vec<_> = counts.collect();
+        counts.sort_unstable();
+        counts.dedup();
+        counts
+    }
+
+    #[test]
+    fn rows_and_counters_are_those_of_the_maps() {
+        let mut counters = Counters::new(maps());
+        let at = Duration::from_secs;
+        assert!(counters.may_renew(at(0)));
+        let rows = counters.renew(at(0)).unwrap();
+        let backend =
+            |id: u8| RowBackend { id: id.into(), addr: addr(id), weight: 10 * u16::from(id) };
+        let service = ServiceId::of(&port(), Family::V4);
+        let backends = vec![backend(1), backend(2)];
+        assert_eq!(rows, [Row { id: 1, service, weighted: true, backends }]);
+        assert!(!counters.may_renew(Duration::from_millis(199)));
+
+        let mut node = Node::new(NodeId(1));
+        node.set_peers(at(0), [NodeId(2)]);
+        node.set_rows(at(0), rows);
+        counters.look(at(0), &mut node);
+        counters.maps.set_active(2, 3);
+        // One that is in no row is nobody's business.
+        counters.maps.set_active(3, 9);
+        counters.look(at(1), &mut node);
+        said(&mut node, at(1));
+        assert_eq!(said(&mut node, at(3)), [(addr(2), 3)]);
+        // It leaves its row with connections, which end.
+        set_row(&mut counters.maps, 1);
+        node.set_rows(at(4), counters.renew(at(4)).unwrap());
+        counters.maps.set_active(2, 1);
+        counters.look(at(5), &mut node);
+        assert_eq!(said(&mut node, at(5)), [(addr(2), 1)]);
+    }
+}

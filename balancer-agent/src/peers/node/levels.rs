@@ -76,12 +76,17 @@ impl Node {
     fn write(&mut self, now: Moment, service: ServiceId, words: &mut Words) -> bool {
         let Some(told) = self.known.told(now, service) else { return false };
         let Some(rows) = self.levels.rows.get(&service) else { return false };
-        let all: HashSet<_> = rows.iter().flat_map(|row| &row.backends).map(|b| b.addr).collect();
-        let of = all.union(&told.backends().copied().collect()).count();
         let left = self.own.left(now, service);
         let returning =
             left.iter().map(|(addr, own)| u64::from(*own) + u64::from(told.others(addr)));
         let returning = returning.sum();
+        // Rows of other nodes may have backends that this one's have not.
+        let mut all: HashSet<_> = told.backends().copied().collect();
+        for (addr, _) in &left {
+            all.remove(addr);
+        }
+        all.extend(rows.iter().flat_map(|row| &row.backends).map(|backend| backend.addr));
+        let of = all.len();
         let mut estimates = Vec::new();
         for row in rows {
             estimates.clear();

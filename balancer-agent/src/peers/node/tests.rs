@@ -234,3 +234,30 @@ fn a_line_that_is_cut_leaves_all_others_as_they_are() {
     let other = (steward + 3) % 5;
     assert_eq!(cluster.others(other, 2), Some(2));
 }
+
+#[test]
+fn connections_of_what_left_are_poured_over_the_rest() {
+    let mut cluster = Cluster::new(3, 2);
+    cluster.run(100);
+    // Backend 1 has 2 here and 3 on another node, and goes.
+    cluster.opens(0, 1, 2, 2);
+    cluster.opens(1, 1, 3, 3);
+    cluster.run(3_000);
+    for node in 0..3 {
+        let mut row = row(2);
+        row.backends.remove(0);
+        let now = at(cluster.now);
+        cluster.nodes[node].set_rows(now, vec![row]);
+    }
+    let words = cluster.nodes[0].words(at(cluster.now));
+    let [(1, level, _)] = words.levels[..] else { panic!("{words:?}") };
+    assert_eq!(level, Level { floor: 6 * 256 - 1, span: 6 * 256 }, "1 + 5 over one that has none");
+    // They have come back.
+    cluster.opens(0, 1, 0, 2);
+    cluster.opens(0, 2, 2, 2);
+    cluster.opens(1, 1, 0, 3);
+    cluster.opens(1, 2, 3, 3);
+    cluster.run(3_000);
+    let words = cluster.nodes[0].words(at(cluster.now));
+    assert_eq!(words.levels[0].1, Level { floor: 6 * 256 - 1, span: 256 });
+}
