@@ -115,6 +115,27 @@ pub fn may_try<J: Judged>(backend: &J, now: u64) -> bool {
     backend.swap_until(until, now + pause)
 }
 
+/// In which moment of 17 ms a time is, in nanoseconds. A row in which no backend was due is not looked
+/// through again in the same moment: on a busy node that would cost each connection more than its choice.
+/// Moments repeat after two years.
+#[inline(always)]
+pub const fn moment(now: u64) -> u32 {
+    (now >> 24) as u32
+}
+
+/// How many of its pauses a backend may be left untried.
+const NEGLECTED_PAUSES: u64 = 240;
+/// How long at most, in nanoseconds.
+const NEGLECTED_MOST_NS: u64 = 600_000_000_000;
+
+/// True for a suspect backend that could have been tried for long and was not: its Service opens no
+/// connections of itself. Then one is worth moving there.
+pub const fn is_neglected(until: u64, failures: u32, now: u64) -> bool {
+    let wait = NEGLECTED_PAUSES * pause_ns(failures);
+    let wait = if wait > NEGLECTED_MOST_NS { NEGLECTED_MOST_NS } else { wait };
+    until != 0 && now.saturating_sub(until) >= wait
+}
+
 /// How a connection ended that was not established and whose SYN was not sent again.
 #[derive(Clone, Copy, Debug)]
 pub struct Unestablished {
@@ -205,6 +226,17 @@ mod tests {
             [1, 2, 3, 7, 8, 9, u32::MAX].map(ms),
             [250, 500, 1000, 16_000, 30_000, 30_000, 30_000]
         );
+    }
+
+    #[test]
+    fn who_is_not_tried_is_neglected_after_a_minute_that_doubles_up_to_ten() {
+        let after = |failures, seconds: u64| is_neglected(SECOND, failures, (1 + seconds) * SECOND);
+        for (failures, seconds) in [(1, 60), (2, 120), (3, 240), (4, 480), (5, 600), (99, 600)] {
+            assert!(!after(failures, seconds - 1), "{failures}");
+            assert!(after(failures, seconds), "{failures}");
+        }
+        assert!(!is_neglected(0, 1, 1_000 * SECOND), "it is not suspect");
+        assert!(!is_neglected(9 * SECOND, 1, SECOND), "its pause is not over");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_netns_cookie};
 use balancer_common::{
     choice::{Table as _, below, pair, sample},
-    layout::{ClientKey, Control, KEEPS_SUSPECTS, MAX_SCAN, Pin, Row, Service, ticks},
+    layout::{ClientKey, Control, KEEPS_SUSPECTS, MAX_SCAN, Pin, Row, Service, TICK_SHIFT, ticks},
     policy::Policy,
     suspect::SUSPECT,
 };
@@ -30,15 +30,14 @@ pub fn choose<C>(
     control: Control,
 ) -> Option<u32> {
     // SAFETY: `entry` is a map value; each word stands for itself.
-    let (policy, affinity, slow_start, flags) = unsafe {
+    let (policy, affinity, slow_start) = unsafe {
         (
             atomic::load(&raw const (*entry).policy),
             atomic::load(&raw const (*entry).affinity),
             atomic::load(&raw const (*entry).slow_start),
-            atomic::load(&raw const (*entry).flags),
         )
     };
-    if policy | affinity | slow_start | flags | control.suspects == 0 {
+    if policy | affinity | slow_start | control.suspects == 0 {
         return least(row);
     }
     let answer = if affinity == 0 {
@@ -56,19 +55,22 @@ fn least(row: Row) -> Option<u32> {
     reserve(|| balancer_scan(row.base, row.len))
 }
 
+/// Set beside a backend that a connection is to try.
+const TRIAL: u64 = 1 << 32;
+
 /// A backend by the policy of a Service, with its counter raised, or [`NONE`]. One that is suspect only
-/// where all are, or where this connection is to try it.
+/// where all are, or with [`TRIAL`] where this connection is to try it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_choose(service: u32, base: u32, len: u32) -> u64 {
     let Some(entry) = maps::SERVICES.get_ptr(service) else { return NONE };
     // SAFETY: `entry` is a map value.
-    let keeps = unsafe { atomic::load(&raw const (*entry).flags) } & KEEPS_SUSPECTS != 0;
+    let keeps = unsafe { atomic::load(&raw const (*entry).policy) } & KEEPS_SUSPECTS != 0;
     let looks = !keeps && len > 1 && suspects::are_any();
     if looks {
-        let trial = balancer_trial(base, len);
+        let trial = balancer_trial(service, base, len);
         if trial != NONE {
-            return trial;
+            return trial | TRIAL;
         }
     }
     let chosen = balancer_by_policy(service, base, len);
@@ -96,15 +98,12 @@ pub extern "C" fn balancer_by_policy(service: u32, base: u32, len: u32) -> u64 {
 fn by_policy(service: u32, row: Row) -> Option<u32> {
     let entry = maps::SERVICES.get_ptr_mut(service)?;
     // SAFETY: `entry` is a map value; each word stands for itself.
-    let (policy, slow_start, flags) = unsafe {
-        (
-            atomic::load(&raw const (*entry).policy),
-            atomic::load(&raw const (*entry).slow_start),
-            atomic::load(&raw const (*entry).flags),
-        )
+    let (policy, slow_start) = unsafe {
+        (atomic::load(&raw const (*entry).policy), atomic::load(&raw const (*entry).slow_start))
     };
+    let keeps = policy & KEEPS_SUSPECTS != 0;
     // Where suspects are kept, they are compared like all others.
-    let mask = if flags & KEEPS_SUSPECTS != 0 { !SUSPECT } else { u32::MAX };
+    let mask = if keeps { !SUSPECT } else { u32::MAX };
     let backend = match Policy::from_raw(policy as u8) {
         Some(Policy::PowerOfTwo) => pair(&Sampled::masked(row, mask)?, row.len, random),
         Some(Policy::RoundRobin) => {
@@ -114,17 +113,16 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
         }
         Some(Policy::Random) => Sampled::new(row)?.slot(below(random(), row.len)).backend,
         // Longer rows are sampled, whatever the weights: nobody scans them.
-        _ if row.len > MAX_SCAN && flags & KEEPS_SUSPECTS != 0 => {
+        _ if row.len > MAX_SCAN && keeps => {
             sample(&Sampled::masked(row, mask)?, row.len, random)?.backend
         }
         policy => {
-            let weighs = policy == Some(Policy::WeightedLeastConnections)
-                || slow_start != 0
-                || flags & KEEPS_SUSPECTS != 0;
+            let weighs =
+                policy == Some(Policy::WeightedLeastConnections) || slow_start != 0 || keeps;
             let weighs = weighs && row.len <= MAX_SCAN;
             return reserve(|| {
                 if weighs {
-                    balancer_weigh(row.base, row.len, slow_start, flags & KEEPS_SUSPECTS)
+                    balancer_weigh(row.base, row.len, slow_start, u32::from(keeps))
                 } else {
                     balancer_scan(row.base, row.len)
                 }
@@ -136,7 +134,8 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
 }
 
 /// The backend that a client had before, where it is still usable, else one by the policy, which
-/// the client then stays with. With its counter raised; [`NONE`] if there is none.
+/// the client then stays with. With its counter raised; [`NONE`] if there is none. What a client is to
+/// try it stays with only once it has answered ([`pin_trial`]).
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32) -> u64 {
@@ -150,7 +149,7 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
     let Some(known) = maps::PINS.get_ptr_mut(key) else {
         let backend = balancer_choose(service, base, len);
         let pin = Pin { backend: backend as u32, used: now };
-        if backend == NONE || maps::PINS.insert(key, pin.pack(), BPF_NOEXIST as u64).is_ok() {
+        if is_not_kept(backend) || maps::PINS.insert(key, pin.pack(), BPF_NOEXIST as u64).is_ok() {
             return backend;
         }
         // Another socket of the client was first.
@@ -169,7 +168,10 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
         return pin.backend as u64;
     }
     let mut backend = balancer_choose(service, base, len);
-    if stays && backend != NONE && is_suspect(backend as u32) {
+    if is_not_kept(backend) {
+        return backend;
+    }
+    if stays && is_suspect(backend as u32) {
         // All are: it may as well stay.
         lower(backend as u32);
         raise(pin.backend);
@@ -177,11 +179,44 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
     }
     let pin = Pin { backend: backend as u32, used: now };
     // SAFETY: as above.
-    if backend == NONE || unsafe { atomic::swap(known, word, pin.pack()) } {
+    if unsafe { atomic::swap(known, word, pin.pack()) } {
         return backend;
     }
     // SAFETY: as above.
     instead(backend as u32, unsafe { atomic::load(known) }, base, len)
+}
+
+/// True for an answer of [`balancer_choose`] that a client is not pinned to.
+#[inline(always)]
+const fn is_not_kept(answer: u64) -> bool {
+    answer & TRIAL != 0
+}
+
+/// Pins the client of a connection, whose SYN was sent at `sent`, to the backend that it tried and that
+/// has answered; not where another of its connections has found one meanwhile.
+#[inline(always)]
+pub fn pin_trial(netns: u64, service: u32, backend: u32, sent: u64) {
+    let Some(entry) = maps::SERVICES.get_ptr(service) else { return };
+    // SAFETY: `entry` is a map value; each word stands for itself.
+    let (group, affinity) = unsafe {
+        (atomic::load(&raw const (*entry).group), atomic::load(&raw const (*entry).affinity))
+    };
+    if affinity == 0 {
+        return;
+    }
+    let key = ClientKey { netns, group, zero: 0 };
+    let pin = Pin { backend, used: now() }.pack();
+    let Some(known) = maps::PINS.get_ptr_mut(key) else {
+        let _ = maps::PINS.insert(key, pin, BPF_NOEXIST as u64);
+        return;
+    };
+    // SAFETY: `known` is a map value.
+    let word = unsafe { atomic::load(known) };
+    let before = Pin::unpack(word);
+    if before.is_before((sent >> TICK_SHIFT) as u32) || is_suspect(before.backend) {
+        // SAFETY: as above. Who loses the race was beaten by another use of the same pin.
+        unsafe { atomic::swap(known, word, pin) };
+    }
 }
 
 /// True where a client does not stay with its backend, since that has just failed.
@@ -192,7 +227,7 @@ fn gives_way(service: u32, backend: u32) -> bool {
     }
     let Some(entry) = maps::SERVICES.get_ptr(service) else { return false };
     // SAFETY: `entry` is a map value.
-    unsafe { atomic::load(&raw const (*entry).flags) & KEEPS_SUSPECTS == 0 }
+    unsafe { atomic::load(&raw const (*entry).policy) & KEEPS_SUSPECTS == 0 }
 }
 
 /// Gives a backend back and takes the one that the client was pinned to meanwhile.

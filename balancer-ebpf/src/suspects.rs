@@ -99,7 +99,7 @@ fn now() -> u64 {
 pub extern "C" fn balancer_failed(backend: u32, service: u32, sent: u64) -> u32 {
     let Some(entry) = maps::SERVICES.get_ptr(service) else { return 0 };
     // SAFETY: `entry` is a map value.
-    if unsafe { atomic::load(&raw const (*entry).flags) } & KEEPS_SUSPECTS != 0 {
+    if unsafe { atomic::load(&raw const (*entry).policy) } & KEEPS_SUSPECTS != 0 {
         return 0;
     }
     let Some(entry) = Entry::of(backend) else { return 0 };
@@ -116,7 +116,7 @@ pub fn are_any() -> bool {
     control().suspects != 0
 }
 
-/// A connection to a backend was established.
+/// A connection to a backend was established: 1 for the one caller that ended that it is suspect.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_established(backend: u32) -> u32 {
@@ -139,12 +139,19 @@ const PART: u32 = 64;
 const PARTS: u32 = MAX_SCAN / PART;
 const _: () = assert!(MAX_SCAN.is_multiple_of(PART));
 
-/// A suspect backend of a row whose pause is over, for the one connection that is to try it, with its
-/// counter raised; [`NONE`] if there is none.
+/// A suspect backend of the row of a Service whose pause is over, for the one connection that is to try
+/// it, with its counter raised; [`NONE`] if there is none, or none was in this moment.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn balancer_trial(base: u32, len: u32) -> u64 {
+pub extern "C" fn balancer_trial(service: u32, base: u32, len: u32) -> u64 {
     let now = now();
+    let Some(entry) = maps::SERVICES.get_ptr_mut(service) else { return NONE };
+    // SAFETY: `entry` is a map value.
+    let looked = unsafe { &raw mut (*entry).looked };
+    // SAFETY: as above.
+    if unsafe { atomic::load(looked) } == suspect::moment(now) {
+        return NONE;
+    }
     // Of a row that is too long, other slots each time: no suspect is left untried for ever.
     let skipped = if len > MAX_SCAN { below(random(), len - MAX_SCAN + 1) } else { 0 };
     let (base, len) = (base.wrapping_add(skipped), len - skipped);
@@ -161,6 +168,8 @@ pub extern "C" fn balancer_trial(base: u32, len: u32) -> u64 {
         }
         part += 1;
     }
+    // SAFETY: as above. Of several that look at once each says the same.
+    unsafe { looked.write_volatile(suspect::moment(now)) };
     NONE
 }
 

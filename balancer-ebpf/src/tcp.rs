@@ -26,7 +26,9 @@ use balancer_common::{
 };
 
 use crate::{
-    atomic, charges, maps,
+    atomic, charges,
+    choose::pin_trial,
+    maps,
     suspects::{self, balancer_established, balancer_failed},
 };
 
@@ -91,9 +93,14 @@ fn established(ctx: &SockOpsContext) {
     if !suspects::are_any() {
         return;
     }
-    if let Some(charge) = charges::find(cookie(ctx)) {
-        balancer_established(charge.backend());
+    let Some(charge) = charges::find(cookie(ctx)) else { return };
+    if balancer_established(charge.backend()) == 0 {
+        return;
     }
+    let Some(record) = maps::RECORDS.get_ptr(charge.record()) else { return };
+    // SAFETY: `record` is a map value that only the hooks of this very socket write.
+    let (netns, service, sent) = unsafe { ((*record).netns, (*record).service, (*record).since) };
+    pin_trial(netns, service, charge.backend(), sent);
 }
 
 /// The timer of a socket has run out: before it is established, for want of an answer to its SYN.

@@ -47,7 +47,7 @@ pub struct RowMemory {
     /// When connections were moved for the sake of balance within the last minute, oldest first.
     pub(super) moved: VecDeque<Duration>,
     /// When connections were ended that have not been opened again, oldest first.
-    away: VecDeque<Duration>,
+    pub(super) away: VecDeque<Duration>,
     /// Connections ever opened, at the last look.
     opened: Option<u64>,
     /// Backends that drain.

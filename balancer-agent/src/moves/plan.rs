@@ -11,7 +11,7 @@ use balancer_common::charge;
 
 use super::{
     memory::{DrainMemory, Memory},
-    rebalance,
+    rebalance::{self, Usable},
     scene::{Demand, End, Leaving, Reason, Row, Scene, Way, age, backend},
 };
 use crate::node::sockets::tcp::Found;
@@ -76,7 +76,8 @@ fn of_one(
         });
     }
     let Some(known) = memory.rows.get_mut(&id) else { return Vec::new() };
-    for (backend, count) in rebalance::moves(scene.now, row, loads, &scene.suspects, known) {
+    let usable = Usable { loads, suspects: &scene.suspects, neglected: &scene.neglected };
+    for (backend, count) in rebalance::moves(scene.now, row, usable, known) {
         let among = by_backend.remove(&backend).unwrap_or_default();
         // For Services that share the backend: these are as good as gone.
         if let Some(load) = loads.get_mut(&backend) {

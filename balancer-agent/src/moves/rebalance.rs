@@ -25,14 +25,24 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What budgets are of.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many connections of each backend should be ended. `loads` are connections as the choice counts
-/// them, without those that are ended and not closed yet. What is opened goes to no backend that is
-/// suspect: nothing is ended for its sake, and a round in which a backend became suspect is over.
+/// What is known of backends beside their weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Usable<'a> {
+    /// Connections as the choice counts them, without those that are ended and not closed yet.
+    pub loads: &'a BTreeMap<u32, u32>,
+    /// Those that get no connection.
+    pub suspects: &'a BTreeSet<u32>,
+    /// Those that get none but one that tries them.
+    pub neglected: &'a BTreeSet<u32>,
+}
+
+/// How many connections of each backend should be ended. What is opened goes to no backend that is
+/// suspect: nothing is ended for its sake, and a round in which a backend became suspect is over. For
+/// one that is neglected, one connection is ended, and no other until it was opened again.
 pub fn moves(
     now: Duration,
     row: &Row,
-    loads: &BTreeMap<u32, u32>,
-    suspects: &BTreeSet<u32>,
+    Usable { loads, suspects, neglected }: Usable<'_>,
     memory: &mut RowMemory,
 ) -> BTreeMap<u32, usize> {
     let members: Vec<_> = row.usable.iter().map(|(id, weight)| (*id, *weight)).collect();
@@ -72,6 +82,9 @@ pub fn moves(
     }
     let Round::Moving(left) = memory.round else { return BTreeMap::new() };
     let mut allowed = if forced { u32::MAX } else { left.min(budget) };
+    if row.usable.keys().any(|id| neglected.contains(id)) {
+        allowed = allowed.min(u32::from(away == 0));
+    }
     for surplus in &mut surplus {
         *surplus = (*surplus).min(allowed);
         allowed -= *surplus;

@@ -26,6 +26,8 @@ pub struct Scene {
     pub active: BTreeMap<u32, u32>,
     /// Those of these backends that are suspect: nothing new goes there.
     pub suspects: BTreeSet<u32>,
+    /// Those that are suspect and that nobody has tried for long: one connection goes there at a time.
+    pub neglected: BTreeSet<u32>,
     /// Connections ever opened to these backends.
     pub opened: BTreeMap<u32, u64>,
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use balancer_common::policy::Policy as Choice;
+use balancer_common::{layout::Backend, policy::Policy as Choice, suspect};
 
 use super::{
     policy::Policy,
@@ -126,11 +126,18 @@ impl Terrain {
             .filter_map(|id| self.rows.get(id))
             .flat_map(|row| row.usable.keys().copied())
             .collect();
+        let is_neglected = |id: &u32| {
+            let Backend { suspect_until, failures, .. } = maps.backend(*id);
+            suspect::is_neglected(suspect_until, failures, now.as_nanos() as u64)
+        };
+        let all = usable.iter().copied().filter(|id| maps.is_suspect(*id));
+        let (neglected, suspects): (BTreeSet<u32>, _) = all.partition(is_neglected);
         Scene {
             now,
             rows: Arc::clone(&self.rows),
             connections,
-            suspects: usable.iter().copied().filter(|id| maps.is_suspect(*id)).collect(),
+            suspects,
+            neglected,
             active: usable.iter().map(|id| (*id, maps.active(*id))).collect(),
             opened: usable.iter().map(|id| (*id, maps.backend(*id).opened)).collect(),
         }

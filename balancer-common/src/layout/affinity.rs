@@ -48,6 +48,12 @@ impl Pin {
         let age = now.wrapping_sub(self.used);
         age <= window || age > u32::MAX - LATER
     }
+
+    /// True if the pin was last used before a tick. Ticks wrap: half of them are before another.
+    #[inline(always)]
+    pub const fn is_before(self, tick: u32) -> bool {
+        tick.wrapping_sub(self.used).wrapping_sub(1) < u32::MAX / 2
+    }
 }
 
 const _: () = assert!(size_of::<ClientKey>() == 16);
@@ -60,6 +66,15 @@ mod tests {
     fn a_pin_survives_packing() {
         let pin = Pin { backend: 77, used: u32::MAX };
         assert_eq!(Pin::unpack(pin.pack()), pin);
+    }
+
+    #[test]
+    fn a_pin_is_before_later_ticks_alone() {
+        for (used, tick, want) in
+            [(5, 6, true), (5, 5, false), (6, 5, false), (u32::MAX, 0, true), (0, u32::MAX, false)]
+        {
+            assert_eq!(Pin { backend: 1, used }.is_before(tick), want, "{used} {tick}");
+        }
     }
 
     #[test]

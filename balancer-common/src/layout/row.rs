@@ -17,7 +17,7 @@ use crate::policy::MAX_WEIGHT;
 pub struct Service {
     /// A [`Row`], packed, with its generation.
     pub row: u64,
-    /// A [`crate::policy::Policy`].
+    /// A [`crate::policy::Policy`] in the lowest byte, and [`KEEPS_SUSPECTS`] or 0.
     pub policy: u32,
     /// Seconds for which a client stays with its backend; 0 without session affinity.
     pub affinity: u32,
@@ -28,13 +28,14 @@ pub struct Service {
     pub group: u32,
     /// What round-robin counts.
     pub cursor: u32,
-    /// [`KEEPS_SUSPECTS`], or 0.
-    pub flags: u32,
+    /// The [`moment`](crate::suspect::moment) in which its row was last looked through for a backend to
+    /// try, and none was due. Programs write it.
+    pub looked: u32,
 }
 
-/// Set in [`Service::flags`] where backends that have just failed are chosen like others, and where
+/// Set in [`Service::policy`] where backends that have just failed are chosen like others, and where
 /// what fails makes none suspect (`balancer-agent/suspect: "off"`).
-pub const KEEPS_SUSPECTS: u32 = 1;
+pub const KEEPS_SUSPECTS: u32 = 1 << 8;
 
 /// Where the backends of a Service port stand in the slot slab.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -54,13 +54,14 @@ impl ReadMaps for PinnedMaps {
     fn settings(&self, service: u32) -> Settings {
         let at = service as usize * size_of::<Service>();
         let word = |offset| self.services.get32(at + offset);
+        let policy = word(offset_of!(Service, policy));
         Settings {
             // What no agent of this version wrote differs from everything that is desired.
-            policy: Policy::from_raw(word(offset_of!(Service, policy)) as u8).unwrap_or_default(),
+            policy: Policy::from_raw(policy as u8).unwrap_or_default(),
             affinity: word(offset_of!(Service, affinity)),
             slow_start: word(offset_of!(Service, slow_start)),
             group: word(offset_of!(Service, group)),
-            keeps_suspects: word(offset_of!(Service, flags)) & KEEPS_SUSPECTS != 0,
+            keeps_suspects: policy & KEEPS_SUSPECTS != 0,
         }
     }
 

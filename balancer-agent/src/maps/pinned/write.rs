@@ -41,12 +41,11 @@ impl WriteMaps for PinnedMaps {
     fn set_settings(&mut self, service: u32, settings: Settings) {
         let at = service as usize * size_of::<Service>();
         let Settings { policy, affinity, slow_start, group, keeps_suspects } = settings;
-        self.services.set32(at + offset_of!(Service, policy), policy as u32);
+        let kept = if keeps_suspects { KEEPS_SUSPECTS } else { 0 };
+        self.services.set32(at + offset_of!(Service, policy), policy as u32 | kept);
         self.services.set32(at + offset_of!(Service, affinity), affinity);
         self.services.set32(at + offset_of!(Service, slow_start), slow_start);
         self.services.set32(at + offset_of!(Service, group), group);
-        let flags = if keeps_suspects { KEEPS_SUSPECTS } else { 0 };
-        self.services.set32(at + offset_of!(Service, flags), flags);
     }
 
     fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {

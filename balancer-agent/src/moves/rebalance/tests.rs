@@ -8,6 +8,7 @@ struct Bench {
     row: Row,
     loads: BTreeMap<u32, u32>,
     suspects: BTreeSet<u32>,
+    neglected: BTreeSet<u32>,
     memory: RowMemory,
 }
 
@@ -29,6 +30,7 @@ impl Bench {
             },
             loads: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            neglected: BTreeSet::new(),
             memory: RowMemory::default(),
         };
         bench.set(loads);
@@ -43,7 +45,9 @@ impl Bench {
     /// Some time later, how many move from each backend.
     fn after(&mut self, time: Duration) -> Vec<usize> {
         self.now += time;
-        let moves = moves(self.now, &self.row, &self.loads, &self.suspects, &mut self.memory);
+        let (loads, suspects, neglected) = (&self.loads, &self.suspects, &self.neglected);
+        let usable = Usable { loads, suspects, neglected };
+        let moves = moves(self.now, &self.row, usable, &mut self.memory);
         self.loads.keys().map(|id| moves.get(id).copied().unwrap_or(0)).collect()
     }
 
@@ -89,6 +93,39 @@ fn others_are_balanced_beside_a_suspect() {
     for _ in 0..60 {
         assert_eq!(bench.after(SECOND), [0, 0], "one alone has nobody to share with");
     }
+}
+
+/// Whose Service opens no connection of itself gets one to show whether it answers.
+#[test]
+fn one_connection_at_a_time_tries_a_backend_that_is_neglected() {
+    let mut bench = Bench::new(&[6, 6, 0]);
+    bench.suspects = BTreeSet::from([3]);
+    for _ in 0..60 {
+        assert_eq!(bench.after(SECOND), [0, 0, 0]);
+    }
+    (bench.neglected, bench.suspects) = (BTreeSet::from([3]), BTreeSet::new());
+    assert_eq!(bench.after(SECOND), [0, 0, 0], "as long as any other unevenness");
+    assert_eq!(bench.after(10 * SECOND).iter().sum::<usize>(), 1);
+    bench.spend(1);
+    bench.memory.away.push_back(bench.now);
+    bench.set(&[5, 6, 0]);
+    assert_eq!(bench.after(SECOND), [0, 0, 0], "it is about to be opened again");
+    // It was refused, and went elsewhere.
+    bench.memory.away.clear();
+    (bench.neglected, bench.suspects) = (BTreeSet::new(), BTreeSet::from([3]));
+    bench.set(&[6, 6, 0]);
+    for _ in 0..60 {
+        assert_eq!(bench.after(SECOND), [0, 0, 0]);
+    }
+    // The next one finds it.
+    (bench.neglected, bench.suspects) = (BTreeSet::from([3]), BTreeSet::new());
+    bench.after(SECOND);
+    assert_eq!(bench.after(10 * SECOND).iter().sum::<usize>(), 1);
+    bench.spend(1);
+    bench.memory.away.clear();
+    bench.set(&[5, 6, 1]);
+    bench.neglected.clear();
+    assert_eq!(bench.after(SECOND), [1, 2, 0], "the round goes on");
 }
 
 #[test]
