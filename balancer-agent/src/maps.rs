@@ -185,8 +185,12 @@ pub trait Charges {
     fn unsent(&self) -> Vec<(u32, u64)>;
     /// Charges of connected UDP sockets.
     fn connected_udp(&self) -> Vec<Connected>;
-    /// Ends a charge and lowers the counter, unless somebody else did.
+    /// Ends a charge and lowers the counter, unless somebody else did. Not one of TCP: a program that
+    /// has found it may be about to write its record, and another socket may have its place by then.
     fn end_charge(&self, index: u32, word: u64) -> bool;
+    /// The same for charges of TCP whose SYN was not sent. No other socket gets their places before every
+    /// program has ended that may have found them. Says how many it ended.
+    fn end_unsent(&self, charges: &[(u32, u64)]) -> usize;
 }
 
 /// Write access to the maps, for [`crate::apply`] alone.

@@ -269,6 +269,12 @@ pub fn publish<W: Words>(words: &W, claim: Charge) -> Charge {
     Charge { word, ..claim }
 }
 
+/// Makes a charge a claim again: it is the socket's no more, and its place nobody else's before
+/// [`end`]. True for the one caller that did; that one lowers the counter.
+pub fn withdraw<W: Words>(words: &W, charge: Charge) -> bool {
+    words.swap(charge.index, charge.word, charge.word & !USED)
+}
+
 #[inline(always)]
 fn insert_word<W: Words>(words: &W, cookie: u64, word: u64) -> Option<Charge> {
     let charge = insert_in(words, home(words.key(0), cookie), word);
@@ -567,6 +573,20 @@ mod tests {
         assert_eq!(charge, Charge { index: claim.index, word: word(42, 7) });
         assert_eq!(find(&host, 42), Some(charge));
         assert!(end(&host, charge));
+        assert!(host.is_clean());
+    }
+
+    #[test]
+    fn the_place_of_a_charge_that_was_withdrawn_is_nobodys() {
+        let host = Host::new();
+        let charge = insert(&host, 42, 7).expect("empty table");
+        assert!(withdraw(&host, charge));
+        assert!(!withdraw(&host, charge) && !end(&host, charge), "once");
+        assert_eq!(find(&host, 42), None);
+        let other = insert(&host, 42, 7).expect("room");
+        assert_ne!(other.index, charge.index);
+        assert!(end(&host, other));
+        assert!(end(&host, Charge { word: claimed(42, 7), ..charge }));
         assert!(host.is_clean());
     }
 

@@ -60,8 +60,9 @@ fn sending(ctx: &SockOpsContext) {
     let _ = ctx.set_cb_flags(flags as i32);
     let Some(record) = maps::RECORDS.get_ptr_mut(charge.record()) else { return };
     let (addr, port) = local(ctx);
-    // SAFETY: `record` is a map value; the charge makes this socket its only writer. The helpers have
-    // no precondition but a context that belongs to a socket.
+    // SAFETY: `record` is a map value; the charge makes this socket its only writer. The agent, which
+    // ends charges whose SYN was not sent, gives the place of this one to no other socket while this
+    // program runs. The helpers have no precondition but a context that belongs to a socket.
     unsafe {
         (*record).local_addr = addr;
         (*record).local_port = port;

@@ -106,6 +106,26 @@ impl Charges for PinnedMaps {
         }
         ended
     }
+
+    fn end_unsent(&self, charges: &[(u32, u64)]) -> usize {
+        let words = ChargeWords(&self.charges);
+        let charge = |(index, word): &(u32, u64)| Charge { index: *index, word: *word };
+        let all = charges.iter().map(charge);
+        let ended: Vec<_> = all.filter(|charge| charge::withdraw(&words, *charge)).collect();
+        for charge in &ended {
+            self.active.decrement32(charge.backend() as usize * 4);
+        }
+        if !ended.is_empty() {
+            // `tcp` may write the record of one that it has found. An agent that is killed here leaves
+            // a place in the table that nobody has any more.
+            crate::kernel::grace();
+        }
+        for Charge { index, word } in &ended {
+            let word = charge::claimed(charge::cookie_of(*word), charge::backend_of(*word));
+            charge::end(&words, Charge { index: *index, word });
+        }
+        ended.len()
+    }
 }
 
 const _: () = assert!(offset_of!(Record, state) == offset_of!(Record, port) + 2);
