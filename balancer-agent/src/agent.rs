@@ -1,5 +1,6 @@
 //! `balancer-agent run`: ties the stages together.
 
+mod datagrams;
 mod drains;
 mod graces;
 mod moving;
@@ -36,12 +37,11 @@ use crate::{
     source::{Source, SourceError, Update},
     tasks::{self, Tasks},
 };
-use parted::Parted;
+use datagrams::Datagrams;
 use pods::Pods;
 use provider::Shared;
 use reconcile::{Reconciler, TakeOverError};
 use selftest::SelfTest;
-use stale::Stale;
 use truth::Truth;
 
 /// How long the agent may take to end: those who stop it wait.
@@ -108,8 +108,6 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         maps,
         config.node_port_addresses.clone(),
         Pods::new(config.cgroup.clone()),
-        Stale::new(config.cgroup.clone()),
-        Parted::new(config.cgroup.clone()),
     )?;
     let shared = Arc::new(Shared::new(&config, source.describe())?);
     shared.wait(&[], &source.awaited());
@@ -126,6 +124,8 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         tasks.start("health check node ports", ports);
     }
     tasks.start("self-test", truth.watch(Arc::clone(&shared), stopped.clone()));
+    let datagrams = Datagrams::new(&config, &shared)?;
+    tasks.start("UDP sockets", datagrams.run(Arc::clone(&shared), stopped.clone()));
     tasks.start("moves", moving::run(Arc::clone(&shared), stopped.clone()));
     let reaches_ipv6 = peer_socket.as_ref().is_some_and(PeerSocket::reaches_ipv6);
     if let Some((peers, socket)) = shared.peers().zip(peer_socket) {

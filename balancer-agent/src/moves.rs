@@ -9,12 +9,14 @@
 //! - [`plan`]: which connections are ended, and why (pure), with [`rebalance`] and [`balance`].
 //! - [`ask`]: asks the kernel what connections do, one by one.
 //! - [`end`]: ends connections; [`holders`] finds their sockets.
-//! - [`helper`]: a process of its own, in which both are done.
+//! - [`datagrams`]: the same for connected UDP sockets.
+//! - [`helper`]: a process of its own, in which all this is done.
 //! - [`tally`]: counts what was ended, for metrics and the log.
 //! - [`mover`]: a pass.
 
 pub mod ask;
 pub mod balance;
+pub mod datagrams;
 pub mod end;
 pub mod helper;
 pub mod holders;

@@ -15,7 +15,7 @@ use nix::{
     libc,
     sys::mman::{MapFlags, ProtFlags, mmap_anonymous},
 };
-use socket2::Socket;
+use socket2::{Socket, Type};
 
 const PAGE: usize = 4096;
 /// UFFD_API and UFFDIO_REGISTER_MODE_MISSING of linux/userfaultfd.h.
@@ -94,13 +94,16 @@ impl Pages {
     }
 
     /// Sends one of them over a socket: holds its lock until the pages are let go.
-    pub fn send(&'static self, socket: &Socket, index: usize) {
+    pub fn send(&'static self, socket: &Socket, index: usize) -> io::Result<()> {
         let descriptor = socket.as_raw_fd();
+        // UDP locks its socket only where more is to follow.
+        let more = if socket.r#type()? == Type::DGRAM { libc::MSG_MORE } else { 0 };
         thread::spawn(move || {
             let from = self.start.as_ptr().wrapping_byte_add(PAGE * index);
             // SAFETY: the kernel reads one page of the mapping, which is never unmapped.
-            unsafe { libc::send(descriptor, from, PAGE, libc::MSG_NOSIGNAL) };
+            unsafe { libc::send(descriptor, from, PAGE, libc::MSG_NOSIGNAL | more) };
         });
+        Ok(())
     }
 
     /// Lets all go: they are zeros.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    datagrams::Handover,
     drains,
     moving::{Drained, Moving},
     peers::Peers,
@@ -54,6 +55,7 @@ pub struct Shared {
     moving: Moving,
     /// None where this node counts alone.
     peers: Option<Arc<Peers>>,
+    datagrams: Handover,
 }
 
 /// What the loop has told.
@@ -86,6 +88,7 @@ impl Shared {
             health: Arc::default(),
             moving,
             peers: Peers::new(config).map(Arc::new),
+            datagrams: Handover::default(),
         })
     }
 
@@ -126,6 +129,11 @@ impl Shared {
     /// The agents of other nodes; none where this node counts alone.
     pub const fn peers(&self) -> Option<&Arc<Peers>> {
         self.peers.as_ref()
+    }
+
+    /// What looks at UDP sockets.
+    pub const fn datagrams(&self) -> &Handover {
+        &self.datagrams
     }
 
     /// What probes are told.

@@ -14,8 +14,8 @@ use std::{
 use balancer_common::charge;
 
 use super::{
-    graces::Graces, moving::Drained, parted::Parted, pods::Pods, provider::Shared, stale::Stale,
-    sweep::Sweeper, teller::Teller,
+    datagrams::Look, graces::Graces, moving::Drained, pods::Pods, provider::Shared, sweep::Sweeper,
+    teller::Teller,
 };
 use crate::{
     apply,
@@ -61,8 +61,6 @@ pub struct Reconciler {
     pods: Pods,
     /// True if the maps may not have what was found of pods.
     pods_differ: bool,
-    stale: Stale,
-    parted: Parted,
     /// Backends that were drained by hand.
     drained: BTreeMap<SocketAddr, Drained>,
 }
@@ -85,8 +83,6 @@ impl Reconciler {
         mut maps: PinnedMaps,
         node_ports: NodePortAddresses,
         pods: Pods,
-        stale: Stale,
-        parted: Parted,
     ) -> Result<Self, TakeOverError> {
         maps.grace();
         let book = Book::read(&maps)?;
@@ -107,8 +103,6 @@ impl Reconciler {
             sweeper: Sweeper::default(),
             pods,
             pods_differ: false,
-            stale,
-            parted,
             drained: BTreeMap::new(),
         })
     }
@@ -199,14 +193,7 @@ impl Reconciler {
         if ended > 0 {
             tracing::debug!(ended, "charges of connections that failed inside connect()");
         }
-        match self.parted.pass(&self.maps, now) {
-            Ok(0) => {}
-            Ok(ended) => tracing::debug!(ended, "charges of UDP sockets that are not connected"),
-            Err(error) => {
-                tracing::warn!("UDP sockets can't be listed: {error}; some may count until closed");
-            }
-        }
-        self.end_stale(shared);
+        self.look_at_datagrams(shared);
         self.forget_idle(shared);
     }
 
@@ -219,30 +206,28 @@ impl Reconciler {
         }
     }
 
-    /// Ends UDP sockets whose backend does not serve what they dialled.
-    fn end_stale(&self, shared: &Shared) {
-        // What the maps hold beside what is desired may only be missing for now.
-        let Some(book) = self.book.as_ref().filter(|_| self.begun && self.unsure.is_empty()) else {
-            return;
-        };
-        let mut connected = self.maps.connected_udp();
+    /// Has connected UDP sockets looked at, and those ended whose backend does not serve what they
+    /// dialled.
+    fn look_at_datagrams(&self, shared: &Shared) {
+        let connected = self.maps.connected_udp();
         if connected.is_empty() {
             return;
         }
-        let rows = book.udp();
-        shared.desired(|desired| {
-            connected.retain(|found| !serves(&self.maps, desired, &rows, found));
-        });
-        let pass = self.stale.pass(&self.maps, connected);
-        if pass.ended > 0 {
-            tracing::info!(
-                sockets = pass.ended,
-                "UDP sockets ended whose backend does not serve them any more"
-            );
-        }
-        for failed in pass.failed {
-            tracing::warn!("{failed}; their programs wait for answers that won't come");
-        }
+        // What the maps hold beside what is desired may only be missing for now.
+        let is_sure = self.begun && self.unsure.is_empty();
+        let left = match self.book.as_ref().filter(|_| is_sure) {
+            Some(book) => {
+                let rows = book.udp();
+                let leaves = |desired: &Desired, found: &&Connected| {
+                    !serves(&self.maps, desired, &rows, found)
+                };
+                shared.desired(|desired| {
+                    connected.iter().filter(|found| leaves(desired, found)).copied().collect()
+                })
+            }
+            None => Vec::new(),
+        };
+        shared.datagrams().give(Look { connected, left });
     }
 
     /// Logs what was not told of the last changes.
@@ -300,7 +285,7 @@ impl Reconciler {
             }),
         }
         if udp {
-            self.end_stale(shared);
+            self.look_at_datagrams(shared);
         }
         shared.moving().changed(!self.unsure.is_empty());
         if let Some(peers) = shared.peers() {

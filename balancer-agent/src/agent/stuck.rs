@@ -27,7 +27,14 @@ pub fn problem(
     let mut pods = pods.values().filter(|pod| !pod.host_network);
     let pod = pods.find(|pod| pod.addresses.contains(&local.ip()));
     let pod = pod.map(|pod| format!("pod {}, ", pod.id)).unwrap_or_default();
-    let command = holders::name(connection.tgid).unwrap_or_else(|| "ended".to_owned());
+    // The record of a UDP socket has no process.
+    let process = match connection.tgid {
+        0 => "a UDP socket: it".to_owned(),
+        tgid => {
+            let command = holders::name(tgid).unwrap_or_else(|| "ended".to_owned());
+            format!("process {tgid} ({command}): its socket")
+        }
+    };
     let seconds = since.elapsed().as_secs();
     let state = if *holds {
         format!("has been held for {seconds} s")
@@ -35,10 +42,9 @@ pub fn problem(
         format!("was held {seconds} s ago")
     };
     let message = format!(
-        "of Service {service}, {pod}process {} ({command}): its socket {state} by who opened it, so \
+        "of Service {service}, {pod}{process} {state} by who opened it, so \
          that it can be neither looked at nor ended; connections of the same pod are left alone \
-         meanwhile; end the pod if that lasts",
-        connection.tgid
+         meanwhile; end the pod if that lasts"
     );
     Problem { object, field: String::new(), message }
 }

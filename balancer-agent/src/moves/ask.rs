@@ -72,28 +72,33 @@ impl Kernel {
 
     /// The inode of a connection's network namespace.
     pub fn inode(&mut self, connection: &Recorded) -> Option<u64> {
-        self.namespace(connection)?;
+        self.namespace(connection.netns, connection.tgid)?;
         self.namespaces.get(&connection.netns).map(|(inode, _)| *inode)
     }
 
     /// Asks about a connection to a backend.
     pub fn ask(&mut self, connection: &Recorded, backend: SocketAddr) -> io::Result<Answer> {
-        let Some(namespace) = self.namespace(connection) else { return Ok(Answer::Unreachable) };
+        let Some(namespace) = self.namespace(connection.netns, connection.tgid) else {
+            return Ok(Answer::Unreachable);
+        };
         let found = namespace.ask(&tuple(connection, backend))?;
         Ok(found.map_or(Answer::Gone, Answer::Found))
     }
 
     /// Resets a connection to a backend; false if it was gone.
     pub fn reset(&mut self, connection: &Recorded, backend: SocketAddr) -> io::Result<bool> {
-        let Some(namespace) = self.namespace(connection) else { return Ok(false) };
+        let Some(namespace) = self.namespace(connection.netns, connection.tgid) else {
+            return Ok(false);
+        };
         namespace.reset(&tuple(connection, backend))
     }
 
-    fn namespace(&mut self, connection: &Recorded) -> Option<&mut Connections> {
-        let cookie = connection.netns;
-        if !self.namespaces.contains_key(&cookie) && self.seen.insert(connection.tgid) {
+    /// The sockets of a network namespace, given as its cookie and a process that may be in it; 0 for
+    /// none.
+    pub(super) fn namespace(&mut self, cookie: u64, tgid: u32) -> Option<&mut Connections> {
+        if tgid != 0 && !self.namespaces.contains_key(&cookie) && self.seen.insert(tgid) {
             // Its process may be gone, and another one have its number: the cookie tells.
-            self.open(File::open(format!("/proc/{}/ns/net", connection.tgid)));
+            self.open(File::open(format!("/proc/{tgid}/ns/net")));
         }
         if !self.namespaces.contains_key(&cookie) && !self.searched {
             self.searched = true;

@@ -7,6 +7,7 @@
 //! some time, and what held it up is left alone for a while.
 //!
 //! - [`protocol`]: what is said between both.
+//! - [`udp`]: what is asked of it about UDP sockets.
 //! - [`serve`]: the process: does one job after another.
 //! - [`process`]: the process as its agent sees it: starts, talks, gives up.
 //! - [`watch`]: what was given up, and who is left alone.
@@ -14,6 +15,7 @@
 pub mod process;
 pub mod protocol;
 pub mod serve;
+pub mod udp;
 pub mod watch;
 
 use std::{

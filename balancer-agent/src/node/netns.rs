@@ -2,7 +2,6 @@
 //! that programs see of every socket (Linux 5.14).
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd},
@@ -29,14 +28,6 @@ pub fn cookies(namespaces: Vec<File>) -> io::Result<Vec<io::Result<u64>>> {
     let enter = move || -> Vec<_> { namespaces.iter().map(of).collect() };
     let thread = thread::Builder::new().name("netns".to_owned()).spawn(enter)?;
     thread.join().map_err(|_| io::Error::other("the thread that reads network namespaces died"))
-}
-
-/// Namespaces by their cookies, given as their files in `/proc/PID/ns`.
-pub fn by_cookie(files: impl Iterator<Item = File>) -> io::Result<BTreeMap<u64, File>> {
-    let files: Vec<_> = files.collect();
-    let copies = files.iter().map(File::try_clone).collect::<io::Result<_>>()?;
-    let found = cookies(copies)?.into_iter().zip(files);
-    Ok(found.filter_map(|(cookie, file)| Some((cookie.ok()?, file))).collect())
 }
 
 /// Runs a function in a network namespace, given as its file in `/proc/PID/ns`.

@@ -53,8 +53,8 @@ pub(super) struct Arguments {
     /// Connect as fast as it goes, and say only how many were connected and how long it took
     #[arg(long, conflicts_with_all = ["at_once", "one_by_one", "insist", "mptcp", "from", "timeout_ms"])]
     many: bool,
-    /// With --many: connect UDP sockets
-    #[arg(long, requires = "many")]
+    /// Connect UDP sockets
+    #[arg(long, conflicts_with = "mptcp")]
     udp: bool,
     /// With --many: send a line over each, and await no answer
     #[arg(long, requires = "many")]
@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         let absent = pages.insert(Box::leak(Box::new(Pages::new(held.len())?)));
         for (index, (socket, _)) in held.iter().enumerate() {
             socket.set_linger(Some(LINGER))?;
-            absent.send(socket, index);
+            absent.send(socket, index)?;
         }
     }
     for (_, said) in &held {
@@ -97,10 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 fn many(arguments: &Arguments) -> Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raise RLIMIT_NOFILE")?;
-    let (form, protocol) = match arguments.udp {
-        true => (Type::DGRAM, Protocol::UDP),
-        false => (Type::STREAM, Protocol::TCP),
-    };
+    let (form, protocol) = kind(arguments);
     let (domain, target) = (Domain::for_address(arguments.target), arguments.target.into());
     let started = Instant::now();
     let mut held = Vec::new();
@@ -116,6 +113,14 @@ fn many(arguments: &Arguments) -> Result<()> {
     println!("{}", json!({"connected": held.len(), "seconds": seconds}));
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
     Ok(())
+}
+
+const fn kind(arguments: &Arguments) -> (Type, Protocol) {
+    match (arguments.udp, arguments.mptcp) {
+        (true, _) => (Type::DGRAM, Protocol::UDP),
+        (false, true) => (Type::STREAM, Protocol::MPTCP),
+        (false, false) => (Type::STREAM, Protocol::TCP),
+    }
 }
 
 fn at_once(arguments: &Arguments) -> Result<Vec<(Socket, Value)>> {
@@ -149,9 +154,9 @@ fn connect(arguments: &Arguments) -> Result<(Socket, Value)> {
 }
 
 fn try_once(arguments: &Arguments) -> Result<(Socket, Value)> {
-    let protocol = if arguments.mptcp { Protocol::MPTCP } else { Protocol::TCP };
+    let (form, protocol) = kind(arguments);
     let domain = Domain::for_address(arguments.target);
-    let socket = Socket::new(domain, Type::STREAM, Some(protocol))?;
+    let socket = Socket::new(domain, form, Some(protocol))?;
     if let Some(from) = arguments.from {
         socket.bind(&SocketAddr::new(from, 0).into()).with_context(|| format!("bind {from}"))?;
     }

@@ -31,7 +31,8 @@ impl Connections {
         Self::open_with(place, target.into(), count, &["--hold-locks"])
     }
 
-    fn open_with(place: &Place, target: SocketAddr, count: usize, flags: &[&str]) -> Self {
+    /// One after another, with flags of `balancer-lab connect`.
+    pub fn open_with(place: &Place, target: SocketAddr, count: usize, flags: &[&str]) -> Self {
         let mut command = Lab::self_command(place).expect("balancer-lab");
         command.args(["connect", &target.to_string(), "--count", &count.to_string()]).args(flags);
         let mut child =

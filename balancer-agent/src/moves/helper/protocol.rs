@@ -1,6 +1,6 @@
 //! What is said between an agent and the process that touches sockets: frames of a length and JSON.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -8,6 +8,7 @@ use crate::{
     maps::Recorded,
     moves::{
         ask::Answer,
+        datagrams::{Ending, Found, Search},
         end::{Order, Outcome},
     },
 };
@@ -36,15 +37,22 @@ pub enum Job {
     },
     /// End a connection.
     End(Order),
+    /// Say which UDP sockets are connected as they should be.
+    Find(Search),
+    /// Say which are not.
+    Miss(Search),
+    /// End a UDP socket.
+    Part(Ending),
 }
 
 impl Job {
     /// The connection that it is about, and its other end where that is known.
-    pub const fn connection(&self) -> Option<(&Recorded, Option<SocketAddr>)> {
+    pub fn connection(&self) -> Option<(&Recorded, Option<SocketAddr>)> {
         match self {
-            Self::Probe => None,
+            Self::Probe | Self::Find(_) | Self::Miss(_) => None,
             Self::Ask { connection, backend } => Some((connection, Some(*backend))),
             Self::End(order) => Some((&order.connection, order.backend)),
+            Self::Part(ending) => Some((&ending.connection, Some(ending.socket.peer()))),
         }
     }
 
@@ -74,6 +82,14 @@ pub enum Done {
     Answered(Answer),
     /// Of [`Job::End`].
     Ended(Outcome),
+    /// Of [`Job::Find`]; none where no process is left in the network namespace.
+    Found(Option<Vec<Found>>),
+    /// Of [`Job::Miss`]: cookies.
+    Missed(Option<BTreeSet<u64>>),
+    /// Of [`Job::Part`]: false if the socket was gone.
+    Parted(bool),
+    /// Of the last three: why it can't be done.
+    Failed(String),
 }
 
 /// Adds a message to what is to be written.

@@ -18,7 +18,7 @@ use super::protocol::{Batch, Done, Job, Reply, put, take};
 use crate::{
     moves::{
         ask::{Answer, Kernel},
-        end,
+        datagrams, end,
         holders::Holders,
     },
     node::sockets,
@@ -92,8 +92,9 @@ fn write(mut socket: UnixStream, said: &Receiver<Reply>) {
 }
 
 fn work(todo: &Receiver<Batch>, replies: &Sender<Reply>) {
-    let alive = replies.clone();
-    let mut holders = Holders::new(move || drop(alive.send(Reply::Alive)));
+    let alive = || drop(replies.send(Reply::Alive));
+    let looks = replies.clone();
+    let mut holders = Holders::new(move || drop(looks.send(Reply::Alive)));
     loop {
         let batch = match todo.recv_timeout(REMEMBERED) {
             Ok(batch) => batch,
@@ -127,6 +128,13 @@ fn work(todo: &Receiver<Batch>, replies: &Sender<Reply>) {
                     Done::Answered(answer.unwrap_or_else(|error| Answer::Failed(error.to_string())))
                 }
                 Job::End(order) => Done::Ended(end::carry_out(&order, &mut kernel, &mut holders)),
+                Job::Find(search) => {
+                    told(datagrams::find(&search, &mut kernel, alive).map(Done::Found))
+                }
+                Job::Miss(search) => {
+                    told(datagrams::missing(&search, &mut kernel, alive).map(Done::Missed))
+                }
+                Job::Part(ending) => told(datagrams::end(&ending, &mut kernel).map(Done::Parted)),
             };
             if replies.send(Reply::Done(done)).is_err() {
                 return;
@@ -137,6 +145,11 @@ fn work(todo: &Receiver<Batch>, replies: &Sender<Reply>) {
             return;
         }
     }
+}
+
+/// What is said of a job, or why it can't be done.
+fn told(done: io::Result<Done>) -> Done {
+    done.unwrap_or_else(|error| Done::Failed(error.to_string()))
 }
 
 /// What this process has spent.

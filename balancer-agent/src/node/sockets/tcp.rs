@@ -35,7 +35,7 @@ pub struct Found {
 /// The connections of one network namespace.
 #[derive(Debug)]
 pub struct Connections {
-    netlink: Netlink,
+    pub(super) netlink: Netlink,
 }
 
 impl Connections {

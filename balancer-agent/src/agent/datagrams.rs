@@ -1,0 +1,112 @@
+//! The loop that looks at connected UDP sockets, beside the one that follows changes: a pod decides how
+//! long that takes.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use balancer_common::charge;
+use tokio::sync::{Notify, watch::Receiver};
+
+use super::{parted::Parted, provider::Shared, stale};
+use crate::{
+    config::RunConfig,
+    kernel::pins::Pins,
+    maps::{Connected, MapsError, ReadMaps as _, pinned::PinnedMaps},
+    moves::helper::Helper,
+    plan::convert,
+};
+
+/// What the loop that follows changes hands over: always the last that it saw.
+#[derive(Debug, Default)]
+pub struct Handover {
+    seen: Mutex<Option<Look>>,
+    wake: Notify,
+}
+
+/// Connected UDP sockets at one moment, by their charges.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// All of them.
+    pub connected: Vec<Connected>,
+    /// Those whose backend does not serve what they dialled.
+    pub left: Vec<Connected>,
+}
+
+impl Handover {
+    /// Takes what was seen. What was seen before and not looked at yet is in it, if it is still so.
+    pub fn give(&self, look: Look) {
+        *self.lock() = Some(look);
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> Option<Look> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Look>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks at sockets, and ends charges and sockets.
+pub struct Datagrams {
+    maps: PinnedMaps,
+    helper: Helper,
+    parted: Parted,
+}
+
+impl Datagrams {
+    /// Opens the maps for itself.
+    pub fn new(config: &RunConfig, shared: &Shared) -> Result<Self, MapsError> {
+        let maps = PinnedMaps::open(&Pins::new(&config.bpffs), config.capacities)?;
+        let watch = Arc::clone(shared.moving().watch());
+        let helper = Helper::new(Some(config.cgroup.clone()), watch);
+        Ok(Self { maps, helper, parted: Parted::default() })
+    }
+
+    /// Looks until `stopped` turns true.
+    pub async fn run(mut self, shared: Arc<Shared>, mut stopped: Receiver<bool>) {
+        loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stop| *stop) => return,
+                () = shared.datagrams().wake.notified() => {}
+            }
+            if let Some(look) = shared.datagrams().take() {
+                tokio::task::block_in_place(|| self.pass(&look));
+                shared.tell_stuck();
+            }
+        }
+    }
+
+    fn pass(&mut self, look: &Look) {
+        let (maps, helper) = (&self.maps, &self.helper);
+        let peer = |found: &Connected| -> Option<SocketAddr> {
+            let backend = maps.backend(charge::backend_of(found.word));
+            convert::backend_addr(&backend).map(|backend| backend.addr())
+        };
+        let left = stale::end(maps, &look.left, peer, helper);
+        if left.done > 0 {
+            tracing::info!(
+                sockets = left.done,
+                "UDP sockets ended whose backend does not serve them any more"
+            );
+        }
+        for failed in left.failed {
+            tracing::warn!(
+                "UDP sockets can't be ended: {failed}; their programs wait for answers that won't \
+                 come"
+            );
+        }
+        let missing = |searches| helper.missing_udp(searches);
+        let gone = self.parted.pass(maps, &look.connected, peer, missing, Instant::now());
+        if gone.done > 0 {
+            tracing::debug!(ended = gone.done, "charges of UDP sockets that are not connected");
+        }
+        for failed in gone.failed {
+            tracing::warn!("UDP sockets can't be listed: {failed}; some may count until closed");
+        }
+    }
+}
