@@ -10,7 +10,9 @@ use indicatif::ProgressBar;
 fn killed_and_replaced_agents_lose_no_connection_and_no_count() {
     let (crashes, upgrades) = (10, 5);
     let time = Duration::ZERO;
-    let options = Options { seed: 1, time, operations: 0, batch: 0, crashes, upgrades };
+    let (pressure, stalls) = (0, false);
+    let options =
+        Options { seed: 1, time, operations: 0, batch: 0, crashes, upgrades, pressure, stalls };
     let outcome = soak::run(&options, &ProgressBar::hidden()).expect("a lab; the tests need root");
     assert!(outcome.is_well(), "{outcome}");
     assert_eq!((outcome.crashes, outcome.upgrades), (crashes, upgrades));

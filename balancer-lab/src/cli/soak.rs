@@ -17,7 +17,8 @@ use super::signals;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  balancer-lab soak --seconds 60\n  \
                         balancer-lab soak --operations 10000000 --seed 7\n  \
-                        balancer-lab soak --crashes 300 --upgrades 100")]
+                        balancer-lab soak --crashes 300 --upgrades 100\n  \
+                        balancer-lab soak --seconds 600 --pressure 200000 --stalls")]
 pub(super) struct Arguments {
     /// End after so many seconds [default: 60; none with --operations, 0 with
     /// --crashes or --upgrades alone]
@@ -39,6 +40,13 @@ pub(super) struct Arguments {
     /// Then start the agent so often from another file, so that every program is replaced
     #[arg(long, value_name = "N", default_value_t = 0)]
     upgrades: u64,
+    /// Meanwhile hold so many more sockets open, which fill the table of charges; it has 458,752 places,
+    /// and socket memory for each is needed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pressure: u64,
+    /// Meanwhile have a pod hold the locks of sockets that are to be ended (Linux 6.9)
+    #[arg(long)]
+    stalls: bool,
 }
 
 /// Carry out as many operations on sockets as each line of input says
@@ -58,7 +66,8 @@ pub(super) struct WorkerArguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     signals::watch().context("watch for signals")?;
     let seed = arguments.seed.unwrap_or_else(rand::random);
-    let Arguments { seconds, operations, batch, crashes, upgrades, .. } = *arguments;
+    let Arguments { seconds, operations, batch, crashes, upgrades, pressure, stalls, .. } =
+        *arguments;
     // What is asked for alone is done alone.
     let seconds = match (seconds, operations) {
         (Some(seconds), _) => seconds,
@@ -73,6 +82,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         batch,
         crashes,
         upgrades,
+        pressure,
+        stalls,
     };
     println!("seed {seed}");
     let bar = ProgressBar::new(0);

@@ -92,6 +92,8 @@ impl Crew {
                         let done = done?;
                         outcome.operations += done.operations;
                         outcome.connections += done.connections;
+                        outcome.answers.0 += done.answers.0;
+                        outcome.answers.1 += done.answers.1;
                         outcome.surprises.extend(done.surprises);
                     }
                     Err(panic) => std::panic::resume_unwind(panic),

@@ -34,6 +34,11 @@ pub enum Deed {
         /// Over a socket of this kind, if it is a new one.
         family: Family,
     },
+    /// Datagrams over a socket of their own, and what answers them.
+    Converse {
+        /// Over a socket of this kind.
+        family: Family,
+    },
     /// `connect()` to AF_UNSPEC.
     Dissolve,
     /// Bytes to whom it is connected to.
@@ -81,6 +86,10 @@ pub enum Target {
     One,
     /// No Service, but a backend's own address.
     Direct,
+    /// Backends that answer datagrams,
+    Answer,
+    /// and the same once more, on another port.
+    Echo,
 }
 
 /// By which call a socket is connected.
@@ -193,7 +202,8 @@ impl Lives {
                 let target = self.target(Transport::Udp);
                 Deed::SendTo { target, family: self.family() }
             }
-            2000..4000 => Deed::Close,
+            2000..2050 => Deed::Converse { family: self.family() },
+            2050..4000 => Deed::Close,
             4000..4600 => Deed::Reset,
             _ => self.dial(),
         }
@@ -226,7 +236,7 @@ mod tests {
     fn every_deed_and_target_occurs() {
         let lives: Vec<_> = Lives::new(1, 64).take(200_000).collect();
         let kinds = lives.iter().map(|life| mem::discriminant(&life.deed));
-        assert_eq!(kinds.collect::<std::collections::HashSet<_>>().len(), 14);
+        assert_eq!(kinds.collect::<std::collections::HashSet<_>>().len(), 15);
         let target = |life: &Operation| match life.deed {
             Deed::Dial { target, .. } => Some(target),
             _ => None,

@@ -6,6 +6,7 @@
 //! - [`worker`]: the processes that do it, in the network namespaces of pods.
 //! - `crew`, `stage`: all of them, and the node they run on.
 //! - `crash`, `editions`: the agent is killed and replaced meanwhile, and what it writes changes.
+//! - `neighbours`: others beside them, who fill tables and hold locks.
 //! - `quiet`, `oracle`: the comparison: claims of the workers, sockets of the kernel (sock_diag),
 //!   charges and counters of balancer.
 
@@ -15,6 +16,7 @@ mod editions;
 pub mod life;
 mod maps;
 pub mod model;
+mod neighbours;
 mod oracle;
 mod outcome;
 mod quiet;
@@ -32,6 +34,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crew::Crew;
 use editions::Editions;
+use neighbours::Neighbours;
 pub use oracle::Differences;
 pub use outcome::Outcome;
 use stage::Stage;
@@ -65,6 +68,10 @@ pub struct Options {
     pub crashes: u64,
     /// The agent is started from another file so often.
     pub upgrades: u64,
+    /// So many other sockets are charged all the time.
+    pub pressure: u64,
+    /// A pod holds the locks of sockets that are to be ended, all the time.
+    pub stalls: bool,
 }
 
 /// Runs until everything was done that was asked for, or something is wrong.
@@ -73,8 +80,10 @@ pub fn run(options: &Options, progress: &ProgressBar) -> Result<Outcome> {
     setrlimit(Resource::RLIMIT_NOFILE, most, most).attempt("raise RLIMIT_NOFILE")?;
     let mut rng = StdRng::seed_from_u64(options.seed);
     let stage = Stage::build(CLIENTS)?;
+    let neighbours = Neighbours::start(&stage, options.pressure, options.stalls)?;
     let crew = Crew::start(&stage, &mut rng)?;
-    let mut soak = Soak { crew, stage, rng, outcome: Outcome::default(), begun: Instant::now() };
+    let (outcome, begun) = (Outcome::default(), Instant::now());
+    let mut soak = Soak { crew, neighbours, stage, rng, outcome, begun };
     soak.operations(options, progress)?;
     soak.crashes(options.crashes, progress)?;
     soak.upgrades(options.upgrades, progress)?;
@@ -84,6 +93,7 @@ pub fn run(options: &Options, progress: &ProgressBar) -> Result<Outcome> {
 /// Declared in this order, so that the workers go before the lab.
 struct Soak {
     crew: Crew,
+    neighbours: Neighbours,
     stage: Stage,
     rng: StdRng,
     outcome: Outcome,
@@ -154,7 +164,8 @@ impl Soak {
 
     /// What the agent alone can see is settled, and what was open is closed.
     fn end(self) -> Result<Outcome> {
-        let Self { crew, stage, mut outcome, .. } = self;
+        // The neighbours go before the lab, too.
+        let Self { stage, neighbours: _neighbours, crew, mut outcome, .. } = self;
         if outcome.is_well() {
             outcome.differences = quiet::settle(&stage, &crew.claims(), SETTLING)?;
         }

@@ -11,6 +11,8 @@ pub struct Outcome {
     pub operations: u64,
     /// Connections to Services.
     pub connections: u64,
+    /// Datagrams that were answered, and that were not.
+    pub answers: (u64, u64),
     /// Quiet points.
     pub points: u64,
     /// Workers killed with their sockets open.
@@ -42,6 +44,8 @@ impl Outcome {
     pub(super) fn add(&mut self, report: &Report) {
         self.operations += report.operations;
         self.connections += report.connections;
+        self.answers.0 += report.answers;
+        self.answers.1 += report.unanswered;
         self.surprises.extend(report.surprises.iter().cloned());
     }
 }
@@ -52,6 +56,11 @@ impl fmt::Display for Outcome {
         let rate = self.operations as f64 / seconds.max(f64::MIN_POSITIVE);
         writeln!(f, "{:>12} operations in {seconds:.0} s, {rate:.0} a second", self.operations)?;
         writeln!(f, "{:>12} connections to Services", self.connections)?;
+        writeln!(
+            f,
+            "{:>12} answers to datagrams, {} more were lost",
+            self.answers.0, self.answers.1
+        )?;
         if self.crashes > 0 {
             writeln!(f, "{:>12} agents killed (SIGKILL) under this load", self.crashes)?;
             writeln!(

@@ -9,6 +9,7 @@ use std::{
 use super::{
     maps::BackendId,
     model::{Claim, Doubt},
+    neighbours::is_theirs,
     oracle::{Differences, Sight},
     stage::Stage,
     wire::Claims,
@@ -92,6 +93,8 @@ fn look(stage: &Stage, claims: &Claims, settled: bool) -> Result<Sight> {
     let charges = stage.maps.charges();
     let charges =
         charges.map(|(cookie, number)| (cookie, numbers.get(&number).copied().unwrap_or(unknown)));
+    let charges = charges.filter(|(_, backend)| !is_theirs(backend));
+    active.retain(|backend, _| !is_theirs(backend));
     Ok(Sight {
         charges: charges.collect(),
         claims: claims.clone(),

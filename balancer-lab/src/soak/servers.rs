@@ -3,6 +3,10 @@
 use std::{
     collections::VecDeque,
     net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -22,12 +26,16 @@ use std::os::fd::AsRawFd as _;
 
 /// Connections that a backend keeps before it closes the oldest.
 const KEPT: usize = 1024;
+/// How often what answers datagrams looks whether it should end.
+const LOOK: Duration = Duration::from_millis(200);
 const SERVED: [Target; 4] = [Target::Keep, Target::Close, Target::Reset, Target::One];
 
 /// The listeners of one backend. Dropping it ends their threads.
 #[derive(Debug)]
 pub(super) struct Servers {
     listeners: Vec<(TcpListener, Option<JoinHandle<()>>)>,
+    /// What answers datagrams.
+    answering: Vec<(Arc<AtomicBool>, Option<JoinHandle<()>>)>,
     /// Nobody reads: what comes when its buffer is full is lost, as UDP may be.
     _sink: UdpSocket,
 }
@@ -44,17 +52,29 @@ impl Servers {
                 })
                 .collect();
             let port = target_port(Target::Keep, Transport::Udp);
-            Ok((bound?, UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?))
+            let answering = [Target::Answer, Target::Echo].map(|target| {
+                let port = target_port(target, Transport::Udp);
+                UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))
+            });
+            let answering = answering.into_iter().collect::<Result<Vec<_>, _>>();
+            Ok((bound?, answering?, UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?))
         };
         let opened: std::io::Result<_> = place.within(open)?;
-        let (bound, sink) = opened.attempt(format!("listen in {}", place.netns()))?;
+        let (bound, asked, sink) = opened.attempt(format!("listen in {}", place.netns()))?;
         let mut listeners = Vec::new();
         for (target, listener) in bound {
             listen(&listener, Backlog::MAXCONN).attempt("lengthen the queue")?;
             let own = listener.try_clone().attempt("dup()")?;
             listeners.push((listener, Some(thread::spawn(move || serve(target, &own)))));
         }
-        Ok(Self { listeners, _sink: sink })
+        let mut answering = Vec::new();
+        for socket in asked {
+            socket.set_read_timeout(Some(LOOK)).attempt("set SO_RCVTIMEO")?;
+            let ended = Arc::<AtomicBool>::default();
+            let told = Arc::clone(&ended);
+            answering.push((ended, Some(thread::spawn(move || answer(&socket, &told)))));
+        }
+        Ok(Self { listeners, answering, _sink: sink })
     }
 }
 
@@ -64,6 +84,23 @@ impl Drop for Servers {
             // Wakes the thread; there is nothing to do about a failure.
             let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
             let _ = thread.take().map(JoinHandle::join);
+        }
+        for (ended, _) in &self.answering {
+            ended.store(true, SeqCst);
+        }
+        for (_, thread) in &mut self.answering {
+            let _ = thread.take().map(JoinHandle::join);
+        }
+    }
+}
+
+/// Sends back what comes, until told to end.
+fn answer(socket: &UdpSocket, ended: &AtomicBool) {
+    let mut text = [0; 16];
+    while !ended.load(SeqCst) {
+        if let Ok((length, from)) = socket.recv_from(&mut text) {
+            // The client may be gone.
+            let _ = socket.send_to(&text[..length], from);
         }
     }
 }

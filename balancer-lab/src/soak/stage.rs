@@ -85,7 +85,8 @@ impl Stage {
 
 /// Every Service.
 fn services() -> Vec<Service> {
-    let udp = [Target::Keep, Target::Drop, Target::NoRoute, Target::Empty];
+    let udp =
+        [Target::Keep, Target::Drop, Target::NoRoute, Target::Empty, Target::Answer, Target::Echo];
     let tcp = TARGETS.iter().map(|target| (*target, Transport::Tcp));
     let all = tcp.chain(udp.iter().map(|target| (*target, Transport::Udp)));
     let both = all.flat_map(|(target, transport)| {

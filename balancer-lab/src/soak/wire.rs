@@ -29,6 +29,10 @@ pub struct Report {
     pub operations: u64,
     /// Connections to Services made or begun, UDP sockets connected to one included.
     pub connections: u64,
+    /// Datagrams that were answered,
+    pub answers: u64,
+    /// and that were not: they may be lost.
+    pub unanswered: u64,
     /// What should not have happened.
     pub surprises: Vec<String>,
     /// Every socket that a process still has open.
@@ -77,6 +81,8 @@ pub fn address(target: Target, transport: Transport, family: Family) -> SocketAd
 /// The port of the backends of a Service.
 pub const fn target_port(target: Target, transport: Transport) -> u16 {
     match (transport, target) {
+        (Transport::Udp, Target::Answer) => 5454,
+        (Transport::Udp, Target::Echo) => 5455,
         (Transport::Udp, _) => 5353,
         (_, Target::Close) => 8081,
         (_, Target::Reset) => 8082,

@@ -224,7 +224,12 @@ fn is_expected(target: Target, outcome: Outcome) -> bool {
     // Begun; or without a free port, which other sockets may have.
     let begun = is_begun(outcome) || matches!(outcome, Err(libc::EADDRNOTAVAIL | libc::EAGAIN));
     match target {
-        Target::Keep | Target::One | Target::Direct | Target::Drop => begun,
+        Target::Keep
+        | Target::One
+        | Target::Direct
+        | Target::Drop
+        | Target::Answer
+        | Target::Echo => begun,
         Target::Empty => outcome == Err(libc::ECONNREFUSED),
         Target::NoRoute => !is_begun(outcome),
         Target::Close | Target::Reset | Target::Refuse => outcome != Err(libc::EPERM),

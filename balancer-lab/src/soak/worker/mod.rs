@@ -5,6 +5,7 @@
 
 mod calls;
 mod children;
+mod converse;
 mod entry;
 mod table;
 

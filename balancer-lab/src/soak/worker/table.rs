@@ -8,7 +8,7 @@ use std::{
 use io_uring::IoUring;
 use socket2::SockAddr;
 
-use super::{children::Children, entry::Entry};
+use super::{children::Children, converse::converse, entry::Entry};
 use crate::{
     error::{Attempt, Result},
     soak::{
@@ -70,6 +70,11 @@ impl Table {
                 }
                 return self.slots[slot].as_mut().map_or(Ok(()), |entry| entry.send_to(target));
             }
+            Deed::Converse { family } => {
+                let surprise = converse(family, &mut self.report)?;
+                self.note(surprise);
+                return Ok(());
+            }
             Deed::Clash => return self.clash(slot),
             Deed::Close => return self.close(slot),
             Deed::Reap => return self.children.reap(),
@@ -106,6 +111,7 @@ impl Table {
             }
             Deed::Dial { .. }
             | Deed::SendTo { .. }
+            | Deed::Converse { .. }
             | Deed::Clash
             | Deed::Close
             | Deed::Reap
