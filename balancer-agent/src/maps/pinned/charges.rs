@@ -47,10 +47,16 @@ impl PinnedMaps {
         words.filter(|(_, word)| charge::is_charge(*word))
     }
 
-    /// Those whose record may say something new.
-    fn unsettled(&self) -> impl Iterator<Item = (u32, u64)> {
-        self.settled.renew(Instant::now());
-        self.standing().filter(|(index, word)| !self.settled.is(*index, *word))
+    /// Those whose record may say something new, as they stand or stood a moment ago.
+    fn unsettled(&self) -> Vec<(u32, u64)> {
+        let now = Instant::now();
+        self.settled.renew(now);
+        self.settled.recent(now).unwrap_or_else(|| {
+            let is_new = |(index, word): &(u32, u64)| !self.settled.is(*index, *word);
+            let found: Vec<_> = self.standing().filter(is_new).collect();
+            self.settled.remember(now, found.clone());
+            found
+        })
     }
 
     /// Those of connected UDP sockets: of TCP a record names the process.
@@ -60,6 +66,7 @@ impl PinnedMaps {
         };
         let netns = |index| self.records.get64(record(index) + offset_of!(Record, netns));
         self.unsettled()
+            .into_iter()
             .filter(move |(index, _)| connected(*index))
             .map(move |(index, word)| {
                 let service = self.record_service(index);
@@ -92,7 +99,9 @@ impl Charges for PinnedMaps {
             }
             state == RecordState::Waiting as u16
         };
-        self.unsettled().filter(|(index, word)| waits(*index, *word)).collect()
+        let mut found = self.unsettled();
+        found.retain(|(index, word)| waits(*index, *word));
+        found
     }
 
     fn connected_udp(&self) -> Vec<Connected> {

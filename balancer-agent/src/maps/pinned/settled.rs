@@ -19,12 +19,18 @@ use balancer_common::charge::WORDS;
 /// association and connects to the same backend again has the same word.
 const LASTS: Duration = Duration::from_secs(60);
 
+/// How long a look at the table counts: the steps of a sweep follow each other at once, and one look
+/// is enough for all.
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// A byte for each word of the table of charges.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     /// 0 where nothing was seen.
     marks: OnceLock<Box<[AtomicU8]>>,
     since: Mutex<Option<Instant>>,
+    /// The last look, and what it found: index and word of those that are not settled.
+    looked: Mutex<Option<(Instant, Vec<(u32, u64)>)>>,
 }
 
 impl Settled {
@@ -48,6 +54,18 @@ impl Settled {
         self.marks()[index as usize].store(mark(word), Relaxed);
     }
 
+    /// What the last look found, if it was a moment ago.
+    pub(super) fn recent(&self, now: Instant) -> Option<Vec<(u32, u64)>> {
+        let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, found) = looked.as_ref()?;
+        (now.saturating_duration_since(*at) < MOMENT).then(|| found.clone())
+    }
+
+    /// Takes what a look found.
+    pub(super) fn remember(&self, now: Instant, found: Vec<(u32, u64)>) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, found));
+    }
+
     fn marks(&self) -> &[AtomicU8] {
         self.marks.get_or_init(|| repeat_with(AtomicU8::default).take(WORDS as usize).collect())
     }
@@ -64,6 +82,16 @@ mod tests {
     use balancer_common::charge::word;
 
     use super::*;
+
+    #[test]
+    fn a_look_counts_for_a_moment() {
+        let settled = Settled::default();
+        let start = Instant::now();
+        assert_eq!(settled.recent(start), None);
+        settled.remember(start, vec![(7, word(1, 2))]);
+        assert_eq!(settled.recent(start), Some(vec![(7, word(1, 2))]));
+        assert_eq!(settled.recent(start + MOMENT), None);
+    }
 
     #[test]
     fn a_word_is_known_until_another_takes_its_place_and_for_a_minute() {
