@@ -29,9 +29,11 @@ pub(super) struct Settled {
     /// 0 where nothing was seen.
     marks: OnceLock<Box<[AtomicU8]>>,
     since: Mutex<Option<Instant>>,
-    /// The last look, and what it found: index and word of those that are not settled.
-    looked: Mutex<Option<(Instant, Vec<(u32, u64)>)>>,
+    looked: Mutex<Option<Look>>,
 }
+
+/// A look at the table: when, and what was not settled, by index and word.
+type Look = (Instant, Vec<(u32, u64)>);
 
 impl Settled {
     /// Forgets what was seen too long ago.
