@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     maps::{ReadMaps, Recorded},
     node::{
-        pods,
+        pods, processes,
         sockets::tcp::{Connections, Found, Tuple},
     },
     plan::convert,
@@ -98,7 +98,7 @@ impl Kernel {
     pub(super) fn namespace(&mut self, cookie: u64, tgid: u32) -> Option<&mut Connections> {
         if tgid != 0 && !self.namespaces.contains_key(&cookie) && self.seen.insert(tgid) {
             // Its process may be gone, and another one have its number: the cookie tells.
-            self.open(File::open(format!("/proc/{tgid}/ns/net")));
+            self.open(File::open(processes::network(tgid)));
         }
         if !self.namespaces.contains_key(&cookie) && !self.searched {
             self.searched = true;

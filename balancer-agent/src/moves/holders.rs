@@ -15,12 +15,16 @@ use crate::{
     maps::Recorded,
     node::{
         holders::{self, Process, Shared},
-        pods,
+        pods, processes,
     },
 };
 
 /// How long it is remembered who has which socket.
 const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// How often at most all processes are looked at: one that has thousands of descriptors takes a few
+/// milliseconds.
+const EVERYTHING: Duration = Duration::from_secs(10);
 
 /// Which process has which socket. Remembered for a moment, since to look through the descriptors of
 /// processes that have many takes longer than their connections rest: who was busy when it was done
@@ -33,11 +37,22 @@ pub struct Holders {
     since: Instant,
     /// True if all of it was seen for what is being ended now.
     fresh: bool,
-    /// By inode.
-    found: BTreeMap<u32, (u32, RawFd)>,
+    /// Where the sockets are, by inode.
+    found: BTreeMap<u32, Place>,
     /// Network namespaces whose processes were all looked at, by cookie.
     searched: BTreeSet<u64>,
     seen: BTreeSet<u32>,
+    /// When all processes were looked at last, whatever their network namespace.
+    all: Option<Instant>,
+}
+
+/// Where a socket is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    process: u32,
+    /// One that runs.
+    thread: u32,
+    descriptor: RawFd,
 }
 
 impl Holders {
@@ -51,6 +66,7 @@ impl Holders {
             found: BTreeMap::new(),
             searched: BTreeSet::new(),
             seen: BTreeSet::new(),
+            all: None,
         }
     }
 
@@ -83,14 +99,15 @@ impl Holders {
     pub fn look_at(&mut self, process: u32) {
         if self.seen.insert(process) {
             (self.alive)();
-            for (inode, descriptor) in holders::sockets(process) {
-                self.found.entry(inode).or_insert((process, descriptor));
+            let thread = processes::thread(process);
+            for (inode, descriptor) in holders::sockets(thread) {
+                self.found.entry(inode).or_insert(Place { process, thread, descriptor });
             }
         }
     }
 
     /// A socket by its inode: that of the process that opened it, or of one that it was handed to,
-    /// which is looked for among those of its network namespace.
+    /// which is looked for among those of its network namespace first, and then among all.
     pub fn take(
         &mut self,
         inode: u32,
@@ -104,6 +121,17 @@ impl Holders {
         self.forget();
         self.look_at(connection.tgid);
         self.look_for(inode, connection, kernel)
+    }
+
+    /// Looks through the descriptors of all processes, now and then: a socket may have been handed to
+    /// another network namespace.
+    fn look_at_everything(&mut self) {
+        if self.all.is_some_and(|at| at.elapsed() < EVERYTHING) {
+            return;
+        }
+        let processes = self.cgroup.as_deref().map(pods::all_processes);
+        self.look_at_all(processes.unwrap_or_default().into_iter());
+        self.all = Some(Instant::now());
     }
 
     fn look_for(
@@ -121,8 +149,13 @@ impl Holders {
             let processes = cgroup.map(|cgroup| pods::processes_in(cgroup, network));
             self.look_at_all(processes.unwrap_or_default().into_iter());
         }
-        let Some((process, descriptor)) = self.found.get(&inode).copied() else { return Ok(None) };
-        let shared = Process::open(process).and_then(|process| process.socket(descriptor));
+        if !self.found.contains_key(&inode) {
+            self.look_at_everything();
+        }
+        let Some(Place { process, thread, descriptor }) = self.found.get(&inode).copied() else {
+            return Ok(None);
+        };
+        let shared = Process::open(process, thread).and_then(|process| process.socket(descriptor));
         let cookie = charge::cookie_of(connection.word);
         match shared {
             // The process may have closed it and opened something else in its place.
@@ -134,7 +167,8 @@ impl Holders {
     }
 }
 
-/// True where the process, or its descriptor, is there no more.
+/// True where the process, or its descriptor, is there no more, or can't be referred to by another
+/// thread than its main one (before Linux 6.9).
 fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EBADF))
+    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EBADF | libc::EINVAL))
 }

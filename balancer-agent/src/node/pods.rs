@@ -14,7 +14,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::netns;
+use super::{netns, processes};
 use crate::{
     desired::{Desired, pods::DesiredPod},
     model::ObjectRef,
@@ -96,12 +96,17 @@ pub fn resolve(cgroup: &Path, desired: &Desired) -> Result<Resolved, PodsError> 
     Ok(resolved)
 }
 
+/// The processes of a cgroup and those below.
+pub fn all_processes(cgroup: &Path) -> Vec<u32> {
+    cgroups::processes(cgroup)
+}
+
 /// The processes of a cgroup and those below that are in a network namespace, given as its inode.
 pub fn processes_in(cgroup: &Path, network: Option<u64>) -> Vec<u32> {
-    let mut processes = cgroups::processes(cgroup);
-    let inode = |pid: &u32| fs::metadata(format!("/proc/{pid}/ns/net")).map(|found| found.ino());
-    processes.retain(|pid| network.is_some() && inode(pid).ok() == network);
-    processes
+    let mut found = all_processes(cgroup);
+    let inode = |pid: &u32| fs::metadata(processes::network(*pid)).map(|found| found.ino());
+    found.retain(|pid| network.is_some() && inode(pid).ok() == network);
+    found
 }
 
 /// The network namespaces of the processes of a cgroup and those below, each once, by inode. A pod
@@ -110,7 +115,7 @@ pub fn networks(cgroup: &Path) -> BTreeMap<u64, File> {
     let mut found = BTreeMap::new();
     for pid in cgroups::processes(cgroup) {
         // A process may end at any moment.
-        let path = format!("/proc/{pid}/ns/net");
+        let path = processes::network(pid);
         let Ok(inode) = fs::metadata(&path).map(|found| found.ino()) else { continue };
         if let (false, Ok(file)) = (found.contains_key(&inode), File::open(&path)) {
             found.insert(inode, file);
