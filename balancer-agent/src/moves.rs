@@ -5,6 +5,7 @@
 //! - [`policy`]: when the connections of a Service are moved.
 //! - [`terrain`]: rows and backends, as far as connections may have to be moved there.
 //! - [`scene`]: one moment of these, with their connections: what a plan is made from.
+//! - [`looks`]: whose turn it is on a connection, from one look to the next (pure).
 //! - [`memory`]: what is remembered from one plan to the next.
 //! - [`plan`]: which connections are ended, and why (pure), with [`rebalance`] and [`balance`].
 //! - [`ask`]: asks the kernel what connections do, one by one.
@@ -22,6 +23,7 @@ pub mod helper;
 pub mod holders;
 pub mod memory;
 pub mod mover;
+pub mod looks;
 pub mod plan;
 pub mod policy;
 pub mod rebalance;

@@ -11,9 +11,15 @@ use serde::{Deserialize, Serialize};
 use super::{
     ask::Kernel,
     holders::Holders,
-    scene::{End, Reason, Way},
+    scene::{End, Way},
 };
-use crate::{maps::Recorded, node::holders::Shared};
+use crate::{
+    maps::Recorded,
+    node::{holders::Shared, tcp_info::Activity},
+};
+
+/// Segments with data, of both sides, after which a client is known by what it does: three exchanges.
+const SHOWN: u32 = 20;
 
 /// A connection to be ended, with what is needed for it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -35,6 +41,8 @@ pub enum Outcome {
     Ended(Way),
     /// It was used in the last moment, and is let alone.
     Busy,
+    /// Its client may wait for an answer: nothing tells, and it is let alone.
+    Untold,
     /// It was closed in the last moment.
     Gone,
     /// No process was found that has it.
@@ -72,15 +80,77 @@ pub fn carry_out(order: &Order, kernel: &mut Kernel, holders: &mut Holders) -> O
 /// The look and the end follow each other at once: what is sent in between is the race that remains.
 fn gently(socket: &Shared, end: &End) -> Outcome {
     match socket.activity() {
-        Ok(activity) if !activity.is_empty() => Outcome::Busy,
-        Ok(activity) if activity.idle() < end.quiet => Outcome::Busy,
-        Ok(activity) if end.reason != Reason::Idle && activity.awaits() => Outcome::Busy,
-        Ok(activity) if end.safe && !activity.is_safe_still(end.quiet) => Outcome::Busy,
+        Ok(activity) if !is_as_chosen(&activity, end) => Outcome::Busy,
+        Ok(activity) if end.unsure && !was_answered(socket, &activity) => Outcome::Untold,
         Ok(_) => match socket.end() {
             Ok(()) => Outcome::Ended(Way::Gentle),
             Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Outcome::Gone,
             Err(error) => Outcome::Failed(error.to_string()),
         },
         Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+/// True where the client is known to have been answered, as it does not send at once on receipt.
+///
+/// Whoever sends soon after it has received something has its kernel wait with acknowledgements, to send
+/// them along ("interactive session"; `icsk_ack.pingpong` in include/net/inet_connection_sock.h). That
+/// begins with the first such time or the third, by the version of the kernel, and ends when a wait was
+/// in vain.
+fn was_answered(socket: &Shared, activity: &Activity) -> bool {
+    let has_shown = activity.data_segments >= SHOWN;
+    has_shown && socket.sends_at_once().is_ok_and(|at_once| !at_once)
+}
+
+/// True where nothing has moved since the connection was chosen, and the moment is as good still.
+fn is_as_chosen(activity: &Activity, end: &End) -> bool {
+    activity.is_empty()
+        && (activity.bytes_sent, activity.bytes_received) == end.moved
+        && activity.idle() >= end.quiet
+        && (!end.safe || activity.is_safe_still(end.quiet))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::moves::scene::Reason;
+
+    #[test]
+    fn what_was_used_since_it_was_chosen_is_let_alone() {
+        let quiet = Duration::from_millis(50);
+        let rests = Activity {
+            state: 1,
+            sent: quiet,
+            received: quiet,
+            bytes_sent: 300,
+            bytes_received: 5_000,
+            ..Activity::default()
+        };
+        let end = End {
+            connection: 0,
+            row: 1,
+            reason: Reason::Rebalance,
+            quiet,
+            safe: true,
+            unsure: false,
+            idle: quiet,
+            moved: (300, 5_000),
+            inode: 1,
+            way: Way::Gentle,
+        };
+        assert!(is_as_chosen(&rests, &end));
+        let late = Duration::from_millis(90);
+        for other in [
+            Activity { bytes_sent: 301, ..rests },
+            Activity { bytes_received: 5_001, ..rests },
+            Activity { unread: 1, ..rests },
+            Activity { unacknowledged: 1, ..rests },
+            Activity { sent: Duration::ZERO, ..rests },
+            Activity { sent: late, received: late, ..rests },
+        ] {
+            assert!(!is_as_chosen(&other, &end), "{other:?}");
+        }
     }
 }

@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::scene::{End, Reason, Scene, backend};
+use super::{
+    looks::{Looks, Seen},
+    scene::{End, Reason, Scene, backend},
+};
+use crate::node::sockets::tcp::Found;
 
 /// How long what was ended is waited for to be opened again. A pool opens connections as it needs
 /// them; what has not come back by then is taken for closed for good.
@@ -27,6 +31,8 @@ pub struct Memory {
     idle_at: HashMap<u64, Duration>,
     /// Connections that could not be ended, and until when they are left alone.
     paused: HashMap<u64, Duration>,
+    /// What was seen of connections that were candidates.
+    looks: Looks,
     /// Rows by identifier.
     pub(super) rows: BTreeMap<u32, RowMemory>,
     /// Counts plans, so that what is too much for one takes turns.
@@ -95,7 +101,9 @@ impl Memory {
                 self.paused.extend(keep(&before.paused, word));
             }
             (self.rows, self.turn) = (before.rows, before.turn);
+            self.looks = before.looks;
         }
+        self.looks.forget(scene.now);
         let live: BTreeSet<u32> = scene.connections.iter().map(|found| found.service).collect();
         self.rows.retain(|id, row| live.contains(id) || row.forced.is_some());
         for (id, row) in live.iter().filter_map(|id| Some((*id, scene.rows.get(id)?))) {
@@ -103,6 +111,16 @@ impl Memory {
             let opened = row.usable.keys().filter_map(|id| scene.opened.get(id)).sum();
             known.learn(scene.now, opened);
         }
+    }
+
+    /// Takes a look at a connection.
+    pub fn look(&mut self, now: Duration, word: u64, found: &Found) -> Seen {
+        self.looks.look(now, word, found)
+    }
+
+    /// Nothing tells whose turn it is on a connection.
+    pub fn untold(&mut self, scene: &Scene, end: &End) {
+        self.looks.untold(scene.connections[end.connection].word);
     }
 
     /// True for a connection that was ended and is open still.

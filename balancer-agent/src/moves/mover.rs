@@ -14,6 +14,7 @@ use super::{
     balance::{Load, targets},
     end::{Order, Outcome},
     helper::Helper,
+    looks::Seen,
     memory::Memory,
     plan,
     scene::{Demand, End, Reason, Scene, backend},
@@ -24,7 +25,6 @@ use crate::{
     desired::Desired,
     maps::{MapsError, pinned::PinnedMaps},
     model::{Moving, ObjectRef},
-    node::sockets::tcp::Found,
     observe::connections::now,
     view::{EndView, MoveView, PortView, RebalanceView, ShareView, WaitView},
 };
@@ -186,7 +186,7 @@ impl Mover {
         patient: bool,
         memory: &mut Memory,
     ) -> Chosen {
-        let mut answers: BTreeMap<usize, Found> = BTreeMap::new();
+        let mut answers: BTreeMap<usize, Seen> = BTreeMap::new();
         let asked = plan::asked(demands).into_iter().filter_map(|index| {
             let connection = &scene.connections[index];
             Some((index, (*connection, address(&self.maps, backend(connection))?)))
@@ -197,7 +197,7 @@ impl Mover {
             let connection = &scene.connections[index];
             let fate = match answer {
                 Answer::Found(found) => {
-                    answers.insert(index, found);
+                    answers.insert(index, memory.look(scene.now, connection.word, &found));
                     continue;
                 }
                 Answer::Gone | Answer::Later => continue,
@@ -250,6 +250,10 @@ impl Mover {
                     Fate::Ended(way)
                 }
                 Outcome::Busy | Outcome::Gone | Outcome::Later => continue,
+                Outcome::Untold => {
+                    memory.untold(scene, end);
+                    continue;
+                }
                 Outcome::Stuck => {
                     memory.failed(scene, end);
                     Fate::Stuck

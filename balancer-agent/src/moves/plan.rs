@@ -10,11 +10,11 @@ use std::{
 use balancer_common::charge;
 
 use super::{
+    looks::Seen,
     memory::{DrainMemory, Memory},
     rebalance::{self, Usable},
     scene::{Demand, End, Leaving, Reason, Row, Scene, Way, age, backend},
 };
-use crate::node::sockets::tcp::Found;
 
 /// Connections of one demand that the kernel is asked about at a time.
 const ASKED: usize = 2_000;
@@ -243,7 +243,7 @@ pub fn asked(demands: &[Demand]) -> BTreeSet<usize> {
 pub fn choose(
     scene: &Scene,
     demands: &[Demand],
-    answers: &BTreeMap<usize, Found>,
+    answers: &BTreeMap<usize, Seen>,
     patient: bool,
     memory: &mut Memory,
 ) -> Vec<End> {
@@ -273,20 +273,25 @@ pub fn choose(
                 }
                 continue;
             };
-            able.push((found.activity, *index, way, safe, found.inode));
+            let unsure = demand.reason != Reason::Idle && found.is_unsure();
+            able.push((found.activity, *index, way, safe, unsure, found.inode));
         }
-        able.sort_unstable_by_key(|(activity, index, ..)| {
+        // Those that may turn out to wait for an answer last: as many as are wanted are tried.
+        able.sort_unstable_by_key(|(activity, index, _, _, unsure, _)| {
             let rested = activity.has_rested().then(|| activity.idle());
-            (Reverse(rested), activity.idle(), *index)
+            (*unsure, Reverse(rested), activity.idle(), *index)
         });
         let free = able.into_iter().filter(|(_, index, ..)| taken.insert(*index));
-        ends.extend(free.take(demand.count).map(|(activity, connection, way, safe, inode)| End {
+        let chosen = free.take(demand.count);
+        ends.extend(chosen.map(|(activity, connection, way, safe, unsure, inode)| End {
             connection,
             row: demand.row,
             reason: demand.reason,
             quiet: demand.quiet,
             safe,
+            unsure,
             idle: activity.idle(),
+            moved: (activity.bytes_sent, activity.bytes_received),
             inode,
             way,
         }));
@@ -296,16 +301,16 @@ pub fn choose(
 
 /// True if a connection may be ended gently. What nobody has used for long is not waited for any
 /// more, whoever was to answer.
-fn may_end(demand: &Demand, found: &Found) -> bool {
+fn may_end(demand: &Demand, found: &Seen) -> bool {
     let activity = &found.activity;
     match demand.reason {
         Reason::Idle => activity.is_empty() && activity.idle() >= demand.quiet,
-        _ => activity.is_quiet(demand.quiet),
+        _ => found.is_quiet(demand.quiet),
     }
 }
 
 /// True if nobody has used a connection for so long that it is reset.
-fn is_long_idle(scene: &Scene, demand: &Demand, found: &Found) -> bool {
+fn is_long_idle(scene: &Scene, demand: &Demand, found: &Seen) -> bool {
     let reset = scene.rows.get(&demand.row).and_then(|row| row.policy.reset_after);
     demand.reason == Reason::Idle
         && reset.is_some_and(|reset| found.activity.idle() >= demand.quiet + reset)
@@ -318,24 +323,20 @@ const fn needs_safety(reason: Reason) -> bool {
 }
 
 /// After which time one of those that were asked about may be ended that was not now.
-pub fn soonest(demands: &[Demand], answers: &BTreeMap<usize, Found>) -> Option<Duration> {
+pub fn soonest(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> Option<Duration> {
     let of = |demand: &Demand| {
         let found = demand.among.iter().filter_map(|index| answers.get(index));
-        found.map(|found| found.activity.next_safe(demand.quiet)).min()
+        found.map(|found| found.next_safe(demand.quiet)).min()
     };
     demands.iter().filter(|demand| demand.reason != Reason::Idle).filter_map(of).min()
 }
 
-/// How many of those that were asked about rest, and not yet for the quiet time of their row.
-pub fn waiting(demands: &[Demand], answers: &BTreeMap<usize, Found>) -> BTreeMap<u32, usize> {
+/// How many of those that were asked about rest, and not yet for long enough, by row.
+pub fn waiting(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> BTreeMap<u32, usize> {
     let mut waiting = BTreeMap::new();
     for demand in demands {
         let found = demand.among.iter().filter_map(|index| answers.get(index));
-        let waits = |found: &&Found| {
-            let activity = &found.activity;
-            activity.is_quiet(Duration::ZERO) && activity.idle() < demand.quiet
-        };
-        let count = found.filter(waits).count();
+        let count = found.filter(|found| found.waits(demand.quiet)).count();
         if count > 0 {
             *waiting.entry(demand.row).or_default() += count;
         }

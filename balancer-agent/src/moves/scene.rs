@@ -119,8 +119,12 @@ pub struct End {
     pub quiet: Duration,
     /// True if it is ended at a safe moment or not at all.
     pub safe: bool,
+    /// True if it is not known whose turn it is: the socket is asked.
+    pub unsure: bool,
     /// How long nothing had moved when it was chosen.
     pub idle: Duration,
+    /// Bytes that it had sent and received then.
+    pub moved: (u64, u64),
     /// Inode of its socket; 0 where no process has it.
     pub inode: u32,
     /// How.

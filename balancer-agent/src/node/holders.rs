@@ -76,6 +76,13 @@ impl Shared {
         Activity::read(&info[..length], unread, unacknowledged).ok_or_else(short)
     }
 
+    /// True where its program sends soon after it has received something: the kernel then waits with
+    /// acknowledgements, which `TCP_QUICKACK` tells.
+    pub fn sends_at_once(&self) -> io::Result<bool> {
+        let (value, _) = self.option::<4>(libc::IPPROTO_TCP, libc::TCP_QUICKACK)?;
+        Ok(i32::from_ne_bytes(value) == 0)
+    }
+
     /// Lets its program read an end of file, and send nothing more: what it sent to a socket of which
     /// only the reading side is shut would be executed, and nobody would read the answer.
     pub fn end(&self) -> io::Result<()> {
@@ -156,6 +163,24 @@ mod tests {
         let refused = client.write_all(b"late").unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(server.read(&mut buffer).unwrap(), 0, "so does the server");
+    }
+
+    #[test]
+    fn who_sends_on_receipt_is_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let shared = Process::open(process::id(), process::id());
+        let shared = shared.unwrap().socket(client.as_raw_fd()).unwrap();
+        client.write_all(b"?").unwrap();
+        assert!(!shared.sends_at_once().unwrap(), "it has received nothing");
+        for _ in 0..10 {
+            server.read_exact(&mut [0]).unwrap();
+            server.write_all(b"!").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            client.write_all(b"?").unwrap();
+        }
+        assert!(shared.sends_at_once().unwrap());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What a TCP connection does, from `tcp_info`: whether it may be ended without anybody losing
 //! something.
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 /// Offsets into `tcp_info` of linux/tcp.h, and the length of what is read of it. Every kernel since
-/// 4.1 has that much.
+/// 4.6 has that much.
 const STATE: usize = 0;
 const RETRANSMITS: usize = 2;
 const LAST_DATA_SENT: usize = 44;
@@ -14,8 +14,12 @@ const LAST_DATA_RECV: usize = 52;
 const LAST_ACK_RECV: usize = 56;
 const BYTES_ACKED: usize = 120;
 const BYTES_RECEIVED: usize = 128;
+const SEGS_OUT: usize = 136;
+const SEGS_IN: usize = 140;
+const DATA_SEGS_IN: usize = 152;
+const DATA_SEGS_OUT: usize = 156;
 /// Length of what is read of `tcp_info`.
-pub const LENGTH: usize = 136;
+pub const LENGTH: usize = 160;
 
 /// The longest that a peer waits with the acknowledgement of data that it does not answer.
 const LATE_ACK: Duration = Duration::from_millis(250);
@@ -23,7 +27,10 @@ const LATE_ACK: Duration = Duration::from_millis(250);
 /// Two ticks of the kernel's clock, and a little more.
 const TICKS: Duration = Duration::from_millis(10);
 /// A connection that has rested for so long is not taken to have a rhythm.
-const RESTED: Duration = Duration::from_secs(1);
+pub const RESTED: Duration = Duration::from_secs(1);
+/// Bytes that a server says at most before it answers anything: SETTINGS, their acknowledgement and a
+/// WINDOW_UPDATE of HTTP/2 (RFC 9113).
+const GREETING: u64 = 128;
 /// States of TCP, as the kernel numbers them.
 const ESTABLISHED: u8 = 1;
 
@@ -48,16 +55,39 @@ pub struct Activity {
     pub bytes_sent: u64,
     /// Bytes received.
     pub bytes_received: u64,
+    /// Segments with data, sent and received, repeated ones too. Wraps, as the next two do.
+    pub data_segments: u32,
+    /// Segments without data that were sent: acknowledgements by themselves, nearly all.
+    pub bare_sent: u32,
+    /// Segments without data that were received.
+    pub bare_received: u32,
+}
+
+/// Who sends next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// The client: what it has sent was answered, or it has sent nothing.
+    Client,
+    /// The server: an answer is awaited.
+    Server,
+    /// That can't be told.
+    #[default]
+    Unknown,
+}
+
+impl Turn {
+    /// This, or where it is not known what `other` gives.
+    pub fn or_else(self, other: impl FnOnce() -> Self) -> Self {
+        if self == Self::Unknown { other() } else { self }
+    }
 }
 
 impl Activity {
     /// From `tcp_info` and the lengths of the queues; none if that is too short.
     pub fn read(info: &[u8], unread: u32, unacknowledged: u32) -> Option<Self> {
         let info: &[u8; LENGTH] = info.first_chunk()?;
-        let millis = |at: usize| {
-            let [a, b, c, d] = [info[at], info[at + 1], info[at + 2], info[at + 3]];
-            Duration::from_millis(u32::from_ne_bytes([a, b, c, d]).into())
-        };
+        let number = |at: usize| u32::from_ne_bytes(std::array::from_fn(|byte| info[at + byte]));
+        let millis = |at: usize| Duration::from_millis(number(at).into());
         let bytes = |at: usize| u64::from_ne_bytes(std::array::from_fn(|byte| info[at + byte]));
         Some(Self {
             state: info[STATE],
@@ -70,6 +100,9 @@ impl Activity {
             // The SYN counts as a byte.
             bytes_sent: bytes(BYTES_ACKED).saturating_sub(1),
             bytes_received: bytes(BYTES_RECEIVED),
+            data_segments: number(DATA_SEGS_IN).wrapping_add(number(DATA_SEGS_OUT)),
+            bare_sent: number(SEGS_OUT).wrapping_sub(number(DATA_SEGS_OUT)),
+            bare_received: number(SEGS_IN).wrapping_sub(number(DATA_SEGS_IN)),
         })
     }
 
@@ -83,24 +116,69 @@ impl Activity {
         self.state == ESTABLISHED && self.unread == 0 && self.unacknowledged == 0
     }
 
-    /// True where the client seems to wait for an answer: what moved last was what it sent, or the
-    /// server has never said anything.
+    /// Whose turn it is, as far as one look tells: whose data moved last.
     ///
-    /// The kernel's clock for these times has ticks of 1 to 10 ms. Where both are of one tick, the
-    /// client may have sent on receipt of an answer; the server then acknowledges that by itself,
-    /// some moments later.
-    pub fn awaits(&self) -> bool {
+    /// The kernel's clock for these times has ticks of 1 to 10 ms. What was sent and received within
+    /// one tick was a request and its answer, or an answer and the next request. Of the latter the
+    /// server acknowledges the request by itself, some moments later or at once.
+    pub fn turn(&self) -> Turn {
+        // A first request often falls into the tick of the handshake.
+        if self.bytes_sent == 0 {
+            return Turn::Client;
+        }
+        if self.bytes_received == 0 {
+            return Turn::Server;
+        }
         let acknowledged_after = self.sent.saturating_sub(self.acknowledged);
-        let late = !acknowledged_after.is_zero() && acknowledged_after <= LATE_ACK;
-        // A first request often falls into the tick of the handshake, and is acknowledged at once.
-        let first = self.bytes_sent > 0 && self.bytes_received == 0;
-        first || self.sent < self.received || (self.sent == self.received && late)
+        let is_late = !acknowledged_after.is_zero() && acknowledged_after <= LATE_ACK;
+        match self.sent.cmp(&self.received) {
+            Ordering::Less => Turn::Server,
+            Ordering::Greater => Turn::Client,
+            Ordering::Equal if is_late => Turn::Server,
+            Ordering::Equal => Turn::Unknown,
+        }
     }
 
-    /// True where it may be ended: nothing is under way, no answer is awaited, and nothing has moved
-    /// for `quiet`.
-    pub fn is_quiet(&self, quiet: Duration) -> bool {
-        self.is_empty() && !self.awaits() && self.idle() >= quiet
+    /// Whose turn it is, as far as an earlier look tells with this one, at which all is acknowledged.
+    ///
+    /// Either side acknowledges what it received with what it sends next, or, where it sends nothing
+    /// for a while, by itself. So what was sent last was answered where it was not acknowledged by
+    /// itself, and was not where nothing was acknowledged by itself after it was received.
+    pub fn turn_since(&self, before: &Self) -> Turn {
+        if !self.is_empty() {
+            return Turn::Unknown;
+        }
+        let bare_sent = self.bare_sent.wrapping_sub(before.bare_sent) > 0;
+        let bare_received = self.bare_received.wrapping_sub(before.bare_received) > 0;
+        let sent = self.bytes_sent != before.bytes_sent;
+        let received = self.bytes_received != before.bytes_received;
+        // What comes later may be a sign of life.
+        let is_recent = self.idle() <= LATE_ACK;
+        match (sent, received) {
+            (true, false) => Turn::Server,
+            (false, true) => Turn::Client,
+            (true, true) if !bare_received => Turn::Client,
+            (true, true) if !bare_sent && !is_recent => Turn::Server,
+            (false, false) if is_recent && self.data_segments == before.data_segments => {
+                match (bare_sent, bare_received) {
+                    (true, false) => Turn::Client,
+                    (false, true) => Turn::Server,
+                    _ => Turn::Unknown,
+                }
+            }
+            _ => Turn::Unknown,
+        }
+    }
+
+    /// True where the server has said so little that a first request may not be answered yet, whatever
+    /// moved last.
+    pub const fn is_new(&self) -> bool {
+        self.bytes_sent > 0 && self.bytes_received < GREETING
+    }
+
+    /// True if no data has moved between two looks.
+    pub const fn rests_since(&self, before: &Self) -> bool {
+        self.bytes_sent == before.bytes_sent && self.bytes_received == before.bytes_received
     }
 
     /// True where nobody will soon go on, as far as that can be told: it has been quiet for just long
@@ -113,20 +191,6 @@ impl Activity {
     /// The same a little later: the sockets of all that are to be ended are fetched in between.
     pub fn is_safe_still(&self, quiet: Duration) -> bool {
         self.idle() < quiet + (quiet / 2).max(TICKS) || self.has_rested()
-    }
-
-    /// After which time it may be quiet and [safe](Self::is_safe) for the next time, if not now: when it
-    /// has been quiet for long enough, or has rested. What is neither has an exchange before it.
-    pub fn next_safe(&self, quiet: Duration) -> Duration {
-        // Whoever is answered rests from then on.
-        let idle = if self.is_empty() && !self.awaits() { self.idle() } else { Duration::ZERO };
-        if idle < quiet {
-            quiet - idle
-        } else if idle < RESTED {
-            quiet.min(RESTED - idle)
-        } else {
-            quiet
-        }
     }
 
     /// True where nothing has moved for long.
@@ -147,109 +211,4 @@ impl Activity {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ms(millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
-
-    fn activity(sent: u64, received: u64, acknowledged: u64) -> Activity {
-        Activity {
-            state: ESTABLISHED,
-            sent: ms(sent),
-            received: ms(received),
-            acknowledged: ms(acknowledged),
-            bytes_sent: 300,
-            bytes_received: 5_000,
-            ..Activity::default()
-        }
-    }
-
-    #[test]
-    fn quiet_is_what_was_answered_and_rests() {
-        // sent, received, acknowledged so many milliseconds ago -> quiet for 100 ms
-        for (sent, received, acknowledged, want) in [
-            (500, 490, 490, true),
-            (500, 500, 500, true),
-            (90, 80, 80, false),
-            // A request that was not answered, the first of all or a later one.
-            (500, 900, 500, false),
-            (60_000, 60_200, 59_960, false),
-            // A request in the same tick as the answer before it; the server has acknowledged it.
-            (5_000, 5_000, 4_960, false),
-            // The same tick, and an answer to a keep-alive probe since.
-            (50_000, 50_000, 5_000, true),
-        ] {
-            let found = activity(sent, received, acknowledged);
-            assert_eq!(found.is_quiet(ms(100)), want, "{sent} {received} {acknowledged}");
-        }
-    }
-
-    #[test]
-    fn a_first_request_is_awaited_whenever_it_was_sent() {
-        let asked = Activity { bytes_received: 0, ..activity(900, 900, 900) };
-        assert!(asked.awaits() && !asked.is_quiet(ms(100)));
-        let unused = Activity { bytes_sent: 0, ..asked };
-        assert!(!unused.awaits() && unused.is_quiet(ms(100)));
-    }
-
-    #[test]
-    fn rests_are_short_or_long() {
-        // Quiet at least, quiet for -> safe.
-        for (quiet, idle, want) in [
-            (50, 50, true),
-            (50, 59, true),
-            (50, 60, false),
-            (50, 999, false),
-            (50, 1000, true),
-            (20, 29, true),
-            (600, 719, true),
-            (600, 720, false),
-        ] {
-            assert_eq!(activity(idle, idle, idle).is_safe(ms(quiet)), want, "{quiet} {idle}");
-        }
-        for (idle, want) in [(60, true), (74, true), (75, false), (999, false), (1000, true)] {
-            assert_eq!(activity(idle, idle, idle).is_safe_still(ms(50)), want, "{idle}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_quiet_yet_will_be() {
-        // Quiet for -> safe after, at the earliest.
-        for (idle, want) in [(0, 50), (20, 30), (49, 1), (50, 50), (90, 50), (980, 20), (1000, 50)]
-        {
-            let activity = activity(idle, idle, idle);
-            assert_eq!(activity.next_safe(ms(50)), ms(want), "{idle}");
-        }
-        let asked = Activity { sent: ms(30), ..activity(30, 90, 30) };
-        assert_eq!(asked.next_safe(ms(50)), ms(50), "from the answer on");
-    }
-
-    #[test]
-    fn nothing_may_be_under_way() {
-        let rests = activity(900, 900, 900);
-        assert!(rests.is_quiet(ms(100)));
-        for busy in [
-            Activity { unread: 1, ..rests },
-            Activity { unacknowledged: 1, ..rests },
-            Activity { state: 2, ..rests },
-            Activity { state: 8, ..rests },
-        ] {
-            assert!(!busy.is_quiet(ms(100)), "{busy:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_too_short_is_not_read() {
-        assert_eq!(Activity::read(&[1; LENGTH - 1], 0, 0), None);
-        let mut info = [0; 300];
-        info[STATE] = ESTABLISHED;
-        info[LAST_DATA_SENT..LAST_DATA_SENT + 4].copy_from_slice(&7_u32.to_ne_bytes());
-        info[BYTES_ACKED..BYTES_ACKED + 8].copy_from_slice(&101_u64.to_ne_bytes());
-        info[BYTES_RECEIVED..BYTES_RECEIVED + 8].copy_from_slice(&55_u64.to_ne_bytes());
-        let read = Activity::read(&info, 3, 4).unwrap();
-        assert_eq!((read.sent, read.bytes_sent, read.bytes_received), (ms(7), 100, 55));
-        assert_eq!((read.unread, read.unacknowledged, read.state_name()), (3, 4, "established"));
-    }
-}
+mod tests;

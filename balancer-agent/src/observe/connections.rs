@@ -17,7 +17,7 @@ use crate::{
         ask::{Answer, address},
         helper::Helper,
     },
-    node::{holders, sockets::tcp::Found},
+    node::{holders, sockets::tcp::Found, tcp_info::Turn},
     plan::{convert, rows::RowId},
     view::{ActivityView, ConnectionView, EndView, PortView, Wanted},
 };
@@ -115,7 +115,7 @@ fn activity(found: &Found) -> ActivityView {
     ActivityView {
         state: activity.state_name().to_owned(),
         idle_ms: activity.idle().as_millis() as u64,
-        busy: !activity.is_quiet(MOMENT),
+        busy: !activity.is_empty() || activity.turn() == Turn::Server || activity.idle() < MOMENT,
         bytes_sent: activity.bytes_sent,
         bytes_received: activity.bytes_received,
     }

@@ -61,6 +61,8 @@ enum PoolsArgument {
     None,
     /// Every thread has a gRPC channel of its own, which is one connection
     Channel,
+    /// Every thread has a pool of its own that speaks HTTP/2
+    Http2,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
@@ -77,6 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         PoolsArgument::Shared => Pools::Shared,
         PoolsArgument::None => Pools::None,
         PoolsArgument::Channel => Pools::Channel,
+        PoolsArgument::Http2 => Pools::Http2,
     };
     let (uri, threads) = (arguments.uri.clone(), arguments.threads.max(1));
     let options =

@@ -22,16 +22,27 @@ pub(super) struct Arguments {
     /// Microseconds a request occupies the backend, one request at a time
     #[arg(long, default_value_t = 0)]
     work_us: u64,
+    /// Milliseconds before a request is answered, however many there are
+    #[arg(long, default_value_t = 0)]
+    delay_ms: u64,
+    /// Serve HTTP/2
+    #[arg(long, conflicts_with = "grpc")]
+    http2: bool,
     /// Serve gRPC: grpc.health.v1, with name and number in the header of each answer
     #[arg(long, conflicts_with = "work_us")]
     grpc: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { name, listen, work_us, grpc } = arguments;
-    let protocol = if grpc { Protocol::Grpc } else { Protocol::Http };
+    let Arguments { name, listen, work_us, delay_ms, http2, grpc } = arguments;
+    let protocol = match (grpc, http2) {
+        (true, _) => Protocol::Grpc,
+        (false, true) => Protocol::Http2,
+        (false, false) => Protocol::Http,
+    };
     let where_to = format!("{listen:?}");
-    let options = ServeOptions { protocol, name, listen, work: Duration::from_micros(work_us) };
+    let (work, delay) = (Duration::from_micros(work_us), Duration::from_millis(delay_ms));
+    let options = ServeOptions { protocol, name, listen, work, delay };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(options)).with_context(|| format!("serve on {where_to}"))
 }

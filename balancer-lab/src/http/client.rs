@@ -29,6 +29,7 @@ impl Client {
             Pools::Shared => "shared",
             Pools::None => "none",
             Pools::Channel => "channel",
+            Pools::Http2 => "http2",
         };
         command.args(["client", "--in-steps", "--pools", pools]);
         command.args(["--threads", &options.threads.to_string()]);

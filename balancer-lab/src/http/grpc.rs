@@ -1,6 +1,6 @@
 //! gRPC: tonic on both sides, with its defaults and the standard health service.
 
-use std::io;
+use std::{convert::Infallible, io, time::Duration};
 
 use futures_util::{future::ready, stream::once};
 use hyper::{
@@ -17,7 +17,7 @@ use tonic_health::{
     pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
     server::health_reporter,
 };
-use tower::util::MapResponseLayer;
+use tower::util::{AndThenLayer, MapResponseLayer};
 
 use super::serve::{Answer, BACKEND, CONNECTION};
 
@@ -47,7 +47,12 @@ fn said(header: &MetadataMap) -> Option<Answer> {
 }
 
 /// Serves one connection with a server of its own: so its answers can say which connection it is.
-pub(super) async fn serve(stream: TcpStream, answer: &Answer) -> Result<(), Error> {
+/// Each comes after `delay`.
+pub(super) async fn serve(
+    stream: TcpStream,
+    answer: &Answer,
+    delay: Duration,
+) -> Result<(), Error> {
     let name = HeaderValue::try_from(&answer.backend).expect("a name is fit for a header");
     let number = HeaderValue::from(answer.connection);
     let named = move |mut response: Response<Body>| {
@@ -55,9 +60,16 @@ pub(super) async fn serve(stream: TcpStream, answer: &Answer) -> Result<(), Erro
         response.headers_mut().insert(CONNECTION, number.clone());
         response
     };
+    let late = move |response: Response<Body>| async move {
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        Ok::<_, Infallible>(response)
+    };
     let (_reporter, health) = health_reporter();
     Server::builder()
         .layer(MapResponseLayer::new(named))
+        .layer(AndThenLayer::new(late))
         .add_service(health)
         .serve_with_incoming(once(ready(Ok::<_, io::Error>(stream))))
         .await

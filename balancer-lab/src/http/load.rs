@@ -27,6 +27,8 @@ pub enum Pools {
     None,
     /// No pool but gRPC: every thread has a channel of its own, which is one connection.
     Channel,
+    /// Every thread has a pool of its own that speaks HTTP/2, over one connection.
+    Http2,
 }
 
 /// When a thread stops.
@@ -93,7 +95,7 @@ pub fn load(
                 let runtime = Owned::Shared(shared.handle().clone());
                 Lane { runtime, sender: shared_pool.clone() }
             }
-            Pools::PerThread | Pools::None => {
+            Pools::PerThread | Pools::None | Pools::Http2 => {
                 Lane { runtime: Owned::Own(own()?), sender: Sender::pool(options.pools, 1) }
             }
             Pools::Channel => {

@@ -29,6 +29,7 @@ impl Sender {
     pub(super) fn pool(pools: Pools, connections: usize) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new());
+        builder.http2_only(pools == Pools::Http2);
         if pools == Pools::None {
             builder.pool_max_idle_per_host(0);
         }

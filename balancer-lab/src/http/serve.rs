@@ -11,8 +11,14 @@ use std::{
 };
 
 use http_body_util::Full;
-use hyper::{Response, body::Bytes, header, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{
+    Response,
+    body::Bytes,
+    header,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -41,6 +47,8 @@ pub struct Answer {
 pub enum Protocol {
     /// HTTP/1.1, which hyper speaks.
     Http,
+    /// HTTP/2 of hyper.
+    Http2,
     /// gRPC over HTTP/2, which tonic speaks: its health service.
     Grpc,
 }
@@ -57,12 +65,15 @@ pub struct ServeOptions {
     /// How long an HTTP request occupies the backend. One at a time: so a backend has a capacity, as
     /// a pod with a CPU limit has, and piling connections on it costs throughput.
     pub work: Duration,
+    /// How long passes before a request is answered, however many there are.
+    pub delay: Duration,
 }
 
 struct Backend {
     protocol: Protocol,
     name: String,
     work: Duration,
+    delay: Duration,
     accepted: AtomicU64,
     busy: Mutex<()>,
 }
@@ -73,6 +84,7 @@ pub async fn serve(options: ServeOptions) -> io::Result<()> {
         protocol: options.protocol,
         name: options.name,
         work: options.work,
+        delay: options.delay,
         accepted: AtomicU64::new(0),
         busy: Mutex::new(()),
     });
@@ -102,7 +114,8 @@ async fn accept(listener: TcpListener, backend: Arc<Backend>) -> io::Result<()> 
             // Clients come and go, and are killed: how a connection ends is no news.
             match backend.protocol {
                 Protocol::Http => drop(serve_http(stream, &backend, &answer).await),
-                Protocol::Grpc => drop(grpc::serve(stream, &answer).await),
+                Protocol::Http2 => drop(serve_http2(stream, &backend, &answer).await),
+                Protocol::Grpc => drop(grpc::serve(stream, &answer, backend.delay).await),
             }
         });
     }
@@ -113,6 +126,18 @@ async fn serve_http(stream: TcpStream, backend: &Backend, said: &Answer) -> hype
     http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
 }
 
+async fn serve_http2(
+    stream: TcpStream,
+    backend: &Arc<Backend>,
+    said: &Answer,
+) -> hyper::Result<()> {
+    let service = service_fn(|_| {
+        let (backend, said) = (Arc::clone(backend), said.clone());
+        async move { answer(&backend, &said).await }
+    });
+    http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await
+}
+
 async fn answer(
     backend: &Backend,
     answer: &Answer,
@@ -120,6 +145,9 @@ async fn answer(
     if !backend.work.is_zero() {
         let _turn = backend.busy.lock().await;
         tokio::time::sleep(backend.work).await;
+    }
+    if !backend.delay.is_zero() {
+        tokio::time::sleep(backend.delay).await;
     }
     let body = serde_json::to_vec(answer).expect("a name and a number are always JSON");
     Response::builder()

@@ -30,17 +30,22 @@ impl Server {
         Self::spawn(place, name, listen, &["--grpc"])
     }
 
-    /// The same for what clients with such pools speak.
+    /// The same for what clients with such pools speak. Each request is answered after `delay`.
     pub fn start_for(
         pools: Pools,
         place: &Place,
         name: &str,
         listen: &[SocketAddr],
+        delay: Duration,
     ) -> Result<Self> {
+        let millis = delay.as_millis().to_string();
+        let mut flags = vec!["--delay-ms", &millis];
         match pools {
-            Pools::Channel => Self::start_grpc(place, name, listen),
-            Pools::PerThread | Pools::Shared | Pools::None => Self::start(place, name, listen),
+            Pools::Channel => flags.push("--grpc"),
+            Pools::Http2 => flags.push("--http2"),
+            Pools::PerThread | Pools::Shared | Pools::None => {}
         }
+        Self::spawn(place, name, listen, &flags)
     }
 
     /// The same for a backend that every request occupies for `work`, one at a time.

@@ -87,7 +87,7 @@ impl World {
     }
 
     /// What the kernel says of those that are asked about.
-    fn answers(&self, demands: &[Demand]) -> BTreeMap<usize, Found> {
+    fn answers(&self, demands: &[Demand]) -> BTreeMap<usize, Seen> {
         let answer = |index: usize| {
             let idle = self.idle[&self.scene.connections[index].word];
             let time = idle.unwrap_or_default();
@@ -99,7 +99,7 @@ impl World {
                 acknowledged: time,
                 ..Activity::default()
             };
-            (index, Found { inode: 1, activity })
+            (index, Seen { inode: 1, activity, turn: activity.turn(), untold: false })
         };
         asked(demands).into_iter().map(answer).collect()
     }

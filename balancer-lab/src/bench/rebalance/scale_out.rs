@@ -60,8 +60,9 @@ fn with(budget: u64) -> Result<Outcome> {
     let mut service =
         service(0, AFTER).annotated("balancer-agent/rebalance-budget", &budget.to_string());
     service.endpoints = (0..AFTER).map(|pod| endpoint(pod, pod < BEFORE)).collect();
-    let stage = Stage::build(AFTER, Pools::PerThread, std::slice::from_ref(&service))?;
-    let clients = (0..CLIENTS).map(|_| stage.client(&service, EACH));
+    let services = std::slice::from_ref(&service);
+    let stage = Stage::build(AFTER, Pools::PerThread, Duration::ZERO, services)?;
+    let clients = (0..CLIENTS).map(|_| stage.client(&service, EACH, PACE));
     let mut clients = clients.collect::<Result<Vec<_>>>()?;
     let open = stage.wait(&service, PATIENCE, |look| look.is_even(BEFORE, CONNECTIONS))?;
     open.ok_or_else(|| Error::Unmet("the clients did not connect evenly".into()))?;

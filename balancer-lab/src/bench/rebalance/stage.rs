@@ -28,38 +28,51 @@ pub(super) struct Stage {
     pub(super) manifests: Manifests,
     client: Pod,
     pools: Pools,
+    delay: Duration,
     _lab: Lab,
 }
 
 impl Stage {
-    /// Pods that serve what such clients speak, and an agent that knows these Services.
-    pub(super) fn build(pods: usize, pools: Pools, services: &[Service]) -> Result<Self> {
+    /// Pods that serve what such clients speak, each request after `delay`, and an agent that knows
+    /// these Services.
+    pub(super) fn build(
+        pods: usize,
+        pools: Pools,
+        delay: Duration,
+        services: &[Service],
+    ) -> Result<Self> {
         let lab = Lab::create("bench: rebalance")?;
         let client = lab.pod("clients", Ipv4Addr::new(10, 244, 0, 200))?;
         let pods = lab.pods((0..pods).map(|n| (format!("web-{n}"), address(n))))?;
-        let serve = |pod: &Pod| serve(pools, pod).map(Some);
+        let serve = |pod: &Pod| serve(pools, pod, delay).map(Some);
         let servers = pods.iter().map(serve).collect::<Result<_>>()?;
         let manifests = Manifests::create(lab.state_dir().join("manifests"))?;
         for service in services {
             manifests.write(service)?;
         }
         let agent = Agent::start(&lab, manifests.dir(), &[])?;
-        Ok(Self { agent, servers, pods, manifests, client, pools, _lab: lab })
+        Ok(Self { agent, servers, pods, manifests, client, pools, delay, _lab: lab })
     }
 
     /// Starts the server of a pod, anew where it runs.
     pub(super) fn serve(&mut self, pod: usize) -> Result<()> {
         self.servers[pod] = None;
-        self.servers[pod] = Some(serve(self.pools, &self.pods[pod])?);
+        self.servers[pod] = Some(serve(self.pools, &self.pods[pod], self.delay)?);
         Ok(())
     }
 
-    /// A client of so many threads with a connection each, which sends until it is told.
-    pub(super) fn client(&self, service: &Service, threads: usize) -> Result<Client> {
+    /// A client of so many threads with a connection each, which sends until it is told, and pauses
+    /// between an answer and its next request.
+    pub(super) fn client(
+        &self,
+        service: &Service,
+        threads: usize,
+        pause: Duration,
+    ) -> Result<Client> {
         let uri = format!("http://{}/", service.cluster_ip);
         let uri = uri.parse().map_err(|error| crate::Error::Unmet(format!("{uri}: {error}")))?;
         let mut options = LoadOptions::new(uri, threads, self.pools, Until::Told);
-        options.pace = PACE;
+        options.pace = pause;
         let mut client = Client::start(self.client.place(), &options)?;
         client.go()?;
         Ok(client)
@@ -89,8 +102,9 @@ impl Stage {
     }
 }
 
-fn serve(pools: Pools, pod: &Pod) -> Result<Server> {
-    Server::start_for(pools, pod.place(), pod.name(), &[pod.socket(BACKEND_PORT)])
+fn serve(pools: Pools, pod: &Pod, delay: Duration) -> Result<Server> {
+    let listen = [pod.socket(BACKEND_PORT)];
+    Server::start_for(pools, pod.place(), pod.name(), &listen, delay)
 }
 
 /// The address of a pod.
@@ -120,6 +134,8 @@ pub(super) struct Look {
     active: BTreeMap<String, u64>,
     /// Connections ended for the sake of balance.
     pub(super) ended: u64,
+    /// Connections ended because they were old.
+    pub(super) old: u64,
 }
 
 impl Look {
@@ -142,6 +158,9 @@ impl Look {
                 }
                 "balancer_connections_ended_total" if field("reason") == Some("rebalance") => {
                     look.ended += value;
+                }
+                "balancer_connections_ended_total" if field("reason") == Some("age") => {
+                    look.old += value;
                 }
                 _ => {}
             }
@@ -187,9 +206,10 @@ mod tests {
             balancer_backend_connections{namespace=\"a\",service=\"web-10\",backend=\"c\"} 60\n\
             balancer_connections_ended_total{service=\"web-1\",reason=\"drain\",way=\"gentle\"} 4\n\
             balancer_connections_ended_total{service=\"web-1\",reason=\"rebalance\",way=\"gentle\"} 13\n\
+            balancer_connections_ended_total{service=\"web-1\",reason=\"age\",way=\"gentle\"} 3\n\
             balancer_problems 0\n";
         let look = Look::read(metrics, "web-1");
-        assert_eq!((look.of(0..3), look.total(), look.ended), (vec![7, 0, 6], 13, 13));
+        assert_eq!((look.of(0..3), look.total(), look.ended, look.old), (vec![7, 0, 6], 13, 13, 3));
         assert!(look.is_even(2, 13) && !look.is_even(3, 13) && !look.is_even(2, 14), "{look:?}");
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use self::pods::{AT_FIRST, FEWEST, PODS, Pods};
 use super::{
     super::report::{Cell, Table},
-    stage::{Stage, gap, service},
+    stage::{PACE, Stage, gap, service},
 };
 use crate::{
     error::{Error, Result},
@@ -57,8 +57,9 @@ pub(super) fn run(changes: u32, progress: &ProgressBar) -> Result<Outcome> {
     let mut service = service(0, PODS).annotated("balancer-agent/drain-timeout", DRAIN);
     let mut pods = Pods::new();
     pods.tell(&mut service);
-    let mut stage = Stage::build(PODS, http::Pools::PerThread, std::slice::from_ref(&service))?;
-    let mut client = stage.client(&service, CONNECTIONS as usize)?;
+    let services = std::slice::from_ref(&service);
+    let mut stage = Stage::build(PODS, http::Pools::PerThread, Duration::ZERO, services)?;
+    let mut client = stage.client(&service, CONNECTIONS as usize, PACE)?;
     let open = stage.wait(&service, PATIENCE, |look| look.is_even(AT_FIRST, CONNECTIONS))?;
     open.ok_or_else(|| Error::Unmet("the clients did not connect evenly".into()))?;
 

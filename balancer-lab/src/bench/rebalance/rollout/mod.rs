@@ -95,7 +95,7 @@ fn run_lane(clients: Clients, trials: u32, progress: &ProgressBar) -> Result<Vec
     for service in &mut services {
         pile_up(service);
     }
-    let stage = Stage::build(PODS, clients.pools(), &services)?;
+    let stage = Stage::build(PODS, clients.pools(), Duration::ZERO, &services)?;
     let trial = |number: u32| {
         let trial = one(&stage, clients, &mut services[number as usize % SERVICES]);
         progress.inc(1);
@@ -113,7 +113,7 @@ fn one(stage: &Stage, clients: Clients, service: &mut Service) -> Result<Trial> 
     let unmet = |what: &str| Error::Unmet(format!("{}: {what}", service.name));
     let piled = stage.wait(service, PATIENCE, |look| look.is_even(1, 0))?;
     piled.ok_or_else(|| unmet("the connections of the trial before were not closed"))?;
-    let mut client = stage.client(service, CONNECTIONS as usize)?;
+    let mut client = stage.client(service, CONNECTIONS as usize, PACE)?;
     let opened = stage.wait(service, PATIENCE, |look| look.is_even(1, CONNECTIONS))?;
     opened.ok_or_else(|| unmet("the clients did not connect"))?;
     // Each has had an answer: none is in its first request.

@@ -140,7 +140,8 @@ impl Stage {
     fn serve(&mut self, pod: usize) -> Result<()> {
         let place = &self.pods[pod];
         let listen = [place.socket(PORT)];
-        let server = Server::start_for(self.pools, place.place(), place.name(), &listen)?;
+        let server =
+            Server::start_for(self.pools, place.place(), place.name(), &listen, Duration::ZERO)?;
         self.servers[pod] = Some(server);
         Ok(())
     }

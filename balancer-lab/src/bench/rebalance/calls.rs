@@ -1,0 +1,150 @@
+//! Calls that take time, over HTTP/2, while their connections are ended again and again: each at its
+//! first quiet moment once it is a second old.
+
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::{
+    super::report::{Cell, Column, Table},
+    stage::{Stage, endpoint, service},
+};
+use crate::{
+    error::{Error, Result},
+    http::Pools,
+};
+
+const PODS: usize = 3;
+/// Clients of each kind, each with one connection and one call at a time.
+const CHANNELS: usize = 20;
+/// How long a call takes, in milliseconds.
+const CALLS_MS: [u64; 3] = [20, 200, 2_000];
+/// How long a client waits before its next call, in milliseconds. The first are awaited.
+const PAUSES_MS: [u64; 2] = [100, 0];
+const CLIENTS: [(&str, Pools); 2] =
+    [("tonic, channels", Pools::Channel), ("hyper, HTTP/2", Pools::Http2)];
+/// When a trial is given up.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What calls of one length and pause came to.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Outcome {
+    clients: &'static str,
+    call_ms: u64,
+    pause_ms: u64,
+    ended: u64,
+    requests: u64,
+    failed: u64,
+    first_error: Option<String>,
+}
+
+/// With each kind of client and length of calls, until so many connections of those that rest were
+/// ended.
+pub(super) fn run(ends: u64, progress: &ProgressBar) -> Result<Vec<Outcome>> {
+    progress.set_length((CLIENTS.len() * CALLS_MS.len()) as u64);
+    let mut outcomes = Vec::new();
+    for (clients, pools) in CLIENTS {
+        for call_ms in CALLS_MS {
+            progress.set_message(format!("calls: {clients}, {call_ms} ms"));
+            outcomes.extend(with(clients, pools, call_ms, ends)?);
+            progress.inc(1);
+        }
+    }
+    Ok(outcomes)
+}
+
+fn with(clients: &'static str, pools: Pools, call_ms: u64, ends: u64) -> Result<Vec<Outcome>> {
+    let services: [_; PAUSES_MS.len()] = std::array::from_fn(|number| {
+        let mut service =
+            service(number, PODS).annotated("balancer-agent/max-connection-age", "1s");
+        service.endpoints = (0..PODS).map(|pod| endpoint(pod, true)).collect();
+        service
+    });
+    let stage = Stage::build(PODS, pools, Duration::from_millis(call_ms), &services)?;
+    let start = |(service, pause)| stage.client(service, CHANNELS, Duration::from_millis(pause));
+    let mut running = services.iter().zip(PAUSES_MS).map(start).collect::<Result<Vec<_>>>()?;
+    let often = stage.wait(&services[0], PATIENCE, |look| look.old >= ends)?;
+    often.ok_or_else(|| Error::Unmet(format!("{clients}: {ends} were not ended in time")))?;
+    running.iter_mut().try_for_each(crate::http::Client::stop)?;
+    let mut outcomes = Vec::new();
+    for ((mut client, service), pause_ms) in running.into_iter().zip(&services).zip(PAUSES_MS) {
+        let report = client.report()?;
+        client.release()?;
+        outcomes.push(Outcome {
+            clients,
+            call_ms,
+            pause_ms,
+            ended: stage.look(service)?.old,
+            requests: report.requests(),
+            failed: report.errors,
+            first_error: report.first_error,
+        });
+    }
+    Ok(outcomes)
+}
+
+/// The outcomes as a table.
+pub(super) fn table(outcomes: &[Outcome]) -> Table {
+    let column = |key, head| Column { key, head };
+    let row = |outcome: &Outcome| {
+        vec![
+            outcome.clients.into(),
+            Cell::Count(outcome.call_ms),
+            Cell::Count(outcome.pause_ms),
+            Cell::Count(outcome.ended),
+            Cell::Count(outcome.requests),
+            Cell::Count(outcome.failed),
+        ]
+    };
+    Table {
+        caption: format!(
+            "Calls that take time: {CHANNELS} connections to {PODS} pods, ended at their first quiet \
+             moment after a second"
+        ),
+        columns: vec![
+            column("clients", "clients"),
+            column("call_ms", "a call, ms"),
+            column("pause_ms", "then a pause, ms"),
+            column("ended", "ended"),
+            column("requests", "calls"),
+            column("failed", "failed"),
+        ],
+        rows: outcomes.iter().map(row).collect(),
+    }
+}
+
+/// What the target says.
+pub(super) fn note(outcomes: &[Outcome]) -> String {
+    let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+    let (ended, failed) = (sum(|outcome| outcome.ended), sum(|outcome| outcome.failed));
+    let reached = if failed == 0 { "reached" } else { "missed" };
+    let first = outcomes.iter().find_map(|outcome| outcome.first_error.as_ref());
+    let first = first.map_or(String::new(), |error| format!("; the first failure: {error}"));
+    format!(
+        "Target: no call under way fails because its connection is ended: {failed} failed with {ended} \
+         ended, {reached}{first}."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_failed_misses_the_target() {
+        let outcome = |failed| Outcome {
+            clients: "tonic, channels",
+            call_ms: 200,
+            pause_ms: 100,
+            ended: 170,
+            requests: 5_000,
+            failed,
+            first_error: (failed > 0).then(|| "gone".to_owned()),
+        };
+        assert!(note(&[outcome(0), outcome(0)]).contains("0 failed with 340 ended, reached"));
+        let missed = note(&[outcome(0), outcome(2)]);
+        assert!(missed.ends_with("missed; the first failure: gone."), "{missed}");
+        assert_eq!(table(&[outcome(0)]).rows[0].len(), table(&[]).columns.len());
+    }
+}
