@@ -11,6 +11,7 @@
 //! - [`ask`]: asks the kernel what connections do, one by one.
 //! - [`end`]: ends connections; [`holders`] finds their sockets.
 //! - [`datagrams`]: the same for connected UDP sockets.
+//! - [`ended`]: which were ended and are not closed, for those who list connections.
 //! - [`helper`]: a process of its own, in which all this is done.
 //! - [`tally`]: counts what was ended, for metrics and the log.
 //! - [`mover`]: a pass.
@@ -19,11 +20,12 @@ pub mod ask;
 pub mod balance;
 pub mod datagrams;
 pub mod end;
+pub mod ended;
 pub mod helper;
 pub mod holders;
+pub mod looks;
 pub mod memory;
 pub mod mover;
-pub mod looks;
 pub mod plan;
 pub mod policy;
 pub mod rebalance;

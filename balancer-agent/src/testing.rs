@@ -285,6 +285,7 @@ pub(crate) fn connections() -> Vec<ConnectionView> {
         pid: 77,
         command: Some("curl".into()),
         age_ms: 200_000_000,
+        ended_ms: None,
         activity,
     };
     vec![connection("cart", Some(activity)), connection("search", None)]

@@ -2,7 +2,7 @@
 //! sockets must not keep changes from the maps.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -20,6 +20,7 @@ use crate::{
     maps::{MapsError, pinned::PinnedMaps},
     model::ObjectRef,
     moves::{
+        ended::Ended,
         helper::{Helper, watch::Watch},
         mover::Mover,
         tally::{Counts, Tally},
@@ -37,6 +38,7 @@ const MOST: Duration = Duration::from_secs(10);
 pub struct Moving {
     mover: Mutex<Mover>,
     tally: Arc<Tally>,
+    ended: Arc<Ended>,
     watch: Arc<Watch>,
     /// True if the mover has not learned of the last change.
     differs: AtomicBool,
@@ -62,12 +64,14 @@ impl Moving {
     pub fn new(config: &RunConfig) -> Result<Self, MapsError> {
         let maps = PinnedMaps::open(&Pins::new(&config.bpffs), config.capacities)?;
         let tally = Arc::<Tally>::default();
+        let ended = Arc::<Ended>::default();
         let watch = Arc::new(Watch::new());
         let helper = Helper::new(Some(config.cgroup.clone()), Arc::clone(&watch));
-        let mover = Mover::new(maps, helper, config.moving, Arc::clone(&tally));
+        let mover = Mover::new(maps, helper, config.moving, Arc::clone(&tally), Arc::clone(&ended));
         Ok(Self {
             mover: Mutex::new(mover),
             tally,
+            ended,
             watch,
             differs: AtomicBool::new(false),
             // Nothing is gone before the first state.
@@ -93,6 +97,12 @@ impl Moving {
     /// How often connections were ended.
     pub fn ended(&self) -> Counts {
         self.tally.totals()
+    }
+
+    /// Which connections were ended, by the words of their charges, and when by the clock of the
+    /// records. Some of them may be closed.
+    pub fn since(&self) -> HashMap<u64, Duration> {
+        self.ended.since()
     }
 
     /// Moves the connections of a Service to where there are fewer, or says what it would do.

@@ -241,7 +241,8 @@ impl Provider for Shared {
     fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
         // Held while the kernel is asked would keep changes from the maps.
         let pods = self.read().desired.pods.clone();
-        Ok(connections(&self.maps, &self.helper, &pods, wanted)?)
+        let ended = self.moving.since();
+        Ok(connections(&self.maps, &self.helper, &pods, &ended, wanted)?)
     }
 
     fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
@@ -263,13 +264,18 @@ impl Provider for Shared {
     }
 
     fn drains(&self) -> Vec<DrainView> {
-        let ids = in_use(&self.maps);
+        let (ids, ended) = (in_use(&self.maps), self.moving.since());
+        let ended_of = |id: u32| {
+            let open = self.maps.connections(|_, backend| backend == id).into_iter();
+            open.filter(|found| ended.contains_key(&found.word)).count() as u32
+        };
         let view = |(addr, drained): (SocketAddr, Drained)| DrainView {
             backend: EndView { address: addr.ip(), port: addr.port() },
             services: self.desired(|desired| drains::services(desired, addr)),
             timeout_s: drained.over.as_secs(),
             elapsed_s: drained.since.elapsed().as_secs(),
             connections: ids.get(&addr).map_or(0, |id| self.maps.active(*id)),
+            ended: ids.get(&addr).map_or(0, |id| ended_of(*id)),
         };
         self.moving.drained().into_iter().map(view).collect()
     }

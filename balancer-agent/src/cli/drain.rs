@@ -1,7 +1,9 @@
 //! `balancer-agent drain`.
 
 use std::{
+    collections::BTreeMap,
     io::{self, IsTerminal as _},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -18,7 +20,7 @@ use crate::{
     api::{Client, ClientError},
     render,
     source::moving,
-    view::{DrainRequest, DrainView},
+    view::{ConnectionView, DrainRequest, DrainView, Wanted},
 };
 
 const EXAMPLES: &str = "\
@@ -97,15 +99,41 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     show(args, &drains)?;
     let left = open(&drains);
     if args.wait && left > 0 {
-        let why = anyhow!(
-            "{left} connections are still open: they are busy, or can't be ended gently; \
-             `balancer-agent connections --backend {}` shows them, and the annotation \
-             balancer-agent/reset-after of their Service has them reset",
-            backend.address
-        );
-        return Err(Failure::new(Exit::Failed, why));
+        let wanted = Wanted {
+            backend: Some(backend.address),
+            backend_port: backend.port,
+            ..Wanted::default()
+        };
+        let left = args.place.tell(async |agent| agent.connections(&wanted).await)?;
+        if !left.is_empty() {
+            return Err(Failure::new(Exit::Failed, anyhow!(why_left(&left, backend.address))));
+        }
     }
     Ok(Exit::Fine)
+}
+
+/// What is left, and why, and what can be done about it.
+fn why_left(left: &[ConnectionView], address: IpAddr) -> String {
+    let mut reasons = BTreeMap::<_, usize>::new();
+    for view in left {
+        let reason = match &view.activity {
+            _ if view.ended_ms.is_some() => {
+                "ended, and closed neither by the client nor by the backend"
+            }
+            None => "out of reach, as no process of its pod is left or its socket is held",
+            Some(activity) if activity.state != "established" => "about to close",
+            Some(activity) if activity.busy => "busy",
+            Some(_) => "at rest, and has not been so for the quiet time, or no process has it",
+        };
+        *reasons.entry(reason).or_default() += 1;
+    }
+    let each: Vec<_> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    format!(
+        "{} still open: {}; `balancer-agent connections --backend {address}` shows them, and the \
+         annotation balancer-agent/reset-after of their Service has them reset",
+        left.len(),
+        each.join("; "),
+    )
 }
 
 fn show(args: &Args, drains: &[DrainView]) -> Result<Exit, Failure> {
@@ -149,4 +177,31 @@ fn bar(total: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn what_is_left_is_told_with_its_reasons() {
+        let [rests, unreachable] = &testing::connections()[..] else { panic!("two connections") };
+        let mut busy = rests.clone();
+        busy.activity.as_mut().unwrap().busy = true;
+        let ended = ConnectionView { ended_ms: Some(7_000), ..busy.clone() };
+        let all = [rests, unreachable, &busy, &busy, &ended].map(Clone::clone);
+        let said = why_left(&all, rests.backend.address);
+        for part in [
+            "5 still open: ",
+            "2 busy; ",
+            "1 ended, and closed neither by the client nor by the backend",
+            "1 at rest",
+            "1 out of reach",
+            "`balancer-agent connections --backend 10.0.0.1` shows them",
+            "balancer-agent/reset-after",
+        ] {
+            assert!(said.contains(part), "{part:?} in {said}");
+        }
+    }
 }

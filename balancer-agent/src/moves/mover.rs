@@ -13,11 +13,12 @@ use super::{
     ask::{Answer, address},
     balance::{Load, targets},
     end::{Order, Outcome},
+    ended::Ended,
     helper::Helper,
     looks::Seen,
     memory::Memory,
     plan,
-    scene::{Demand, End, Reason, Scene, backend},
+    scene::{Demand, End, Reason, Scene, Way, backend},
     tally::{Fate, Tally},
     terrain::{Asked, Drained, Terrain},
 };
@@ -47,6 +48,7 @@ pub struct Mover {
     terrain: Terrain,
     memory: Memory,
     tally: Arc<Tally>,
+    ended: Arc<Ended>,
 }
 
 /// A Service whose connections are to be moved.
@@ -70,7 +72,13 @@ struct Chosen {
 
 impl Mover {
     /// Will move connections.
-    pub fn new(maps: PinnedMaps, helper: Helper, cluster: Moving, tally: Arc<Tally>) -> Self {
+    pub fn new(
+        maps: PinnedMaps,
+        helper: Helper,
+        cluster: Moving,
+        tally: Arc<Tally>,
+        ended: Arc<Ended>,
+    ) -> Self {
         Self {
             maps,
             helper,
@@ -79,6 +87,7 @@ impl Mover {
             terrain: Terrain::default(),
             memory: Memory::default(),
             tally,
+            ended,
         }
     }
 
@@ -271,6 +280,11 @@ impl Mover {
             };
             self.count(scene, end.row, Some(end.reason), fate);
         }
+        let gentle = done.iter().filter(|end| end.way == Way::Gentle);
+        let words = gentle.map(|end| scene.connections[end.connection].word);
+        self.ended.add(scene.now, words, || {
+            self.maps.connections(|_, _| true).into_iter().map(|found| found.word).collect()
+        });
         (done, spent)
     }
 

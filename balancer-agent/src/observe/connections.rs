@@ -1,7 +1,7 @@
 //! Connections, each with what its socket does.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -26,11 +26,12 @@ use crate::{
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// The connections that are wanted. `helper` asks about them, `pods` are those of this node by their
-/// uid.
+/// uid, `ended` says when which were ended, by the words of their charges.
 pub fn connections(
     maps: &PinnedMaps,
     helper: &Helper,
     pods: &BTreeMap<String, DesiredPod>,
+    ended: &HashMap<u64, Duration>,
     wanted: &Wanted,
 ) -> Result<Vec<ConnectionView>, MapsError> {
     let ports: BTreeMap<u32, (PortId, u16)> = maps
@@ -74,7 +75,11 @@ pub fn connections(
             .entry(connection.tgid)
             .or_insert_with(|| holders::name(connection.tgid))
             .clone();
-        views.push(view(&connection, backend, port, *number, pod, command, activity, now));
+        let ended = ended.get(&connection.word).map(|at| now.saturating_sub(*at));
+        views.push(ConnectionView {
+            ended_ms: ended.map(|ended| ended.as_millis() as u64),
+            ..view(&connection, backend, port, *number, pod, command, activity, now)
+        });
     }
     let key = |view: &ConnectionView| {
         let service = (view.namespace.clone(), view.service.clone(), view.service_port.number);
@@ -106,6 +111,7 @@ fn view(
         pid: connection.tgid,
         command,
         age_ms: now.saturating_sub(Duration::from_nanos(connection.since_ns)).as_millis() as u64,
+        ended_ms: None,
         activity,
     }
 }

@@ -1,7 +1,7 @@
 //! What the pins alone can tell, with or without an agent.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -86,7 +86,7 @@ impl Offline {
     pub fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ObserveError> {
         let cgroup = self.status()?.cgroup.map(PathBuf::from);
         let helper = Helper::new(cgroup, Arc::new(Watch::new()));
-        Ok(connections(&self.maps, &helper, &BTreeMap::new(), wanted)?)
+        Ok(connections(&self.maps, &helper, &BTreeMap::new(), &HashMap::new(), wanted)?)
     }
 
     /// Programs, attachment and use of the maps.

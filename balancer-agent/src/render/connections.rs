@@ -8,7 +8,7 @@ use super::{
     human::{age, bytes},
     table::{cell, optional, table},
 };
-use crate::view::{ActivityView, ConnectionView, EndView};
+use crate::view::{ConnectionView, EndView};
 
 /// Draws connections, in the order given.
 pub fn connections(connections: &[ConnectionView], wide: bool) -> String {
@@ -28,7 +28,7 @@ pub fn connections(connections: &[ConnectionView], wide: bool) -> String {
             optional(view.pod.as_ref()),
             cell(age(view.age_ms / 1_000)),
             optional(activity.map(|activity| age(activity.idle_ms / 1_000))),
-            state(activity),
+            state(view),
         ];
         if wide {
             cells.extend([
@@ -43,8 +43,11 @@ pub fn connections(connections: &[ConnectionView], wide: bool) -> String {
     table(&header, connections.iter().map(row))
 }
 
-fn state(activity: Option<&ActivityView>) -> comfy_table::Cell {
-    match activity {
+fn state(view: &ConnectionView) -> comfy_table::Cell {
+    if let Some(ended_ms) = view.ended_ms {
+        return cell(format!("ended {}", age(ended_ms / 1_000))).fg(Color::Yellow);
+    }
+    match view.activity.as_ref() {
         None => cell("unreachable").fg(Color::Yellow),
         Some(activity) if activity.state != "established" => {
             cell(&activity.state).fg(Color::Yellow)

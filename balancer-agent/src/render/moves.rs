@@ -57,11 +57,13 @@ pub fn drains(drains: &[DrainView], _wide: bool) -> String {
             cell(address(drain.backend)),
             cell(services.join(", ")),
             cell(drain.connections),
+            cell(drain.ended),
             cell(age(drain.elapsed_s)),
             cell(age(drain.timeout_s)),
         ]
     };
-    table(&["BACKEND", "SERVICES", "CONNECTIONS", "SINCE", "TIMEOUT"], drains.iter().map(row))
+    let header = ["BACKEND", "SERVICES", "CONNECTIONS", "ENDED", "SINCE", "TIMEOUT"];
+    table(&header, drains.iter().map(row))
 }
 
 fn quiet(millis: u64) -> String {

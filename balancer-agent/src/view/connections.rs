@@ -28,6 +28,10 @@ pub struct ConnectionView {
     pub command: Option<String>,
     /// Milliseconds since it was opened.
     pub age_ms: u64,
+    /// Milliseconds since the agent ended it, where its client has not closed it since; absent for
+    /// others, and for what an agent ended that was started anew.
+    #[serde(default)]
+    pub ended_ms: Option<u64>,
     /// What its socket does; absent where the socket can't be reached.
     pub activity: Option<ActivityView>,
 }

@@ -107,4 +107,7 @@ pub struct DrainView {
     pub elapsed_s: u64,
     /// Its open connections.
     pub connections: u32,
+    /// Those of them that were ended, and that neither side has closed.
+    #[serde(default)]
+    pub ended: u32,
 }
