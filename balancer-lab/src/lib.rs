@@ -38,6 +38,7 @@ pub mod http;
 pub mod kubeproxy;
 pub mod lab;
 mod lines;
+pub mod main_thread;
 pub mod manifests;
 pub mod posts;
 pub mod soak;

@@ -17,6 +17,7 @@ use balancer_lab::{
 use common::{
     Connections, VIP, Web, address,
     clients::{Client, pod_object, tell},
+    ends::ended,
     posts::{Posts, assert_told_right, serve_posts},
 };
 use serde_json::{Value, json};
@@ -85,17 +86,6 @@ fn every_connection_is_listed_with_its_pod_and_process() {
     assert_eq!(listed(&web, &["--service", "shop/web"]).len(), 0);
     drop(held);
     assert_eq!(listed(&web, &[]).len(), 2);
-}
-
-/// How often connections were ended for a reason, as the metrics of the agent tell.
-fn ended(web: &Web, reason: &str, way: &str) -> u64 {
-    let metrics = web.agent.metrics().expect("metrics");
-    let labels = format!("reason=\"{reason}\",way=\"{way}\"}} ");
-    let of = |line: &str| {
-        let count = line.strip_prefix("balancer_connections_ended_total{")?.split_once(&labels)?.1;
-        count.parse::<u64>().ok()
-    };
-    metrics.lines().filter_map(of).sum()
 }
 
 /// Every request of a client was answered; says over how many connections.
@@ -353,6 +343,62 @@ fn a_socket_that_was_handed_on_is_ended_where_it_is() {
     assert_eq!(ended(&web, "idle", "gentle"), 1);
 }
 
+/// Whoever opened it is gone, and whoever has it is in the network namespace of another pod.
+#[test]
+fn a_socket_that_was_handed_to_another_network_namespace_is_ended_there() {
+    let mut web = Web::start("handed-out", 1);
+    tell(&web, &[pod_object(201, None)]);
+    let client = Client::start(&web, 201);
+    web.change(|_| service(&[1], &[("idle-timeout", "1s")]), |shown| common::in_use(shown) == [1]);
+    let script = format!("exec 3<>/dev/tcp/{VIP}/80; (exec unshare --net cat <&3) & echo; exit 0");
+    let mut command = client.pod.command("bash");
+    let mut shell = command.args(["-c", &script]).stdout(Stdio::null()).spawn().expect("bash");
+    assert!(shell.wait().expect("its end").success(), "the shell has opened it and is gone");
+    await_counts(&web, &[0], Duration::from_secs(10));
+    assert_eq!(ended(&web, "idle", "gentle"), 1);
+}
+
+#[test]
+fn a_socket_of_a_process_whose_main_thread_has_ended_is_ended() {
+    let mut web = Web::start("main-thread", 1);
+    web.change(|_| service(&[1], &[("idle-timeout", "1s")]), |shown| common::in_use(shown) == [1]);
+    let _held = Connections::open_without_main_thread(web.client.place(), (VIP, 80), 2);
+    await_counts(&web, &[0], Duration::from_secs(10));
+    assert_eq!(ended(&web, "idle", "gentle"), 2);
+}
+
+/// Neither side closes it.
+#[test]
+fn what_was_ended_and_nobody_closes_is_told() {
+    let mut web = Web::start("told", 2);
+    web.servers.clear();
+    let silent = |n: usize| {
+        let bind = || TcpListener::bind(web.backends[n].socket(8080));
+        web.backends[n].place().within(bind).expect("entered").expect("bound")
+    };
+    let _silent = [silent(0), silent(1)];
+    let _deaf = Connections::open(web.client.place(), (VIP, 80), 4);
+    let first = web.backends[0].ip().to_string();
+    let drain = ["drain", &first, "--timeout", "1s"];
+    web.agent.cli(&drain).expect("drained");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let ended = loop {
+        let all = listed(&web, &["--backend", &first]);
+        if all.iter().all(|found| found["ended_ms"].is_u64()) {
+            break all;
+        }
+        assert!(Instant::now() < deadline, "{all:#?}");
+    };
+    assert_eq!(ended.len(), 2, "{ended:#?}");
+    let second = web.backends[1].ip().to_string();
+    let others = listed(&web, &["--backend", &second]);
+    assert!(others.iter().all(|found| found["ended_ms"].is_null()), "{others:#?}");
+    let drains = web.agent.json(&["drain"]).expect("a list");
+    assert_eq!((&drains[0]["connections"], &drains[0]["ended"]), (&json!(2), &json!(2)));
+    let table = web.agent.cli(&["connections", "--backend", &first]).expect("a table");
+    assert!(table.contains("ended "), "{table}");
+}
+
 /// Clients that rest for longer than `idle-timeout` before each of their requests but the first: each
 /// of their connections is ended in each rest. Gives what failed, and the servers.
 fn rests_too_long(name: &str, way: Way) -> (Vec<Said>, Vec<posts::Server>) {
@@ -419,100 +465,4 @@ fn over_tls_nothing_is_executed_in_vain() {
 fn over_http2_nothing_is_executed_in_vain() {
     let (failed, _servers) = rests_too_long("http2", Way::Http2);
     assert!(failed.is_empty(), "{failed:?}");
-}
-
-/// How often connections were not ended, and why.
-fn not_ended(web: &Web, reason: &str, why: &str) -> u64 {
-    let metrics = web.agent.metrics().expect("metrics");
-    let labels = format!("reason=\"{reason}\",why=\"{why}\"}} ");
-    let of = |line: &str| {
-        let count = line.strip_prefix("balancer_connections_not_ended_total{")?;
-        count.split_once(&labels)?.1.parse::<u64>().ok()
-    };
-    metrics.lines().filter_map(of).sum()
-}
-
-/// The processes that touch sockets for an agent.
-fn touching(agent: u32) -> Vec<u32> {
-    let path = format!("/proc/{agent}/task");
-    let threads = std::fs::read_dir(path).expect("the agent runs").flatten();
-    let children = |thread: std::fs::DirEntry| {
-        std::fs::read_to_string(thread.path().join("children")).unwrap_or_default()
-    };
-    let all: Vec<String> = threads.map(children).collect();
-    all.iter().flat_map(|line| line.split_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
-}
-
-/// What the descriptors of a process are.
-fn descriptors(process: u32) -> Vec<String> {
-    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).expect("it runs").flatten();
-    let target = |entry: std::fs::DirEntry| std::fs::read_link(entry.path()).ok();
-    entries.filter_map(target).map(|path| path.display().to_string()).collect()
-}
-
-/// A pod holds the locks of its sockets: whoever looks at them does not come back.
-#[test]
-fn a_pod_that_holds_its_sockets_holds_up_nobody_else() {
-    let mut web = Web::start("held", 2);
-    tell(&web, &[pod_object(201, None)]);
-    let hostile = Client::start(&web, 201);
-    let _held = Connections::open_held(hostile.pod.place(), (VIP, 80), 5);
-    let others = Connections::open(web.client.place(), (VIP, 80), 6);
-    web.change(|_| service(&[1, 2], &[("idle-timeout", "1s")]), |s| common::in_use(s) == [1, 2]);
-    let started = Instant::now();
-    while ended(&web, "idle", "gentle") < 6 {
-        let log = web.agent.log().unwrap_or_default();
-        assert!(started.elapsed() < Duration::from_secs(20), "log of the agent:\n{log}");
-    }
-    drop(others);
-    // One was met; its pod is left alone from then on.
-    assert_eq!(not_ended(&web, "idle", "stuck"), 1);
-    let status = web.agent.json(&["status"]).expect("status");
-    let is_told = |problem: &Value| {
-        let said = problem["message"].as_str().unwrap_or_default();
-        let object = problem["object"].as_str().unwrap_or_default();
-        object.starts_with("connection 10.244.0.201:")
-            && said.contains("Service default/web")
-            && said.contains("pod default/client-201")
-            && said.contains("(balancer-lab)")
-    };
-    let problems = status["problems"].as_array().expect("problems");
-    assert!(problems.iter().any(is_told), "{problems:#?}");
-    let log = web.agent.log().expect("a log");
-    assert!(log.contains("connections of the same pod are left alone"), "{log}");
-
-    // Who asks for them is told what is known without.
-    let asked = Instant::now();
-    let shown = listed(&web, &["--pod", "client-201"]);
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
-    assert_eq!(shown.len(), 5);
-    assert!(shown.iter().all(|found| found["activity"].is_null()), "{shown:#?}");
-
-    // What still waits has nothing of the agent's.
-    let agent = web.agent.pid().expect("it runs");
-    let stuck = touching(agent);
-    assert!(!stuck.is_empty());
-    let own = descriptors(agent);
-    for process in &stuck {
-        for shared in descriptors(*process) {
-            assert!(shared == "/dev/null" || !own.contains(&shared), "{shared} of {process}");
-            assert!(!shared.contains("bpf"), "{shared}");
-        }
-    }
-    let asked = Instant::now();
-    assert!(web.agent.terminate().expect("ended").success());
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
-    let still = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
-    assert!(stuck.iter().any(still), "one waits for the pod as before");
-    web.agent.resume().expect("the next agent starts");
-    let next = Connections::open(web.client.place(), (VIP, 80), 2);
-    let started = Instant::now();
-    while ended(&web, "idle", "gentle") < 2 {
-        let log = web.agent.log().unwrap_or_default();
-        assert!(started.elapsed() < Duration::from_secs(20), "log of the agent:\n{log}");
-    }
-    drop(next);
-    // With a pass that waits for the pod at this moment.
-    assert!(web.agent.kill().is_ok());
-    web.agent.resume().expect("the next agent starts");
 }

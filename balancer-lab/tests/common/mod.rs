@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod clients;
 pub mod connections;
+pub mod ends;
 pub mod posts;
 pub mod udp;
 

@@ -1,0 +1,187 @@
+//! Pods that hold up who touches their sockets: their own connections are left alone, and nobody else
+//! waits.
+
+mod common;
+
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use balancer_lab::{Pod, manifests::Service};
+use common::{
+    Connections, VIP, Web,
+    clients::{Client, pod_object, tell},
+    ends::{ended, not_ended},
+};
+use serde_json::Value;
+use socket2::SockRef;
+
+/// What `connections` lists with these filters.
+fn listed(web: &Web, filters: &[&str]) -> Vec<Value> {
+    let all = web.agent.json(&[&["connections"], filters].concat()).expect("connections");
+    all.as_array().expect("an array").clone()
+}
+
+/// Has connections ended that nobody has used for a second.
+fn end_what_is_idle(web: &mut Web) {
+    let idle = |service: Service| service.annotated("balancer-agent/idle-timeout", "1s");
+    web.change(idle, |shown| common::in_use(shown) == [1, 2]);
+}
+
+/// Waits until so many idle connections were ended.
+fn await_ended(web: &Web, count: u64) {
+    let started = Instant::now();
+    while ended(web, "idle", "gentle") < count {
+        let log = web.agent.log().unwrap_or_default();
+        let told = format!("{} ended\nlog of the agent:\n{log}", ended(web, "idle", "gentle"));
+        assert!(started.elapsed() < Duration::from_secs(30), "{told}");
+    }
+}
+
+/// The processes that touch sockets for an agent.
+fn touching(agent: u32) -> Vec<u32> {
+    let path = format!("/proc/{agent}/task");
+    let threads = std::fs::read_dir(path).expect("the agent runs").flatten();
+    let children = |thread: std::fs::DirEntry| {
+        std::fs::read_to_string(thread.path().join("children")).unwrap_or_default()
+    };
+    let all: Vec<String> = threads.map(children).collect();
+    all.iter().flat_map(|line| line.split_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// What the descriptors of a process are.
+fn descriptors(process: u32) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).expect("it runs").flatten();
+    let target = |entry: std::fs::DirEntry| std::fs::read_link(entry.path()).ok();
+    entries.filter_map(target).map(|path| path.display().to_string()).collect()
+}
+
+/// A pod holds the locks of its sockets: whoever looks at them does not come back.
+#[test]
+fn a_pod_that_holds_its_sockets_holds_up_nobody_else() {
+    let mut web = Web::start("held", 2);
+    tell(&web, &[pod_object(201, None)]);
+    let hostile = Client::start(&web, 201);
+    let _held = Connections::open_held(hostile.pod.place(), (VIP, 80), 5);
+    let others = Connections::open(web.client.place(), (VIP, 80), 6);
+    end_what_is_idle(&mut web);
+    await_ended(&web, 6);
+    drop(others);
+    // One was met; its pod is left alone from then on.
+    assert_eq!(not_ended(&web, "idle", "stuck"), 1);
+    let status = web.agent.json(&["status"]).expect("status");
+    let is_told = |problem: &Value| {
+        let said = problem["message"].as_str().unwrap_or_default();
+        let object = problem["object"].as_str().unwrap_or_default();
+        object.starts_with("connection 10.244.0.201:")
+            && said.contains("Service default/web")
+            && said.contains("pod default/client-201")
+            && said.contains("(balancer-lab)")
+    };
+    let problems = status["problems"].as_array().expect("problems");
+    assert!(problems.iter().any(is_told), "{problems:#?}");
+    let log = web.agent.log().expect("a log");
+    assert!(log.contains("connections of the same pod are left alone"), "{log}");
+
+    // Who asks for them is told what is known without.
+    let asked = Instant::now();
+    let shown = listed(&web, &["--pod", "client-201"]);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(shown.len(), 5);
+    assert!(shown.iter().all(|found| found["activity"].is_null()), "{shown:#?}");
+
+    // What still waits has nothing of the agent's.
+    let agent = web.agent.pid().expect("it runs");
+    let stuck = touching(agent);
+    assert!(!stuck.is_empty());
+    let own = descriptors(agent);
+    for process in &stuck {
+        for shared in descriptors(*process) {
+            assert!(shared == "/dev/null" || !own.contains(&shared), "{shared} of {process}");
+            assert!(!shared.contains("bpf"), "{shared}");
+        }
+    }
+    let asked = Instant::now();
+    assert!(web.agent.terminate().expect("ended").success());
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    let still = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+    assert!(stuck.iter().any(still), "one waits for the pod as before");
+    web.agent.resume().expect("the next agent starts");
+    let next = Connections::open(web.client.place(), (VIP, 80), 2);
+    await_ended(&web, 2);
+    drop(next);
+    // With a pass that waits for the pod at this moment.
+    assert!(web.agent.kill().is_ok());
+    web.agent.resume().expect("the next agent starts");
+}
+
+/// A server whose connections nobody accepts or reads.
+fn deaf(pod: &Pod, connections: usize) -> TcpListener {
+    let length = i32::try_from(connections).expect("a few");
+    pod.place().set_sysctl("net/core/somaxconn", &length.to_string()).expect("set");
+    let listen = || {
+        let bound = TcpListener::bind(pod.socket(8080))?;
+        SockRef::from(&bound).listen(length)?;
+        Ok::<_, std::io::Error>(bound)
+    };
+    pod.place().within(listen).expect("entered").expect("bound")
+}
+
+/// A pod closes a socket of which the process that ends it has a copy. Whoever closes last waits for as
+/// long as the pod has said: here ten minutes.
+#[test]
+fn a_close_that_lingers_holds_up_nobody() {
+    const CONNECTIONS: usize = 600;
+    let mut web = Web::start("linger", 2);
+    web.servers.clear();
+    let _deaf: Vec<_> = web.backends.iter().map(|pod| deaf(pod, CONNECTIONS)).collect();
+    let other = Service::new(
+        "web-2",
+        std::net::Ipv4Addr::new(10, 96, 7, 7),
+        80,
+        8080,
+        [common::address(1)],
+    );
+    web.manifests.write(&other).expect("written");
+    end_what_is_idle(&mut web);
+    tell(&web, &[pod_object(201, None)]);
+    let hostile = Client::start(&web, 201);
+    let dry_run = || {
+        let asked = Instant::now();
+        web.agent.json(&["rebalance", "web-2", "--dry-run"]).expect("a dry run");
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // It is a race that the pod does not always win.
+    while not_ended(&web, "idle", "stuck") == 0 {
+        assert!(Instant::now() < deadline, "no close has lingered");
+        let mut held = Connections::open_lingering(hostile.pod.place(), (VIP, 80), CONNECTIONS);
+        while !held.has_ended() {
+            dry_run();
+        }
+        // A process that says nothing is given up after two seconds.
+        for _ in 0..20 {
+            dry_run();
+        }
+    }
+
+    // The end of a process ends what it waits for.
+    let agent = web.agent.pid().expect("it runs");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while touching(agent).len() > 2 {
+        web.agent.json(&["status"]).expect("status");
+        assert!(
+            Instant::now() < deadline,
+            "more than one for each who asks: {:?}",
+            touching(agent)
+        );
+    }
+    let next = Connections::open(web.client.place(), (VIP, 80), 2);
+    let before = ended(&web, "idle", "gentle");
+    await_ended(&web, before + 2);
+    drop(next);
+    let asked = Instant::now();
+    assert!(web.agent.terminate().expect("ended").success());
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+}
