@@ -15,7 +15,7 @@ mod rsocket;
 mod serve;
 mod websocket;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -52,6 +52,26 @@ enum Verb {
         /// Requests over each connection
         #[arg(long, default_value_t = 1)]
         requests: u64,
+    },
+    /// Open connections to PostgreSQL, have transactions with a pause in each over them until the input
+    /// ends, and say as JSON how many were committed and what failed
+    Transact {
+        /// What to connect to
+        target: SocketAddr,
+        /// Connections to hold open
+        #[arg(long, default_value_t = 1)]
+        connections: u64,
+        /// Milliseconds that a connection rests after a transaction
+        #[arg(long, default_value_t = 0)]
+        rest_ms: u64,
+    },
+    /// Have queries of PostgreSQL run, one after another, cancel each, and say as JSON how many were
+    /// cancelled
+    Cancel {
+        /// What to connect to
+        target: SocketAddr,
+        #[arg(long)]
+        queries: u64,
     },
     /// Look a name up by a DNS server, again and again, and say as JSON what the answers were
     Resolve {
@@ -104,6 +124,11 @@ async fn main() -> Result<()> {
                 Client::Dns => client::run::<dns::Connection>(plan).await,
             }
         }
+        Verb::Transact { target, connections, rest_ms } => {
+            let rest = Duration::from_millis(rest_ms);
+            postgres::state::transact(target, connections, rest).await
+        }
+        Verb::Cancel { target, queries } => postgres::state::cancel(target, queries).await,
         Verb::Resolve { server, lookups } => dns::resolve(server, lookups).await,
     }
 }

@@ -1,5 +1,7 @@
 //! PostgreSQL: a pool of deadpool-postgres over tokio-postgres. The server is PostgreSQL.
 
+pub(crate) mod state;
+
 use std::net::SocketAddr;
 
 use anyhow::Result;
@@ -9,6 +11,14 @@ use tokio_postgres::{Config, NoTls};
 
 use crate::client::Protocol;
 
+/// How to connect to a server of the tests.
+fn config(target: SocketAddr) -> Config {
+    let mut config = Config::new();
+    config.host(target.ip().to_string()).port(target.port());
+    config.user("postgres").dbname("postgres");
+    config
+}
+
 /// A connection taken out of the pool, and the pool it goes back to.
 pub(crate) struct Connection {
     client: Object,
@@ -17,10 +27,8 @@ pub(crate) struct Connection {
 
 impl Protocol for Connection {
     async fn open(target: SocketAddr, connections: usize) -> Result<Vec<Self>> {
-        let mut config = Config::new();
-        config.host(target.ip().to_string()).port(target.port());
-        config.user("postgres").dbname("postgres");
-        let pool = Pool::builder(Manager::new(config, NoTls)).max_size(connections).build()?;
+        let manager = Manager::new(config(target), NoTls);
+        let pool = Pool::builder(manager).max_size(connections).build()?;
         let open = || async {
             let client = pool.get().await?;
             Ok(Self { client, pool: pool.clone() })

@@ -1,12 +1,17 @@
 //! A Service in a lab, clients of it, and the count of their connections from three sides.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use balancer_lab::{
     Agent, Lab, Pod,
     manifests::{Manifests, Service},
     sockets::open_by_peer,
 };
+use serde_json::Value;
 
 use crate::{
     process::Process,
@@ -15,6 +20,9 @@ use crate::{
 
 /// The ClusterIP of the Service.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+
+/// For the agent to show what is awaited: moves wait for connections that rest.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a Service port carries.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -53,7 +61,7 @@ impl<S> Cluster<S> {
         let (clients, backends) = (clients.expect("clients"), pods.expect("backends"));
         let servers = backends.iter().map(|pod| serve(&lab, pod)).collect();
         let manifests = Manifests::create(lab.state_dir().join("manifests")).expect("manifests");
-        write_service(&manifests, name, port, backends.iter());
+        write_service(&manifests, &plain(name, port, &backends), port.0);
         let agent = Agent::start(&lab, manifests.dir(), &[]).expect("agent");
         Self { agent, servers, backends, clients, port, manifests, name: name.to_owned(), lab }
     }
@@ -103,7 +111,27 @@ impl<S> Cluster<S> {
     /// Takes a backend out of the Service.
     pub fn remove(&self, gone: &Pod) {
         let rest = self.backends.iter().filter(|pod| pod.ip() != gone.ip());
-        write_service(&self.manifests, &self.name, self.port, rest);
+        write_service(&self.manifests, &plain(&self.name, self.port, rest), self.port.0);
+    }
+
+    /// Changes the Service, from one with every backend, and waits until the agent shows it as wanted.
+    pub fn change(&self, change: impl FnOnce(Service) -> Service, wanted: impl Fn(&Value) -> bool) {
+        let service = change(plain(&self.name, self.port, &self.backends));
+        write_service(&self.manifests, &service, self.port.0);
+        self.await_shown("services", |services| wanted(&services[0]));
+    }
+
+    /// Waits until the agent shows what is wanted.
+    pub fn await_shown(&self, verb: &str, wanted: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shown = self.agent.json(&[verb]).expect(verb);
+            if wanted(&shown) {
+                return;
+            }
+            let log = self.agent.log().unwrap_or_default();
+            assert!(Instant::now() < deadline, "{verb} shows {shown:#}\nlog of the agent:\n{log}");
+        }
     }
 
     /// Open connections by backend, as `balancer-agent backends` says.
@@ -175,14 +203,16 @@ impl Cluster {
     }
 }
 
-/// Writes the Service with every pod as an endpoint.
-fn write_service<'a>(
-    manifests: &Manifests,
+/// A Service with every one of these pods as an endpoint.
+fn plain<'a>(
     name: &str,
-    (transport, port): (Transport, u16),
-    backends: impl Iterator<Item = &'a Pod>,
-) {
-    let service = Service::new(name, VIP, port, port, backends.map(Pod::ip));
+    (_, port): (Transport, u16),
+    backends: impl IntoIterator<Item = &'a Pod>,
+) -> Service {
+    Service::new(name, VIP, port, port, backends.into_iter().map(Pod::ip))
+}
+
+fn write_service(manifests: &Manifests, service: &Service, transport: Transport) {
     let (mut object, mut slice) = (service.service(), service.endpoint_slice());
     if transport == Transport::Udp {
         object["spec"]["ports"][0]["protocol"] = "UDP".into();

@@ -94,6 +94,11 @@ impl Process {
         assert!(status.expect("kill").success(), "{signal} {}", self.name);
     }
 
+    /// Ends its input.
+    pub fn end_input(&mut self) {
+        drop(self.stdin.take());
+    }
+
     /// Ends its input and waits until it has ended well.
     pub fn finish(mut self) {
         drop(self.stdin.take());
