@@ -52,6 +52,9 @@ pub const fn salt(random: u32, index: u32) -> u32 {
     random & !INDEX_MASK | 1 << INDEX_BITS | index & INDEX_MASK
 }
 
+/// No key is larger: a score has 31 bits.
+pub const NO_KEY: u64 = u64::MAX >> 1;
+
 /// Randomness for one scan.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
@@ -73,7 +76,7 @@ impl Draw {
 
     /// The key of a slot with a score.
     #[inline(always)]
-    const fn key(self, score: u32, salt: u32) -> u64 {
+    pub const fn key(self, score: u32, salt: u32) -> u64 {
         (score as u64) << 32 | salt.wrapping_mul(self.a) as u64
     }
 
@@ -135,7 +138,7 @@ pub fn part<const PART: u32, T: Table>(table: &T, len: u32, draw: Draw, mut best
 #[inline(always)]
 pub fn scan<const PART: u32>(len: u32, part: impl Fn(u32, u64) -> u64) -> u64 {
     const { assert!(MAX_SCAN.is_multiple_of(PART)) };
-    let mut best = u64::MAX;
+    let mut best = NO_KEY;
     let mut start = 0;
     while start < MAX_SCAN {
         if start >= len {
@@ -316,7 +319,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(4);
         let host = Host::new(&[], &mut rng);
         assert_eq!(scan(&host, 8, draw(&mut rng)), None);
-        let mut host = Host::new(&[u32::MAX - 1], &mut rng);
+        let mut host = Host::new(&[PAD_ACTIVE - 1], &mut rng);
         assert_eq!(scan(&host, 1, draw(&mut rng)).map(|p| p.backend), Some(1));
         host.slots[0] = Slot { backend: PAD_BACKEND, weight: 1, salt: 9 };
         assert_eq!(scan(&host, 1, draw(&mut rng)), None);

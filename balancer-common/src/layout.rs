@@ -9,10 +9,13 @@ mod affinity;
 mod backend;
 mod flow;
 mod frontend;
+mod level;
 mod name;
 mod row;
 
-pub use self::{admission::*, affinity::*, backend::*, flow::*, frontend::*, name::*, row::*};
+pub use self::{
+    admission::*, affinity::*, backend::*, flow::*, frontend::*, level::*, name::*, row::*,
+};
 
 /// Version of everything in this module. It is part of the path the maps are pinned under, so that
 /// an agent never adopts maps that it would misread.
@@ -38,8 +41,9 @@ pub const MAX_FRONTENDS: u32 = FRONTENDS_PER_SERVICE * MAX_SERVICES;
 
 /// The backend that pads rows. Its counter stays at [`PAD_ACTIVE`], so it never wins.
 pub const PAD_BACKEND: u32 = 0;
-/// Counter of [`PAD_BACKEND`].
-pub const PAD_ACTIVE: u32 = u32::MAX;
+/// Counter of [`PAD_BACKEND`]: above those of suspect backends, and still below 2 to the power of 31, so
+/// that the smaller of two keys is found by the sign of their difference.
+pub const PAD_ACTIVE: u32 = u32::MAX >> 1;
 
 /// IPPROTO_TCP.
 pub const TCP: u8 = 6;

@@ -3,6 +3,7 @@
 //! - [`layout`]: the `repr(C)` types of every map, their sizes and byte order.
 //! - [`choice`]: which backend a new connection gets (pure).
 //! - [`weighted`]: the same by weight, and the slow start (pure).
+//! - [`cluster`]: both with the connections of all nodes (pure).
 //! - [`suspect`]: which backends have just failed and are passed over (pure).
 //! - [`policy`]: the policies and their names.
 //! - [`charge`]: which socket is charged to which backend, each exactly once (pure).
@@ -16,6 +17,7 @@
 
 pub mod charge;
 pub mod choice;
+pub mod cluster;
 pub mod layout;
 pub mod policy;
 pub mod siphash;

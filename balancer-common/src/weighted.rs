@@ -30,7 +30,8 @@ const FRACTION: u32 = 10;
 const SCORE_BITS: u32 = 30;
 /// The score of padding, and of nothing.
 const NOTHING: u64 = (1 << SCORE_BITS) - 1;
-const SUSPECT_SCORE: u64 = 1 << (SCORE_BITS - 1);
+/// Set in the score of a suspect backend.
+pub(crate) const SUSPECT_SCORE: u64 = 1 << (SCORE_BITS - 1);
 /// The largest score of a backend, without the bit of suspects.
 const MOST: u64 = SUSPECT_SCORE - 2;
 
@@ -69,12 +70,9 @@ pub struct Weight {
 }
 
 impl SlowStart {
-    /// Of a backend, whose word of the counters is `active`.
+    /// The whole window, and the weight times the part of it that has passed since a backend was added.
     #[inline(always)]
-    pub fn weigh(self, active: u32, weight: u32, since: u32) -> Weight {
-        if active == PAD_ACTIVE {
-            return Weight { score: NOTHING, share: 0 };
-        }
+    pub(crate) fn grown(self, weight: u32, since: u32) -> (u64, u64) {
         let window = self.window as u64 + 1;
         let least = window / LEAST_PART as u64 + 1;
         let age = self.now.wrapping_sub(since) as u64 + 1;
@@ -82,7 +80,16 @@ impl SlowStart {
         let age = if age < least { least } else { age };
         // A weight of 0 is taken as the smallest.
         let weight = if weight == 0 { 1 } else { weight as u64 };
-        let share = weight * age;
+        (window, weight * age)
+    }
+
+    /// Of a backend, whose word of the counters is `active`.
+    #[inline(always)]
+    pub fn weigh(self, active: u32, weight: u32, since: u32) -> Weight {
+        if active == PAD_ACTIVE {
+            return Weight { score: NOTHING, share: 0 };
+        }
+        let (window, share) = self.grown(weight, since);
         let score = ((suspect::count(active) as u64) << FRACTION) * window / share;
         let score = if score > MOST { MOST } else { score };
         let suspect = if suspect::is_suspect(active) { SUSPECT_SCORE } else { 0 };
@@ -346,7 +353,7 @@ mod tests {
         let score = |active, weight, since| slow.weigh(active, weight, since).score;
         assert_eq!(slow.weigh(PAD_ACTIVE, 1, 0), Weight { score: NOTHING, share: 0 });
         assert!(score(SUSPECT - 1, 1, 10_000) < score(SUSPECT, 1000, 0));
-        assert!(score(2 * SUSPECT - 1, 1, 10_000) < NOTHING);
+        assert!(score(2 * SUSPECT - 2, 1, 10_000) < NOTHING);
         for active in [0, 1, 1000, 100_000] {
             assert!(score(active, 1000, 0) < score(active + 1, 1000, 0), "{active}");
         }

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use balancer_common::{
     choice::{Draw, Table as _},
-    layout::{MAX_SCAN, Slot, TICK_SHIFT, ticks},
+    layout::{MAX_SCAN, PAD_ACTIVE, Slot, TICK_SHIFT, ticks},
     suspect::SUSPECT,
     weighted::{self, Best, SlowStart, Weight},
 };
@@ -33,7 +33,7 @@ impl Clock {
         let since = at(since.cast(), slot.backend);
         let window = self.0 as u32;
         // The padding's counter has every bit, and keeps it.
-        let is_kept = window & KEEPS_SUSPECTS != 0 && active < 2 * SUSPECT;
+        let is_kept = window & KEEPS_SUSPECTS != 0 && active != PAD_ACTIVE;
         let active = if is_kept { active & !SUSPECT } else { active };
         let slow_start = SlowStart { now: (self.0 >> 32) as u32, window: window & !KEEPS_SUSPECTS };
         slow_start.weigh(active, slot.weight as u32, since)
