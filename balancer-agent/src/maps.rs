@@ -11,7 +11,7 @@ use std::{
 
 use balancer_common::{
     charge,
-    layout::{Backend, Frontend, FrontendKey4, FrontendKey6, Row, ServiceName, Slot},
+    layout::{Backend, Frontend, FrontendKey4, FrontendKey6, Level, Row, ServiceName, Slot},
     policy::Policy,
     verdict::Verdict,
 };
@@ -193,6 +193,21 @@ pub trait Charges {
     fn end_unsent(&self, charges: &[(u32, u64)]) -> usize;
 }
 
+/// What this node has heard of the connections of others. Programs count with it as long as the level of
+/// the Service port is fresh (3 s): so words of backends are written before the level.
+pub trait ClusterCounts {
+    /// Says how many connections all other nodes have to a backend.
+    fn set_others(&self, backend: u32, connections: u32);
+    /// The same, as the programs read it.
+    fn others(&self, backend: u32) -> u32;
+    /// Says up to which estimate the backends of a Service port may get a connection.
+    fn set_level(&self, service: u32, level: Level);
+    /// The same, as the programs read it, fresh or not.
+    fn level(&self, service: u32) -> Option<Level>;
+    /// Now, as [`Level::fresh_ms`].
+    fn now_ms(&self) -> u32;
+}
+
 /// Write access to the maps, for [`crate::apply`] alone.
 pub trait WriteMaps: ReadMaps {
     /// Adds or replaces a frontend.
@@ -201,7 +216,7 @@ pub trait WriteMaps: ReadMaps {
     fn remove_frontend(&mut self, key: FrontendKey) -> Result<(), MapsError>;
     /// Adds or replaces the name of a Service port.
     fn put_name(&mut self, service: u32, name: &ServiceName) -> Result<(), MapsError>;
-    /// Removes the name of a Service port; one that isn't there is no error.
+    /// Removes the name of a Service port, and its level; one that isn't there is no error.
     fn remove_name(&mut self, service: u32) -> Result<(), MapsError>;
     /// Replaces the row of a Service port, in one store, and makes it differ from every row that
     /// was in the same place before.
@@ -218,7 +233,7 @@ pub trait WriteMaps: ReadMaps {
     fn remove_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError>;
     /// Writes a slot.
     fn set_slot(&mut self, index: u32, slot: Slot);
-    /// Makes a backend: counter and totals start at 0, its age too, and it is not suspect.
+    /// Makes a backend: counters and totals start at 0, its age too, and it is not suspect.
     fn put_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8);
     /// Writes the address of a backend again; counter, totals and age stay.
     fn restore_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8);

@@ -109,6 +109,12 @@ pub const fn score(active: u32, others: u32, added: u32, band: Band) -> u32 {
     if (above as i32) < 0 { active } else { active & SUSPECT | BEYOND.wrapping_add(above) }
 }
 
+/// True for the key of a slot that is not taken and not suspect.
+#[inline(always)]
+pub const fn is_untaken(key: u64) -> bool {
+    (key >> 32) as u32 & (SUSPECT | BEYOND) == BEYOND
+}
+
 /// The smallest of `best` and the keys of the first `len` slots of a part; more than `PART` are not
 /// looked at.
 #[inline(always)]
@@ -171,7 +177,8 @@ pub fn sample<T: ClusterTable>(
         let backend = table.slot(below(random(), len)).backend;
         let seen = table.active(backend);
         let score = seen & SUSPECT | estimate(seen, table.others(backend));
-        if seen != PAD_ACTIVE && score < least {
+        // That of the padding is above the least there is.
+        if score < least {
             least = score;
             best = Pick { backend, seen };
         }

@@ -13,7 +13,9 @@ use balancer_common::{
 };
 
 use crate::{
-    atomic, maps,
+    atomic,
+    level::band,
+    maps,
     reserve::{NONE, balancer_scan, random, reserve},
     rows::{Sampled, Scanned, lower, raise},
     suspects::{self, balancer_trial, is_one as is_suspect},
@@ -38,7 +40,7 @@ pub fn choose<C>(
         )
     };
     if policy | affinity | slow_start | control.suspects == 0 {
-        return least(row);
+        return least(row, band(entry));
     }
     let answer = if affinity == 0 {
         balancer_choose(service, row.base, row.len)
@@ -51,8 +53,8 @@ pub fn choose<C>(
 }
 
 #[inline(always)]
-fn least(row: Row) -> Option<u32> {
-    reserve(|| balancer_scan(row.base, row.len))
+fn least(row: Row, band: u64) -> Option<u32> {
+    reserve(|| balancer_scan(row.base, row.len, band))
 }
 
 /// Set beside a backend that a connection is to try.
@@ -78,7 +80,7 @@ pub extern "C" fn balancer_choose(service: u32, base: u32, len: u32) -> u64 {
         return chosen;
     }
     // By a policy that does not look at counters. Instead of a suspect the one with the fewest.
-    let Some(instead) = least(Row { base, len }) else { return chosen };
+    let Some(instead) = least(Row { base, len }, band(entry)) else { return chosen };
     let given_back = if is_suspect(instead) { instead } else { chosen as u32 };
     lower(given_back);
     if given_back == instead { chosen } else { instead as u64 }
@@ -120,11 +122,12 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
             let weighs =
                 policy == Some(Policy::WeightedLeastConnections) || slow_start != 0 || keeps;
             let weighs = weighs && row.len <= MAX_SCAN;
+            let band = band(entry);
             return reserve(|| {
                 if weighs {
-                    balancer_weigh(row.base, row.len, slow_start, u32::from(keeps))
+                    balancer_weigh(row.base, row.len, slow_start, u32::from(keeps), band)
                 } else {
-                    balancer_scan(row.base, row.len)
+                    balancer_scan(row.base, row.len, band)
                 }
             });
         }

@@ -13,7 +13,7 @@ use aya_ebpf::{
 use balancer_common::{
     charge::{ALL_WORDS, MAX_CHARGES},
     layout::{
-        Backend, Client, ClientKey, Control, Flows, Frontend, FrontendKey4, FrontendKey6,
+        Backend, Client, ClientKey, Control, Counter, Flows, Frontend, FrontendKey4, FrontendKey6,
         MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_OPTED_OUT, MAX_PINS, MAX_RANGES,
         MAX_SERVICES, MAX_SERVING, RangeKey, Record, SLOT_WORDS, Service, ServiceName, ServingKey,
     },
@@ -43,10 +43,11 @@ pub static SERVICES: Array<Service, { MAX_SERVICES as usize }, MMAPABLE> = Array
 #[btf_map]
 pub static SLOTS: Array<[u64; SLOT_WORDS], 1, MMAPABLE> = Array::new();
 
-/// Open connections of each backend. Programs raise and lower it, the scan and the agent read it;
-/// the agent sets a counter to 0 before a backend is published.
+/// Open connections of each backend: those of this node, and what the agent has heard of the other ones.
+/// Programs raise and lower the first, the agent writes the second, the scan reads both; the agent sets
+/// both to 0 before a backend is published.
 #[btf_map]
-pub static ACTIVE: Array<[u32; MAX_BACKENDS as usize], 1, MMAPABLE> = Array::new();
+pub static ACTIVE: Array<[Counter; MAX_BACKENDS as usize], 1, MMAPABLE> = Array::new();
 
 /// When each backend was added, in ticks, for the slow start. The agent writes it before the
 /// backend is published, the weighted scan reads it.

@@ -2,14 +2,16 @@
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use balancer_common::{
-    choice::{self, Draw, PART, Pick, TRIES},
-    layout::{MAX_SCAN, Row},
+    choice::{self, Draw, PART, Pick, TRIES, Table as _},
+    cluster::{self, Chances},
+    layout::{Band, MAX_SCAN, PAD_BACKEND, Row},
 };
 
 use crate::{
     atomic,
-    part::part,
-    rows::{Sampled, Scanned, counter, slot},
+    level::ALONE,
+    part, part_of_all, part_untaken,
+    rows::{Sampled, Scanned, counter},
 };
 
 /// What the functions with a name answer when no backend can be picked.
@@ -23,14 +25,19 @@ pub const fn packed(pick: Pick) -> u64 {
     (pick.backend as u64) << 32 | pick.seen as u64
 }
 
-/// The least-loaded backend of a row: a [`Pick`], [`packed`], or [`NONE`].
+/// The least-loaded backend of a row: a [`Pick`], [`packed`], [`NONE`] or [`CHANGED`]. By this node's
+/// connections where `band` is [`ALONE`], else by those of all nodes.
 ///
 /// A function of its own with a name that the linker keeps: the verifier then checks it once, not
 /// once for each try of [`reserve`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn balancer_scan(base: u32, len: u32) -> u64 {
-    match pick(Row { base, len }) {
+pub extern "C" fn balancer_scan(base: u32, len: u32, band: u64) -> u64 {
+    let row = Row { base, len };
+    if band != ALONE {
+        return balancer_scan_all(base, len, band);
+    }
+    match pick(row) {
         Some(pick) => packed(pick),
         None => NONE,
     }
@@ -41,21 +48,69 @@ fn pick(row: Row) -> Option<Pick> {
     if row.len > MAX_SCAN {
         return choice::sample(&Sampled::new(row)?, row.len, random);
     }
-    let random = random();
-    let key = choice::scan::<PART>(row.len, |start, best| {
+    let (random, slots) = (random(), Scanned::new(row.base)?);
+    let first = || part::first(&slots, row.len, Draw::new(random));
+    let key = choice::scan::<PART>(row.len, first, |start, best| {
         balancer_part(row.base.wrapping_add(start), row.len - start, random, best)
     });
     let (index, seen) = Draw::new(random).winner(key)?;
-    Some(Pick { backend: slot(row.base, index)?.backend, seen })
+    Some(Pick { backend: slots.slot(index).backend, seen })
 }
 
-/// [`part`] of a row from its slot at `base`, `len` from its end; what a random word draws is
+/// [`balancer_scan`] by the connections of all nodes.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn balancer_scan_all(base: u32, len: u32, band: u64) -> u64 {
+    match pick_of_all(Row { base, len }, band) {
+        Some(answer) => answer,
+        None => NONE,
+    }
+}
+
+#[inline(always)]
+fn pick_of_all(row: Row, band: u64) -> Option<u64> {
+    if row.len > MAX_SCAN {
+        return cluster::sample(&Sampled::new(row)?, row.len, random).map(packed);
+    }
+    let (random, slots) = (random(), Scanned::new(row.base)?);
+    let (chances, all) = (Chances::new(random), Band::unpack(band));
+    let first = || part_of_all::first(&slots, row.len, chances, all);
+    let key = choice::scan::<PART>(row.len, first, |start, best| {
+        let (base, len) = (row.base.wrapping_add(start), row.len - start);
+        balancer_part_of_all(base, len, random, band, best)
+    });
+    match cluster::won(&slots, key, chances, all)? {
+        Ok(pick) => Some(packed(pick)),
+        Err(_) => Some(CHANGED),
+    }
+}
+
+/// [`cluster::part`] of a row from its slot at `base`, `len` from its end.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn balancer_part_of_all(
+    base: u32,
+    len: u32,
+    random: u32,
+    band: u64,
+    best: u64,
+) -> u64 {
+    let Some(row) = Scanned::new(base) else { return best };
+    let (chances, band) = (Chances::new(random), Band::unpack(band));
+    if cluster::is_untaken(best) {
+        part_untaken::part(&row, len, chances, band, best)
+    } else {
+        part_of_all::part(&row, len, chances, band, best)
+    }
+}
+
+/// [`part::part`] of a row from its slot at `base`, `len` from its end; what a random word draws is
 /// the same for all parts.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_part(base: u32, len: u32, random: u32, best: u64) -> u64 {
     match Scanned::new(base) {
-        Some(row) => part(&row, len, Draw::new(random), best),
+        Some(row) => part::part(&row, len, Draw::new(random), best),
         None => best,
     }
 }
@@ -72,7 +127,9 @@ pub fn random() -> u32 {
 #[inline(always)]
 pub fn reserve(pick: impl Fn() -> u64) -> Option<u32> {
     let mut tries = 0;
-    let mut backend = None;
+    // Of an option the compiler would carry an unwritten word around, which the verifier refuses where it
+    // goes to the stack.
+    let mut backend = PAD_BACKEND;
     while tries < TRIES {
         tries += 1;
         let answer = pick();
@@ -87,9 +144,12 @@ pub fn reserve(pick: impl Fn() -> u64) -> Option<u32> {
         if unsafe { atomic::swap(counter(picked)?, seen, seen + 1) } {
             return Some(picked);
         }
-        backend = Some(picked);
+        backend = picked;
+    }
+    if backend == PAD_BACKEND {
+        return None;
     }
     // SAFETY: as above.
-    unsafe { atomic::increment(counter(backend?)?) };
-    backend
+    unsafe { atomic::increment(counter(backend)?) };
+    Some(backend)
 }

@@ -43,6 +43,7 @@ pub mod manifests;
 pub mod posts;
 pub mod soak;
 pub mod sockets;
+mod words;
 
 pub use agent::Agent;
 pub use error::{Error, Result};

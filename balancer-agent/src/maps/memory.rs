@@ -4,18 +4,22 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::IpAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
 };
 
 use balancer_common::{
     charge,
-    layout::{Backend, Frontend, PAD_ACTIVE, PAD_BACKEND, Row, ServiceName, Slot},
+    layout::{Backend, Frontend, Level, PAD_ACTIVE, PAD_BACKEND, Row, ServiceName, Slot},
     suspect,
     verdict::Verdict,
 };
 
 use ipnet::IpNet;
 
-use super::{FrontendKey, Gauge, Limits, MapsError, ReadMaps, Settings, WriteMaps};
+use super::{ClusterCounts, FrontendKey, Gauge, Limits, MapsError, ReadMaps, Settings, WriteMaps};
 
 /// Maps in memory.
 #[derive(Debug)]
@@ -33,6 +37,10 @@ pub struct Memory {
     slots: Vec<Slot>,
     backends: Vec<Backend>,
     active: Vec<u32>,
+    others: Vec<AtomicU32>,
+    levels: Mutex<BTreeMap<u32, Level>>,
+    /// What [`ClusterCounts::now_ms`] says.
+    pub now_ms: u32,
     /// Every write, as text, in order.
     pub log: Vec<String>,
     /// Writes of frontends and names from now on fail while this is true.
@@ -56,6 +64,9 @@ impl Memory {
             slots: vec![Slot::PAD; limits.slots as usize],
             backends: vec![Backend::default(); limits.backends as usize],
             active,
+            others: (0..limits.backends).map(|_| AtomicU32::new(0)).collect(),
+            levels: Mutex::default(),
+            now_ms: 1,
             log: Vec::new(),
             broken: false,
         }
@@ -64,6 +75,10 @@ impl Memory {
     /// Sets the number of open connections of a backend.
     pub fn set_active(&mut self, backend: u32, active: u32) {
         self.active[backend as usize] = active;
+    }
+
+    fn levels(&self) -> MutexGuard<'_, BTreeMap<u32, Level>> {
+        self.levels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(&self, map: &'static str, full: bool) -> Result<(), MapsError> {
@@ -79,6 +94,28 @@ const fn map(key: FrontendKey) -> &'static str {
     match key {
         FrontendKey::V4(_) => "FRONTENDS4",
         FrontendKey::V6(_) => "FRONTENDS6",
+    }
+}
+
+impl ClusterCounts for Memory {
+    fn set_others(&self, backend: u32, connections: u32) {
+        self.others[backend as usize].store(connections, SeqCst);
+    }
+
+    fn others(&self, backend: u32) -> u32 {
+        self.others[backend as usize].load(SeqCst)
+    }
+
+    fn set_level(&self, service: u32, level: Level) {
+        self.levels().insert(service, level);
+    }
+
+    fn level(&self, service: u32) -> Option<Level> {
+        self.levels().get(&service).copied()
+    }
+
+    fn now_ms(&self) -> u32 {
+        self.now_ms
     }
 }
 
@@ -186,6 +223,7 @@ impl WriteMaps for Memory {
         self.check("NAMES", false)?;
         self.log.push(format!("no name of service {service}"));
         self.names.remove(&service);
+        self.levels().remove(&service);
         Ok(())
     }
 
@@ -235,6 +273,7 @@ impl WriteMaps for Memory {
     fn put_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8) {
         self.log.push(format!("backend {backend}"));
         self.active[backend as usize] = 0;
+        self.set_others(backend, 0);
         self.backends[backend as usize] =
             Backend { addr, port, protocol, in_use: 1, ..Backend::default() };
     }

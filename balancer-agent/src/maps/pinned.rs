@@ -5,6 +5,7 @@
 
 mod batch;
 mod charges;
+mod cluster;
 mod connections;
 mod probe;
 mod read;
@@ -26,9 +27,9 @@ use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, lpm_trie:
 use balancer_common::{
     charge::{self, ALL_WORDS, Charge, WORDS},
     layout::{
-        Backend, Client, Control, Frontend, FrontendKey4, FrontendKey6, KEEPS_SUSPECTS,
-        MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, RangeKey, Record, RecordState, Row, SLOT_WORDS,
-        Service, ServiceName, ServingKey, Slot, TICK_SHIFT,
+        Backend, Band, Client, Control, Counter, Frontend, FrontendKey4, FrontendKey6,
+        KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, PAD_BACKEND, RangeKey, Record,
+        RecordState, Row, SLOT_WORDS, Service, ServiceName, ServingKey, Slot, TICK_SHIFT,
     },
     policy::Policy,
     suspect::{self, SUSPECT},
@@ -41,7 +42,8 @@ use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 pub use self::probe::Probe;
 use self::{settled::Settled, table::Table};
 use super::{
-    Charges, Connected, FrontendKey, Gauge, Limits, MapsError, ReadMaps, Settings, WriteMaps,
+    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, ReadMaps, Settings,
+    WriteMaps,
 };
 use crate::{
     config::Capacities,
@@ -94,7 +96,7 @@ impl PinnedMaps {
                 backends: capacities.backends.min(backends_max).min(MAX_BACKENDS),
                 slots: capacities.slots.min(MAX_SLOTS),
             },
-            active: array(pins, "ACTIVE", MAX_BACKENDS as usize * 4)?.0,
+            active: array(pins, "ACTIVE", MAX_BACKENDS as usize * size_of::<Counter>())?.0,
             backends,
             charges: array(pins, "CHARGES", ALL_WORDS as usize * 8)?.0,
             settled: Settled::default(),
@@ -119,8 +121,13 @@ impl PinnedMaps {
 
     /// Sets the number of open connections of a backend that no program counts on.
     pub(crate) fn set_active(&self, backend: u32, active: u32) {
-        self.active.set32(backend as usize * 4, active);
+        self.active.set32(active_at(backend), active);
     }
+}
+
+/// Where the counter of a backend is that programs change.
+fn active_at(backend: u32) -> usize {
+    backend as usize * size_of::<Counter>() + offset_of!(Counter, active)
 }
 
 /// Where the record of the charge at an index begins.

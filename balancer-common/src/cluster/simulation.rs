@@ -32,6 +32,7 @@ fn variation(is_cluster: bool, seed: u64) -> f64 {
     let (mut sum, mut time, mut report) = (0.0, 0.0, 0.0);
     let (warm, end) = (3.0 * LIFE, 63.0 * LIFE);
     let mut levels = [Level { floor: 0, span: 0, fresh_ms: 1 }; NODES];
+    let mut changed = [true; NODES];
     while time < end {
         let ends = open.len() as f64 / LIFE;
         let pause = -rng.random::<f64>().ln() / (rate + ends);
@@ -53,9 +54,13 @@ fn variation(is_cluster: bool, seed: u64) -> f64 {
                 .enumerate()
                 .filter(|(n, _)| *n != node)
                 .map(|(_, h)| h.counters[at].active);
-            hosts[node].counters[at].others = Counter::others_of(others.sum());
-            let estimates = hosts[node].estimates();
-            levels[node] = level(&estimates, &[1.0; BACKENDS], need, 256.0);
+            let others = Counter::others_of(others.sum());
+            if others != hosts[node].counters[at].others || changed[node] {
+                changed[node] = false;
+                hosts[node].counters[at].others = others;
+                let estimates = hosts[node].estimates();
+                levels[node] = level(&estimates, &[1.0; BACKENDS], need, 256.0);
+            }
             report += PERIOD / (NODES * BACKENDS) as f64;
         }
         if rng.random::<f64>() < rate / (rate + ends) {
@@ -66,10 +71,12 @@ fn variation(is_cluster: bool, seed: u64) -> f64 {
                 hosts[node].pick_alone(&mut rng)
             };
             hosts[node].counters[at as usize].active += 1;
+            changed[node] = true;
             open.push((node, at as usize - 1));
         } else if !open.is_empty() {
             let (node, backend) = open.swap_remove(rng.random_range(0..open.len()));
             hosts[node].counters[backend + 1].active -= 1;
+            changed[node] = true;
         }
     }
     sum / (end - warm)

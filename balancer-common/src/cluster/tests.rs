@@ -6,7 +6,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
 use crate::{
-    choice::{self, PART, salt},
+    choice::{self, FIRST, NO_KEY, PART, salt},
     layout::{Level, MAX_SCAN, PAD_BACKEND, Row, Slot},
     weighted::{Best, SlowStart, random_of},
 };
@@ -52,7 +52,8 @@ impl Host {
     }
 
     fn key(&self, chances: Chances, band: Band) -> u64 {
-        choice::scan::<PART>(self.len(), |start, best| {
+        let first = || part::<FIRST, _>(self, self.len(), chances, band, NO_KEY);
+        choice::scan::<PART>(self.len(), first, |start, best| {
             part::<PART, _>(&From(self, start), self.len() - start, chances, band, best)
         })
     }
@@ -66,7 +67,8 @@ impl Host {
     /// The backend with the fewest connections of this node.
     pub(super) fn pick_alone(&self, rng: &mut StdRng) -> u32 {
         let draw = Draw::new(rng.random());
-        let key = choice::scan::<PART>(self.len(), |start, best| {
+        let first = || choice::part::<FIRST, _>(self, self.len(), draw, NO_KEY);
+        let key = choice::scan::<PART>(self.len(), first, |start, best| {
             choice::part::<PART, _>(&From(self, start), self.len() - start, draw, best)
         });
         self.slot(draw.winner(key).expect("not empty").0).backend

@@ -1,5 +1,7 @@
 //! What a node knows of the connections of all nodes.
 
+use core::mem::offset_of;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bits after the point of [`Counter::others`] and [`Band`].
@@ -21,6 +23,10 @@ pub struct Counter {
 }
 
 impl Counter {
+    /// Where its words are, in bytes.
+    pub const ACTIVE_AT: usize = offset_of!(Self, active);
+    /// As above.
+    pub const OTHERS_AT: usize = offset_of!(Self, others);
     /// The most connections of others that are told apart: with those of this node they stay below 2 to
     /// the power of 20.
     pub const MOST_OTHERS: u32 = 1 << 19;

@@ -2,18 +2,19 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{MAX_BACKENDS, MAX_SLOTS, PAD_BACKEND, ROW_STEP};
+use super::{Counter, MAX_BACKENDS, MAX_SLOTS, PAD_BACKEND, ROW_STEP};
 use crate::policy::MAX_WEIGHT;
 
 /// Value of the map of Services: one Service port of one family, so that no frontend leads to a
 /// backend that its clients' sockets can't reach.
 ///
 /// `row` is replaced by one aligned 8-byte store, so that a program sees either the old set of
-/// backends or the new one. The other words say how one of them is chosen; each stands for itself.
+/// backends or the new one. The other words say how one of them is chosen; each stands for itself. One
+/// cache line, since what the agent hears of other nodes is read with all the rest.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Service {
     /// A [`Row`], packed, with its generation.
     pub row: u64,
@@ -31,6 +32,14 @@ pub struct Service {
     /// The [`moment`](crate::suspect::moment) in which its row was last looked through for a backend to
     /// try, and none was due. Programs write it.
     pub looked: u32,
+    /// A [`super::Band`], packed: which backends may get a connection while others open theirs. The
+    /// agent replaces it in one store, before the next word.
+    pub band: u64,
+    /// When that was written, and the words of other nodes before it ([`super::milliseconds`]); 0 where
+    /// nothing is known of them.
+    pub fresh: u32,
+    /// Always 0: fills the cache line.
+    pub zero: [u32; 5],
 }
 
 /// Set in [`Service::policy`] where backends that have just failed are chosen like others, and where
@@ -107,7 +116,7 @@ impl Slot {
     pub const BACKEND_AT: usize = 4;
     /// What a backend is multiplied with in its half: the size of a counter, so that what is left under
     /// [`Slot::OFFSET_MASK`] is the place of its counter.
-    const COUNTER: u32 = size_of::<u32>() as u32;
+    const COUNTER: u32 = size_of::<Counter>() as u32;
     /// The bits of the half that are the backend.
     pub const OFFSET_MASK: u32 = (MAX_BACKENDS - 1) * Self::COUNTER;
     const WEIGHT_SHIFT: u32 = (MAX_BACKENDS * Self::COUNTER).trailing_zeros();
@@ -133,7 +142,7 @@ impl Slot {
 }
 
 const _: () = {
-    assert!(size_of::<Service>() == 32);
+    assert!(size_of::<Service>() == 64);
     assert!(MAX_WEIGHT < 1 << (32 - Slot::WEIGHT_SHIFT));
     assert!(MAX_SLOTS < 1 << Row::BITS);
 };

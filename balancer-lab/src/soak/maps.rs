@@ -1,24 +1,18 @@
 //! What balancer has counted: the words of its maps, through their pins.
-#![allow(unsafe_code, reason = "arrays are mapped into this process")]
 
 use std::{
-    num::NonZeroUsize,
-    os::fd::AsFd as _,
+    mem::offset_of,
+    net::{Ipv6Addr, SocketAddr},
     path::Path,
-    ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering::SeqCst},
 };
 
-use aya::maps::MapData;
 use balancer_common::{
     charge::{self, WORDS},
-    layout::{Backend, LAYOUT_VERSION, MAX_BACKENDS},
+    layout::{Backend, Counter, LAYOUT_VERSION, MAX_BACKENDS},
     suspect::count,
 };
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use std::net::{Ipv6Addr, SocketAddr};
 
-use crate::error::{Attempt, Error, Result, on};
+use crate::{error::Result, words::Words};
 
 /// A backend: protocol number and address.
 pub type BackendId = (u8, SocketAddr);
@@ -40,13 +34,13 @@ impl Maps {
         Ok(Self {
             charges: open("CHARGES", WORDS as usize * 8)?,
             backends: open("BACKENDS", 0)?,
-            active: open("ACTIVE", MAX_BACKENDS as usize * 4)?,
+            active: open("ACTIVE", MAX_BACKENDS as usize * size_of::<Counter>())?,
         })
     }
 
     /// Every backend that is in use, its number, and its open connections.
     pub(super) fn backends(&self) -> impl Iterator<Item = (u32, BackendId, u64)> {
-        let number = (self.backends.len * 8 / size_of::<Backend>()) as u32;
+        let number = (self.backends.len() * 8 / size_of::<Backend>()) as u32;
         (1..number).filter_map(|id| Some((id, self.backend(id)?, self.active(id))))
     }
 
@@ -62,9 +56,9 @@ impl Maps {
     }
 
     fn active(&self, id: u32) -> u64 {
-        let pair = self.active.get(id as usize / 2).to_ne_bytes();
-        let half = &pair[id as usize % 2 * 4..][..4];
-        count(half.try_into().map_or(0, u32::from_ne_bytes)).into()
+        let counter = self.active.get(id as usize).to_ne_bytes();
+        let active = &counter[offset_of!(Counter, active)..][..size_of::<u32>()];
+        count(active.try_into().map_or(0, u32::from_ne_bytes)).into()
     }
 
     /// Every charge: the cookie of a socket and the number of a backend.
@@ -72,44 +66,5 @@ impl Maps {
         let words = (0..WORDS as usize).map(|index| self.charges.get(index));
         let charges = words.filter(|word| charge::is_charge(*word));
         charges.map(|word| (charge::cookie_of(word), charge::backend_of(word)))
-    }
-}
-
-/// An array of words, mapped for reading.
-#[derive(Debug)]
-struct Words {
-    memory: NonNull<AtomicU64>,
-    len: usize,
-}
-
-impl Words {
-    /// Maps an array of `bytes`; of 0, all its values.
-    fn map(pin: &Path, bytes: usize) -> Result<Self> {
-        let failed = |error| Error::Unmet(format!("{}: {error}; is it balancer's?", pin.display()));
-        let data = MapData::from_pin(pin).map_err(failed)?;
-        let info = data.info().map_err(failed)?;
-        let all = info.value_size() as usize * info.max_entries() as usize;
-        let bytes = if bytes == 0 { all } else { bytes };
-        let Some(length) = NonZeroUsize::new(bytes).filter(|_| bytes <= all) else {
-            return Err(Error::Unmet(format!("{} has {all} bytes, not {bytes}", pin.display())));
-        };
-        let (protection, flags) = (ProtFlags::PROT_READ, MapFlags::MAP_SHARED);
-        // SAFETY: a new shared mapping at an address of the kernel's choice.
-        let memory = unsafe { mmap(None, length, protection, flags, data.fd().as_fd(), 0) };
-        Ok(Self { memory: memory.attempt(on("map", pin))?.cast(), len: bytes / 8 })
-    }
-
-    fn get(&self, index: usize) -> u64 {
-        assert!(index < self.len, "word {index} of {}", self.len);
-        // SAFETY: inside the mapping, as just checked, which lives as long as `self`.
-        unsafe { self.memory.add(index).as_ref() }.load(SeqCst)
-    }
-}
-
-impl Drop for Words {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made by `map`; no reference into it outlives `self`. There is nothing
-        // to do about a failure, which leaves the mapping to the end of the process.
-        let _ = unsafe { munmap(self.memory.cast(), self.len * 8) };
     }
 }

@@ -111,7 +111,7 @@ impl Charges for PinnedMaps {
     fn end_charge(&self, index: u32, word: u64) -> bool {
         let ended = charge::end(&ChargeWords(&self.charges), Charge { index, word });
         if ended {
-            self.active.decrement32(charge::backend_of(word) as usize * 4);
+            self.active.decrement32(active_at(charge::backend_of(word)));
         }
         ended
     }
@@ -122,7 +122,7 @@ impl Charges for PinnedMaps {
         let all = charges.iter().map(charge);
         let ended: Vec<_> = all.filter(|charge| charge::withdraw(&words, *charge)).collect();
         for charge in &ended {
-            self.active.decrement32(charge.backend() as usize * 4);
+            self.active.decrement32(active_at(charge.backend()));
         }
         if !ended.is_empty() {
             // `tcp` may write the record of one that it has found. An agent that is killed here leaves

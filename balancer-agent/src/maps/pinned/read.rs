@@ -94,11 +94,11 @@ impl ReadMaps for PinnedMaps {
     }
 
     fn active(&self, backend: u32) -> u32 {
-        suspect::count(self.active.get32(backend as usize * 4))
+        suspect::count(self.active.get32(active_at(backend)))
     }
 
     fn is_suspect(&self, backend: u32) -> bool {
-        suspect::is_suspect(self.active.get32(backend as usize * 4))
+        suspect::is_suspect(self.active.get32(active_at(backend)))
     }
 
     fn charges(&self) -> u32 {

@@ -14,7 +14,7 @@ impl PinnedMaps {
         let held = self.backends.get64(at);
         if held != 0 && self.backends.swap64(at, held, 0) {
             self.control.add32(offset_of!(Control, suspects), u32::MAX);
-            self.active.add32(backend as usize * 4, SUSPECT.wrapping_neg());
+            self.active.add32(active_at(backend), SUSPECT.wrapping_neg());
         }
     }
 
@@ -29,7 +29,7 @@ impl PinnedMaps {
         }
         for id in apart_before.into_iter().filter(apart) {
             let bit = if self.is_suspect(id) { SUSPECT.wrapping_neg() } else { SUSPECT };
-            self.active.add32(id as usize * 4, bit);
+            self.active.add32(active_at(id), bit);
         }
         // A program that counts meanwhile changes the word: then it is counted again.
         let at = offset_of!(Control, suspects);

@@ -29,6 +29,7 @@ impl WriteMaps for PinnedMaps {
     }
 
     fn remove_name(&mut self, service: u32) -> Result<(), MapsError> {
+        self.forget_level(service);
         self.names.remove(&service)
     }
 
@@ -77,6 +78,7 @@ impl WriteMaps for PinnedMaps {
         let words: [u64; size_of::<Backend>() / 8] = transmute!(entry);
         self.forgive(backend);
         self.set_active(backend, 0);
+        self.set_others(backend, 0);
         self.since.set32(backend as usize * 4, now());
         let at = backend as usize * size_of::<Backend>();
         for (word, value) in words.into_iter().enumerate() {

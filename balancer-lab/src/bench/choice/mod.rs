@@ -1,6 +1,7 @@
 //! `choice`: nanoseconds that each eBPF program takes, by the number of backends, by policy and by
 //! protocol.
 
+mod cluster;
 mod outcome;
 mod scene;
 mod ways;
@@ -10,12 +11,23 @@ use rand::seq::SliceRandom;
 
 use super::{Effort, report::Report};
 use crate::error::Result;
+use cluster::Others;
 use outcome::{Case, Subject};
 use scene::Scene;
 use ways::WAYS;
 
 /// Numbers of backends; 0 is an address that is no Service. Rows of more than 1,024 are sampled.
 const BACKENDS: [u32; 8] = [0, 1, 3, 16, 64, 256, 1024, 4096];
+/// Those that are measured with the connections of other nodes.
+const OTHERS: [(u32, Others); 7] = [
+    (3, Others::Busy),
+    (16, Others::Busy),
+    (16, Others::Quiet),
+    (64, Others::Busy),
+    (256, Others::Busy),
+    (1024, Others::Busy),
+    (1024, Others::Quiet),
+];
 
 pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     progress.set_message("build");
@@ -23,6 +35,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     let mut cases: Vec<Case> = BACKENDS
         .map(Subject::Backends)
         .into_iter()
+        .chain(OTHERS.map(|(backends, others)| Subject::Cluster(backends, others)))
         .chain(WAYS.iter().map(Subject::Way))
         .map(Case::of)
         .collect();

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ways::Way;
+use super::{cluster::Others, ways::Way};
 use crate::bench::{
     programs::{PROGRAMS, Usage},
     report::{Cell, Column, Table},
@@ -53,6 +53,8 @@ impl Sample {
 pub(super) enum Subject {
     /// Connections to a Service with so many backends; 0 is an address that is no Service.
     Backends(u32),
+    /// The same, with the connections of other nodes.
+    Cluster(u32, Others),
     /// A policy or a protocol.
     Way(&'static Way),
 }
@@ -63,6 +65,7 @@ impl Subject {
             Self::Backends(0) => "no Service".to_owned(),
             Self::Backends(1) => "1 backend".to_owned(),
             Self::Backends(n) => format!("{n} backends"),
+            Self::Cluster(n, others) => format!("{n} backends, {}", others.name()),
             Self::Way(way) => way.name.to_owned(),
         }
     }
@@ -83,8 +86,13 @@ impl Case {
     const fn backends(&self) -> Option<u32> {
         match self.subject {
             Subject::Backends(backends) => Some(backends),
-            Subject::Way(_) => None,
+            Subject::Cluster(..) | Subject::Way(_) => None,
         }
+    }
+
+    /// True where a Service is dialled for its number of backends.
+    const fn is_by_backends(&self) -> bool {
+        !matches!(self.subject, Subject::Way(_))
     }
 
     pub(super) fn median(&self, value: impl Fn(&Sample) -> f64) -> f64 {
@@ -93,7 +101,7 @@ impl Case {
 }
 
 fn by_backends(cases: &[Case]) -> impl Iterator<Item = &Case> {
-    cases.iter().filter(|case| case.backends().is_some())
+    cases.iter().filter(|case| case.is_by_backends())
 }
 
 pub(super) fn table(cases: &[Case]) -> Table {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use super::{
     BACKENDS,
+    cluster::Cluster,
     outcome::{Sample, Subject},
     ways::{Road, WAYS, Way},
 };
@@ -26,6 +27,7 @@ const FIRST_ADDRESS6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x245, 0, 0, 0, 0, 
 pub(super) struct Scene {
     worker: Remote,
     programs: Programs,
+    cluster: Cluster,
     _agent: Agent,
     _lab: Lab,
 }
@@ -47,16 +49,20 @@ impl Scene {
         let services: Vec<Service> = by_backends.chain(WAYS.iter().map(Way::service)).collect();
         let agent = stage::start_agent_on(&lab, &services)?;
         let programs = Programs::find(&agent, &lab)?;
+        let cluster = Cluster::open(&lab.bpffs().join("balancer"))?;
         let worker = Remote::start(&lab, &client, &[pod], true)?;
-        Ok(Self { worker, programs, _agent: agent, _lab: lab })
+        Ok(Self { worker, programs, cluster, _agent: agent, _lab: lab })
     }
 
     /// What each program used in one loop.
     pub(super) fn measure(&mut self, subject: Subject, count: u32) -> Result<Sample> {
+        if let Subject::Cluster(backends, others) = subject {
+            self.cluster.tell(vip(backends), others)?;
+        }
         let before = self.programs.usage()?;
         let tcp4 = match subject {
             Subject::Backends(0) => Some(SocketAddrV4::new(FIRST_ADDRESS, BACKEND_PORT)),
-            Subject::Backends(backends) => Some(vip(backends)),
+            Subject::Backends(backends) | Subject::Cluster(backends, _) => Some(vip(backends)),
             Subject::Way(way) => match way.road {
                 Road::Tcp4 => Some(way.target4()),
                 Road::Other(usage) => {
@@ -71,6 +77,9 @@ impl Scene {
         let after = self.programs.usage()?;
         if tcp4.is_some() {
             self.worker.accept(count)?;
+        }
+        if let Subject::Cluster(backends, _) = subject {
+            self.cluster.forget(vip(backends))?;
         }
         let usage = after.iter().zip(&before).map(|(after, before)| after.since(*before)).collect();
         Ok(Sample { connects: count, usage })

@@ -1,0 +1,203 @@
+//! The scan of a part of a row by the connections of all nodes, by hand.
+//!
+//! It does what [`balancer_common::cluster::part`] does, which says what is compared and is tested on the
+//! host. The first slots of a row are compared without a branch, as in [`crate::part`]. Behind them the
+//! best so far has nearly always been taken, and a slot can only win with fewer own connections, or as many
+//! and a smaller tie: that is looked at first, in the instructions of [`crate::part`], and all the rest
+//! only where it is so.
+
+use core::arch::asm;
+
+use balancer_common::{
+    choice::{FIRST, NO_KEY, PART},
+    cluster::{BEYOND, Chances},
+    layout::{Band, CLUSTER_FRACTION, Counter, ROW_STEP, Slot},
+    suspect::SUSPECT,
+};
+
+use crate::{
+    part::{keep, key},
+    rows::Scanned,
+};
+
+/// The text that makes of what a salt's product in `r0` adds, of others' connections in `r9` and of own ones
+/// in `r4` how far a slot is above the level, in `w8`: negative where it is taken. Without a branch, as all
+/// that is rare here: the verifier follows every way through 128 slots. Takes `r9`.
+macro_rules! above {
+    () => {
+        concat!(
+            "w8 += w9\n",
+            "w9 = w4\n",
+            "w9 <<= {fraction}\n",
+            "w8 += w9\n",
+            "r9 = r6\n",
+            "r9 >>= 32\n",
+            "w8 -= w9\n",
+        )
+    };
+}
+
+/// The text that makes of own connections in `r4`, of what is above the level in `w8` and of the product in
+/// `r0` the key in `r4`. Its score is own connections, or the bit of suspects and what is above. Takes `r8`
+/// and `r9`.
+macro_rules! score {
+    () => {
+        concat!(
+            "w9 = w8\n",
+            "w9 s>>= 31\n",
+            "w8 += {beyond}\n",
+            "w9 |= {suspect}\n",
+            "w4 &= w9\n",
+            "w9 ^= -1\n",
+            "w8 &= w9\n",
+            "w4 |= w8\n",
+            "r4 <<= 32\n",
+            "w0 = w0\n",
+            "r4 |= r0\n",
+        )
+    };
+}
+
+/// The text for a slot that is compared without a branch.
+macro_rules! straight {
+    ($at:literal) => {
+        concat!(
+            "r0 = *(u32 *)(r1 + ",
+            $at,
+            " + {salt})\n",
+            "r4 = *(u32 *)(r1 + ",
+            $at,
+            " + {backend})\n",
+            "r0 *= r3\n",
+            "r4 &= {mask}\n",
+            "r4 += r2\n",
+            "r9 = r0\n",
+            "r9 >>= 48\n",
+            "w8 = w6\n",
+            "r8 *= r9\n",
+            "r8 >>= 16\n",
+            "r9 = *(u32 *)(r4 + {others})\n",
+            "r4 = *(u32 *)(r4 + {active})\n",
+            above!(),
+            score!(),
+            keep!(),
+        )
+    };
+}
+
+/// The text for a slot that wins where it is taken, or not: where own connections and its tie are smaller
+/// than the best, which is rare, it goes to the first label, behind the loop, and comes back to the
+/// second.
+macro_rules! slot {
+    ($at:literal, $smaller:literal, $back:literal) => {
+        concat!(key!($at), "if r4 < r5 goto ", $smaller, "f\n", $back, ":\n")
+    };
+}
+
+/// Compares it as the first ones are.
+macro_rules! smaller {
+    ($at:literal, $smaller:literal, $back:literal) => {
+        concat!($smaller, ":\n", straight!($at), "goto ", $back, "b\n")
+    };
+}
+
+pub(crate) use score;
+
+/// What the programs compare with: one above the floor, and the span, in one register.
+#[inline(always)]
+pub const fn level(band: Band) -> u64 {
+    Band { floor: band.floor + 1, span: band.span }.pack()
+}
+
+/// The number of slots that are looked at, which the verifier counts down.
+#[inline(always)]
+pub const fn capped(len: u32, most: u32) -> u64 {
+    if len < most { len as u64 } else { most as u64 }
+}
+
+const _: () = assert!(PART.is_multiple_of(ROW_STEP), "the end of a part is looked for after four");
+
+/// The smallest key of the first slots of a row, at least one and at most [`FIRST`].
+#[inline(always)]
+pub fn first(row: &Scanned, len: u32, chances: Chances, band: Band) -> u64 {
+    let mut best = NO_KEY;
+    // SAFETY: rows start at or below MAX_SLOTS and their slab goes on for MAX_SCAN more words. The
+    // mask keeps a counter inside its own slab. Other processors change both.
+    unsafe {
+        asm!(
+            "1:",
+            straight!("0"),
+            straight!("8"),
+            straight!("16"),
+            straight!("24"),
+            "r1 += 32",
+            "r7 += -4",
+            "if r7 s> 0 goto 1b",
+            inout("r1") row.slots() => _,
+            in("r2") row.counters(),
+            in("r3") chances.factor(),
+            inout("r5") best,
+            in("r6") level(band),
+            inout("r7") capped(len, FIRST) => _,
+            out("r0") _,
+            out("r4") _,
+            out("r8") _,
+            out("r9") _,
+            salt = const Slot::SALT_AT,
+            backend = const Slot::BACKEND_AT,
+            mask = const Slot::OFFSET_MASK,
+            active = const Counter::ACTIVE_AT,
+            others = const Counter::OTHERS_AT,
+            fraction = const CLUSTER_FRACTION,
+            suspect = const SUSPECT,
+            beyond = const BEYOND,
+            options(readonly, nostack),
+        );
+    }
+    best
+}
+
+/// The smallest of `best` and the keys of the first `len` slots of a row, at least one; more than
+/// [`PART`] are not looked at.
+#[inline(always)]
+pub fn part(row: &Scanned, len: u32, chances: Chances, band: Band, mut best: u64) -> u64 {
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "1:",
+            slot!("0", "20", "10"),
+            slot!("8", "21", "11"),
+            slot!("16", "22", "12"),
+            slot!("24", "23", "13"),
+            "r1 += 32",
+            "r7 += -4",
+            "if r7 s> 0 goto 1b",
+            "goto 2f",
+            smaller!("0", "20", "10"),
+            smaller!("8", "21", "11"),
+            smaller!("16", "22", "12"),
+            smaller!("24", "23", "13"),
+            "2:",
+            inout("r1") row.slots() => _,
+            in("r2") row.counters(),
+            in("r3") chances.factor(),
+            inout("r5") best,
+            in("r6") level(band),
+            inout("r7") capped(len, PART) => _,
+            out("r0") _,
+            out("r4") _,
+            out("r8") _,
+            out("r9") _,
+            salt = const Slot::SALT_AT,
+            backend = const Slot::BACKEND_AT,
+            mask = const Slot::OFFSET_MASK,
+            active = const Counter::ACTIVE_AT,
+            others = const Counter::OTHERS_AT,
+            fraction = const CLUSTER_FRACTION,
+            suspect = const SUSPECT,
+            beyond = const BEYOND,
+            options(readonly, nostack),
+        );
+    }
+    best
+}
