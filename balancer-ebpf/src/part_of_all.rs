@@ -101,18 +101,28 @@ macro_rules! smaller {
     };
 }
 
-pub(crate) use score;
+/// The text that makes of the length of a row in `r7` how many of its slots are looked at. By a branch the
+/// verifier would follow the loop once for short rows and once for long ones. Takes `r8`.
+macro_rules! left {
+    () => {
+        concat!(
+            "r7 += -{most}\n",
+            "r8 = r7\n",
+            "r8 s>>= 63\n",
+            "r7 &= r8\n",
+            "r7 += {most}\n",
+            "if r7 s> {most} goto 2f\n",
+            "if r7 s< 1 goto 2f\n",
+        )
+    };
+}
+
+pub(crate) use {left, score};
 
 /// What the programs compare with: one above the floor, and the span, in one register.
 #[inline(always)]
 pub const fn level(band: Band) -> u64 {
     Band { floor: band.floor + 1, span: band.span }.pack()
-}
-
-/// The number of slots that are looked at, which the verifier counts down.
-#[inline(always)]
-pub const fn capped(len: u32, most: u32) -> u64 {
-    if len < most { len as u64 } else { most as u64 }
 }
 
 const _: () = assert!(PART.is_multiple_of(ROW_STEP), "the end of a part is looked for after four");
@@ -125,6 +135,7 @@ pub fn first(row: &Scanned, len: u32, chances: Chances, band: Band) -> u64 {
     // mask keeps a counter inside its own slab. Other processors change both.
     unsafe {
         asm!(
+            left!(),
             "1:",
             straight!("0"),
             straight!("8"),
@@ -133,16 +144,18 @@ pub fn first(row: &Scanned, len: u32, chances: Chances, band: Band) -> u64 {
             "r1 += 32",
             "r7 += -4",
             "if r7 s> 0 goto 1b",
+            "2:",
             inout("r1") row.slots() => _,
             in("r2") row.counters(),
             in("r3") chances.factor(),
             inout("r5") best,
             in("r6") level(band),
-            inout("r7") capped(len, FIRST) => _,
+            inout("r7") len as u64 => _,
             out("r0") _,
             out("r4") _,
             out("r8") _,
             out("r9") _,
+            most = const FIRST,
             salt = const Slot::SALT_AT,
             backend = const Slot::BACKEND_AT,
             mask = const Slot::OFFSET_MASK,
@@ -164,6 +177,7 @@ pub fn part(row: &Scanned, len: u32, chances: Chances, band: Band, mut best: u64
     // SAFETY: as above.
     unsafe {
         asm!(
+            left!(),
             "1:",
             slot!("0", "20", "10"),
             slot!("8", "21", "11"),
@@ -183,11 +197,12 @@ pub fn part(row: &Scanned, len: u32, chances: Chances, band: Band, mut best: u64
             in("r3") chances.factor(),
             inout("r5") best,
             in("r6") level(band),
-            inout("r7") capped(len, PART) => _,
+            inout("r7") len as u64 => _,
             out("r0") _,
             out("r4") _,
             out("r8") _,
             out("r9") _,
+            most = const PART,
             salt = const Slot::SALT_AT,
             backend = const Slot::BACKEND_AT,
             mask = const Slot::OFFSET_MASK,

@@ -15,7 +15,7 @@ use balancer_common::{
 
 use crate::{
     part::keep,
-    part_of_all::{capped, level, score},
+    part_of_all::{left, level, score},
     rows::Scanned,
 };
 
@@ -101,6 +101,7 @@ pub fn part(row: &Scanned, len: u32, chances: Chances, band: Band, mut best: u64
     // mask keeps a counter inside its own slab. Other processors change both.
     unsafe {
         asm!(
+            left!(),
             bound!(),
             "1:",
             slot!("0", "20", "10"),
@@ -121,11 +122,12 @@ pub fn part(row: &Scanned, len: u32, chances: Chances, band: Band, mut best: u64
             in("r3") chances.factor(),
             inout("r5") best,
             in("r6") level(band),
-            inout("r7") capped(len, PART) => _,
+            inout("r7") len as u64 => _,
             out("r0") _,
             out("r4") _,
             out("r8") _,
             out("r9") _,
+            most = const PART,
             salt = const Slot::SALT_AT,
             backend = const Slot::BACKEND_AT,
             mask = const Slot::OFFSET_MASK,
