@@ -20,14 +20,16 @@ use nix::{
 };
 
 use crate::{
-    Lab, Place,
+    Place,
     error::{Attempt, Error, Result, on},
     host,
+    lab::Node,
 };
 
 /// How long the agent may take until the first complete state is in the maps.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
-/// A running agent, attached to the lab's cgroup. Dropping it kills it (SIGKILL).
+
+/// A running agent, attached to its node's cgroup. Dropping it kills it (SIGKILL).
 #[derive(Debug)]
 pub struct Agent {
     binary: PathBuf,
@@ -40,25 +42,62 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts the agent on a folder of manifests and returns once it is ready. A flag among the
-    /// `extra` arguments stands in place of what the lab would give.
-    pub fn start(lab: &Lab, manifests: &Path, extra: &[&str]) -> Result<Self> {
-        Self::start_with(lab, "--manifests", manifests, extra, &[])
+    /// Starts the agent of a node, or of the node of a lab, on a folder of manifests, and returns
+    /// once it is ready. A flag among the `extra` arguments stands in place of what the lab would
+    /// give.
+    pub fn start(node: impl AsRef<Node>, manifests: &Path, extra: &[&str]) -> Result<Self> {
+        Self::start_with(node, "--manifests", manifests, extra, &[])
+    }
+
+    /// The agents of many nodes, started at the same time; returns once all are ready.
+    pub fn start_all(nodes: &[Node], manifests: &Path, extra: &[&str]) -> Result<Vec<Self>> {
+        let launch = |node| {
+            let mut agent = Self::prepare(node, "--manifests", manifests, extra, &[])?;
+            let notify = agent.spawn()?;
+            Ok((agent, notify))
+        };
+        let launched = nodes.iter().map(launch).collect::<Result<Vec<_>>>()?;
+        let ready = |(mut agent, notify): (Self, UnixDatagram)| {
+            agent.await_ready(&notify)?;
+            Ok(agent)
+        };
+        launched.into_iter().map(ready).collect()
     }
 
     /// The same through another program, which is given the agent's command line after its own
     /// arguments and replaces itself by it, as `setpriv` does.
-    pub fn start_through(lab: &Lab, manifests: &Path, through: &[&str]) -> Result<Self> {
-        Self::start_with(lab, "--manifests", manifests, &[], through)
+    pub fn start_through(
+        node: impl AsRef<Node>,
+        manifests: &Path,
+        through: &[&str],
+    ) -> Result<Self> {
+        Self::start_with(node, "--manifests", manifests, &[], through)
     }
 
     /// The same for an agent that watches the cluster of this kubeconfig.
-    pub fn start_watching(lab: &Lab, kubeconfig: &Path, extra: &[&str]) -> Result<Self> {
-        Self::start_with(lab, "--kubeconfig", kubeconfig, extra, &[])
+    pub fn start_watching(
+        node: impl AsRef<Node>,
+        kubeconfig: &Path,
+        extra: &[&str],
+    ) -> Result<Self> {
+        Self::start_with(node, "--kubeconfig", kubeconfig, extra, &[])
     }
 
     fn start_with(
-        lab: &Lab,
+        node: impl AsRef<Node>,
+        flag: &str,
+        source: &Path,
+        extra: &[&str],
+        through: &[&str],
+    ) -> Result<Self> {
+        let mut agent = Self::prepare(node.as_ref(), flag, source, extra, through)?;
+        agent.resume()?;
+        Ok(agent)
+    }
+
+    /// The agent, not started.
+    fn prepare(
+        node: &Node,
         flag: &str,
         source: &Path,
         extra: &[&str],
@@ -67,8 +106,8 @@ impl Agent {
         let display = |path: &Path| path.display().to_string();
         let mut arguments: Vec<String> = [
             (flag, display(source)),
-            ("--node-name", "lab-node".into()),
-            ("--cgroup", display(lab.cgroup())),
+            ("--node-name", node.name().to_owned()),
+            ("--cgroup", display(node.cgroup())),
             ("--metrics-bind-address", "127.0.0.1:0".into()),
             ("--healthz-bind-address", "127.0.0.1:0".into()),
         ]
@@ -77,16 +116,14 @@ impl Agent {
         .flat_map(|(flag, value)| [flag.to_owned(), value])
         .collect();
         arguments.extend(extra.iter().map(|&argument| argument.to_owned()));
-        let mut agent = Self {
+        Ok(Self {
             binary: host::binary("balancer-agent", "BALANCER_AGENT_BIN")?,
-            node: lab.node().clone(),
-            state_dir: lab.state_dir().to_owned(),
+            node: node.place().clone(),
+            state_dir: node.state_dir().to_owned(),
             arguments,
             through: through.iter().map(|&argument| argument.to_owned()).collect(),
             child: None,
-        };
-        agent.resume()?;
-        Ok(agent)
+        })
     }
 
     /// Starts the agent again after [`Agent::kill`] or [`Agent::terminate`], and waits until ready.
@@ -261,7 +298,7 @@ impl Agent {
         self.resume()
     }
 
-    /// Lets the agent run on when the caller exits; for [`Lab::leave`].
+    /// Lets the agent run on when the caller exits; for [`Lab::leave`](crate::Lab::leave).
     pub fn detach(mut self) {
         self.child = None;
     }

@@ -1,8 +1,8 @@
 //! Fake nodes and pods on one machine, for the tests, the demo and the benches.
 //!
 //! A [`Lab`] is one Kubernetes node: a network namespace that routes between its pods, a cgroup that
-//! holds every process of the node, and a bpffs of its own. A [`Pod`] is a network namespace behind
-//! a veth pair and a cgroup below the node's. Nothing of it touches the root network namespace or
+//! holds every process of the node, and a bpffs of its own. A [`Cluster`] has several of them on one
+//! bridge. A [`Pod`] is a network namespace behind a veth pair and a cgroup below its node's. Nothing of it touches the root network namespace or
 //! the root cgroup, so labs may run next to each other and next to whatever the machine does.
 //!
 //! - [`lab`]: create, use and remove labs; leftovers of killed owners are swept by the next run.
@@ -47,4 +47,4 @@ mod words;
 
 pub use agent::Agent;
 pub use error::{Error, Result};
-pub use lab::{Lab, Place, Pod};
+pub use lab::{Cluster, Lab, Node, Place, Pod};

@@ -1,4 +1,4 @@
-//! A lab is one fake node: create it, put pods on it, and it is gone when dropped.
+//! A lab is one fake node, or several: create it, put pods on it, and it is gone when dropped.
 //!
 //! What a lab `<id>` consists of, all of it found again by name after a crash:
 //!
@@ -9,47 +9,48 @@
 //! | bpffs | `/run/balancer-lab/<id>/bpffs` |
 //! | processes | cgroup `balancer-lab-<id>`, below it `node` and `pods/<name>` |
 //! | networks | namespaces `bl-<id>` (node), `bl-<id>-outside`, `bl-<id>-<pod>` |
+//!
+//! Where a lab has several nodes ([`Cluster`]), each has a directory, a cgroup and a namespace with
+//! its name, and in them what stands above.
 
 mod cgroup;
+mod cluster;
+mod estate;
 mod network;
+mod node;
 mod place;
 mod pod;
 mod state;
 mod sweep;
 
 use std::{
-    fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    process::Command,
 };
 
-use nix::mount::{MsFlags, mount};
-
+pub use cluster::Cluster;
 pub use network::POD_CIDR;
+pub use node::Node;
 pub use place::Place;
 pub use pod::Pod;
 pub use sweep::{remove_own, sweep, sweep_kept};
 
+use estate::Estate;
+use network::Reach;
 use place::Bond;
 
 use crate::{
-    error::{Attempt, Error, Result, on},
+    error::{Error, Result},
     host,
 };
 
 /// One fake node with its pods. Dropping it removes everything it made.
 #[derive(Debug)]
 pub struct Lab {
-    id: String,
-    state: state::State,
-    cgroup: PathBuf,
-    node: Place,
+    node: Node,
     outside: Place,
-    bond: Bond,
-    /// Numbers the node's ends of the veth pairs.
-    links: AtomicUsize,
+    estate: Estate,
 }
 
 impl Lab {
@@ -65,54 +66,45 @@ impl Lab {
     }
 
     fn build(name: &str, bond: Bond) -> Result<Self> {
-        let root = host::cgroup2_root()?;
-        let state = {
-            let census = state::Census::take()?;
-            sweep::sweep_dead(&census)?;
-            census.enrol(name)?
-        };
-        let id = state.id().to_owned();
-        let cgroup = root.join(state::cgroup_name(&id));
-        let node = Place::new(state::netns_name(&id, None), cgroup.join("node"), bond);
-        let outside =
-            Place::new(state::netns_name(&id, Some("outside")), cgroup.join("outside"), bond);
+        let estate = Estate::enrol(name, bond)?;
+        let cgroup = estate.cgroup().to_owned();
+        let place = estate.place(None, &cgroup.join("node"));
+        let outside = estate.place(Some("outside"), &cgroup.join("outside"));
+        let (id, dir) = (estate.id().to_owned(), estate.dir().to_owned());
+        let node = Node::new("lab-node".into(), id, cgroup, dir, place, Reach::ALONE);
         // From here on a failure drops the lab, which removes the half that was made.
-        let lab = Self { id, state, cgroup, node, outside, bond, links: AtomicUsize::new(1) };
+        let lab = Self { node, outside, estate };
         // Given up before the lab is dropped, which takes it again.
         let _building = state::building();
-        cgroup::create(lab.node.cgroup())?;
         cgroup::create(lab.outside.cgroup())?;
-        let bpffs = lab.bpffs();
-        fs::create_dir(&bpffs).attempt(on("create", &bpffs))?;
-        mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), None::<&str>)
-            .attempt(on("mount a bpffs at", &bpffs))?;
-        network::build_node(&lab.node, &lab.outside)?;
+        lab.node.build()?;
+        network::build_nodes(std::slice::from_ref(&lab.node), &lab.outside)?;
         Ok(lab)
     }
 
     /// The identifier in the names of everything that belongs to the lab.
     pub fn id(&self) -> &str {
-        &self.id
+        self.estate.id()
     }
 
     /// The directory for state, logs and sockets.
     pub fn state_dir(&self) -> &Path {
-        self.state.dir()
+        self.estate.dir()
     }
 
     /// The lab's own bpffs.
     pub fn bpffs(&self) -> PathBuf {
-        self.state_dir().join("bpffs")
+        self.node.bpffs()
     }
 
     /// The cgroup above every process of the lab: what an agent attaches to.
     pub fn cgroup(&self) -> &Path {
-        &self.cgroup
+        self.estate.cgroup()
     }
 
     /// The node itself (host network in Kubernetes' words).
     pub fn node(&self) -> &Place {
-        &self.node
+        self.node.place()
     }
 
     /// The network outside the node: its default gateway, where external clients live.
@@ -120,58 +112,29 @@ impl Lab {
         &self.outside
     }
 
-    /// Makes a pod; see [`Lab::pods`].
+    /// Makes a pod; see [`Node::pods`].
     pub fn pod(&self, name: &str, ip: Ipv4Addr) -> Result<Pod> {
-        let mut pods = self.pods([(name, ip)])?;
-        pods.pop().ok_or_else(|| Error::Unmet(format!("pod {name} was not made")))
+        self.node.pod(name, ip)
     }
 
-    /// Makes many pods at once, much faster than one by one. Pods reach each other and the node;
-    /// each also gets an IPv6 address derived from its IPv4 address.
+    /// Makes many pods at once; see [`Node::pods`].
     pub fn pods<N: AsRef<str>>(
         &self,
         wanted: impl IntoIterator<Item = (N, Ipv4Addr)>,
     ) -> Result<Vec<Pod>> {
-        let mut pods = Vec::new();
-        for (name, ip) in wanted {
-            let name = name.as_ref();
-            state::check_name(name)?;
-            let cgroup = self.cgroup.join("pods").join(name);
-            let place = Place::new(state::netns_name(&self.id, Some(name)), cgroup, self.bond);
-            let link = self.links.fetch_add(1, Ordering::Relaxed);
-            pods.push(Pod::new(name, ip, place, format!("veth{link}")));
-        }
-        let _building = state::building();
-        for pod in &pods {
-            cgroup::create(pod.place().cgroup())?;
-        }
-        network::build_pods(&self.node, &pods)?;
-        Ok(pods)
+        self.node.pods(wanted)
     }
 
     /// Kills a pod's processes and takes it off the network.
     pub fn remove_pod(&self, pod: &Pod) -> Result<()> {
-        let _building = state::building();
-        cgroup::remove(pod.place().cgroup())?;
-        network::remove_pod(&self.node, pod)
+        self.node.remove_pod(pod)
     }
 
     /// Leaves the lab up when the caller exits, held by a small process inside it, until
     /// [`sweep_kept`] removes it. For labs of [`Lab::create_lasting`].
-    pub fn leave(mut self) -> Result<()> {
-        let holder = host::binary("balancer-lab", "BALANCER_LAB_BIN")?;
-        fs::write(self.state_dir().join(state::KEPT), "").attempt("mark the lab as kept")?;
-        // The lock belongs to the open file, which the holder inherits as its standard input.
-        self.node
-            .command(holder)
-            .arg("hold")
-            .stdin(self.state.share_lock()?)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .attempt("start the process that holds the lab")?;
-        self.state.disown();
-        Ok(())
+    pub fn leave(self) -> Result<()> {
+        let Self { node, estate, .. } = self;
+        estate.leave(node.place())
     }
 
     /// The place of a pod, or of the node, in a lab that is up: to run further commands there.
@@ -200,16 +163,8 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if self.state.disowned() {
-            return;
-        }
-        let _building = state::building();
-        if let Err(error) = sweep::remove(&self.id) {
-            // Nobody is left to return it to; the next run's sweep tries again.
-            anstream::eprintln!("lab {}: {error}", self.id);
-        }
-        self.state.disown();
+impl AsRef<Node> for Lab {
+    fn as_ref(&self) -> &Node {
+        &self.node
     }
 }

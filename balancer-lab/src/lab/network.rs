@@ -1,69 +1,134 @@
-//! The wiring: pods hang on the node by veth pairs, the node on the outside by another.
+//! The wiring: pods hang on their node by veth pairs, the nodes on a bridge outside by others.
 //!
 //! Pods have /32 addresses and one gateway that is the same for all, 169.254.1.1 (fe80::1), an
 //! address of the node: every packet is routed by the node, as with Calico, and hundreds of pods
-//! need no bridge. Service addresses are routed nowhere in particular: untranslated packets leave
-//! by the default route and are lost outside, as on a real node.
+//! need no bridge. Nodes reach the pods of others through the bridge, without encapsulation. Service
+//! addresses are routed nowhere in particular: untranslated packets leave by the default route and
+//! are lost outside, as on a real node.
 
-use std::{fmt::Write, fs};
+use std::{
+    fmt::Write,
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
-use super::{Place, Pod};
+use super::{Node, Place, Pod};
 use crate::{
-    error::{Attempt, Result},
+    error::{Attempt, Error, Result},
     host,
 };
 
 /// The addresses that pods get theirs from.
 pub const POD_CIDR: &str = "10.244.0.0/16";
-/// The node's own addresses, and the outside's, its default gateway.
-const NODE: [&str; 2] = ["172.18.0.2", "fd00:172:18::2"];
+/// The bridge's addresses, the nodes' default gateway.
 const OUTSIDE: [&str; 2] = ["172.18.0.1", "fd00:172:18::1"];
 /// The gateway of every pod.
 const GATEWAY: [&str; 2] = ["169.254.1.1", "fe80::1"];
 
-/// Makes the namespaces of the node and of the outside.
-pub(super) fn build_node(node: &Place, outside: &Place) -> Result<()> {
-    let (inner, outer) = (node.netns(), outside.netns());
-    host::ip(
-        None,
-        &format!(
-            "netns add {inner}\n\
-             netns add {outer}\n\
-             link add eth0 netns {inner} type veth peer name eth0 netns {outer}\n"
-        ),
-    )?;
-    for (place, forwarding) in [(node, "1"), (outside, "0")] {
-        place.within(|| {
-            sysctl("net/ipv4/ip_forward", forwarding)?;
-            sysctl("net/ipv6/conf/all/forwarding", forwarding)
-        })??;
-    }
-    // Scope link keeps the gateway address from being chosen as a source.
-    host::ip(
-        Some(inner),
-        &format!(
-            "addr add {gateway}/32 dev lo scope link\n{common}",
-            gateway = GATEWAY[0],
-            common = uplink(NODE, &[("0.0.0.0/0", OUTSIDE[0]), ("::/0", OUTSIDE[1])])
-        ),
-    )?;
-    let back = [(POD_CIDR, NODE[0]), ("fd00:10:244::/64", NODE[1])];
-    host::ip(Some(outer), &uplink(OUTSIDE, &back))
+/// How a node is reached from others, and which addresses its pods have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    pub(super) ip: Ipv4Addr,
+    pub(super) ip6: Ipv6Addr,
+    /// The first of the pods' addresses, and how many bits of it are the same for all.
+    pub(super) pods: Ipv4Addr,
+    pub(super) pods_prefix: u8,
 }
 
-/// Configures one end of the link between node and outside.
-fn uplink(addresses: [&str; 2], routes: &[(&str, &str)]) -> String {
-    let [v4, v6] = addresses;
-    let mut batch = format!(
-        "link set lo up\n\
-         addr add {v4}/16 dev eth0\n\
-         addr add {v6}/64 dev eth0 nodad\n\
-         link set eth0 up\n"
-    );
-    for (destination, via) in routes {
-        let _ = writeln!(batch, "route add {destination} via {via} dev eth0");
+impl Reach {
+    /// Of the only node: all addresses of pods are its own.
+    pub(super) const ALONE: Self = Self {
+        ip: Ipv4Addr::new(172, 18, 0, 2),
+        ip6: Ipv6Addr::new(0xfd00, 0x172, 0x18, 0, 0, 0, 0, 2),
+        pods: Ipv4Addr::new(10, 244, 0, 0),
+        pods_prefix: 16,
+    };
+
+    /// Of one of several nodes.
+    pub(super) const fn of_number(number: u8) -> Self {
+        Self {
+            ip: Ipv4Addr::new(172, 18, 1, number),
+            ip6: Ipv6Addr::new(0xfd00, 0x172, 0x18, 0, 0, 0, 1, number as u16),
+            pods: Ipv4Addr::new(10, 244, number, 0),
+            pods_prefix: 24,
+        }
     }
-    batch
+
+    /// Refuses an address that would not be routed to this node.
+    pub(super) fn check_pod(&self, name: &str, ip: Ipv4Addr) -> Result<()> {
+        let host_bits = 32 - u32::from(self.pods_prefix);
+        if u32::from(ip) >> host_bits == u32::from(self.pods) >> host_bits {
+            return Ok(());
+        }
+        let Self { pods, pods_prefix, .. } = self;
+        Err(Error::Unmet(format!("pod {name}: {ip} is not in {pods}/{pods_prefix} of its node")))
+    }
+
+    /// The routes to its pods, from whoever is on the bridge.
+    fn routes(&self) -> String {
+        let Self { ip, ip6, pods, pods_prefix } = self;
+        let pods6 = super::pod::ip6_of(*pods);
+        // The low half of the IPv4 address is the end of that of IPv6.
+        let prefix6 = 128 - (32 - pods_prefix);
+        format!("route add {pods}/{pods_prefix} via {ip}\nroute add {pods6}/{prefix6} via {ip6}\n")
+    }
+}
+
+/// Makes the namespaces of the nodes and of the outside, and the bridge there that connects them.
+pub(super) fn build_nodes(nodes: &[Node], outside: &Place) -> Result<()> {
+    let outer = outside.netns();
+    let mut links = format!("netns add {outer}\n");
+    let mut bridge = String::from("link add br0 type bridge\n");
+    for (number, node) in (1..).zip(nodes) {
+        let inner = node.place().netns();
+        let _ = write!(
+            links,
+            "netns add {inner}\n\
+             link add eth0 netns {inner} type veth peer name node{number} netns {outer}\n"
+        );
+        let _ = write!(bridge, "link set node{number} master br0\nlink set node{number} up\n");
+    }
+    host::ip(None, &links)?;
+    forward(outside, "0")?;
+    let [v4, v6] = OUTSIDE;
+    let back: String = nodes.iter().map(|node| node.reach().routes()).collect();
+    host::ip(Some(outer), &format!("{bridge}{}{back}", addresses("br0", v4, v6)))?;
+    for node in nodes {
+        forward(node.place(), "1")?;
+        // A router asks for its neighbours from the address of the link, which would be tentative for
+        // the first seconds.
+        node.place().set_sysctl("net/ipv6/conf/eth0/accept_dad", "0")?;
+        let others = nodes.iter().filter(|other| !std::ptr::eq(*other, node));
+        let others: String = others.map(|other| other.reach().routes()).collect();
+        let Reach { ip, ip6, .. } = node.reach();
+        // Scope link keeps the gateway address from being chosen as a source.
+        let batch = format!(
+            "addr add {gateway}/32 dev lo scope link\n{own}\
+             route add 0.0.0.0/0 via {v4} dev eth0\n\
+             route add ::/0 via {v6} dev eth0\n{others}",
+            gateway = GATEWAY[0],
+            own = addresses("eth0", ip, ip6),
+        );
+        host::ip(Some(node.place().netns()), &batch)?;
+    }
+    Ok(())
+}
+
+fn forward(place: &Place, forwarding: &str) -> Result<()> {
+    place.within(|| {
+        sysctl("net/ipv4/ip_forward", forwarding)?;
+        sysctl("net/ipv6/conf/all/forwarding", forwarding)
+    })?
+}
+
+/// Configures an end of the network between the nodes.
+fn addresses(link: &str, v4: impl std::fmt::Display, v6: impl std::fmt::Display) -> String {
+    format!(
+        "link set lo up\n\
+         addr add {v4}/16 dev {link}\n\
+         addr add {v6}/64 dev {link} nodad\n\
+         link set {link} up\n"
+    )
 }
 
 /// Makes the namespaces of pods and connects them to the node.

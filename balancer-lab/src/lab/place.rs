@@ -47,6 +47,11 @@ impl Place {
         Self { netns, cgroup, bond }
     }
 
+    /// Another place whose processes have to do with whoever starts them what those of this have.
+    pub(super) fn beside(&self, netns: String, cgroup: PathBuf) -> Self {
+        Self { netns, cgroup, bond: self.bond }
+    }
+
     /// The name of the network namespace, as `ip netns` knows it.
     pub fn netns(&self) -> &str {
         &self.netns

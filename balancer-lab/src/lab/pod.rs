@@ -8,7 +8,8 @@ use std::{
 
 use super::Place;
 
-/// A pod of a [`Lab`](super::Lab). It lives until the lab goes or [`Lab::remove_pod`](super::Lab::remove_pod) is called.
+/// A pod of a [`Node`](super::Node). It lives until the lab goes or
+/// [`Node::remove_pod`](super::Node::remove_pod) is called.
 #[derive(Clone, Debug)]
 pub struct Pod {
     name: String,
@@ -35,8 +36,7 @@ impl Pod {
 
     /// The pod's IPv6 address: `fd00:10:244::/64` with the low half of the IPv4 address.
     pub fn ip6(&self) -> Ipv6Addr {
-        let [_, _, high, low] = self.ip.octets();
-        Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, u16::from_be_bytes([high, low]))
+        ip6_of(self.ip)
     }
 
     /// The pod's IPv4 address with a port.
@@ -62,4 +62,10 @@ impl Pod {
     pub(super) fn link(&self) -> &str {
         &self.link
     }
+}
+
+/// The IPv6 address beside an IPv4 address of pods.
+pub(super) fn ip6_of(ip: Ipv4Addr) -> Ipv6Addr {
+    let [_, _, high, low] = ip.octets();
+    Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, u16::from_be_bytes([high, low]))
 }

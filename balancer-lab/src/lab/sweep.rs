@@ -65,10 +65,13 @@ pub(super) fn remove(id: &str) -> Result<()> {
         host::ip(None, &gone)?;
     }
     let dir = Path::new(state::RUN_DIR).join(id);
-    let bpffs = dir.join("bpffs");
-    match umount2(&bpffs, MntFlags::MNT_DETACH) {
-        Ok(()) | Err(Errno::ENOENT | Errno::EINVAL) => {}
-        Err(error) => Err(error).attempt(on("unmount", &bpffs))?,
+    // Its own, and those of its nodes where it has several.
+    let nodes = names(&dir)?.into_iter().map(|name| dir.join(name));
+    for bpffs in nodes.chain([dir.clone()]).map(|above| above.join("bpffs")) {
+        match umount2(&bpffs, MntFlags::MNT_DETACH) {
+            Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EINVAL) => {}
+            Err(error) => Err(error).attempt(on("unmount", &bpffs))?,
+        }
     }
     match fs::remove_dir_all(&dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error).attempt(on("remove", &dir)),

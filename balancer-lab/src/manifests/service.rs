@@ -1,15 +1,8 @@
-//! The folder of Kubernetes YAML that an agent watches.
+//! A Service and its EndpointSlice, as far as tests vary them.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::IpAddr,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::{Map, Value, json};
-
-use crate::error::{Attempt, Error, Result, on};
 
 /// A Service with its endpoints, as far as tests vary them. Start from [`Service::new`].
 #[derive(Clone, Debug)]
@@ -63,6 +56,13 @@ impl Endpoint {
             ..Self::default()
         }
     }
+
+    /// The same on another node.
+    #[must_use]
+    pub fn on(mut self, node: &str) -> Self {
+        self.node = Some(node.into());
+        self
+    }
 }
 
 impl Service {
@@ -75,11 +75,21 @@ impl Service {
         endpoints: impl IntoIterator<Item = A>,
     ) -> Self {
         Self {
-            namespace: "default".into(),
-            name: name.into(),
             cluster_ip: cluster_ip.into().to_string(),
             ports: vec![("http".into(), port, target_port)],
             endpoints: endpoints.into_iter().map(Endpoint::ready).collect(),
+            ..Self::headless(name)
+        }
+    }
+
+    /// A Service without an address of its own, without ports and endpoints.
+    pub fn headless(name: &str) -> Self {
+        Self {
+            namespace: "default".into(),
+            name: name.into(),
+            cluster_ip: "None".into(),
+            ports: Vec::new(),
+            endpoints: Vec::new(),
             protocol: "TCP",
             annotations: BTreeMap::new(),
             spec: Map::new(),
@@ -186,76 +196,5 @@ impl Endpoint {
             endpoint["hints"] = json!({"forZones": zones});
         }
         endpoint
-    }
-}
-
-/// A folder of manifests. Files change atomically: written aside, then renamed.
-#[derive(Clone, Debug)]
-pub struct Manifests {
-    dir: PathBuf,
-}
-
-impl Manifests {
-    /// Makes the folder if it is not there.
-    pub fn create(dir: impl Into<PathBuf>) -> Result<Self> {
-        let dir = dir.into();
-        fs::create_dir_all(&dir).attempt(on("create", &dir))?;
-        Ok(Self { dir })
-    }
-
-    /// The folder.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Writes a Service and its EndpointSlice as `<namespace>-<name>.yaml`.
-    pub fn write(&self, service: &Service) -> Result<PathBuf> {
-        let yaml = [service.service(), service.endpoint_slice()]
-            .iter()
-            .map(serde_saphyr::to_string)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| Error::Unmet(format!("{}: {error}", service.name)))?
-            .join("---\n");
-        self.write_text(&file_name(service), &yaml)
-    }
-
-    /// Writes a file as it is: broken YAML, or what `kubectl` printed.
-    pub fn write_text(&self, file: &str, text: &str) -> Result<PathBuf> {
-        let path = self.dir.join(file);
-        // The dot hides the unfinished file from whoever reads the folder.
-        let unfinished = self.dir.join(format!(".{file}.tmp"));
-        fs::write(&unfinished, text).attempt(on("write", &unfinished))?;
-        fs::rename(&unfinished, &path).attempt(on("write", &path))?;
-        Ok(path)
-    }
-
-    /// Deletes a Service's file.
-    pub fn remove(&self, service: &Service) -> Result<()> {
-        let path = self.dir.join(file_name(service));
-        fs::remove_file(&path).attempt(on("remove", &path))
-    }
-}
-
-fn file_name(service: &Service) -> String {
-    format!("{}-{}.yaml", service.namespace, service.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_service_is_written_as_two_documents_and_leaves_nothing_aside() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let manifests = Manifests::create(dir.path()).expect("folder");
-        let service =
-            Service::new("web", [10, 96, 0, 10], 80, 8080, [[10, 244, 0, 1], [10, 244, 0, 2]]);
-        let path = manifests.write(&service.annotated("a/b", "c")).expect("written");
-        let text = fs::read_to_string(path).expect("readable");
-        let kinds: Vec<&str> = text.lines().filter(|line| line.starts_with("kind:")).collect();
-        assert_eq!(kinds, ["kind: Service", "kind: EndpointSlice"]);
-        assert!(text.contains("kubernetes.io/service-name: web"), "{text}");
-        assert!(text.contains("ready: true") && !text.contains("terminating"), "{text}");
-        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
     }
 }
