@@ -12,6 +12,7 @@ pub(super) fn gone() -> String {
     "To explore further:\n\
      \n  \
      cargo xtask demo --keep                  leave the lab up, with clients that keep sending\n  \
+     cargo xtask demo --scenario nodes-7x3    clients on seven nodes\n  \
      cargo xtask demo --scenario shared-20    run one scenario\n  \
      cargo xtask demo --scenario rollout      pods restart one by one: where connections pile up\n  \
      cargo xtask demo --scenario scale-out    pods join: who gets connections\n  \

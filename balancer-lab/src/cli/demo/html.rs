@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use super::{
     chart::thousands,
-    outcome::{Outcome, Pair},
+    outcome::{Comparison, Outcome},
     story::{self, Told},
     text::View,
 };
@@ -15,11 +15,11 @@ const FRAME: &str = include_str!("report.html");
 const COMPARISON: &str = include_str!("comparison.html");
 /// Pixels of a bar that has the most.
 const WIDTH: u64 = 220;
-/// Pixels of a line.
-const LINE: u64 = 26;
+/// Pixels from one bar to the next below it.
+const BAR: u64 = 11;
 
-pub(super) fn page(pairs: &[Pair], stories: &[Told], view: Option<&View>) -> String {
-    let scenarios = pairs.iter().map(scenario).chain(stories.iter().map(story::section));
+pub(super) fn page(all: &[Comparison], stories: &[Told], view: Option<&View>) -> String {
+    let scenarios = all.iter().map(scenario).chain(stories.iter().map(story::section));
     let scenarios: String = scenarios.collect();
     let view = view.map_or_else(String::new, |View { scenario, command, output }| {
         format!(
@@ -30,67 +30,89 @@ pub(super) fn page(pairs: &[Pair], stories: &[Told], view: Option<&View>) -> Str
         )
     });
     FRAME
-        .replace("{{comparison}}", &comparison(pairs))
+        .replace("{{comparison}}", &comparison(all))
         .replace("{{scenarios}}", &scenarios)
         .replace("{{view}}", &view)
 }
 
 /// What the scenarios are about, and what they came to; nothing where none was run.
-fn comparison(pairs: &[Pair]) -> String {
-    if pairs.is_empty() {
+fn comparison(all: &[Comparison]) -> String {
+    if all.is_empty() {
         return String::new();
     }
-    COMPARISON.replace("{{summary}}", &summary(pairs))
+    let tables = [true, false].map(|several_nodes| {
+        let rows: Vec<_> = all.iter().filter(|one| one.several_nodes == several_nodes).collect();
+        rows.first().map_or_else(String::new, |first| summary(first, &rows))
+    });
+    COMPARISON.replace("{{summaries}}", &tables.concat())
 }
 
-fn summary(pairs: &[Pair]) -> String {
-    let mut rows = String::new();
-    for Pair { name, iptables, least, .. } in pairs {
+/// Scenarios with the same sides, as a table.
+fn summary(first: &Comparison, rows: &[&Comparison]) -> String {
+    let sides = first.sides.len();
+    let titles = ["idle backends", "max/mean", "requests/s"];
+    let titles = titles.map(|title| format!("<th colspan=\"{sides}\">{title}</th>")).concat();
+    let names = first.sides.iter().map(|side| side.balancer.short(first.several_nodes));
+    let names = names.map(|name| format!("<th>{name}</th>")).collect::<String>().repeat(3);
+    let mut table = format!(
+        "<table>\n<thead>\n<tr><th></th>{titles}</tr>\n<tr><th></th>{names}</tr>\n</thead>\n"
+    );
+    for one in rows {
+        let cells = |cell: &dyn Fn(&Outcome) -> String| -> String {
+            one.sides.iter().map(|side| format!("<td>{}</td>", cell(side))).collect()
+        };
+        let name = &one.name;
         let _ = writeln!(
-            rows,
-            "<tr><th><a href=\"#{name}\">{name}</a></th><td>{}</td><td>{}</td>\
-             <td>{:.2}</td><td>{:.2}</td><td>{}</td><td>{}</td></tr>",
-            iptables.idle_backends,
-            least.idle_backends,
-            iptables.max_over_mean,
-            least.max_over_mean,
-            thousands(iptables.requests_per_second as u64),
-            thousands(least.requests_per_second as u64),
+            table,
+            "<tr><th><a href=\"#{name}\">{name}</a></th>{}{}{}</tr>",
+            cells(&|side| side.idle_backends.to_string()),
+            cells(&|side| format!("{:.2}", side.max_over_mean)),
+            cells(&|side| thousands(side.requests_per_second as u64)),
         );
     }
-    rows
+    table + "</table>\n"
 }
 
-fn scenario(pair: &Pair) -> String {
-    let Pair { name, description, iptables, least } = pair;
+fn scenario(one: &Comparison) -> String {
+    let Comparison { name, description, several_nodes, sides } = one;
+    let rate = |side: &Outcome| {
+        let Outcome { balancer, requests_per_second, .. } = side;
+        format!(
+            "<b class=\"{}\">{} {}</b>",
+            balancer.class(*several_nodes),
+            balancer.short(*several_nodes),
+            thousands(*requests_per_second as u64)
+        )
+    };
     format!(
         "<section id=\"{name}\">\n<h2>{name} <small>{}</small></h2>\n{}{}\
-         <p class=\"figures\">requests a second: <b class=\"random\">{}</b> \
-         <b class=\"least\">{}</b></p>\n</section>\n",
+         <p class=\"figures\">requests a second: {}</p>\n</section>\n",
         escaped(description),
-        figure("connections", pair, |side| &side.connections),
-        figure("requests", pair, |side| &side.requests),
-        thousands(iptables.requests_per_second as u64),
-        thousands(least.requests_per_second as u64),
+        figure("connections", one, |side| &side.connections),
+        figure("requests", one, |side| &side.requests),
+        sides.iter().map(rate).collect::<Vec<_>>().join(" "),
     )
 }
 
-/// Two bars for each backend, on one scale.
-fn figure(title: &str, pair: &Pair, counts: fn(&Outcome) -> &BTreeMap<String, u64>) -> String {
-    let (random, least) = (counts(&pair.iptables), counts(&pair.least));
-    let most = random.values().chain(least.values()).copied().max().unwrap_or(0).max(1);
+/// A bar for each side of each backend, on one scale.
+fn figure(title: &str, one: &Comparison, counts: fn(&Outcome) -> &BTreeMap<String, u64>) -> String {
+    let most = one.most(counts);
+    let line = BAR * one.sides.len() as u64 + 4;
     let mut bars = String::new();
     let mut top = 0;
-    for (backend, &count) in random {
+    for backend in one.backends() {
         let _ = writeln!(
             bars,
             "<text x=\"56\" y=\"{}\" class=\"name\">{}</text>",
-            top + LINE / 2 + 4,
+            top + line / 2 + 4,
             escaped(backend)
         );
-        bar(&mut bars, "random", top + 3, count, most);
-        bar(&mut bars, "least", top + 14, least.get(backend).copied().unwrap_or(0), most);
-        top += LINE + 6;
+        for (number, side) in (0..).zip(&one.sides) {
+            let count = counts(side).get(backend).copied().unwrap_or(0);
+            let class = side.balancer.class(one.several_nodes);
+            bar(&mut bars, class, top + 3 + number * BAR, count, most);
+        }
+        top += line + 6;
     }
     format!(
         "<figure><figcaption>{title}</figcaption>\n\
@@ -134,13 +156,13 @@ mod tests {
             Outcome::new("x".into(), balancer, &["web-0", "web-1"].map(str::to_owned), &report)
                 .expect("no errors")
         };
-        let pair = Pair {
+        let one = Comparison {
             name: "x".into(),
             description: "a < b".into(),
-            iptables: outcome(Balancer::Iptables),
-            least: outcome(Balancer::LeastConnections),
+            several_nodes: false,
+            sides: Balancer::ALL.map(outcome).into(),
         };
-        let page = page(&[pair], &[], None);
+        let page = page(&[one], &[], None);
         assert_eq!(page.matches("<rect").count(), 8, "2 figures, 2 backends, 2 sides: {page}");
         assert!(page.contains("a &lt; b") && page.contains(">idle<"), "{page}");
         for foreign in ["{{", "http://", "https://", "<script src", "<link"] {

@@ -3,7 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Context, Result, bail};
-use balancer_lab::{kubeproxy::ServicePort, manifests::Manifests};
+use balancer_lab::{
+    Node,
+    kubeproxy::ServicePort,
+    manifests::{Endpoint, Manifests, Service},
+};
 use hyper::Uri;
 use serde_json::Value;
 
@@ -60,6 +64,29 @@ impl Web {
             manifests.write_text(name, text)?;
         }
         Ok(())
+    }
+
+    /// Gives each pod the address of a node, one node after another, and returns which.
+    pub(super) fn spread_over<'a>(&mut self, nodes: &'a [Node]) -> Vec<&'a Node> {
+        let homes: Vec<&Node> = nodes.iter().cycle().take(self.pods.len()).collect();
+        for (number, ((_, address), home)) in (11..).zip(self.pods.iter_mut().zip(&homes)) {
+            address.set_ip(home.pod_ip(number));
+        }
+        homes
+    }
+
+    /// The Service with its pods on these nodes.
+    pub(super) fn service(&self, homes: &[&Node]) -> Service {
+        let (namespace, name) = self.name.split_once('/').unwrap_or(("default", &self.name));
+        let target = self.pods.first().map_or(self.port, |(_, address)| address.port());
+        let endpoint = |((_, address), home): (&(String, SocketAddrV4), &&Node)| {
+            Endpoint::ready(*address.ip()).on(home.name())
+        };
+        Service {
+            namespace: namespace.into(),
+            endpoints: self.pods.iter().zip(homes).map(endpoint).collect(),
+            ..Service::new(name, self.address, self.port, target, [] as [IpAddr; 0])
+        }
     }
 
     pub(super) fn uri(&self) -> Result<Uri> {

@@ -6,14 +6,46 @@ use anyhow::{Result, bail};
 use balancer_lab::http::Report;
 use serde::Serialize;
 
-/// The two sides of the comparison.
+/// The sides of a comparison.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Balancer {
     /// kube-proxy's rules.
     Iptables,
-    /// The agent's programs.
+    /// The agent's programs, by what each node counts alone.
     LeastConnections,
+}
+
+impl Balancer {
+    /// The sides, where all pods are on one node, and where they are on several.
+    pub(super) const ALL: [Self; 2] = [Self::Iptables, Self::LeastConnections];
+
+    /// What it is called above its figures.
+    pub(super) fn title(self, several_nodes: bool) -> &'static str {
+        match self {
+            Self::Iptables => "kube-proxy (iptables)",
+            Self::LeastConnections if several_nodes => "balancer (each node alone)",
+            Self::LeastConnections => "balancer (least connections)",
+        }
+    }
+
+    /// The same in a word or two.
+    pub(super) fn short(self, several_nodes: bool) -> &'static str {
+        match self {
+            Self::Iptables => "kube-proxy",
+            Self::LeastConnections if several_nodes => "node alone",
+            Self::LeastConnections => "balancer",
+        }
+    }
+
+    /// The class of its bars in the HTML report.
+    pub(super) fn class(self, several_nodes: bool) -> &'static str {
+        match self {
+            Self::Iptables => "random",
+            Self::LeastConnections if several_nodes => "alone",
+            Self::LeastConnections => "least",
+        }
+    }
 }
 
 /// One line of the JSON output.
@@ -62,12 +94,26 @@ fn rounded(value: f64, steps: f64) -> f64 {
     (value * steps).round() / steps
 }
 
-/// A scenario on both sides.
-pub(super) struct Pair {
+/// A scenario on all sides, kube-proxy's first.
+pub(super) struct Comparison {
     pub(super) name: String,
     pub(super) description: String,
-    pub(super) iptables: Outcome,
-    pub(super) least: Outcome,
+    /// Whether its pods are on several nodes.
+    pub(super) several_nodes: bool,
+    pub(super) sides: Vec<Outcome>,
+}
+
+impl Comparison {
+    /// The most that any backend has on any side: the end of the scale that all share.
+    pub(super) fn most(&self, counts: fn(&Outcome) -> &BTreeMap<String, u64>) -> u64 {
+        let all = self.sides.iter().flat_map(|side| counts(side).values());
+        all.copied().max().unwrap_or(0).max(1)
+    }
+
+    /// The names of the backends.
+    pub(super) fn backends(&self) -> impl Iterator<Item = &String> {
+        self.sides.iter().take(1).flat_map(|side| side.connections.keys())
+    }
 }
 
 #[cfg(test)]

@@ -1,91 +1,70 @@
 //! One side of the comparison: a lab with backends, clients, and what balances between them.
 
-use std::{process::Stdio, time::Duration};
+use std::{process::Stdio, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use balancer_lab::{
-    Agent, Lab, Pod,
+    Agent, Cluster, Lab, Node, Pod,
     http::{Client, Report, Server},
     kubeproxy::iptables::{self, Variant},
     manifests::Manifests,
 };
 
-use super::{manifest::Web, outcome::Balancer, scenario::Scenario};
+use super::{manifest::Web, outcome::Balancer, scenario::Scenario, text::View};
 
 /// How long a request occupies a backend, at least: a pod can do so many requests a second and no
 /// more, so a pod left idle is throughput lost, as in a cluster.
 const WORK: Duration = Duration::from_millis(2);
-/// The client pods: as many as the largest scenario needs.
+/// The client pods on one node: as many as the largest scenario needs.
 const CLIENTS: u8 = 7;
+/// Flags of an agent that is one of many on a machine: smaller maps.
+const SMALL: [&str; 4] = ["--max-services", "1024", "--max-backends", "4096"];
 
-/// A lab ready for scenarios. Declared in this order, so that the processes go before the lab.
-pub(super) struct Stage {
-    agent: Option<Agent>,
-    servers: Vec<Server>,
-    clients: Vec<Pod>,
-    lab: Lab,
+/// One node, or several, ready for scenarios. Declared in this order, so that the processes go before
+/// the nodes.
+pub(super) struct Stage<Home> {
+    pub(super) scene: Scene,
+    home: Home,
 }
 
-impl Stage {
-    pub(super) fn build(balancer: Balancer, web: &Web, keep: bool) -> Result<Self> {
+/// What runs there.
+pub(super) struct Scene {
+    agents: Vec<Agent>,
+    servers: Vec<Server>,
+    clients: Vec<Pod>,
+    web: Web,
+}
+
+impl Stage<Lab> {
+    /// All pods on one node.
+    pub(super) fn build(balancer: Balancer, keep: bool) -> Result<Self> {
+        let web = Web::load()?;
         let lab = match (balancer, keep) {
             (Balancer::Iptables, _) => Lab::create("demo: kube-proxy")?,
             (Balancer::LeastConnections, false) => Lab::create("demo: balancer")?,
             (Balancer::LeastConnections, true) => Lab::create_lasting("demo: balancer")?,
         };
         let pods = lab.pods(web.pods.iter().map(|(name, address)| (name, *address.ip())))?;
-        let servers = pods
-            .iter()
-            .zip(&web.pods)
-            .map(|(pod, (name, address))| {
-                Server::start_working(pod.place(), name, &[(*address).into()], WORK)
-            })
-            .collect::<Result<_, _>>()?;
+        let servers = serve(&pods, &web)?;
         let clients =
             lab.pods((1..=CLIENTS).map(|n| (format!("client-{n}"), [10, 244, 0, 100 + n].into())))?;
-        let agent = match balancer {
+        let agents = match balancer {
             Balancer::Iptables => {
-                iptables::load(lab.node(), Variant::Nft, &[web.service_port()])
-                    .context("load kube-proxy's rules; is iptables installed?")?;
-                None
+                load_rules(lab.as_ref(), &web)?;
+                Vec::new()
             }
             Balancer::LeastConnections => {
                 let manifests = Manifests::create(lab.state_dir().join("manifests"))?;
                 Web::write(&manifests)?;
-                Some(Agent::start(&lab, manifests.dir(), &[])?)
+                vec![Agent::start(&lab, manifests.dir(), &[])?]
             }
         };
-        Ok(Self { agent, servers, clients, lab })
-    }
-
-    /// Runs a scenario; the connections are still open when `look` is called.
-    pub(super) fn play<T>(
-        &self,
-        scenario: Scenario,
-        web: &Web,
-        look: impl FnOnce(Option<&Agent>) -> Result<T>,
-    ) -> Result<(Report, T)> {
-        let options = scenario.load(web.uri()?);
-        let mut clients = self
-            .clients
-            .iter()
-            .take(scenario.pods())
-            .map(|pod| Client::start(pod.place(), &options))
-            .collect::<Result<Vec<_>, _>>()?;
-        clients.iter_mut().try_for_each(Client::go)?;
-        let mut sum = Report::default();
-        for client in &mut clients {
-            sum.merge(client.report()?);
-        }
-        let seen = look(self.agent.as_ref())?;
-        clients.into_iter().try_for_each(Client::release)?;
-        Ok((sum, seen))
+        Ok(Self { scene: Scene { agents, servers, clients, web }, home: lab })
     }
 
     /// Leaves the lab up, with clients that keep sending, and says how to explore it.
-    pub(super) fn leave(self, web: &Web) -> Result<String> {
-        let Self { agent, servers, clients, lab } = self;
-        let agent = agent.context("only the balancer's lab can be left up")?;
+    pub(super) fn leave(self) -> Result<String> {
+        let Self { scene: Scene { agents, servers, clients, web }, home: lab } = self;
         for pod in &clients {
             pod.command(std::env::current_exe()?)
                 .args(["client", "--threads", "3", "--pace-ms", "200", "--forever"])
@@ -96,10 +75,93 @@ impl Stage {
                 .spawn()
                 .with_context(|| format!("start a client in {}", pod.name()))?;
         }
-        let text = super::explore::kept(&lab, web)?;
+        let text = super::explore::kept(&lab, &web)?;
         servers.into_iter().for_each(Server::detach);
-        agent.detach();
+        agents.into_iter().for_each(Agent::detach);
         lab.leave()?;
         Ok(text)
     }
+}
+
+impl Stage<Cluster> {
+    /// A client pod on each of so many nodes; the backends are on the first of them.
+    pub(super) fn build_nodes(balancer: Balancer, nodes: usize) -> Result<Self> {
+        let cluster = match balancer {
+            Balancer::Iptables => Cluster::create("demo: kube-proxy on several nodes", nodes)?,
+            Balancer::LeastConnections => {
+                Cluster::create("demo: balancer on several nodes", nodes)?
+            }
+        };
+        let mut web = Web::load()?;
+        let homes = web.spread_over(cluster.nodes());
+        let (mut pods, mut clients) = (Vec::new(), Vec::new());
+        for ((name, address), home) in web.pods.iter().zip(&homes) {
+            pods.push(home.pod(name, *address.ip())?);
+        }
+        for (number, node) in (1..).zip(cluster.nodes()) {
+            clients.push(node.pod(&format!("client-{number}"), node.pod_ip(100))?);
+        }
+        let servers = serve(&pods, &web)?;
+        let agents = match balancer {
+            Balancer::Iptables => {
+                cluster.nodes().iter().try_for_each(|node| load_rules(node, &web))?;
+                Vec::new()
+            }
+            Balancer::LeastConnections => {
+                let manifests = Manifests::create(cluster.state_dir().join("manifests"))?;
+                manifests.write_cluster(&cluster)?;
+                manifests.write(&web.service(&homes))?;
+                Agent::start_all(cluster.nodes(), manifests.dir(), &SMALL)?
+            }
+        };
+        Ok(Self { scene: Scene { agents, servers, clients, web }, home: cluster })
+    }
+}
+
+impl Scene {
+    /// Runs a scenario. While its connections are still open, the agent of the first node, if it has
+    /// one, is asked for the backends.
+    pub(super) fn play(&self, scenario: Scenario) -> Result<(Report, Option<View>)> {
+        let options = scenario.load(self.web.uri()?);
+        let mut clients = self
+            .clients
+            .iter()
+            .take(scenario.pods())
+            .map(|pod| Client::start(pod.place(), &options))
+            .collect::<Result<Vec<_>, _>>()?;
+        for client in &mut clients {
+            client.go()?;
+            thread::sleep(scenario.stagger());
+        }
+        let mut sum = Report::default();
+        for client in &mut clients {
+            sum.merge(client.report()?);
+        }
+        let command = ["backends", self.web.name.as_str()];
+        let output = self.agents.first().map(|agent| agent.cli(&command)).transpose()?;
+        clients.into_iter().try_for_each(Client::release)?;
+        let view = output.map(|output| View {
+            scenario: scenario.name(),
+            command: command.join(" "),
+            output,
+        });
+        Ok((sum, view))
+    }
+
+    /// The names of the pods behind the Service.
+    pub(super) fn backends(&self) -> Vec<String> {
+        self.web.pods.iter().map(|(name, _)| name.clone()).collect()
+    }
+}
+
+fn serve(pods: &[Pod], web: &Web) -> Result<Vec<Server>> {
+    let start = |(pod, (name, address)): (&Pod, &(String, std::net::SocketAddrV4))| {
+        Server::start_working(pod.place(), name, &[(*address).into()], WORK)
+    };
+    Ok(pods.iter().zip(&web.pods).map(start).collect::<Result<_, _>>()?)
+}
+
+fn load_rules(node: &Node, web: &Web) -> Result<()> {
+    iptables::load(node.place(), Variant::Nft, &[web.service_port()])
+        .context("load kube-proxy's rules; is iptables installed?")
 }
