@@ -19,6 +19,7 @@ use balancer_agent::{
         key::Keys,
         name::{NodeId, ServiceId},
         own::{Row, RowBackend},
+        pace,
     },
     plan::rows::Family,
 };
@@ -186,6 +187,13 @@ fn an_agent_and_its_peer_learn_what_the_other_has() {
     peer.until("told", |peer| peer.heard() == [Some(2), Some(2)]);
     peer.observe(1, 5);
     peer.until("shown", |_| scene.shown() == [Some(7), Some(2)]);
+    // The programs choose by what both have: 7 and 2. What is shown may be written a moment later.
+    let shown = Instant::now();
+    peer.until("written", |_| shown.elapsed() > 3 * pace::LEVEL);
+    let more = Connections::open(scene.client.place(), (VIP, 80), 3);
+    peer.until("led to the other one", |peer| peer.heard() == [Some(2), Some(5)]);
+    drop(more);
+    peer.until("told of their end", |peer| peer.heard() == [Some(2), Some(2)]);
     let counts = scene.counts();
     assert_eq!((&counts["nodes"], &counts["alone"]), (&2.into(), &Value::Null), "{counts}");
     let peers = scene.agent.json(&["peers"]).expect("peers");

@@ -189,6 +189,7 @@ impl Parts {
             }
         }
         self.counters.look(now, exchange.node_mut());
+        self.counters.write(now, &exchange.node_mut().words(now));
         say(&self.socket, now, exchange, membership);
     }
 
@@ -206,6 +207,7 @@ impl Parts {
             }
         }
         if believed && let Some(exchange) = exchange {
+            self.counters.write(now, &exchange.node_mut().words(now));
             say(&self.socket, now, exchange, membership);
         }
     }

@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-use balancer_common::policy::Policy;
+use balancer_common::{layout::Level, policy::Policy};
 
 use crate::{
-    maps::{MapsError, ReadMaps},
+    maps::{ClusterCounts, MapsError, ReadMaps},
     peers::{
         name::ServiceId,
-        node::Node,
+        node::{Node, Words},
         own::{Row, RowBackend},
     },
     plan::{convert, rows::RowId},
@@ -31,7 +31,10 @@ pub struct Counters<M> {
     looks: u32,
 }
 
-impl<M: ReadMaps> Counters<M> {
+/// What the programs count time in, in nanoseconds ([`Level::fresh_ms`]).
+const TICK_NS: u128 = 1 << 20;
+
+impl<M: ReadMaps + ClusterCounts> Counters<M> {
     /// Nothing is known yet.
     pub const fn new(maps: M) -> Self {
         Self { maps, seen: Vec::new(), renewed: None, looks: 0 }
@@ -82,6 +85,22 @@ impl<M: ReadMaps> Counters<M> {
         self.seen = seen.into_iter().map(|(id, (active, opened))| (id, active, opened)).collect();
         self.renewed = Some(now);
         Ok(rows)
+    }
+
+    /// Writes what follows from what the others have said. Programs believe it for 3 s from when it was
+    /// said, not from now: a steward that falls silent is not believed longer because this node has opened
+    /// connections since.
+    pub fn write(&self, now: Duration, words: &Words) {
+        for (backend, connections) in &words.others {
+            self.maps.set_others(*backend, *connections);
+        }
+        for (row, level, told) in &words.levels {
+            let age = now.saturating_sub(*told).as_nanos() / TICK_NS;
+            // 0 stands for no level.
+            let fresh_ms = self.maps.now_ms().wrapping_sub(age as u32).max(1);
+            let (floor, span) = (level.floor, level.span);
+            self.maps.set_level(*row, Level { floor, span, fresh_ms });
+        }
     }
 
     /// Tells a node of every counter that has changed.
@@ -193,5 +212,21 @@ mod tests {
         counters.maps.set_active(2, 1);
         counters.look(at(5), &mut node);
         assert_eq!(said(&mut node, at(5)), [(addr(2), 1)]);
+    }
+
+    #[test]
+    fn words_are_as_old_as_what_was_said() {
+        let mut counters = Counters::new(maps());
+        counters.maps.now_ms = 10_000;
+        let level = crate::peers::level::Level { floor: 255, span: 256 };
+        let words = Words {
+            others: vec![(1, 7), (2, 0)],
+            levels: vec![(1, level, Duration::from_secs(8))],
+        };
+        counters.write(Duration::from_secs(10), &words);
+        assert_eq!([1, 2].map(|id| counters.maps.others(id)), [7, 0]);
+        let written = counters.maps.level(1).expect("a level");
+        // 2 s ago, in units of 2 to the power of 20 nanoseconds.
+        assert_eq!((written.floor, written.span, written.fresh_ms), (255, 256, 10_000 - 1_907));
     }
 }
