@@ -80,8 +80,9 @@ pub fn level(known: &Known<'_>) -> Option<Level> {
     Some(Level { floor: word(floor), span: word((floor + 1).saturating_sub(least)) })
 }
 
-/// Connections to pour: this one, those that others open before they hear of it, and those that are
-/// about to come back.
+/// Connections to pour: this one and those that others open before they hear of it, or those that are
+/// about to come back, where they are more. What comes back is what others open then, and this one is
+/// among it: counted twice, it would lead to backends that are full.
 fn need(known: &Known<'_>, bits: u32) -> u64 {
     let age = pace::GAP / 2 + known.interval / 2 + WAY;
     let age = age.min(pace::SILENT).as_millis() as u64;
@@ -90,7 +91,7 @@ fn need(known: &Known<'_>, bits: u32) -> u64 {
     let opened = (u128::from(known.rate) * u128::from(age)) << bits;
     let expected = opened * u128::from(row * CAUTION) / (u128::from(of.max(1)) * 100_000_000);
     let expected = u64::try_from(expected).unwrap_or(u64::MAX).min(HIGHEST);
-    (1 << bits) + expected + (known.returning.min(HIGHEST) << bits)
+    ((1 << bits) + expected).max(known.returning.min(HIGHEST) << bits)
 }
 
 #[cfg(test)]
@@ -125,8 +126,12 @@ mod tests {
 
     #[test]
     fn what_left_is_about_to_come_back() {
-        // 1 + 11 over 1, 2, 3: to 6.
-        assert_eq!(of(&[1, 2, 3], 0, 11), Level { floor: 6 * 256 - 1, span: 5 * 256 });
+        // 12 over 1, 2, 3: to 6.
+        assert_eq!(of(&[1, 2, 3], 0, 12), Level { floor: 6 * 256 - 1, span: 5 * 256 });
+        // All that come back fit into the new one, and none of them is too much.
+        assert_eq!(of(&[20, 0, 20], 0, 20), Level { floor: 20 * 256 - 1, span: 20 * 256 });
+        // They are among those that others open.
+        assert_eq!(of(&[2, 0, 1, 5], 8_000, 2), of(&[2, 0, 1, 5], 8_000, 0));
     }
 
     #[test]
