@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use balancer_lab::bench::{self, Bench, Effort, Moves};
+use balancer_lab::bench::{self, Bench, Clusters, Effort, Moves};
 use indicatif::ProgressBar;
 use serde_json::Value;
 
@@ -20,6 +20,7 @@ fn tables(bench: Bench) -> Vec<Vec<Value>> {
         many: Some(40),
         idle: Duration::from_secs(2),
         moves,
+        clusters: Clusters { simulated_nodes: 10, runs: 3, only: None },
     };
     let report = bench::run(bench, &effort, &ProgressBar::hidden())
         .unwrap_or_else(|error| panic!("{bench:?}: {error}; the benches need root"));
@@ -99,4 +100,17 @@ fn connections_come_to_where_they_belong() {
     assert!(of(churn, "answered", "measured").as_u64().is_some_and(|count| count > 1_000));
     let time = of(pass, "a pass, median", "measured").as_f64();
     assert!(time.is_some_and(|millis| (0.1..1e3).contains(&millis)), "{pass:?}");
+}
+
+#[test]
+fn counts_of_the_cluster_are_nearly_ideal() {
+    let rows = rows(Bench::Cluster);
+    assert_eq!(rows.len(), 3, "workloads of at most 10 nodes: {rows:?}");
+    for row in &rows {
+        let cv = |who: &str| row[who].as_f64().expect("a number");
+        assert!(cv("cluster_cv") < 0.7 * cv("local_cv"), "{row}");
+        assert!(cv("local_cv") < cv("dice_cv"), "{row}");
+    }
+    let life = &rows[0];
+    assert!(life["cluster_cv"].as_f64() < life["ideal_cv"].as_f64().map(|cv| cv * 1.25), "{life}");
 }

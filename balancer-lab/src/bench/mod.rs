@@ -7,6 +7,7 @@ mod balance;
 mod bpf;
 pub mod chart;
 mod choice;
+mod cluster;
 mod connect;
 mod environment;
 mod held;
@@ -35,6 +36,7 @@ use indicatif::ProgressBar;
 
 use crate::error::Result;
 
+pub use cluster::Clusters;
 pub use environment::Environment;
 pub use rebalance::Moves;
 pub use report::Report;
@@ -63,6 +65,8 @@ pub enum Bench {
     Scale,
     /// How soon, and with how few ends, connections that live long come to where they belong
     Rebalance,
+    /// How evenly the connections of many nodes come to the backends, in simulated time
+    Cluster,
 }
 
 /// How long to measure.
@@ -82,6 +86,8 @@ pub struct Effort {
     pub idle: Duration,
     /// How much of `rebalance`.
     pub moves: Moves,
+    /// How much of `cluster`.
+    pub clusters: Clusters,
 }
 
 impl Effort {
@@ -95,6 +101,7 @@ impl Effort {
             many: Some(100_000),
             idle: Duration::from_secs(60),
             moves: Moves::full(),
+            clusters: Clusters::full(),
         }
     }
 
@@ -108,6 +115,7 @@ impl Effort {
             many: None,
             idle: Duration::from_secs(5),
             moves: Moves::quick(),
+            clusters: Clusters::quick(),
         }
     }
 }
@@ -121,6 +129,7 @@ pub fn run(bench: Bench, effort: &Effort, progress: &ProgressBar) -> Result<Repo
         Bench::Balance => balance::run(effort, progress),
         Bench::Scale => scale::run(effort, progress),
         Bench::Rebalance => rebalance::run(effort, progress),
+        Bench::Cluster => Ok(cluster::run(&effort.clusters, progress)),
     }
 }
 

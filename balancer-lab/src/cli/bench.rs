@@ -28,6 +28,7 @@ use super::signals;
                         balancer-lab bench connect\n  \
                         balancer-lab bench connect choice --output json > bench.json\n  \
                         balancer-lab bench balance --trials 1000\n  \
+                        balancer-lab bench cluster --simulate 100\n  \
                         balancer-lab bench --output markdown --charts docs/charts  # those of docs/benchmarks.md")]
 pub(super) struct Arguments {
     /// What to measure; everything if nothing is named
@@ -45,9 +46,16 @@ pub(super) struct Arguments {
     /// Rounds in which every variant has its turn
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// Trials of each case of `balance`, and of each rollout of `rebalance`
+    /// Trials of each case of `balance`, of each rollout of `rebalance`, and of each workload of
+    /// `cluster`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     trials: Option<u32>,
+    /// Simulate the clusters of `cluster` with at most so many nodes; the largest has 2,000
+    #[arg(long, value_name = "N")]
+    simulate: Option<usize>,
+    /// Simulate only those workloads of `cluster` whose name has this in it
+    #[arg(long, value_name = "TEXT")]
+    workload: Option<String>,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
@@ -77,6 +85,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds);
     effort.trials = arguments.trials.unwrap_or(effort.trials);
     effort.moves.trials = arguments.trials.unwrap_or(effort.moves.trials);
+    let clusters = &mut effort.clusters;
+    clusters.runs = arguments.trials.map_or(clusters.runs, u64::from);
+    clusters.simulated_nodes = arguments.simulate.unwrap_or(clusters.simulated_nodes);
+    clusters.only.clone_from(&arguments.workload);
     let names = match arguments.names.as_slice() {
         [] => Bench::value_variants(),
         chosen => chosen,

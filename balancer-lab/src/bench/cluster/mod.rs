@@ -1,0 +1,164 @@
+//! `cluster`: how evenly the connections of all nodes come to the backends.
+
+mod acceptance;
+mod agents;
+mod engine;
+mod figures;
+mod kernel;
+mod simulate;
+mod traffic;
+mod way;
+mod workload;
+mod world;
+
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+
+use super::report::{Cell, Column, Report, Table};
+use acceptance::{CASES, Case};
+use figures::{Figures, p95};
+use simulate::{Outcome, Who};
+
+/// How much of it.
+#[derive(Clone, Debug)]
+pub struct Clusters {
+    /// Simulated workloads of more nodes are left out.
+    pub simulated_nodes: usize,
+    /// Runs of each of them, at most.
+    pub runs: u64,
+    /// Only workloads whose name has this in it.
+    pub only: Option<String>,
+}
+
+impl Clusters {
+    /// For figures to be published.
+    pub fn full() -> Self {
+        Self { simulated_nodes: 500, runs: u64::MAX, only: None }
+    }
+
+    /// For a first impression.
+    pub fn quick() -> Self {
+        Self { simulated_nodes: 20, runs: 4, only: None }
+    }
+}
+
+pub(super) fn run(clusters: &Clusters, progress: &ProgressBar) -> Report {
+    let fits = |case: &Case| {
+        case.workload.nodes() <= clusters.simulated_nodes
+            && clusters.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
+    };
+    let cases = CASES.into_iter().filter(fits);
+    let cases = cases.map(|case| Case { runs: case.runs.min(clusters.runs), ..case }).collect();
+    progress.set_message("simulated clusters");
+    let outcomes = simulate::run(cases, progress);
+    Report {
+        name: "cluster",
+        what: "Clusters in simulated time, whose agents tell each other their counts: n nodes, b \
+               backends, m connections of a backend on average, which come at random and live for \
+               random times. What agents say, to whom and when, what follows for a row, and the \
+               choice are the functions of the agent and of the programs; a datagram takes 5 to 15 \
+               ms, a counter is looked at each 25 ms. Every way sees the same connections. cv: \
+               standard deviation divided by the mean, over the backends; gap: most minus least; of \
+               steady workloads the mean over time, of others at the end."
+            .into(),
+        tables: vec![table(&outcomes), traffic::table(clusters.simulated_nodes)],
+        notes: vec![
+            "dice: kube-proxy. local: each node by its own connections. ideal: exact counts of all \
+             nodes without delay. cluster: what agents have heard."
+                .into(),
+            "Datagrams are sealed and have the headers of IPv4 and UDP. The steward of a Service sums \
+             what the nodes report; which node that is differs by Service. Most datagrams are the \
+             heartbeats of each node to each other."
+                .into(),
+        ],
+        raw: outcomes.iter().map(raw).collect::<Vec<_>>().into(),
+    }
+}
+
+fn table(outcomes: &[Outcome]) -> Table {
+    let column = |key, head| Column { key, head };
+    Table {
+        caption: "Spread over the backends".into(),
+        columns: vec![
+            column("workload", "workload"),
+            column("runs", "runs"),
+            column("dice_cv", "dice, cv"),
+            column("local_cv", "local, cv"),
+            column("ideal_cv", "ideal, cv"),
+            column("cluster_cv", "cluster, cv"),
+            column("cluster_cv_p95", "95% of runs"),
+            column("cluster_max_over_mean", "max/mean"),
+            column("cluster_gap", "gap"),
+            column("cluster_gap_p95", "95%"),
+            column("local_gap", "local, gap"),
+            column("demanded", "demanded at most"),
+            column("met", "met"),
+        ],
+        rows: outcomes.iter().map(row).collect(),
+    }
+}
+
+fn row(outcome: &Outcome) -> Vec<Cell> {
+    let Outcome { case, figures } = outcome;
+    let of = |who| figures.get(&who).map(Vec::as_slice).unwrap_or_default();
+    let cv = |who| Cell::Number(Figures::mean(of(who)).cv, 3);
+    let (cluster, local) = (of(Who::Cluster), of(Who::Local));
+    let mean = Figures::mean(cluster);
+    let demands: Vec<String> = case.demands.iter().map(|demand| demand.text()).collect();
+    let met = case.demands.iter().all(|demand| demand.is_met(cluster, local));
+    let met = if case.demands.is_empty() {
+        ""
+    } else if met {
+        "yes"
+    } else {
+        "no"
+    };
+    vec![
+        case.name.into(),
+        Cell::Count(case.runs),
+        cv(Who::Dice),
+        cv(Who::Local),
+        cv(Who::Ideal),
+        cv(Who::Cluster),
+        Cell::Number(p95(cluster.iter().map(|one| one.cv)), 3),
+        Cell::Number(mean.max_over_mean, 2),
+        Cell::Number(mean.gap, 1),
+        Cell::Number(p95(cluster.iter().map(|one| one.gap)), 1),
+        Cell::Number(Figures::mean(local).gap, 1),
+        Cell::Text(demands.join(", ")),
+        met.into(),
+    ]
+}
+
+fn raw(outcome: &Outcome) -> Value {
+    let of = |who: Who| -> Vec<Value> {
+        let all = outcome.figures.get(&who).map(Vec::as_slice).unwrap_or_default();
+        all.iter()
+            .map(|one| json!({"cv": one.cv, "max_over_mean": one.max_over_mean, "gap": one.gap}))
+            .collect()
+    };
+    json!({
+        "workload": outcome.case.name,
+        "dice": of(Who::Dice),
+        "local": of(Who::Local),
+        "ideal": of(Who::Ideal),
+        "cluster": of(Who::Cluster),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new pod gets the connections of the one that it replaces, and others hardly any of them.
+    #[test]
+    fn a_rollout_with_surge_ends_nearly_even() {
+        let surge = |case: &Case| case.name.starts_with("rollout with surge, 20n");
+        let cases = CASES.into_iter().filter(surge).map(|case| Case { runs: 8, ..case }).collect();
+        let outcomes = simulate::run(cases, &ProgressBar::hidden());
+        let gap = |who| Figures::mean(&outcomes[0].figures[&who]).gap;
+        // 20 connections, 3 pods.
+        assert_eq!(gap(Who::Ideal), 1.0);
+        assert!(gap(Who::Cluster) < 2.0 && gap(Who::Local) > 4.0, "{outcomes:?}");
+    }
+}
