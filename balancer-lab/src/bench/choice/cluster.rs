@@ -64,7 +64,7 @@ impl Cluster {
         for (number, slot) in (0..).zip(slots) {
             let connections = match others {
                 // As uneven as the low bits of a product.
-                Others::Busy => (number * 40_503 >> 4) % MOST,
+                Others::Busy => ((number * 40_503) >> 4) % MOST,
                 Others::Quiet => 1 + u32::from(number != row.len / 2),
             };
             let counter = Slot::unpack(slot).backend as usize * size_of::<Counter>();
