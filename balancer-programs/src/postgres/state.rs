@@ -47,7 +47,8 @@ pub(crate) async fn transact(target: SocketAddr, connections: u64, rest: Duratio
     }
     let Done { committed, reopened, failed } = all;
     let said = json!({"committed": committed, "reopened": reopened, "failed": failed});
-    serve::say(&said.to_string())
+    serve::say(&said.to_string())?;
+    Ok(())
 }
 
 async fn run(
@@ -114,5 +115,6 @@ pub(crate) async fn cancel(target: SocketAddr, queries: u64) -> Result<()> {
             Err(error) => bail!("the query failed otherwise: {error}"),
         }
     }
-    serve::say(&json!({"queries": queries, "cancelled": cancelled}).to_string())
+    serve::say(&json!({"queries": queries, "cancelled": cancelled}).to_string())?;
+    Ok(())
 }
