@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{guest::Job, suite};
+use super::{
+    guest::Job,
+    suite::{self, AGENT, LAB},
+};
 use crate::{
     process, test,
     workspace::{Workspace, find_command},
@@ -18,10 +21,6 @@ use crate::{
 
 /// The name of the job on kernels that are refused.
 pub const REFUSAL: &str = "refusal";
-/// The agent.
-pub const AGENT: &str = "balancer-agent";
-/// The lab's command line.
-pub const LAB: &str = "balancer-lab";
 /// What the lab and its tests call.
 const TOOLS: [&str; 5] = ["ip", "ss", "sh", "sleep", "cat"];
 /// Everything that is the same for all kernels.
@@ -54,13 +53,13 @@ impl Payload {
             programs.push((format!("usr/bin/{name}"), workspace.binary(name)));
         }
         let mut tests = vec![up("lo")];
-        for ((name, chosen), executable) in suite::programs(workspace)? {
-            let chosen = chosen.iter().filter(|test| filter.is_none_or(|part| test.contains(part)));
-            let chosen: Vec<_> = chosen.map(|&test| test.to_owned()).collect();
+        let path = format!("tests/{}", suite::PROGRAM);
+        programs.push((path.clone(), suite::executable(workspace)?));
+        for (module, all) in suite::TESTS {
+            let chosen = all.iter().filter(|test| filter.is_none_or(|part| test.contains(part)));
+            let chosen: Vec<_> = chosen.copied().collect();
             if !chosen.is_empty() {
-                let path = format!("tests/{name}");
-                tests.push(suite::job(name, &path, chosen));
-                programs.push((path, executable));
+                tests.push(suite::job(module, &path, &chosen));
             }
         }
         ensure!(tests.len() > 1, "no test of those for kernels has {filter:?} in its name");

@@ -1,25 +1,29 @@
 //! Which tests run in the machines.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{
-    guest::Job,
-    payload::{AGENT, LAB},
-};
+use super::guest::Job;
 use crate::{process, test, workspace::Workspace};
 
-/// A file of tests, and those of it that run.
-type Program = (&'static str, &'static [&'static str]);
+/// A module of tests, and those of it that run.
+type Module = (&'static str, &'static [&'static str]);
 
-/// The file whose test tells what the programs cost the verifier.
+/// The agent.
+pub const AGENT: &str = "balancer-agent";
+/// The lab's command line.
+pub const LAB: &str = "balancer-lab";
+/// The module whose test tells what the programs cost the verifier.
 pub const VERIFIER: &str = "verifier";
+
+/// The program of tests.
+pub const PROGRAM: &str = "node";
 
 /// The tests whose subject is the kernel: of each kind of program, of each end of a connection. The
 /// others try what is the same on each, and one start of the agent takes seconds here.
-const TESTS: [Program; 11] = [
+pub const TESTS: [Module; 11] = [
     (VERIFIER, &["no_program_comes_near_the_limit_of_the_verifier"]),
     (
         "balancing",
@@ -65,37 +69,28 @@ const TESTS: [Program; 11] = [
     ),
 ];
 
-/// The programs of tests with their executables, in the order they are listed in.
-pub fn programs(workspace: &Workspace) -> Result<Vec<(Program, PathBuf)>> {
+/// Builds the program of tests; gives its executable.
+pub fn executable(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = workspace.cargo("test");
     cargo.args(test::HOST).args(["--no-run", "--message-format", "json-render-diagnostics"]);
-    for (name, _) in TESTS {
-        cargo.args(["--test", name]);
-    }
-    let mut built = BTreeMap::new();
+    cargo.args(["--test", PROGRAM]);
+    let mut built = None;
     let status = process::read_lines(&mut cargo, |line| {
-        if let Some((name, executable)) = executable(line) {
-            built.insert(name, executable);
-        }
+        built = told(line).filter(|(name, _)| name == PROGRAM).or(built.take());
     })?;
     ensure!(status.success(), "the tests can't be built: cargo ended with {status}");
-    TESTS
-        .into_iter()
-        .map(|program| {
-            let executable = built.remove(program.0);
-            let missing = || format!("cargo built no test {}", program.0);
-            Ok((program, executable.with_context(missing)?))
-        })
-        .collect()
+    let (_, executable) = built.with_context(|| format!("cargo built no test {PROGRAM}"))?;
+    Ok(executable)
 }
 
-/// The job that runs some tests of a program.
-pub fn job(name: &str, path: &str, mut arguments: Vec<String>) -> Job {
+/// The job that runs some tests of a module; `path` is the program.
+pub fn job(module: &str, path: &str, tests: &[&str]) -> Job {
+    let mut arguments: Vec<_> = tests.iter().map(|test| format!("{module}::{test}")).collect();
     // One after the other: there is one processor. What tests print has the verifier's figures.
     arguments.extend(["--exact", "--test-threads=1", "--show-output"].map(str::to_owned));
     let binary = |variable: &str, name: &str| (variable.to_owned(), format!("/usr/bin/{name}"));
     Job {
-        name: name.to_owned(),
+        name: module.to_owned(),
         program: format!("/{path}"),
         arguments,
         environment: vec![
@@ -107,7 +102,7 @@ pub fn job(name: &str, path: &str, mut arguments: Vec<String>) -> Job {
 }
 
 /// Name and path of the test program that a message of cargo tells.
-fn executable(line: &str) -> Option<(String, PathBuf)> {
+fn told(line: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(line).ok()?;
     let is_test = message["target"]["kind"][0] == "test";
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -121,9 +116,16 @@ mod tests {
 
     #[test]
     fn test_programs_are_told_by_cargo() {
-        let line = r#"{"target":{"kind":["test"],"name":"counting"},"executable":"/t/counting-1"}"#;
-        assert_eq!(executable(line), Some(("counting".to_owned(), "/t/counting-1".into())));
-        assert_eq!(executable(&line.replace("test\"]", "bin\"]")), None);
-        assert_eq!(executable("Compiling"), None);
+        let line = r#"{"target":{"kind":["test"],"name":"node"},"executable":"/t/node-1"}"#;
+        assert_eq!(told(line), Some(("node".to_owned(), "/t/node-1".into())));
+        assert_eq!(told(&line.replace("test\"]", "bin\"]")), None);
+        assert_eq!(told("Compiling"), None);
+    }
+
+    #[test]
+    fn tests_are_named_by_their_module() {
+        let job = job("counting", "tests/node", &["one", "two"]);
+        assert_eq!(job.arguments[..3], ["counting::one", "counting::two", "--exact"]);
+        assert_eq!((job.name.as_str(), job.program.as_str()), ("counting", "/tests/node"));
     }
 }

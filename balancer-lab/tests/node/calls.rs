@@ -1,17 +1,15 @@
 //! Calls that take time, over HTTP/2, while connections are ended that rest: none is broken off.
 
-mod common;
-
 use std::{
     net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
+use crate::common::{self, Web, address, await_shown, in_use};
 use balancer_lab::{
     http::{self, LoadOptions, Pools, Server, Until},
     manifests::{Endpoint, Service},
 };
-use common::{Web, address, await_shown, in_use};
 
 /// How long a call takes, in milliseconds.
 const CALLS: [u64; 3] = [20, 200, 2_000];

@@ -1,19 +1,17 @@
 //! Pods that hold up who touches their sockets: their own connections are left alone, and nobody else
 //! waits.
 
-mod common;
-
 use std::{
     net::TcpListener,
     time::{Duration, Instant},
 };
 
-use balancer_lab::{Pod, manifests::Service};
-use common::{
-    Connections, VIP, Web,
+use crate::common::{
+    self, Connections, VIP, Web,
     clients::{Client, pod_object, tell},
     ends::{ended, not_ended},
 };
+use balancer_lab::{Pod, manifests::Service};
 use serde_json::Value;
 use socket2::SockRef;
 

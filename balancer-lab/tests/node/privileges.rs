@@ -1,7 +1,5 @@
 //! The agent with no more capabilities than it needs, and with one less than that.
 
-mod common;
-
 use std::{
     fs,
     net::Ipv4Addr,
@@ -9,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use balancer_lab::{Agent, Lab, error::Error, manifests::Manifests};
-use common::{
+use crate::common::{
     VIP, Web,
     clients::{Client, pod_object, tell},
     dial,
 };
+use balancer_lab::{Agent, Lab, error::Error, manifests::Manifests};
 use serde_json::{Value, json};
 
 /// What balancing takes.

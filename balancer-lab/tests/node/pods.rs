@@ -1,18 +1,16 @@
 //! Pods as clients: left alone by a label, and known by their addresses.
 
-mod common;
-
 use std::{
     net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
-use balancer_lab::Place;
-use common::{
+use crate::common::{
     VIP, Web,
     clients::{Client, namespace, pod_object, tell},
     dial,
 };
+use balancer_lab::Place;
 use serde_json::json;
 
 /// How long kubelet's cgroups may stay unseen.

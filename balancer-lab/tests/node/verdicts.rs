@@ -3,14 +3,18 @@
 //! Nothing but the programs answers at a Service's addresses in a lab: what they leave untouched
 //! times out.
 
-mod common;
-
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
+use crate::common::{
+    Connection, VIP, Web, address, await_shown,
+    clients::{Client, pod_object, tell},
+    dial,
+    udp::Udp,
+};
 use aya::maps::MapData;
 use balancer_agent::{
     config::Capacities,
@@ -23,12 +27,6 @@ use balancer_common::{
     verdict::Verdict,
 };
 use balancer_lab::{Place, manifests::Service};
-use common::{
-    Connection, VIP, Web, address, await_shown,
-    clients::{Client, pod_object, tell},
-    dial,
-    udp::Udp,
-};
 use nix::libc::EHOSTUNREACH;
 use serde_json::{Value, json};
 

@@ -1,12 +1,11 @@
 //! IPv6, and IPv4 from IPv6 sockets.
 
-mod common;
-
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use crate::common::{Connection, VIP, Web, await_shown};
 use balancer_lab::{
     Pod,
     churn::{Churn, ChurnOptions},
@@ -14,7 +13,6 @@ use balancer_lab::{
     manifests::Service,
     sockets::open_by_peer,
 };
-use common::{Connection, VIP, Web, await_shown};
 use serde_json::{Value, json};
 
 const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0x10);

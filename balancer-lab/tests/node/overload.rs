@@ -1,13 +1,17 @@
 //! More than usual, and more than there is room for.
 
-mod common;
-
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     time::{Duration, Instant},
 };
 
+use crate::common::{
+    Connections, VIP, Web, active, address, await_shown,
+    clients::{Client, pod_object, tell},
+    connections::Many,
+    dial, in_use,
+};
 use aya::maps::MapData;
 use balancer_agent::kernel::slab::Slab;
 use balancer_common::{
@@ -18,12 +22,6 @@ use balancer_lab::{
     Agent, Lab, Pod,
     manifests::{Manifests, Service},
     sockets::open_by_peer,
-};
-use common::{
-    Connections, VIP, Web, active, address, await_shown,
-    clients::{Client, pod_object, tell},
-    connections::Many,
-    dial, in_use,
 };
 use serde_json::Value;
 use socket2::SockRef;

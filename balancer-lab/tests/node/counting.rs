@@ -1,20 +1,18 @@
 //! Counts equal sockets: whatever opens, closes, is refused or is killed.
 
-mod common;
-
 use std::{
     collections::BTreeMap,
     process::Command,
     time::{Duration, Instant},
 };
 
+use crate::common::{Connection, VIP, Web, await_shown};
 use balancer_lab::{
     Pod,
     churn::{Churn, ChurnOptions, Count},
     manifests::Service,
     sockets::open_by_peer,
 };
-use common::{Connection, VIP, Web, await_shown};
 
 /// The agent's counts and the kernel's sockets, both without the zeroes.
 fn assert_equal(web: &Web, when: &str) -> u64 {

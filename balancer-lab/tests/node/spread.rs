@@ -1,15 +1,13 @@
 //! Pooled clients spread evenly over the backends, in every single trial.
 
-mod common;
-
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
+use crate::common::{Connections, VIP, Web, active, address};
 use balancer_lab::{
     Agent, Lab,
     http::{Client, LoadOptions, Pools, Report, Until},
     manifests::{Manifests, Service},
 };
-use common::{Connections, VIP, Web, active, address};
 
 const TRIALS: usize = 200;
 

@@ -1,7 +1,5 @@
 //! How a backend is chosen: every policy, weights and the slow start, with real sockets.
 
-mod common;
-
 use std::{
     collections::BTreeMap,
     net::{Ipv6Addr, SocketAddr},
@@ -9,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::common::{self, Connections, VIP, Web, address, await_shown, in_use};
 use balancer_lab::{
     Pod,
     http::Server,
     manifests::{Endpoint, Service},
     sockets::open_by_peer,
 };
-use common::{Connections, VIP, Web, address, await_shown, in_use};
 use serde_json::{Value, json};
 
 const POLICY: &str = "balancer-agent/policy";

@@ -1,18 +1,16 @@
 //! `sessionAffinity: ClientIP`: a client pod stays with its backend.
 
-mod common;
-
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     thread,
     time::{Duration, Instant},
 };
 
+use crate::common::{Connections, VIP, Web, address, await_shown, frontends, in_use, udp::Udp};
 use balancer_lab::{
     Place, Pod,
     manifests::{Endpoint, Service},
 };
-use common::{Connections, VIP, Web, address, await_shown, frontends, in_use, udp::Udp};
 use serde_json::{Value, json};
 
 /// A documentation address (RFC 5737): nobody routes it.

@@ -6,8 +6,11 @@ use std::time::Duration;
 use balancer_lab::soak::{self, Options};
 use indicatif::ProgressBar;
 
+use crate::alone;
+
 #[test]
 fn killed_and_replaced_agents_lose_no_connection_and_no_count() {
+    let _turn = alone();
     let (crashes, upgrades) = (10, 5);
     let time = Duration::ZERO;
     let (pressure, stalls) = (0, false);

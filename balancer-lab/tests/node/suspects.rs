@@ -1,7 +1,5 @@
 //! Backends that have just failed get no connection while others answer.
 
-mod common;
-
 use std::{
     net::SocketAddr,
     process::Stdio,
@@ -9,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::common::{self, Connection, Connections, VIP, Web, address, dial, serve};
 use balancer_lab::{
     Pod,
     http::{self, LoadOptions, Pools, Until},
     manifests::Service,
 };
-use common::{Connection, Connections, VIP, Web, address, dial, serve};
 use serde_json::{Value, json};
 
 const POLICIES: [&str; 5] =

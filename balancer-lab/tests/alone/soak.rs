@@ -5,8 +5,11 @@ use std::time::Duration;
 use balancer_lab::soak::{self, Options};
 use indicatif::ProgressBar;
 
+use crate::alone;
+
 #[test]
 fn counts_equal_sockets_whatever_becomes_of_them() {
+    let _turn = alone();
     let options = Options {
         seed: 1,
         time: Duration::from_secs(10),

@@ -1,7 +1,5 @@
 //! Changes of the folder: how fast they reach the maps, and what they leave alone.
 
-mod common;
-
 use std::{
     fs,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
@@ -9,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::common::{VIP, Web, address, await_shown};
 use balancer_agent::{
     config::Capacities,
     kernel::pins::Pins,
@@ -20,7 +19,6 @@ use balancer_lab::{
     http::{Client, LoadOptions, Pools, Until},
     manifests::{Endpoint, Service},
 };
-use common::{VIP, Web, address, await_shown};
 use serde_json::Value;
 
 /// The maps, read beside the agent.

@@ -1,10 +1,8 @@
 //! Which addresses lead to a Service, seen by programs that dial them.
 
-mod common;
-
 use std::net::{Ipv4Addr, SocketAddr};
 
-use common::{VIP, Web, await_shown, dial, frontends, in_use};
+use crate::common::{VIP, Web, await_shown, dial, frontends, in_use};
 use serde_json::json;
 
 /// Documentation addresses (RFC 5737): nobody routes them.

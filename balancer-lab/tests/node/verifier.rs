@@ -1,11 +1,9 @@
 //! What the programs cost this kernel's verifier.
 
-mod common;
-
 use std::collections::BTreeMap;
 
+use crate::common::Web;
 use aya::programs::loaded_programs;
-use common::Web;
 
 /// A tenth of what the verifier would look at before it gives up: newer kernels follow other ways
 /// through the same program, and must not come to refuse it.

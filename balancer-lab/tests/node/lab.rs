@@ -282,7 +282,7 @@ fn owner() {
 #[test]
 fn a_killed_owners_labs_are_swept() {
     let mut owner = Command::new(std::env::current_exe().expect("own path"))
-        .args(["--exact", "owner", "--ignored", "--nocapture"])
+        .args(["--exact", "lab::owner", "--ignored", "--nocapture"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("owner");

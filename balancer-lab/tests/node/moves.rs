@@ -1,7 +1,5 @@
 //! Connections that live long: each is known, and the right few are ended so that nobody notices.
 
-mod common;
-
 use std::{
     io::Read as _,
     net::{Ipv4Addr, TcpListener},
@@ -9,16 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::common::{
+    self, Connections, VIP, Web, address,
+    clients::{Client, pod_object, tell},
+    ends::ended,
+    posts::{Posts, assert_told_right, serve_posts},
+};
 use balancer_lab::{
     http::{self, LoadOptions, Pools, Until},
     manifests::Service,
     posts::{self, Said, Way},
-};
-use common::{
-    Connections, VIP, Web, address,
-    clients::{Client, pod_object, tell},
-    ends::ended,
-    posts::{Posts, assert_told_right, serve_posts},
 };
 use serde_json::{Value, json};
 

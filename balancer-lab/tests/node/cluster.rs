@@ -1,19 +1,17 @@
 //! The agent of a node whose Services come from an API server, outside the node.
 
-mod common;
-
 use std::{
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
+use crate::common::{VIP, address, await_shown, serve};
 use balancer_lab::{
     Agent, Lab, Pod,
     apiserver::Process,
     http::{Client, LoadOptions, Pools, Server, Until},
     manifests::{Endpoint, Service},
 };
-use common::{VIP, address, await_shown, serve};
 use serde_json::{Value, json};
 
 /// An address of the outside, as the lab lays the network out.

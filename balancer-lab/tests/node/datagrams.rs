@@ -1,19 +1,17 @@
 //! UDP through Services, with sockets that are connected and sockets that are not.
 
-mod common;
-
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::Command,
     time::{Duration, Instant},
 };
 
+use crate::common::{address, await_shown, udp::Udp};
 use balancer_common::layout::MAX_FLOWS;
 use balancer_lab::{
     Agent, Lab, Pod,
     manifests::{Endpoint, Manifests, Service},
 };
-use common::{address, await_shown, udp::Udp};
 use serde_json::Value;
 
 const DNS: &str = "10.96.0.53:53";

@@ -1,19 +1,17 @@
 //! The worst objects that the API admits: the agent stays within its limits, and serves the others.
 
-mod common;
-
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
+use crate::common::{VIP, address, dial, serve};
 use balancer_lab::{
     Agent, Lab,
     apiserver::Process,
     manifests::{Manifests, Service},
 };
-use common::{VIP, address, dial, serve};
 use serde_json::{Value, json};
 
 const MANY: usize = 1_000;

@@ -1,11 +1,9 @@
 //! What a program sees of balancing, and what stays when the agent goes.
 
-mod common;
-
 use std::{fs, net::SocketAddr, process::Command};
 
+use crate::common::{self, Connection, VIP, Web, await_shown};
 use balancer_lab::{manifests::Service, sockets::open_by_peer};
-use common::{Connection, VIP, Web, await_shown};
 use serde_json::{Value, json};
 
 fn vip() -> SocketAddr {

@@ -1,11 +1,9 @@
 //! External addresses beside internalTrafficPolicy, and where node ports are.
 
-mod common;
-
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::common::{Connections, VIP, Web, dial, frontends};
 use balancer_lab::{Agent, manifests::Service};
-use common::{Connections, VIP, Web, dial, frontends};
 use serde_json::{Value, json};
 
 /// A documentation address (RFC 5737): nobody routes it.

@@ -1,7 +1,5 @@
 //! The agent tells whether balancing works, and puts back what somebody takes away.
 
-mod common;
-
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -11,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::common::{VIP, Web, bpf, dial};
 use aya::programs::loaded_programs;
 use balancer_agent::{
     config::Capacities,
@@ -19,7 +18,6 @@ use balancer_agent::{
 };
 use balancer_common::layout::{Row, Slot};
 use balancer_lab::{Agent, Lab, manifests::Manifests};
-use common::{VIP, Web, bpf, dial};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
 

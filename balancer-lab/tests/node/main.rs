@@ -1,0 +1,36 @@
+//! Tests of the agent, its programs and the lab, on the kernel that runs here: each in a lab of its
+//! own. One program, so that what they have in common is linked once:
+//! `cargo test --release --package balancer-lab --test node -- affinity::`.
+//!
+//! They need root, iproute2 and cgroup2, and the programs that `cargo xtask build` makes.
+
+mod common;
+
+mod affinity;
+mod agent;
+mod balancing;
+mod bench;
+mod calls;
+mod changes;
+mod cluster;
+mod counting;
+mod datagrams;
+mod demo;
+mod external;
+mod families;
+mod frontends;
+mod kube;
+mod kubectl;
+mod lab;
+mod moves;
+mod overload;
+mod pods;
+mod policies;
+mod privileges;
+mod spread;
+mod stuck;
+mod suspects;
+mod truth;
+mod verdicts;
+mod verifier;
+mod worst;
