@@ -3,8 +3,10 @@
 mod datagrams;
 mod drains;
 mod graces;
+mod handover;
 mod moving;
 mod parted;
+mod passes;
 mod peers;
 mod pods;
 mod provider;
@@ -30,8 +32,8 @@ use crate::{
     api,
     config::RunConfig,
     doctor, health,
-    kernel::{self, KernelError, pins::Pins},
-    maps::MapsError,
+    kernel::{self, KernelError},
+    maps::{MapsError, pins::Pins},
     metrics,
     peers::socket::{self, PeerSocket},
     source::{Source, SourceError, Update},
@@ -126,7 +128,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     tasks.start("self-test", truth.watch(Arc::clone(&shared), stopped.clone()));
     let datagrams = Datagrams::new(&config, &shared)?;
     tasks.start("UDP sockets", datagrams.run(Arc::clone(&shared), stopped.clone()));
-    tasks.start("moves", moving::run(Arc::clone(&shared), stopped.clone()));
+    tasks.start("moves", passes::run(Arc::clone(&shared), stopped.clone()));
     let reaches_ipv6 = peer_socket.as_ref().is_some_and(PeerSocket::reaches_ipv6);
     if let Some((peers, socket)) = shared.peers().zip(peer_socket) {
         let parts = peers::Parts::new(Arc::clone(peers), socket, &config)?;

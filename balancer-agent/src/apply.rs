@@ -7,10 +7,10 @@ use balancer_common::{
 use rand::Rng as _;
 
 use crate::{
-    maps::{MapsError, WriteMaps},
+    maps::{MapsError, WriteMaps, convert},
     model::Problem,
-    node::pods::Resolved,
-    plan::{Plan, Write, convert},
+    plan::{Plan, Write},
+    pods::Resolved,
 };
 
 /// What became of a plan.

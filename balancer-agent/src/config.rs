@@ -20,6 +20,7 @@ use crate::{
     desired::node_ports::NodePortAddresses,
     model::{Moving, ObjectRef},
     node,
+    source::Origin,
 };
 
 /// Folder of the pins, unless told otherwise.
@@ -74,19 +75,6 @@ pub struct PeersConfig {
     pub bind_address: Option<SocketAddr>,
     /// The file of the keys; absolute. Without one nothing is said and nothing believed.
     pub key: Option<PathBuf>,
-}
-
-/// Where Services and their endpoints come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A folder of Kubernetes YAML; absolute.
-    Folder(PathBuf),
-    /// The API server.
-    Cluster {
-        /// The file that says how to get there; absolute. Without one: as a pod, else by the
-        /// kubeconfig of `$KUBECONFIG` or the home directory.
-        kubeconfig: Option<PathBuf>,
-    },
 }
 
 /// How many of each there is room for.

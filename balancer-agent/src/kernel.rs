@@ -14,19 +14,16 @@
 mod attach;
 mod bpf;
 mod cleanup;
-mod grace;
 mod grow;
 pub mod guard;
 pub mod link;
 mod load;
 mod lock;
-pub mod pins;
-pub mod slab;
+mod pin;
 
 use std::{io, path::PathBuf};
 
 pub use cleanup::{Removed, cleanup};
-pub(crate) use grace::grace;
 pub use load::{Loader, Programs, load};
 
 /// Why the kernel could not be set up.

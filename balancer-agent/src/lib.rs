@@ -1,19 +1,31 @@
-//! The agent of balancer. Data flows one way; the modules in the order of the flow:
+//! The agent of balancer. Data flows one way; the modules in the order of the flow, in which a module
+//! imports only those before it:
 //!
-//! - [`source`]: a folder of YAML, converted once, at the edge.
-//! - [`model`]: Services and EndpointSlices as plain types.
+//! - [`model`]: Services, EndpointSlices, Nodes and Pods as plain types.
+//! - [`tasks`]: tasks that run as long as the agent does.
+//! - [`node`]: facts about this node, read where the kernel tells them.
+//! - [`settings`]: what annotations and the configuration may say, and what it means.
+//! - [`source`]: the API server or a folder of YAML, converted once, at the edge.
 //! - [`desired`]: what this node should balance (pure).
-//! - [`plan`]: the list of writes that turns what the maps hold into that (pure).
-//! - [`apply`]: carries a plan out; the only writer of the kernel.
+//! - [`config`]: what `balancer-agent run` was told, validated once.
+//! - [`pods`]: what the kernel knows of the pods that are desired.
 //! - [`maps`]: the maps behind one trait: in the kernel, and in memory for tests.
-//! - [`kernel`]: loads, pins, attaches and adopts the programs and the maps.
-//! - [`observe`]: the only reader of the kernel; snapshots for everything below.
+//! - [`plan`]: the list of writes that turns what the maps hold into what is desired (pure).
+//! - [`apply`]: carries a plan out.
+//! - [`kernel`]: loads, pins, attaches, adopts and guards the programs and the maps.
 //! - [`peers`]: tells the counts to the agents of other nodes, and hears theirs.
-//! - [`moves`]: ends the right few of the connections that live long; never chooses a backend.
 //! - [`view`]: what is shown, as wire types.
-//! - [`api`], [`cli`], [`render`]: how it is shown.
+//! - [`moves`]: ends the right few of the connections that live long; never chooses a backend.
+//! - [`observe`]: snapshots of the maps, as views.
+//! - [`provider`]: what the agent answers and does for those who ask.
+//! - [`http`]: serves a router, with bounds on everything a client controls.
+//! - [`health`]: whether the agent does its work, for kubelet and load balancers.
+//! - [`api`]: views and requests over a unix socket, and the client for it.
+//! - [`metrics`]: the same for Prometheus.
 //! - [`doctor`]: what this node can and can't do, and why.
-//! - [`agent`]: the loop of `balancer-agent run` that ties them together.
+//! - [`agent`]: the loops of `balancer-agent run` that tie these together.
+//! - [`render`]: views as tables, JSON and YAML.
+//! - [`cli`]: the command line: a verb a file.
 
 pub mod agent;
 pub mod api;
@@ -23,6 +35,7 @@ pub mod config;
 pub mod desired;
 pub mod doctor;
 pub mod health;
+pub mod http;
 pub mod kernel;
 pub mod maps;
 pub mod metrics;
@@ -32,7 +45,10 @@ pub mod node;
 pub mod observe;
 pub mod peers;
 pub mod plan;
+pub mod pods;
+pub mod provider;
 pub mod render;
+pub mod settings;
 pub mod source;
 pub mod tasks;
 pub mod view;

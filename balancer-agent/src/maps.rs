@@ -1,7 +1,18 @@
 //! The maps, behind one trait: in the kernel ([`pinned`]), and in memory for tests ([`memory`]).
+//!
+//! - [`identity`]: what a row is known by.
+//! - [`convert`]: between plain types and the types of the maps.
+//! - [`pins`]: the name of every map, and where it is pinned.
+//! - [`slab`]: the memory of an array map.
+//! - [`grace`]: waiting for programs that are running.
 
+pub mod convert;
+pub mod grace;
+pub mod identity;
 pub mod memory;
 pub mod pinned;
+pub mod pins;
+pub mod slab;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

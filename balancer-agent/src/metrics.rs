@@ -1,10 +1,8 @@
 //! `/metrics`, and where health is served. Every scrape is made from a snapshot, so that a series
 //! ends with what it measured.
 
-mod mended;
 mod moves;
 mod peers;
-mod programming;
 mod text;
 
 use std::{io, net::SocketAddr, sync::Arc};
@@ -15,12 +13,10 @@ use axum::{
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch::Receiver};
 
-pub use mended::Mended;
-pub use programming::Programming;
-
 use crate::{
-    api::{Provider, ProviderError, ask, http},
     health::{self, Health},
+    http,
+    provider::{Provider, ProviderError, ask},
 };
 
 /// The address cannot be had.

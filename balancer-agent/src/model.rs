@@ -5,6 +5,7 @@
 
 mod changes;
 mod compact;
+mod ending;
 mod moving;
 mod pod_name;
 mod slices;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use changes::{Changes, Parts};
 pub use compact::compact;
+pub use ending::{Reason, Way};
 pub use moving::Moving;
 pub use pod_name::PodName;
 pub use slices::Slices;

@@ -14,6 +14,7 @@
 //! - [`ended`]: which were ended and are not closed, for those who list connections.
 //! - [`helper`]: a process of its own, in which all this is done.
 //! - [`tally`]: counts what was ended, for metrics and the log.
+//! - [`report`]: what was chosen, as it is shown.
 //! - [`mover`]: a pass.
 
 pub mod ask;
@@ -29,6 +30,7 @@ pub mod mover;
 pub mod plan;
 pub mod policy;
 pub mod rebalance;
+pub mod report;
 pub mod scene;
 pub mod tally;
 pub mod terrain;

@@ -11,7 +11,7 @@ pub mod kernel;
 pub mod kubeproxy;
 mod mounts;
 pub mod netns;
-pub mod pods;
+pub mod networks;
 pub mod processes;
 pub mod sockets;
 pub mod tcp_info;

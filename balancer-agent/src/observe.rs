@@ -18,8 +18,8 @@ use self::moment::Moment;
 pub use self::offline::{ObserveError, Offline};
 use crate::{
     desired::{BackendAddr, FrontendAddr, PortId},
-    maps::{FrontendKey, MapsError, ReadMaps, Settings},
-    plan::{convert, held, rows::RowId},
+    maps::{FrontendKey, MapsError, ReadMaps, Settings, convert, identity::RowId},
+    plan::held,
     view::CapacityView,
 };
 

@@ -8,7 +8,6 @@
 
 pub mod audit;
 pub mod book;
-pub mod convert;
 pub mod held;
 pub mod leading;
 mod planner;
@@ -20,11 +19,10 @@ use ipnet::IpNet;
 
 use crate::{
     desired::{BackendAddr, FrontendAddr},
-    maps::Settings,
+    maps::{Settings, identity::RowId},
     model::Problem,
 };
 pub use planner::{Extent, plan};
-use rows::RowId;
 
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]

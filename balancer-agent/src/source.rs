@@ -26,23 +26,24 @@ mod content;
 mod decode;
 mod disk;
 mod document;
-mod duration;
 mod either;
 mod folder;
 pub mod kube;
 mod manifests;
 mod merge;
-pub mod moving;
 mod node;
 mod object;
 mod parse;
 mod pod;
+mod port;
 mod ranges;
 mod reading;
+mod requests;
 mod service;
 mod slice;
 mod tracked;
 mod traffic;
+mod update;
 mod watch;
 mod weights;
 mod worker;
@@ -50,9 +51,10 @@ mod yaml;
 
 use std::{io, path::PathBuf};
 
-pub use either::{Source, Update};
+pub use either::{Origin, Source};
 pub use manifests::Manifests;
 pub use object::Kind;
+pub use update::Update;
 
 use crate::tasks;
 

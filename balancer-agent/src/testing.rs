@@ -12,9 +12,9 @@ use tokio::{
 };
 
 use crate::{
-    api::{Provider, ProviderError},
     maps::MapsError,
     model::{ObjectRef, Problem, Protocol},
+    provider::{Provider, ProviderError},
     view::{
         ActivityView, AgentView, BackendState, BackendView, BalancingState, BalancingView,
         CapacityView, ConnectionView, CountsView, DrainRequest, DrainView, EndView, FrontendView,

@@ -55,7 +55,10 @@ const BACKEND_BITS: u32 = 18;
 const BACKEND_MASK: u64 = (1 << BACKEND_BITS) - 1;
 /// Set in every word that is a charge, and in no header.
 const USED: u64 = 1 << 63;
-const _: () = assert!(crate::layout::MAX_BACKENDS <= 1 << BACKEND_BITS);
+const _: () = {
+    assert!(crate::layout::MAX_BACKENDS <= 1 << BACKEND_BITS);
+    assert!(MAX_CHARGES <= 1 << 19, "counters and those of other nodes stay below 2^20");
+};
 
 /// The words, as the logic sees them.
 pub trait Words {

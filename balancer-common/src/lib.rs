@@ -1,14 +1,16 @@
 //! What the eBPF programs and the agent must agree on, and the logic both can be tested by.
 //!
+//! A module imports only those before it in this list:
+//!
+//! - [`policy`]: the policies and their names.
 //! - [`layout`]: the `repr(C)` types of every map, their sizes and byte order.
+//! - [`verdict`]: every answer `connect()` can get, with its errno and its counter.
+//! - [`siphash`]: a keyed hash, for charges that find their first place full (pure).
+//! - [`charge`]: which socket is charged to which backend, each exactly once (pure).
+//! - [`suspect`]: which backends have just failed and are passed over (pure).
 //! - [`choice`]: which backend a new connection gets (pure).
 //! - [`weighted`]: the same by weight, and the slow start (pure).
 //! - [`cluster`]: both with the connections of all nodes (pure).
-//! - [`suspect`]: which backends have just failed and are passed over (pure).
-//! - [`policy`]: the policies and their names.
-//! - [`charge`]: which socket is charged to which backend, each exactly once (pure).
-//! - [`siphash`]: a keyed hash, for charges that find their first place full (pure).
-//! - [`verdict`]: every answer `connect()` can get, with its errno and its counter.
 //!
 //! Nothing here allocates, panics on a reachable path or touches memory directly: the callers hand
 //! in accessors, atomics over map memory in the kernel and plain vectors in the tests.

@@ -3,6 +3,34 @@
 //! `getpeername()` -> [`peer`] answers the Service address; datagrams without a connection ->
 //! [`datagram`] both ways, by the charge and its record ([`udp`]) or by other [`flows`] of the socket.
 //!
+//! A module imports only those before it in this list:
+//!
+//! - [`maps`]: every map: its purpose, who writes it, who reads it, how long it lives.
+//! - [`atomic`]: read-modify-write on map memory.
+//! - [`opaque`]: what the compiler knows and the verifier does not.
+//! - [`family`]: what the families of sockets differ in.
+//! - [`control`]: what programs must look at beyond the Service.
+//! - [`answer`]: what a hook returns, and the counter of it.
+//! - [`admission`]: whose sockets are balanced.
+//! - [`target`]: a Service as a hook finds it.
+//! - [`rows`]: rows and counters in map memory.
+//! - [`level`]: what the agent says of a row, where that is still believed.
+//! - [`part`]: the scan of a part of a row, by hand.
+//! - [`part_of_all`]: the same by the connections of all nodes.
+//! - [`part_untaken`]: the same, as long as nothing is taken.
+//! - [`reserve`]: least connections: picks the backend and raises its counter, as one step.
+//! - [`weigh`]: the scan by weight and age.
+//! - [`suspects`]: backends that have just failed.
+//! - [`choose`]: which backend a socket gets.
+//! - [`charges`]: which socket is charged to which backend.
+//! - [`udp`]: the charges of UDP sockets.
+//! - [`flows`]: the flows of a UDP socket beside the one in its record.
+//! - [`connect`], with all of these: `connect()`.
+//! - [`datagram`]: `sendmsg()` and `recvmsg()` of UDP sockets that are not connected.
+//! - [`peer`]: `getpeername()`.
+//! - [`tcp`]: connections that end before their socket is closed.
+//! - [`release`]: the last close of a socket.
+//!
 //! Built for `bpfel-unknown-none` by `cargo xtask build`; keeps to what Linux 5.15 can load.
 #![no_std]
 #![no_main]

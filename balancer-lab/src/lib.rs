@@ -5,15 +5,24 @@
 //! bridge. A [`Pod`] is a network namespace behind a veth pair and a cgroup below its node's. Nothing of it touches the root network namespace or
 //! the root cgroup, so labs may run next to each other and next to whatever the machine does.
 //!
+//! A module imports only those before it in this list:
+//!
+//! - [`error`](mod@error): the one error of the lab.
+//! - [`words`]: the words of an agent's array maps, through their pins.
+//! - [`host`]: what the lab takes from the machine: mounts, programs, the binaries built beside it.
+//! - `lines`: a process that is asked and answers by lines of JSON.
+//! - [`main_thread`]: ends the main thread of this process; the others go on.
+//! - [`hold_lock`]: holds the lock of a socket, as a pod could.
 //! - [`lab`]: create, use and remove labs; leftovers of killed owners are swept by the next run.
-//! - [`agent`]: the agent in a lab, started, awaited until ready, killed, restarted, asked.
 //! - [`manifests`]: the Service and EndpointSlice files an agent watches.
 //! - [`apiserver`]: a double of the Kubernetes API server.
+//! - [`agent`]: the agent in a lab, started, awaited until ready, killed, restarted, asked.
 //! - [`kubeproxy`]: the rules kube-proxy would load, for comparison.
-//! - [`churn`]: connections opened and closed at random, and [`sockets`], to count them.
-//! - [`soak`]: sockets that live at random, and a model of what must be counted then.
-//! - [`posts`]: requests that are counted where they are executed, from clients of every way.
+//! - [`sockets`]: sockets as the kernel knows them.
+//! - [`churn`]: connections opened and closed at random.
 //! - [`http`]: backends that say who answered, and clients with connection pools.
+//! - [`posts`]: requests that are counted where they are executed, from clients of every way.
+//! - [`soak`]: sockets that live at random, and a model of what must be counted then.
 //! - [`mod@bench`]: measurements beside direct connections and kube-proxy's rules.
 //!
 //! ```no_run

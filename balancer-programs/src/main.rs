@@ -1,8 +1,18 @@
 //! Clients and servers of common protocols, as programs have them: each with the library that is
 //! usual for it. The tests run them in the pods of a lab, through a Service.
 //!
-//! - [`client`] is what every client does: open connections, ask over each, report, hold, close.
-//! - One module a protocol says how that protocol opens, asks and closes, and how it is served.
+//! - [`serve`]: what servers have in common.
+//! - [`client`]: what every client does: open connections, ask over each, report, hold, close.
+//!
+//! One module a protocol says how that protocol opens, asks and closes, and how it is served:
+//!
+//! - [`amqp`]: AMQP 0-9-1, through a broker.
+//! - [`dns`]: DNS over UDP.
+//! - [`grpc`]: gRPC.
+//! - [`http2`]: HTTP/2 without TLS.
+//! - [`postgres`]: PostgreSQL, through a pool.
+//! - [`rsocket`]: RSocket over TCP.
+//! - [`websocket`]: WebSocket.
 #![forbid(unsafe_code)]
 
 mod amqp;

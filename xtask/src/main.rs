@@ -1,14 +1,17 @@
 //! `cargo xtask`: everything between a clone of the repository and a running balancer.
 //!
-//! The stages, in their order:
+//! The stages, in their order; a module imports only those before it:
 //!
+//! - [`ui`] shows progress,
+//! - [`process`] runs programs,
+//! - [`workspace`] finds the repository and what it builds,
 //! - [`cli`] reads the command line,
 //! - [`setup`] finds or installs the BPF toolchain, its linker and the tools of the lab,
 //! - [`compile`] builds the eBPF object, then the programs that embed it,
-//! - [`kernels`] tries other kernels in emulated machines,
-//! - [`image`] packs the agent into a container image,
 //! - [`lab`] hands over to `balancer-lab` (demo, bench, soak),
-//! - [`test`](mod@test) runs every check and reports on each.
+//! - [`image`] packs the agent into a container image,
+//! - [`test`](mod@test) runs every check and reports on each,
+//! - [`kernels`] tries other kernels in emulated machines.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

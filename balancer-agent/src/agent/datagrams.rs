@@ -1,55 +1,17 @@
 //! The loop that looks at connected UDP sockets, beside the one that follows changes: a pod decides how
 //! long that takes.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use balancer_common::charge;
-use tokio::sync::{Notify, watch::Receiver};
+use tokio::sync::watch::Receiver;
 
-use super::{parted::Parted, provider::Shared, stale};
+use super::{handover::Look, parted::Parted, provider::Shared, stale};
 use crate::{
     config::RunConfig,
-    kernel::pins::Pins,
-    maps::{Connected, MapsError, ReadMaps as _, pinned::PinnedMaps},
+    maps::{Connected, MapsError, ReadMaps as _, convert, pinned::PinnedMaps, pins::Pins},
     moves::helper::Helper,
-    plan::convert,
 };
-
-/// What the loop that follows changes hands over: always the last that it saw.
-#[derive(Debug, Default)]
-pub struct Handover {
-    seen: Mutex<Option<Look>>,
-    wake: Notify,
-}
-
-/// Connected UDP sockets at one moment, by their charges.
-#[derive(Debug, Default)]
-pub struct Look {
-    /// All of them.
-    pub connected: Vec<Connected>,
-    /// Those whose backend does not serve what they dialled.
-    pub left: Vec<Connected>,
-}
-
-impl Handover {
-    /// Takes what was seen. What was seen before and not looked at yet is in it, if it is still so.
-    pub fn give(&self, look: Look) {
-        *self.lock() = Some(look);
-        self.wake.notify_one();
-    }
-
-    fn take(&self) -> Option<Look> {
-        self.lock().take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Look>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Looks at sockets, and ends charges and sockets.
 pub struct Datagrams {
@@ -72,7 +34,7 @@ impl Datagrams {
         loop {
             tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => return,
-                () = shared.datagrams().wake.notified() => {}
+                () = shared.datagrams().given() => {}
             }
             if let Some(look) = shared.datagrams().take() {
                 tokio::task::block_in_place(|| self.pass(&look));

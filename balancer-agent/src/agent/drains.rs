@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use crate::{
-    api::ProviderError,
     desired::{Desired, DesiredPort, backends::Backends},
     model::{ObjectRef, Protocol},
+    provider::ProviderError,
     view::DrainRequest,
 };
 

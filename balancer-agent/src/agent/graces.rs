@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use crate::{kernel, plan::book::Epoch};
+use crate::{maps::grace::grace, plan::book::Epoch};
 
 /// The thread that waits.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Graces {
             while let Ok(epoch) = asks.recv() {
                 // One grace is enough for all that was given up before it.
                 let epoch = asks.try_iter().last().unwrap_or(epoch);
-                kernel::grace();
+                grace();
                 told.store(epoch, Ordering::Release);
             }
         })?;

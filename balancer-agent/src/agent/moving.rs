@@ -1,5 +1,4 @@
-//! The loop that moves connections, beside the one that follows changes: looking at processes and
-//! sockets must not keep changes from the maps.
+//! What moves connections, as the loops of the agent and those who ask share it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,28 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, watch::Receiver};
+use tokio::sync::Notify;
 
-use super::provider::Shared;
 use crate::{
     config::RunConfig,
-    kernel::pins::Pins,
-    maps::{MapsError, pinned::PinnedMaps},
-    model::ObjectRef,
+    maps::{MapsError, pinned::PinnedMaps, pins::Pins},
     moves::{
         ended::Ended,
         helper::{Helper, watch::Watch},
         mover::Mover,
         tally::{Counts, Tally},
     },
-    observe::connections::now,
-    view::RebalanceView,
 };
-
-/// What passes at least before a change is looked at: they come in bursts.
-const LEAST: Duration = Duration::from_millis(100);
-/// What passes at most: the log waits for it.
-const MOST: Duration = Duration::from_secs(10);
 
 /// What the loop shares with those who ask, and with the loop that follows changes.
 pub struct Moving {
@@ -105,21 +94,6 @@ impl Moving {
         self.ended.since()
     }
 
-    /// Moves the connections of a Service to where there are fewer, or says what it would do.
-    pub fn rebalance(
-        &self,
-        shared: &Shared,
-        service: &ObjectRef,
-        dry_run: bool,
-    ) -> Result<RebalanceView, MapsError> {
-        let mut mover = self.mover();
-        let look = shared.desired(|desired| mover.look(desired, service))?;
-        let view = mover.rebalance(look, dry_run);
-        self.differs.store(true, SeqCst);
-        self.wake.notify_one();
-        Ok(view)
-    }
-
     /// Backends that are drained by hand.
     pub fn drained(&self) -> BTreeMap<SocketAddr, Drained> {
         self.drains().clone()
@@ -144,54 +118,39 @@ impl Moving {
         self.redo.notified().await;
     }
 
-    fn pass(&self, shared: &Shared) -> Duration {
-        let mut mover = self.mover();
-        if self.differs.swap(false, SeqCst) {
-            let drained = self.drained().into_iter().map(|(addr, drain)| (addr, drain.over));
-            mover.drain(drained.collect());
-            let lacking = self.lacking.load(SeqCst);
-            if let Err(error) = shared.desired(|desired| mover.learn(desired, lacking)) {
-                tracing::warn!("{error}; connections are moved as before");
-                self.differs.store(true, SeqCst);
-            }
-        }
-        let pause = mover.pass().unwrap_or(MOST).min(MOST);
-        log(self.tally.lines(now()));
-        shared.tell_stuck();
-        pause
+    /// Whether the maps have something new since this was asked last: then, whether the source may lack
+    /// objects.
+    pub fn news(&self) -> Option<bool> {
+        self.differs.swap(false, SeqCst).then(|| self.lacking.load(SeqCst))
     }
 
-    fn mover(&self) -> MutexGuard<'_, Mover> {
+    /// The next pass looks at everything anew.
+    pub fn look_again(&self) {
+        self.differs.store(true, SeqCst);
+    }
+
+    /// The mover was told something: it makes a pass at once, and looks at everything anew.
+    pub fn told(&self) {
+        self.look_again();
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something to look at. Cancel-safe.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// What was ended, for the log.
+    pub const fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
+    /// The mover, for as long as nobody else needs it.
+    pub fn mover(&self) -> MutexGuard<'_, Mover> {
         self.mover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn drains(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Drained>> {
         self.drained.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Moves connections until `stopped` turns true.
-pub async fn run(shared: Arc<Shared>, mut stopped: Receiver<bool>) {
-    let moving = shared.moving();
-    loop {
-        let pause = tokio::task::block_in_place(|| moving.pass(&shared));
-        let woken = async {
-            tokio::time::sleep(pause.min(LEAST)).await;
-            tokio::select! {
-                () = tokio::time::sleep(pause.saturating_sub(LEAST)) => {}
-                () = moving.wake.notified() => {}
-            }
-        };
-        tokio::select! {
-            _ = stopped.wait_for(|stop| *stop) => break,
-            () = woken => {}
-        }
-    }
-    log(moving.tally.rest());
-}
-
-fn log(lines: Vec<(ObjectRef, String)>) {
-    for (service, ended) in lines {
-        tracing::info!(%service, "connections ended: {ended}");
     }
 }

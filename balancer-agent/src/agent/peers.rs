@@ -21,8 +21,7 @@ use tokio::{
 use crate::{
     config::{PeersConfig, RunConfig},
     desired::BackendAddr,
-    kernel::pins::Pins,
-    maps::{MapsError, pinned::PinnedMaps},
+    maps::{MapsError, pinned::PinnedMaps, pins::Pins},
     model::{Problem, State},
     peers::{
         exchange::{Draw, Exchange},

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     desired::Desired,
     model::Problem,
-    node::pods::{Resolved, resolve},
+    pods::{Resolved, resolve},
 };
 
 /// The first pause; each is twice as long as the one before.

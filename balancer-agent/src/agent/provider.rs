@@ -9,20 +9,17 @@ use std::{
 };
 
 use super::{
-    datagrams::Handover,
     drains,
+    handover::Handover,
     moving::{Drained, Moving},
     peers::Peers,
     stuck,
 };
 use crate::{
-    api::{Provider, ProviderError},
     config::RunConfig,
     desired::Desired,
     health::Health,
-    kernel::pins::Pins,
-    maps::{MapsError, ReadMaps as _, pinned::PinnedMaps},
-    metrics::{Mended, Programming},
+    maps::{MapsError, ReadMaps as _, pinned::PinnedMaps, pins::Pins},
     model::{ObjectRef, Problem},
     moves::{
         helper::{Helper, watch::Stuck},
@@ -30,6 +27,7 @@ use crate::{
         terrain::in_use,
     },
     observe::{Snapshot, connections::connections, offline, views},
+    provider::{Mended, Programming, Provider, ProviderError},
     source::Kind,
     view::{
         AgentView, BalancingView, ConnectionView, CountsView, DrainRequest, DrainView, EndView,
@@ -252,7 +250,12 @@ impl Provider for Shared {
         if !self.desired(is_known) {
             return Err(ProviderError::NotBalanced { service });
         }
-        Ok(self.moving.rebalance(self, &service, dry_run)?)
+        let mut mover = self.moving.mover();
+        let look = self.desired(|desired| mover.look(desired, &service))?;
+        let view = mover.rebalance(look, dry_run);
+        drop(mover);
+        self.moving.told();
+        Ok(view)
     }
 
     fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {

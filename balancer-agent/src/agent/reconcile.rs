@@ -14,19 +14,19 @@ use std::{
 use balancer_common::charge;
 
 use super::{
-    datagrams::Look, graces::Graces, moving::Drained, pods::Pods, provider::Shared, sweep::Sweeper,
+    graces::Graces, handover::Look, moving::Drained, pods::Pods, provider::Shared, sweep::Sweeper,
     teller::Teller,
 };
 use crate::{
     apply,
     desired::{Desired, PortId, desired, node_ports::NodePortAddresses},
-    maps::{Charges as _, Connected, MapsError, ReadMaps, WriteMaps as _, pinned::PinnedMaps},
-    model::{Changes, Parts, Problem, Protocol, State},
-    plan::{
-        book::Book,
-        convert,
-        rows::{RowId, Scope, rows},
+    maps::{
+        Charges as _, Connected, MapsError, ReadMaps, WriteMaps as _, convert,
+        identity::{RowId, Scope},
+        pinned::PinnedMaps,
     },
+    model::{Changes, Parts, Problem, Protocol, State},
+    plan::{book::Book, rows::rows},
     source::Kind,
 };
 use audit::Audit;

@@ -17,10 +17,7 @@ use nix::sys::socket::{
 };
 use rand::Rng as _;
 
-use crate::{
-    kernel::pins::Pins,
-    maps::{MapsError, pinned::Probe},
-};
+use crate::maps::{MapsError, pinned::Probe, pins::Pins};
 
 /// What is dialled. Of the host itself; a number nobody has a reason to use.
 pub const ADDRESS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 66, 76, 82), 1);

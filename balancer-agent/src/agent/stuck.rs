@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use balancer_common::layout::ServiceName;
 
 use crate::{
-    desired::pods::DesiredPod, model::Problem, moves::helper::watch::Stuck, node::holders,
-    plan::convert,
+    desired::pods::DesiredPod, maps::convert, model::Problem, moves::helper::watch::Stuck,
+    node::holders,
 };
 
 /// Names the connection, its Service, its pod and its process. `names` are those of Service ports by

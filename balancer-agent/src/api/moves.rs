@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 
-use super::{Answer, Provider, ask};
-use crate::view::{DrainRequest, DrainView, RebalanceRequest, RebalanceView};
+use super::Answer;
+use crate::{
+    provider::{Provider, ask},
+    view::{DrainRequest, DrainView, RebalanceRequest, RebalanceView},
+};
 
 pub(super) const REBALANCE: &str = "/v1/rebalance";
 pub(super) const DRAIN: &str = "/v1/drain";

@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
-use super::http::Listener;
+use crate::http::Listener;
 
 /// Why the socket cannot be had.
 #[derive(Debug, Error)]

@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::testing::{self, Blind, Fixed};
+use crate::{
+    testing::{self, Blind, Fixed},
+    view::RebalanceRequest,
+};
 
 fn place() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::{Client, ClientError},
     render,
-    source::moving,
+    settings::moving,
     view::{ConnectionView, DrainRequest, DrainView, Wanted},
 };
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use crate::{model::Moving, source::moving};
+use crate::{model::Moving, settings::moving};
 
 /// The key `moving` of the configuration file, as it was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{Health, probes::NO_SNIFFING};
-use crate::{api::http, desired::health_checks::HealthChecks, tasks};
+use crate::{desired::health_checks::HealthChecks, http, tasks};
 
 /// Cloud providers weigh nodes by it.
 const WEIGHT: HeaderName = HeaderName::from_static("x-load-balancing-endpoint-weight");

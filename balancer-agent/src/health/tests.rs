@@ -9,8 +9,8 @@ use tokio::{
 
 use super::*;
 use crate::{
-    api::http,
     desired::health_checks::HealthCheck,
+    http,
     model::ObjectRef,
     testing::{Answer, get},
 };

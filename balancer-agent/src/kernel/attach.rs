@@ -10,8 +10,8 @@ use aya::{
 use super::{
     KernelError, bpf,
     link::{self, PROGRAMS},
-    pins::Pins,
 };
+use crate::maps::pins::Pins;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -2,7 +2,8 @@
 
 use std::{fs, io, path::Path};
 
-use super::{KernelError, link, lock::Lock, pins};
+use super::{KernelError, link, lock::Lock, pin};
+use crate::maps::pins;
 
 /// What the names of programs that choose backends begin with.
 const CHOOSING: [&str; 2] = ["connect", "sendmsg"];
@@ -35,7 +36,7 @@ pub fn cleanup(bpffs: &Path) -> Result<Removed, KernelError> {
         }
         let maps = bpffs.join(&version).join("maps");
         for name in files(&maps)? {
-            removed.maps += usize::from(pins::remove(maps.join(name))?);
+            removed.maps += usize::from(pin::remove(maps.join(name))?);
         }
         for folder in [links, maps, bpffs.join(&version)] {
             remove_folder(&folder)?;

@@ -14,12 +14,14 @@ use aya::{
 };
 use balancer_common::layout::{Backend, FRONTENDS_PER_SERVICE};
 
-use super::{KernelError, pins, pins::Pins, slab::Slab};
+use super::{KernelError, pin};
 use crate::{
     config::Capacities,
     maps::{
         MapsError,
         pinned::{Key4, Key6, Name, Value},
+        pins::Pins,
+        slab::Slab,
     },
 };
 
@@ -51,7 +53,7 @@ impl Growth {
         let mut old = Vec::new();
         for (name, wanted) in sizes(capacities) {
             // Of a growth that came to no end.
-            pins::remove(larger(pins, name))?;
+            pin::remove(larger(pins, name))?;
             if !pins.map(name).exists() {
                 continue;
             }

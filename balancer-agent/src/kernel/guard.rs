@@ -21,9 +21,12 @@ use super::{
     bpf,
     link::{self, PROGRAMS},
     lock::Lock,
-    pins::{MAPS, Pins},
+    pin,
 };
-use crate::node::bpffs;
+use crate::{
+    maps::pins::{MAPS, Pins},
+    node::bpffs,
+};
 
 /// What was found on one look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,7 +134,9 @@ impl Guard {
                 folder.display()
             ));
         }
-        self.pins.create().and_then(|()| self.lock.keep()).map_err(|error| error.to_string())
+        pin::create_folders(&self.pins)
+            .and_then(|()| self.lock.keep())
+            .map_err(|error| error.to_string())
     }
 
     /// Whether a program is attached to the cgroup, and is the one that was loaded.

@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{KernelError, bpf, pins, pins::Pins};
+use super::{KernelError, bpf, pin};
+use crate::maps::pins::Pins;
 
 /// Programs by the name of their link, in the order they are attached in: what ends charges
 /// before what makes them, so that none is made that nobody would end.
@@ -56,7 +57,7 @@ pub(super) fn remove(pin: PathBuf) -> Result<bool, KernelError> {
         Err(error) => Err(error),
     };
     detached.map_err(|source| KernelError::Pin { path: pin.clone(), source })?;
-    pins::remove(pin)
+    pin::remove(pin)
 }
 
 /// The kernel's hash of a program's instructions, in hexadecimal as bpftool shows it.

@@ -13,14 +13,20 @@ use super::{
     KernelError,
     attach::{self, Target},
     cleanup::other_layout,
-    grace,
     grow::{self, Growth},
     guard::Guard,
     link::PROGRAMS,
     lock::Lock,
-    pins::{MAPS, Pins},
+    pin,
 };
-use crate::{config::Capacities, maps::pinned::PinnedMaps};
+use crate::{
+    config::Capacities,
+    maps::{
+        grace::grace,
+        pinned::PinnedMaps,
+        pins::{MAPS, Pins},
+    },
+};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BALANCER_EBPF_OBJECT"));
 
@@ -66,7 +72,7 @@ pub fn load(
     }
     let pins = Pins::new(bpffs);
     let target = Target::open(cgroup)?;
-    pins.create()?;
+    pin::create_folders(&pins)?;
     let adopted = pins.link("connect4").exists();
 
     let set_retval = u8::from(KernelVersion::current().is_ok_and(|kernel| kernel >= SET_RETVAL));

@@ -43,13 +43,9 @@ pub use self::probe::Probe;
 use self::{settled::Settled, table::Table};
 use super::{
     Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, ReadMaps, Settings,
-    WriteMaps,
+    WriteMaps, convert, pins::Pins, slab::Slab,
 };
-use crate::{
-    config::Capacities,
-    kernel::{pins::Pins, slab::Slab},
-    plan::convert,
-};
+use crate::config::Capacities;
 
 pub(crate) type Key4 = [u8; size_of::<FrontendKey4>()];
 pub(crate) type Key6 = [u8; size_of::<FrontendKey6>()];

@@ -7,11 +7,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    model::ObjectRef,
-    moves::{
-        scene::{Reason, Way},
-        tally::{Counts, Fate},
-    },
+    model::{ObjectRef, Reason, Way},
+    moves::tally::{Counts, Fate},
+    provider::Programming,
     testing::{self, Answer, get},
     view::{
         ConnectionView, DrainRequest, DrainView, RebalanceRequest, RebalanceView, ServiceView,

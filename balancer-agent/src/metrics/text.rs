@@ -8,10 +8,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Mended, Programming, moves, peers};
+use super::{moves, peers};
 use crate::{
     model::Problem,
     moves::tally::Counts,
+    provider::{Mended, Programming},
     view::{BackendState, BalancingState, ServiceView, StatusView},
 };
 

@@ -13,12 +13,11 @@ use balancer_common::charge;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    maps::{ReadMaps, Recorded},
+    maps::{ReadMaps, Recorded, convert},
     node::{
-        pods, processes,
+        networks, processes,
         sockets::tcp::{Connections, Found, Tuple},
     },
-    plan::convert,
 };
 
 /// The kernel's name of a connection.
@@ -102,7 +101,7 @@ impl Kernel {
         }
         if !self.namespaces.contains_key(&cookie) && !self.searched {
             self.searched = true;
-            let networks = self.cgroup.as_deref().map(pods::networks).unwrap_or_default();
+            let networks = self.cgroup.as_deref().map(networks::networks).unwrap_or_default();
             for file in networks.into_values() {
                 self.open(Ok(file));
             }

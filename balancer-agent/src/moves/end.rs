@@ -8,13 +8,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ask::Kernel,
-    holders::Holders,
-    scene::{End, Way},
-};
+use super::{ask::Kernel, holders::Holders, scene::End};
 use crate::{
     maps::Recorded,
+    model::Way,
     node::{holders::Shared, tcp_info::Activity},
 };
 
@@ -115,7 +112,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::moves::scene::Reason;
+    use crate::model::Reason;
 
     #[test]
     fn what_was_used_since_it_was_chosen_is_let_alone() {

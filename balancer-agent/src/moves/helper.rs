@@ -117,7 +117,8 @@ impl Helper {
                 jobs: open.iter().map(|index| jobs[*index].clone()).collect(),
             };
             let mut at = 0;
-            let told = running.exchange(&batch, deadline, &self.watch, |result, took| {
+            let is_stopped = || self.watch.is_stopped();
+            let told = running.exchange(&batch, deadline, is_stopped, |result, took| {
                 let Some(index) = open.get(at).copied() else { return };
                 at += 1;
                 done[index] = Some(Ok(result));
@@ -170,7 +171,9 @@ impl Helper {
                 let batch = Batch { cgroup: None, jobs: vec![Job::Probe] };
                 let deadline = Instant::now() + BATCH.0;
                 if self.watch.has_given_up()
-                    && started.exchange(&batch, deadline, &self.watch, |_, _| {}).is_err()
+                    && started
+                        .exchange(&batch, deadline, || self.watch.is_stopped(), |_, _| {})
+                        .is_err()
                 {
                     self.watch.wait_for_all(started);
                     return false;

@@ -14,8 +14,9 @@ use super::ask::Kernel;
 use crate::{
     maps::Recorded,
     node::{
+        cgroup,
         holders::{self, Process, Shared},
-        pods, processes,
+        networks, processes,
     },
 };
 
@@ -129,7 +130,7 @@ impl Holders {
         if self.all.is_some_and(|at| at.elapsed() < EVERYTHING) {
             return;
         }
-        let processes = self.cgroup.as_deref().map(pods::all_processes);
+        let processes = self.cgroup.as_deref().map(cgroup::processes);
         self.look_at_all(processes.unwrap_or_default().into_iter());
         self.all = Some(Instant::now());
     }
@@ -146,7 +147,7 @@ impl Holders {
         if !self.found.contains_key(&inode) && self.searched.insert(connection.netns) {
             let network = kernel.inode(connection);
             let cgroup = self.cgroup.as_deref();
-            let processes = cgroup.map(|cgroup| pods::processes_in(cgroup, network));
+            let processes = cgroup.map(|cgroup| networks::processes_in(cgroup, network));
             self.look_at_all(processes.unwrap_or_default().into_iter());
         }
         if !self.found.contains_key(&inode) {

@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     looks::{Looks, Seen},
-    scene::{End, Reason, Scene, backend},
+    scene::{End, Scene, backend},
 };
-use crate::node::sockets::tcp::Found;
+use crate::{model::Reason, node::sockets::tcp::Found};
 
 /// How long what was ended is waited for to be opened again. A pool opens connections as it needs
 /// them; what has not come back by then is taken for closed for good.

@@ -13,8 +13,9 @@ use super::{
     looks::Seen,
     memory::{DrainMemory, Memory},
     rebalance::{self, Usable},
-    scene::{Demand, End, Leaving, Reason, Row, Scene, Way, age, backend},
+    scene::{Demand, End, Leaving, Row, Scene, age, backend},
 };
+use crate::model::{Reason, Way};
 
 /// Connections of one demand that the kernel is asked about at a time.
 const ASKED: usize = 2_000;

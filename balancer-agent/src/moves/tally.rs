@@ -7,8 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::scene::{Reason, Way};
-use crate::model::ObjectRef;
+use crate::model::{ObjectRef, Reason, Way};
 
 /// One line of the log for each Service and this time.
 const LINE: Duration = Duration::from_secs(60);

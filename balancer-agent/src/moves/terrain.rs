@@ -19,9 +19,8 @@ use crate::{
         BackendAddr, Desired, DesiredPort, PortId,
         backends::{Backends, Details},
     },
-    maps::{MapsError, ReadMaps, pinned::PinnedMaps},
+    maps::{MapsError, ReadMaps, convert, identity::RowId, pinned::PinnedMaps},
     model::{Moving, ObjectRef, Protocol},
-    plan::{convert, rows::RowId},
 };
 
 /// Backends that were drained by hand, and over which time what is open is ended.

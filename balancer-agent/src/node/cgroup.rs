@@ -1,6 +1,7 @@
 //! Where cgroup2 is mounted, in the unified and in the hybrid layout, and what a cgroup is.
 
 use std::{
+    collections::VecDeque,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -74,6 +75,28 @@ pub fn contains_self(cgroup: &Path) -> Option<bool> {
     let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     let own = fs::canonicalize(root().ok()?.join(own.trim_start_matches('/'))).ok()?;
     Some(own.starts_with(fs::canonicalize(cgroup).ok()?))
+}
+
+/// The processes of a cgroup and those below, as far as this process may see them.
+pub fn processes(cgroup: &Path) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut queue = VecDeque::from([cgroup.to_owned()]);
+    while let Some(path) = queue.pop_front() {
+        let listed = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+        // 0 is a process of another pid namespace.
+        found.extend(
+            listed.lines().filter_map(|pid| pid.parse().ok().filter(|pid: &u32| *pid != 0)),
+        );
+        queue.extend(children(&path));
+    }
+    found
+}
+
+/// The cgroups right below one.
+pub fn children(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]

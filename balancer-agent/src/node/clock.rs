@@ -1,6 +1,14 @@
 //! The clock of this process, beside that of the kernel's programs.
 
-use std::fs;
+use std::{fs, time::Duration};
+
+use nix::time::{ClockId, clock_gettime};
+
+/// Now, by CLOCK_MONOTONIC, which `bpf_ktime_get_ns()` reads too.
+pub fn now() -> Duration {
+    // Every Linux has this clock.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
 
 /// What CLOCK_MONOTONIC of this process and of those it starts is ahead of the kernel's own, which
 /// `bpf_ktime_get_ns()` reads, in nanoseconds. Not 0 only in a time namespace (Linux 5.6,

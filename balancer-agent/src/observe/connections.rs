@@ -7,18 +7,16 @@ use std::{
 };
 
 use balancer_common::charge;
-use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     desired::{PortId, pods::DesiredPod},
-    maps::{MapsError, ReadMaps as _, Recorded, pinned::PinnedMaps},
+    maps::{MapsError, ReadMaps as _, Recorded, convert, identity::RowId, pinned::PinnedMaps},
     model::ObjectRef,
     moves::{
         ask::{Answer, address},
         helper::Helper,
     },
-    node::{holders, sockets::tcp::Found, tcp_info::Turn},
-    plan::{convert, rows::RowId},
+    node::{clock::now, holders, sockets::tcp::Found, tcp_info::Turn},
     view::{ActivityView, ConnectionView, EndView, PortView, Wanted},
 };
 
@@ -157,10 +155,4 @@ fn takes_pod(wanted: &Wanted, pod: Option<&ObjectRef>) -> bool {
 
 fn is_or_any<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
     wanted.is_none_or(|wanted| wanted == found)
-}
-
-/// Now, by the clock of the records.
-pub fn now() -> Duration {
-    // Every Linux has this clock.
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }

@@ -12,11 +12,8 @@ use thiserror::Error;
 
 use super::{Snapshot, connections::connections, views};
 use crate::{
-    kernel::{
-        link::{self, PROGRAMS},
-        pins::Pins,
-    },
-    maps::{MapsError, pinned::PinnedMaps},
+    kernel::link::{self, PROGRAMS},
+    maps::{MapsError, pinned::PinnedMaps, pins::Pins},
     model::Problem,
     moves::helper::{Helper, watch::Watch},
     node::cgroup,

@@ -3,7 +3,7 @@
 
 use ring::digest::{Context, SHA256};
 
-use crate::{desired::PortId, plan::rows::Family};
+use crate::{desired::PortId, maps::identity::Family};
 
 /// A node, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

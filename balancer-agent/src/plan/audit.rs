@@ -11,13 +11,11 @@ use balancer_common::layout::{Backend, Row, Slot};
 use super::{
     Plan, Step, Write,
     book::Book,
-    convert,
     held::{Held, HeldRow},
-    rows::RowId,
 };
 use crate::{
     desired::{BackendAddr, FrontendAddr},
-    maps::{MapsError, ReadMaps},
+    maps::{MapsError, ReadMaps, convert, identity::RowId},
 };
 
 /// Something in the maps that is not as it was written.

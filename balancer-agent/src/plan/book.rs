@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use balancer_common::layout::Row;
 
 use super::{
-    convert,
     held::{Held, HeldRow},
     pools::{Full, Pools},
-    rows::{Family, RowId, Scope},
 };
 use crate::{
     desired::{BackendAddr, PortId},
-    maps::{Limits, MapsError, ReadMaps},
+    maps::{
+        Limits, MapsError, ReadMaps, convert,
+        identity::{Family, RowId, Scope},
+    },
     model::{Protocol, compact},
 };
 

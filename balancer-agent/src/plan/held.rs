@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use balancer_common::layout::{Backend, RESTRICTED, Row, SLOT_WORDS};
 use ipnet::IpNet;
 
-use super::{convert, leading::Leading, rows::RowId};
+use super::leading::{HeldFrontend, Leading};
 use crate::{
     desired::BackendAddr,
-    maps::{MapsError, ReadMaps, Settings},
+    maps::{MapsError, ReadMaps, Settings, convert, identity::RowId},
 };
 
 /// One row in the maps, with what is known of its Service port.
@@ -30,15 +30,6 @@ pub struct HeldRow {
     pub settings: Settings,
     /// Clients that may use its restricted frontends.
     pub ranges: BTreeSet<IpNet>,
-}
-
-/// Where a captured address leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldFrontend {
-    /// Identifier of the row.
-    pub service: u32,
-    /// True if only some clients may use it.
-    pub restricted: bool,
 }
 
 /// What the maps hold.

@@ -7,8 +7,16 @@ use std::{
 
 use balancer_common::layout::FrontendKind;
 
-use super::{held::HeldFrontend, rows::Family};
-use crate::{desired::FrontendAddr, model::compact};
+use crate::{desired::FrontendAddr, maps::identity::Family, model::compact};
+
+/// Where a captured address leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldFrontend {
+    /// Identifier of the row.
+    pub service: u32,
+    /// True if only some clients may use it.
+    pub restricted: bool,
+}
 
 /// Captured addresses and where they lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,13 +11,17 @@ use ipnet::IpNet;
 use super::{
     Plan, Write,
     book::Book,
-    held::{HeldFrontend, HeldRow},
+    held::HeldRow,
+    leading::HeldFrontend,
     pools::Full,
-    rows::{DesiredRow, Family, RowId, Rows},
+    rows::{DesiredRow, Rows},
 };
 use crate::{
     desired::{BackendAddr, FrontendAddr, Options, PortId},
-    maps::{ReadMaps, Settings},
+    maps::{
+        ReadMaps, Settings,
+        identity::{Family, RowId},
+    },
     model::Protocol,
 };
 

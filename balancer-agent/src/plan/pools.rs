@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use balancer_common::layout::{MAX_SLOTS, Row};
 
-use super::rows::RowId;
-use crate::{maps::Limits, model::Problem};
+use crate::{
+    maps::{Limits, identity::RowId},
+    model::Problem,
+};
 
 /// What is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

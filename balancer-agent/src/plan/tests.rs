@@ -12,9 +12,9 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     book::Book,
-    held::{Held, HeldFrontend},
-    leading::Leading,
-    rows::{Family, Scope, rows},
+    held::Held,
+    leading::{HeldFrontend, Leading},
+    rows::rows,
     *,
 };
 use crate::{
@@ -23,7 +23,11 @@ use crate::{
         Desired, DesiredPort, Elsewhere, Options, PortId,
         backends::{Backends, Details},
     },
-    maps::{Limits, ReadMaps as _, WriteMaps as _, memory::Memory},
+    maps::{
+        Limits, ReadMaps as _, WriteMaps as _,
+        identity::{Family, Scope},
+        memory::Memory,
+    },
     model::{ObjectRef, Protocol},
 };
 

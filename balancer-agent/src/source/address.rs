@@ -2,7 +2,8 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use super::object::{Fault, Faults, quoted};
+use super::object::{Fault, Faults};
+use crate::settings::quoted;
 
 /// A unicast address; an IPv4 address in IPv6 clothes is an IPv4 address. Numbers with leading zeros
 /// are decimal, as kube-proxy reads them (`ParseIPSloppy` of k8s.io/utils/net).

@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::object::{Fault, Faults, quoted};
+use super::object::{Fault, Faults};
+use crate::settings::quoted;
 
 /// What the API fills in, three hours.
 const DEFAULT: u32 = 10_800;

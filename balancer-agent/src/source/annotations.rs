@@ -5,11 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use balancer_common::policy::Policy;
 
 use super::{
-    duration, moving,
-    object::{Fault, Faults, quoted},
+    object::{Fault, Faults},
     weights::weights,
 };
-use crate::model::{Moving, Tuning};
+use crate::{
+    model::{Moving, Tuning},
+    settings::{duration, moving, quoted},
+};
 
 /// What the name of every annotation of balancer begins with.
 const PREFIX: &str = "balancer-agent/";

@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 
 use super::{
     node,
-    object::{Fault, Found, Key, Kind, STAYS, quoted},
+    object::{Fault, Found, Key, Kind, STAYS},
     pod, service, slice,
 };
-use crate::model::ObjectRef;
+use crate::{model::ObjectRef, settings::quoted};
 
 /// What a value is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,18 +1,21 @@
 //! The source that the settings name.
 
-use super::{Manifests, SourceError, kube::Cluster, object::Kind};
-use crate::{
-    config::Origin,
-    model::{Changes, Clash, ObjectRef, Problem, State},
-};
+use std::path::PathBuf;
 
-/// What a source gives.
-#[derive(Debug)]
-pub enum Update<'a> {
-    /// Everything it knows; it differs from the state before.
-    State(&'a State),
-    /// There is no first state yet: what is in the way, and the kinds that are still missing.
-    Waiting(&'a [Problem], Vec<Kind>),
+use super::{Manifests, SourceError, kube::Cluster, object::Kind, update::Update};
+use crate::model::{Changes, Clash, ObjectRef, State};
+
+/// Where Services and their endpoints come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A folder of Kubernetes YAML; absolute.
+    Folder(PathBuf),
+    /// The API server.
+    Cluster {
+        /// The file that says how to get there; absolute. Without one: as a pod, else by the
+        /// kubeconfig of `$KUBECONFIG` or the home directory.
+        kubeconfig: Option<PathBuf>,
+    },
 }
 
 /// A source of states.

@@ -4,9 +4,10 @@ use serde_json::{Map, Value};
 
 use super::{
     document::Document,
-    object::{Fault, STAYS, quoted},
+    object::{Fault, STAYS},
     yaml::{self, YamlError, whole},
 };
+use crate::settings::quoted;
 
 /// Number of the item where the document is a List, and the value or why there is none.
 pub type Piece = (Option<usize>, Result<Value, Fault>);

@@ -6,9 +6,12 @@ use k8s_openapi::api::core::v1 as core;
 
 use super::{
     address::addresses,
-    object::{Fault, Faults, Found, quoted},
+    object::{Fault, Faults, Found},
 };
-use crate::model::{Namespace, ObjectRef, Pod};
+use crate::{
+    model::{Namespace, ObjectRef, Pod},
+    settings::quoted,
+};
 
 /// The label that takes the sockets of a pod, or of all pods of a namespace, away from balancer.
 const ENABLED: &str = "balancer-agent/enabled";

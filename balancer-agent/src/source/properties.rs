@@ -9,13 +9,16 @@ use super::{
     address,
     annotations::tuning,
     decode::{Decoded, decode},
-    document, duration,
+    document,
     object::Faults,
     parse,
     ranges::ranges,
     weights::weights,
 };
-use crate::model::{Selector, WeightRule};
+use crate::{
+    model::{Selector, WeightRule},
+    settings::duration,
+};
 
 /// Text with more of what means something than chance would give.
 fn yaml() -> impl Strategy<Value = String> {

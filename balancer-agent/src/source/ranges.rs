@@ -7,7 +7,8 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::object::{Fault, Faults, quoted};
+use super::object::{Fault, Faults};
+use crate::settings::quoted;
 
 const FIELD: &str = "spec.loadBalancerSourceRanges";
 /// The older form of the field.

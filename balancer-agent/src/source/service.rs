@@ -12,12 +12,16 @@ use super::{
     address::{address, addresses},
     affinity::affinity,
     annotations::{no_rebalance, tuning},
-    moving,
-    object::{Fault, Faults, Found, quoted},
+    object::{Fault, Faults, Found},
+    port::{self, number, protocol},
     ranges::{bounded, ranges},
+    requests::requests_only,
     traffic,
 };
-use crate::model::{ObjectRef, Protocol, Service, ServicePort};
+use crate::{
+    model::{ObjectRef, Service, ServicePort},
+    settings::quoted,
+};
 
 /// Label that hands an object to another proxy, whatever its value.
 const OTHER_PROXY: &str = "service.kubernetes.io/service-proxy-name";
@@ -205,56 +209,14 @@ fn ports(entries: Vec<core::ServicePort>, faults: &mut Faults) -> Vec<ServicePor
             names.insert(name.clone());
             let node_port = entry.node_port.filter(|port| *port != 0);
             // The API takes 0 for none.
-            let node_port = node_port.map(|port| self::node_port(&field, port)).transpose();
+            let node_port = node_port.map(|port| port::node_port(&field, port)).transpose();
             let node_port = node_port.unwrap_or_else(|fault| {
                 faults.push(fault);
                 None
             });
-            let requests_only = moving::requests_only(entry.app_protocol.as_deref(), &name);
+            let requests_only = requests_only(entry.app_protocol.as_deref(), &name);
             ports.push(ServicePort { name, port, node_port, requests_only, protocol });
         }
     }
     ports
-}
-
-fn node_port(field: &str, port: i32) -> Result<u16, Fault> {
-    usable(port).ok_or_else(|| {
-        Fault::new(
-            format!("{field}.nodePort"),
-            format!(
-                "{port} is no port: there is no node port, the rest stands; write 1 to 65535, or \
-                 leave the field out"
-            ),
-        )
-    })
-}
-
-pub(super) fn usable(port: i32) -> Option<u16> {
-    u16::try_from(port).ok().filter(|port| *port != 0)
-}
-
-/// A usable port number.
-pub fn number(field: &str, port: i32) -> Result<u16, Fault> {
-    usable(port).ok_or_else(|| {
-        Fault::new(
-            format!("{field}.port"),
-            format!("{port} is no port: this entry is left out, the rest stands; write 1 to 65535"),
-        )
-    })
-}
-
-/// A protocol; TCP where none is written.
-pub fn protocol(field: &str, protocol: Option<&str>) -> Result<Protocol, Fault> {
-    match protocol {
-        None | Some("" | "TCP") => Ok(Protocol::Tcp),
-        Some("UDP") => Ok(Protocol::Udp),
-        Some("SCTP") => Ok(Protocol::Sctp),
-        Some(other) => Err(Fault::new(
-            format!("{field}.protocol"),
-            format!(
-                "{other} is no protocol: this entry is left out; write TCP, UDP or SCTP",
-                other = quoted(other)
-            ),
-        )),
-    }
 }

@@ -9,10 +9,14 @@ use k8s_openapi::{api::discovery::v1 as discovery, jiff::Timestamp};
 
 use super::{
     address::address,
-    object::{Fault, Faults, Found, quoted},
-    service::{is_for_another_proxy, is_headless, number, protocol},
+    object::{Fault, Faults, Found},
+    port::{number, protocol},
+    service::{is_for_another_proxy, is_headless},
 };
-use crate::model::{Endpoint, EndpointPort, EndpointSlice, Hints, ObjectRef, Place};
+use crate::{
+    model::{Endpoint, EndpointPort, EndpointSlice, Hints, ObjectRef, Place},
+    settings::quoted,
+};
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 

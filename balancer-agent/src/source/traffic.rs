@@ -3,10 +3,10 @@
 use k8s_openapi::api::core::v1 as core;
 
 use super::{
-    object::{Fault, Faults, quoted},
-    service::usable,
+    object::{Fault, Faults},
+    port::usable,
 };
-use crate::model::TrafficPolicy;
+use crate::{model::TrafficPolicy, settings::quoted};
 
 /// `spec.internalTrafficPolicy`.
 pub fn internal_policy(spec: &core::ServiceSpec, faults: &mut Faults) -> TrafficPolicy {

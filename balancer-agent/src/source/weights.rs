@@ -6,9 +6,12 @@ use balancer_common::policy::MAX_WEIGHT;
 
 use super::{
     address::address,
-    object::{Fault, Faults, quoted},
+    object::{Fault, Faults},
 };
-use crate::model::{Selector, WeightRule};
+use crate::{
+    model::{Selector, WeightRule},
+    settings::quoted,
+};
 
 /// Rules of a Service that count: each endpoint is compared with each of them.
 const MOST: usize = 256;

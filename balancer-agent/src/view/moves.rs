@@ -5,10 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{EndView, PortView};
-use crate::{
-    model::ObjectRef,
-    moves::scene::{Reason, Way},
-};
+use crate::model::{ObjectRef, Reason, Way};
 
 /// What is asked of `rebalance`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,9 +3,10 @@
 use std::{io, sync::Arc};
 
 use balancer_agent::{
-    api::{self, Provider, ProviderError},
+    api,
     maps::MapsError,
     model::ObjectRef,
+    provider::{Provider, ProviderError},
     view::{
         ConnectionView, DrainRequest, DrainView, PeerView, RebalanceRequest, RebalanceView,
         ServiceView, StatusView, Wanted,

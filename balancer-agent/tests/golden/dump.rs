@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use balancer_agent::{
     apply::apply,
     desired::{Desired, DesiredPort, Options, PortId, backends::Backends},
-    maps::{FrontendKey, Limits, ReadMaps as _, Settings, memory::Memory},
+    maps::{FrontendKey, Limits, ReadMaps as _, Settings, convert, memory::Memory},
     model::State,
-    plan::{Extent, book::Book, convert, held, plan, rows::rows},
+    plan::{Extent, book::Book, held, plan, rows::rows},
 };
 use balancer_common::{
     layout::{RESTRICTED, Row, Slot},

@@ -44,6 +44,13 @@ pub(super) const PROGRAMS: [(&str, bpf_prog_type, bpf_attach_type); 6] = [
     ),
 ];
 
+/// Programs by their place in [`PROGRAMS`].
+pub(super) const CONNECT: usize = 0;
+pub(super) const RELEASE: usize = 1;
+pub(super) const TCP: usize = 2;
+pub(super) const PEER: usize = 3;
+pub(super) const CONNECT6: usize = 4;
+pub(super) const SENDMSG: usize = 5;
 /// What the kernel counted for one program so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {

@@ -19,7 +19,7 @@ use tonic_health::{
 };
 use tower::util::{AndThenLayer, MapResponseLayer};
 
-use super::serve::{Answer, BACKEND, CONNECTION};
+use super::answer::{Answer, BACKEND, CONNECTION};
 
 /// A channel, which is one connection at a time. It opens that when it is used, and another one when
 /// that is closed.

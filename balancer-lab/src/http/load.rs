@@ -14,22 +14,10 @@ use std::{
 use hyper::Uri;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::{Answer, Count, Report, sender::Sender};
-
-/// How threads and connection pools go together.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Pools {
-    /// Every thread has a pool of its own.
-    PerThread,
-    /// All threads use one pool.
-    Shared,
-    /// No pool: every request opens a connection and closes it.
-    None,
-    /// No pool but gRPC: every thread has a channel of its own, which is one connection.
-    Channel,
-    /// Every thread has a pool of its own that speaks HTTP/2, over one connection.
-    Http2,
-}
+use super::{
+    Answer, Count, Report,
+    sender::{Pools, Sender},
+};
 
 /// When a thread stops.
 #[derive(Clone, Copy, Debug)]

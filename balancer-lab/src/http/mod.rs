@@ -4,6 +4,7 @@
 //! [`serve`] and [`load`] are what the processes run; [`Server`] and [`Client`] start those
 //! processes in a pod and talk to them.
 
+mod answer;
 mod bounded;
 mod client;
 mod grpc;
@@ -13,8 +14,10 @@ mod sender;
 mod serve;
 mod server;
 
+pub use answer::Answer;
 pub use client::Client;
-pub use load::{LoadOptions, Pools, Until, load};
+pub use load::{LoadOptions, Until, load};
 pub use report::{Count, Report};
-pub use serve::{Answer, Protocol, ServeOptions, serve};
+pub use sender::Pools;
+pub use serve::{Protocol, ServeOptions, serve};
 pub use server::Server;

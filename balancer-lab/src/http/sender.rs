@@ -14,7 +14,22 @@ use hyper_util::{
 use tonic::transport::Channel;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::{Answer, Pools, bounded::Bounded, grpc};
+use super::{answer::Answer, bounded::Bounded, grpc};
+
+/// How threads and connection pools go together.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pools {
+    /// Every thread has a pool of its own.
+    PerThread,
+    /// All threads use one pool.
+    Shared,
+    /// No pool: every request opens a connection and closes it.
+    None,
+    /// No pool but gRPC: every thread has a channel of its own, which is one connection.
+    Channel,
+    /// Every thread has a pool of its own that speaks HTTP/2, over one connection.
+    Http2,
+}
 
 /// A pool of hyper's, or a channel of tonic's, with their defaults: hyper's pool tries again what it
 /// never sent, tonic leaves that to the program.

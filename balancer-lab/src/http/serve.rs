@@ -19,28 +19,16 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Mutex,
     task::JoinSet,
 };
 
-use super::grpc;
-
-/// The header with the name of the backend.
-pub(super) const BACKEND: &str = "x-backend";
-/// The header with the number of the connection.
-pub(super) const CONNECTION: &str = "x-connection";
-
-/// What a backend answers.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Answer {
-    /// The backend's name.
-    pub backend: String,
-    /// The number of the connection, counted from 1 as the backend accepted them.
-    pub connection: u64,
-}
+use super::{
+    answer::{Answer, BACKEND, CONNECTION},
+    grpc,
+};
 
 /// What is spoken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

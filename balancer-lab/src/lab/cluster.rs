@@ -38,7 +38,8 @@ impl Cluster {
         let _building = state::building();
         cgroup::create(cluster.outside.cgroup())?;
         cluster.nodes.iter().try_for_each(Node::build)?;
-        network::build_nodes(&cluster.nodes, &cluster.outside)?;
+        let nodes: Vec<_> = cluster.nodes.iter().map(|node| (node.place(), node.reach())).collect();
+        network::build_nodes(&nodes, &cluster.outside)?;
         Ok(cluster)
     }
 

@@ -78,7 +78,7 @@ impl Lab {
         let _building = state::building();
         cgroup::create(lab.outside.cgroup())?;
         lab.node.build()?;
-        network::build_nodes(std::slice::from_ref(&lab.node), &lab.outside)?;
+        network::build_nodes(&[(lab.node.place(), lab.node.reach())], &lab.outside)?;
         Ok(lab)
     }
 

@@ -12,7 +12,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use super::{Node, Place, Pod};
+use super::{Place, Pod};
 use crate::{
     error::{Attempt, Error, Result},
     host,
@@ -74,13 +74,13 @@ impl Reach {
     }
 }
 
-/// Makes the namespaces of the nodes and of the outside, and the bridge there that connects them.
-pub(super) fn build_nodes(nodes: &[Node], outside: &Place) -> Result<()> {
+/// Makes the namespaces of the nodes, each with how it is reached, and of the outside, and the bridge there that connects them.
+pub(super) fn build_nodes(nodes: &[(&Place, &Reach)], outside: &Place) -> Result<()> {
     let outer = outside.netns();
     let mut links = format!("netns add {outer}\n");
     let mut bridge = String::from("link add br0 type bridge\n");
-    for (number, node) in (1..).zip(nodes) {
-        let inner = node.place().netns();
+    for (number, (place, _)) in (1..).zip(nodes) {
+        let inner = place.netns();
         let _ = write!(
             links,
             "netns add {inner}\n\
@@ -91,16 +91,17 @@ pub(super) fn build_nodes(nodes: &[Node], outside: &Place) -> Result<()> {
     host::ip(None, &links)?;
     forward(outside, "0")?;
     let [v4, v6] = OUTSIDE;
-    let back: String = nodes.iter().map(|node| node.reach().routes()).collect();
+    let back: String = nodes.iter().map(|(_, reach)| reach.routes()).collect();
     host::ip(Some(outer), &format!("{bridge}{}{back}", addresses("br0", v4, v6)))?;
     for node in nodes {
-        forward(node.place(), "1")?;
+        let (place, reach) = *node;
+        forward(place, "1")?;
         // A router asks for its neighbours from the address of the link, which would be tentative for
         // the first seconds.
-        node.place().set_sysctl("net/ipv6/conf/eth0/accept_dad", "0")?;
+        place.set_sysctl("net/ipv6/conf/eth0/accept_dad", "0")?;
         let others = nodes.iter().filter(|other| !std::ptr::eq(*other, node));
-        let others: String = others.map(|other| other.reach().routes()).collect();
-        let Reach { ip, ip6, .. } = node.reach();
+        let others: String = others.map(|(_, reach)| reach.routes()).collect();
+        let Reach { ip, ip6, .. } = reach;
         // Scope link keeps the gateway address from being chosen as a source.
         let batch = format!(
             "addr add {gateway}/32 dev lo scope link\n{own}\
@@ -109,7 +110,7 @@ pub(super) fn build_nodes(nodes: &[Node], outside: &Place) -> Result<()> {
             gateway = GATEWAY[0],
             own = addresses("eth0", ip, ip6),
         );
-        host::ip(Some(node.place().netns()), &batch)?;
+        host::ip(Some(place.netns()), &batch)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 
-use super::{SendOptions, Way};
+use super::options::{SendOptions, Way};
 
 /// The name that the server's certificate is good for.
 pub(super) const SERVER_NAME: &str = "localhost";

@@ -5,9 +5,11 @@
 //! of a request over a connection that was ended meanwhile.
 
 mod lazy;
+mod options;
 mod pooled;
 mod send;
 mod server;
 
-pub use send::{Said, SendOptions, Way, send};
+pub use options::{SendOptions, Way};
+pub use send::{Said, send};
 pub use server::Server;

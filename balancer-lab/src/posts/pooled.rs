@@ -16,8 +16,8 @@ use tokio::{
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use super::{
-    SendOptions, Way,
     lazy::{SERVER_NAME, trusting},
+    options::{SendOptions, Way},
 };
 
 pub(super) struct Pooled {

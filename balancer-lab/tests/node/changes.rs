@@ -10,9 +10,7 @@ use std::{
 use crate::common::{VIP, Web, address, await_shown};
 use balancer_agent::{
     config::Capacities,
-    kernel::pins::Pins,
-    maps::{ReadMaps, pinned::PinnedMaps},
-    plan::convert,
+    maps::{ReadMaps, convert, pinned::PinnedMaps, pins::Pins},
 };
 use balancer_common::layout::{Row, Slot};
 use balancer_lab::{

@@ -13,7 +13,7 @@ use crate::common::{
     dial, in_use,
 };
 use aya::maps::MapData;
-use balancer_agent::kernel::slab::Slab;
+use balancer_agent::maps::slab::Slab;
 use balancer_common::{
     charge::{ALL_WORDS, KEY},
     layout::LAYOUT_VERSION,

@@ -13,8 +13,7 @@ use crate::common::{VIP, Web, bpf, dial};
 use aya::programs::loaded_programs;
 use balancer_agent::{
     config::Capacities,
-    kernel::pins::Pins,
-    maps::{ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
+    maps::{ReadMaps as _, WriteMaps as _, pinned::PinnedMaps, pins::Pins},
 };
 use balancer_common::layout::{Row, Slot};
 use balancer_lab::{Agent, Lab, manifests::Manifests};

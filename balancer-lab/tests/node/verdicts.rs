@@ -18,8 +18,9 @@ use crate::common::{
 use aya::maps::MapData;
 use balancer_agent::{
     config::Capacities,
-    kernel::{pins::Pins, slab::Slab},
-    maps::{FrontendKey, ReadMaps as _, WriteMaps as _, pinned::PinnedMaps},
+    maps::{
+        FrontendKey, ReadMaps as _, WriteMaps as _, pinned::PinnedMaps, pins::Pins, slab::Slab,
+    },
 };
 use balancer_common::{
     charge::{BUCKET, WORDS, word},

@@ -8,13 +8,12 @@ use std::{
 use balancer_common::{layout::Level, policy::Policy};
 
 use crate::{
-    maps::{ClusterCounts, MapsError, ReadMaps},
+    maps::{ClusterCounts, MapsError, ReadMaps, convert, identity::RowId},
     peers::{
         name::ServiceId,
         node::{Node, Words},
         own::{Row, RowBackend},
     },
-    plan::{convert, rows::RowId},
 };
 
 /// Least time between two looks at all rows: changes come in bursts.
@@ -128,10 +127,13 @@ mod tests {
     use super::*;
     use crate::{
         desired::{BackendAddr, PortId},
-        maps::{Limits, Settings, WriteMaps as _, memory::Memory},
+        maps::{
+            Limits, Settings, WriteMaps as _,
+            identity::{Family, Scope},
+            memory::Memory,
+        },
         model::{ObjectRef, Protocol},
         peers::{name::NodeId, wire::Section},
-        plan::rows::{Family, Scope},
     };
 
     const LIMITS: Limits = Limits { services: 4, frontends: 4, backends: 8, slots: 16 };

@@ -3,9 +3,9 @@
 use super::Peers;
 use crate::{
     desired::{BackendAddr, PortId},
+    maps::identity::Family,
     model::ObjectRef,
     peers::{membership::Member, name::ServiceId},
-    plan::rows::Family,
     view::{CountsView, PeerView, ServiceView, TotalView},
 };
 

@@ -143,7 +143,7 @@ impl WriteMaps for PinnedMaps {
     }
 
     fn grace(&mut self) {
-        crate::kernel::grace();
+        crate::maps::grace::grace();
     }
 }
 

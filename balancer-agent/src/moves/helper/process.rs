@@ -7,10 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    protocol::{Batch, Done, Reply, put, take},
-    watch::Watch,
-};
+use super::protocol::{Batch, Done, Reply, put, take};
 
 /// The name of the subcommand that runs as this process.
 pub const VERB: &str = "touch-sockets";
@@ -66,12 +63,13 @@ impl Process {
     }
 
     /// Has a batch done; `each` takes what came of each job in their order, and how long the process
-    /// said nothing before. Gives what it took of a processor.
+    /// said nothing before. Gives what it took of a processor. Waits no longer than until `deadline`,
+    /// nor once `is_stopped` says so.
     pub fn exchange(
         &mut self,
         batch: &Batch,
         deadline: Instant,
-        watch: &Watch,
+        is_stopped: impl Fn() -> bool,
         mut each: impl FnMut(Done, Duration),
     ) -> Result<Duration, Trouble> {
         let mut bytes = Vec::new();
@@ -89,7 +87,7 @@ impl Process {
                     Reply::Finished(spent) => return Ok(spent),
                 }
             }
-            if watch.is_stopped() || Instant::now() >= deadline {
+            if is_stopped() || Instant::now() >= deadline {
                 return Err(Trouble::Late);
             }
             if heard.elapsed() >= LIMIT {

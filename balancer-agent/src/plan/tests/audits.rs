@@ -3,7 +3,10 @@
 use balancer_common::layout::{PAD_BACKEND, Slot};
 
 use super::*;
-use crate::plan::audit::{self, Finding, Round};
+use crate::{
+    maps::convert,
+    plan::audit::{self, Finding, Round},
+};
 
 /// Looks at everything, and puts it back.
 fn put_back(maps: &mut Memory, book: &Book) -> Vec<Finding> {

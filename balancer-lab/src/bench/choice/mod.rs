@@ -1,6 +1,8 @@
 //! `choice`: nanoseconds that each eBPF program takes, by the number of backends, by policy and by
 //! protocol.
 
+mod addresses;
+mod by_way;
 mod cluster;
 mod outcome;
 mod scene;
@@ -64,7 +66,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
              connection, for both of its ends.",
             effort.rounds, effort.connects
         ),
-        tables: vec![outcome::table(&cases), ways::table(&cases)],
+        tables: vec![outcome::table(&cases), by_way::table(&cases)],
         notes: outcome::notes(&cases),
         raw: outcome::raw(&cases),
     })

@@ -4,18 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::{cluster::Others, ways::Way};
 use crate::bench::{
-    programs::{PROGRAMS, Usage},
+    programs::{CONNECT, PEER, PROGRAMS, RELEASE, TCP, Usage},
     report::{Cell, Column, Table},
     stats::Spread,
 };
 
-/// Programs by their place in [`PROGRAMS`].
-pub(super) const CONNECT: usize = 0;
-pub(super) const RELEASE: usize = 1;
-const TCP: usize = 2;
-const PEER: usize = 3;
-pub(super) const CONNECT6: usize = 4;
-pub(super) const SENDMSG: usize = 5;
 /// The most that a run may take beyond an empty program, in nanoseconds: program, backends, limit.
 const TARGETS: [(usize, u32, f64); 3] =
     [(CONNECT, 16, 450.0), (CONNECT, 1024, 1400.0), (RELEASE, 16, 250.0)];

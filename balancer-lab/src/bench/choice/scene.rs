@@ -1,9 +1,10 @@
 //! Where the programs are measured.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::{
     BACKENDS,
+    addresses::{ADDRESSES, ADDRESSES6, FIRST_ADDRESS, addresses},
     cluster::Cluster,
     outcome::{Sample, Subject},
     ways::{Road, WAYS, Way},
@@ -15,12 +16,6 @@ use crate::{
     host,
     manifests::Service,
 };
-
-/// The addresses of backends: all of them the same pod's.
-const ADDRESSES: &str = "10.245.0.0/16";
-const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 245, 0, 1);
-const ADDRESSES6: &str = "fd00:10:245::/64";
-const FIRST_ADDRESS6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x245, 0, 0, 0, 0, 1);
 
 /// One pod that answers for every backend, one client, an agent. Declared in this order, so that
 /// the processes go before the lab.
@@ -94,16 +89,6 @@ fn service(backends: u32) -> Service {
     let vip = vip(backends);
     let name = format!("of-{backends}");
     Service::new(&name, *vip.ip(), vip.port(), BACKEND_PORT, addresses(backends))
-}
-
-/// The first addresses of backends.
-pub(super) fn addresses(count: u32) -> impl Iterator<Item = Ipv4Addr> {
-    (0..count).map(|n| Ipv4Addr::from_bits(FIRST_ADDRESS.to_bits() + n))
-}
-
-/// The same over IPv6.
-pub(super) fn addresses6(count: u32) -> impl Iterator<Item = Ipv6Addr> {
-    (0..count).map(|n| Ipv6Addr::from_bits(FIRST_ADDRESS6.to_bits() + u128::from(n)))
 }
 
 #[cfg(test)]

@@ -4,21 +4,18 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use serde_json::json;
 
-use super::{
-    outcome::{CONNECT, CONNECT6, Case, RELEASE, SENDMSG, Subject},
-    scene::{addresses, addresses6},
-};
+use super::addresses::{addresses, addresses6};
 use crate::{
     bench::{
         BACKEND_PORT,
         job::SocketUse,
-        programs::PROGRAMS,
-        report::{Cell, Column, Table},
+        programs::{CONNECT, CONNECT6, SENDMSG},
     },
     manifests::Service,
 };
 
-const BACKENDS: u32 = 16;
+/// How many backends each has.
+pub(super) const BACKENDS: u32 = 16;
 const PORT: u16 = 80;
 
 /// What its sockets are.
@@ -35,7 +32,7 @@ pub(super) struct Way {
     pub(super) name: &'static str,
     pub(super) road: Road,
     /// The program that chooses, by its place in [`PROGRAMS`].
-    program: usize,
+    pub(super) program: usize,
     /// The last number of the Service's address.
     number: u8,
     policy: &'static str,
@@ -108,36 +105,6 @@ impl Way {
             Road::Tcp4 | Road::Other(SocketUse::Tcp6) => service,
             Road::Other(_) => service.udp(),
         }
-    }
-}
-
-pub(super) fn table(cases: &[Case]) -> Table {
-    let row = |case: &Case| {
-        let Subject::Way(way) = case.subject else { return None };
-        let whole = |value| Cell::Number(value, 0);
-        Some(vec![
-            way.name.into(),
-            PROGRAMS[way.program].0.into(),
-            whole(case.median(|sample| sample.usage[way.program].each())),
-            whole(case.median(|sample| sample.above(way.program))),
-            // One socket sends all the further datagrams: its release says nothing.
-            match way.road {
-                Road::Other(SocketUse::UdpFurther) => Cell::Absent,
-                _ => whole(case.median(|sample| sample.above(RELEASE))),
-            },
-        ])
-    };
-    let column = |key, head| Column { key, head };
-    Table {
-        caption: format!("Nanoseconds of one run, {BACKENDS} backends"),
-        columns: vec![
-            column("case", "way"),
-            column("program", "program"),
-            column("ns", "one run"),
-            column("above_ns", "above empty"),
-            column("release_above_ns", "release, above empty"),
-        ],
-        rows: cases.iter().filter_map(row).collect(),
     }
 }
 

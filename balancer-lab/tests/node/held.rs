@@ -1,18 +1,16 @@
 //! A pod holds the locks of its UDP sockets: whoever ends them does not come back.
 
-mod common;
-
 use std::{
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use balancer_lab::manifests::Service;
-use common::{
+use crate::common::{
     Connections, VIP, Web, address, await_shown,
     clients::{Client, pod_object, tell},
     in_use,
 };
+use balancer_lab::manifests::Service;
 use serde_json::Value;
 
 /// A Service of UDP.

@@ -32,7 +32,8 @@ impl Programming {
         }
     }
 
-    pub(super) fn register(self, registry: &mut Registry) {
+    /// Has a registry show it.
+    pub fn register(self, registry: &mut Registry) {
         registry.register_with_unit(
             "network_programming_duration",
             "Time from a change of endpoints until the maps have it",

@@ -5,19 +5,18 @@ mod cgroups;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs::File,
     io,
     net::IpAddr,
-    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
 use thiserror::Error;
 
-use super::{netns, processes};
 use crate::{
     desired::{Desired, pods::DesiredPod},
     model::ObjectRef,
+    node::{netns, networks::networks},
 };
 
 /// Why nothing can be told of pods.
@@ -94,34 +93,6 @@ pub fn resolve(cgroup: &Path, desired: &Desired) -> Result<Resolved, PodsError> 
     let own = netns::own().map_err(PodsError::Netns)?;
     resolved.clients.insert(own, desired.node_addresses.clone());
     Ok(resolved)
-}
-
-/// The processes of a cgroup and those below.
-pub fn all_processes(cgroup: &Path) -> Vec<u32> {
-    cgroups::processes(cgroup)
-}
-
-/// The processes of a cgroup and those below that are in a network namespace, given as its inode.
-pub fn processes_in(cgroup: &Path, network: Option<u64>) -> Vec<u32> {
-    let mut found = all_processes(cgroup);
-    let inode = |pid: &u32| fs::metadata(processes::network(*pid)).map(|found| found.ino());
-    found.retain(|pid| network.is_some() && inode(pid).ok() == network);
-    found
-}
-
-/// The network namespaces of the processes of a cgroup and those below, each once, by inode. A pod
-/// has more than one where it makes its own; clients there go out by the addresses of the pod.
-pub fn networks(cgroup: &Path) -> BTreeMap<u64, File> {
-    let mut found = BTreeMap::new();
-    for pid in cgroups::processes(cgroup) {
-        // A process may end at any moment.
-        let path = processes::network(pid);
-        let Ok(inode) = fs::metadata(&path).map(|found| found.ino()) else { continue };
-        if let (false, Ok(file)) = (found.contains_key(&inode), File::open(&path)) {
-            found.insert(inode, file);
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -1,13 +1,8 @@
 //! Where everything is pinned.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use balancer_common::layout::LAYOUT_VERSION;
-
-use super::KernelError;
 
 /// Name of each map in the object and of its pin.
 pub const MAPS: [&str; 18] = [
@@ -32,7 +27,7 @@ pub const MAPS: [&str; 18] = [
 ];
 
 /// The folder of this version's layout.
-pub(super) fn version() -> String {
+pub fn version() -> String {
     format!("v{LAYOUT_VERSION}")
 }
 
@@ -61,28 +56,5 @@ impl Pins {
     /// The pin of a program's link.
     pub fn link(&self, program: &str) -> PathBuf {
         self.root.join("links").join(program)
-    }
-
-    /// Makes the folders, readable by root alone.
-    pub(super) fn create(&self) -> Result<(), KernelError> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        for folder in ["maps", "links"] {
-            let path = self.root.join(folder);
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&path)
-                .map_err(|source| KernelError::Pin { path, source })?;
-        }
-        Ok(())
-    }
-}
-
-/// Removes a pin; false if there was none.
-pub(super) fn remove(path: PathBuf) -> Result<bool, KernelError> {
-    match fs::remove_file(&path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(KernelError::Pin { path, source }),
     }
 }

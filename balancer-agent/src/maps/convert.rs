@@ -8,10 +8,12 @@ use balancer_common::layout::{
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::rows::{Family, RowId, Scope};
+use super::{
+    FrontendKey,
+    identity::{Family, RowId, Scope},
+};
 use crate::{
     desired::{BackendAddr, FrontendAddr, PortId},
-    maps::FrontendKey,
     model::{ObjectRef, Protocol},
 };
 

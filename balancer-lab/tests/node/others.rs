@@ -1,23 +1,20 @@
 //! The choice with the connections of other nodes, as if the agent had heard of them.
 
-mod common;
-
 use std::{
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
+use crate::common::{Connection, Connections, VIP, Web, address, await_shown, dial};
 use balancer_agent::{
     config::Capacities,
-    kernel::pins::Pins,
-    maps::{ClusterCounts as _, ReadMaps as _, pinned::PinnedMaps},
+    maps::{ClusterCounts as _, ReadMaps as _, pinned::PinnedMaps, pins::Pins},
 };
 use balancer_common::layout::{FRESH_MS, Level};
 use balancer_lab::{
     Agent, Lab,
     manifests::{Manifests, Service},
 };
-use common::{Connection, Connections, VIP, Web, address, await_shown, dial};
 use serde_json::json;
 
 fn vip() -> SocketAddr {

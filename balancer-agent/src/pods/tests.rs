@@ -1,7 +1,9 @@
 //! Against this kernel: cgroups, processes and network namespaces of the test's own. Needs root.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio, id},
 };

@@ -1,7 +1,5 @@
 //! Who tries backends that have just failed, and what comes of it.
 
-mod common;
-
 use std::{
     mem::offset_of,
     net::{Ipv4Addr, SocketAddr},
@@ -9,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::common::{self, Connections, VIP, Web, address, await_shown, dial, serve};
 use aya::maps::MapData;
-use balancer_agent::kernel::slab::Slab;
+use balancer_agent::maps::slab::Slab;
 use balancer_common::layout::{Backend, LAYOUT_VERSION};
 use balancer_lab::{
     http::{self, LoadOptions, Pools, Until},
     manifests::Service,
 };
-use common::{Connections, VIP, Web, address, await_shown, dial, serve};
 use serde_json::json;
 
 /// Of a second Service over some of the pods, without session affinity.

@@ -1,7 +1,5 @@
 //! An agent and a peer: the other one is this process, which says what it is told to.
 
-mod common;
-
 use std::{
     fs,
     net::{SocketAddr, UdpSocket},
@@ -11,8 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::common::{Connections, VIP, address, serve};
 use balancer_agent::{
     desired::{BackendAddr, PortId},
+    maps::identity::Family,
     model::{ObjectRef, Protocol},
     peers::{
         exchange::{Draw, Exchange},
@@ -21,14 +21,12 @@ use balancer_agent::{
         own::{Row, RowBackend},
         pace,
     },
-    plan::rows::Family,
 };
 use balancer_lab::{
     Agent, Lab, Pod,
     http::Server,
     manifests::{Manifests, Service},
 };
-use common::{Connections, VIP, address, serve};
 use serde_json::Value;
 
 const KEY: &str = "3Zt1mXo2v0bqv5rM8nQ5kq0yQvB2m0x3o1S9c7wTgkE=";

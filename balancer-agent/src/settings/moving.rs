@@ -3,7 +3,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{duration, object::quoted};
+use super::{duration, quoted};
 use crate::model::Moving;
 
 /// Every name.
@@ -24,29 +24,6 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 /// Moves a minute that a budget may allow.
 const BUDGETS: RangeInclusive<u32> = 1..=100_000;
-
-/// Values of `appProtocol` where a request and its answer are all there is.
-const APP_PROTOCOLS: [&str; 7] = [
-    "http",
-    "https",
-    "http2",
-    "grpc",
-    "kubernetes.io/h2c",
-    "kubernetes.io/ws",
-    "kubernetes.io/wss",
-];
-/// Names of ports that say the same, alone or before a dash, by the convention of meshes.
-const PORT_NAMES: [&str; 7] = ["http", "https", "http2", "grpc", "grpc-web", "h2c", "web"];
-
-/// True if `appProtocol` or the name of a Service port says that a request and its answer are all there
-/// is: nothing that hangs on the connection outlives them.
-pub fn requests_only(app_protocol: Option<&str>, name: &str) -> bool {
-    let names = |known: &&str| {
-        name.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-    };
-    app_protocol.is_some_and(|written| APP_PROTOCOLS.contains(&written))
-        || PORT_NAMES.iter().any(names)
-}
 
 /// Takes a value by its name, one of [`NAMES`]; or says what is wrong with it, and how it would be
 /// right.
@@ -149,33 +126,6 @@ mod tests {
     fn read(name: &str, value: &str) -> Result<Moving, String> {
         let mut moving = Moving::default();
         take(&mut moving, name, value).map(|()| moving)
-    }
-
-    #[test]
-    fn protocols_of_requests_alone_are_known_by_appprotocol_or_name() {
-        for known in APP_PROTOCOLS {
-            assert!(requests_only(Some(known), ""), "{known}");
-        }
-        for known in ["http", "https", "http2", "grpc", "grpc-web", "h2c", "web"] {
-            assert!(requests_only(None, known), "{known}");
-            assert!(requests_only(Some("example.com/own"), &format!("{known}-shop")), "{known}");
-        }
-        for (app_protocol, name) in [
-            (None, ""),
-            (None, "postgres"),
-            (None, "httpd"),
-            (None, "webdb"),
-            (None, "db-http"),
-            (None, "tcp-http"),
-            (None, "HTTP"),
-            (Some("tcp"), ""),
-            (Some(""), ""),
-            (Some("mysql"), "db"),
-            (Some("kubernetes.io/http"), ""),
-            (Some("redis"), "redis"),
-        ] {
-            assert!(!requests_only(app_protocol, name), "{app_protocol:?} {name:?}");
-        }
     }
 
     #[test]

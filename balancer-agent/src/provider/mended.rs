@@ -21,7 +21,8 @@ impl Mended {
         self.0.get_or_create(&Labels { map }).inc_by(entries);
     }
 
-    pub(super) fn register(self, registry: &mut Registry) {
+    /// Has a registry show it.
+    pub fn register(self, registry: &mut Registry) {
         registry.register(
             "map_entries_mended",
             "Entries of maps that others had changed and that were put back",

@@ -1,18 +1,16 @@
 //! Several nodes on one machine, each with an agent of its own.
 
-mod common;
-
 use std::{
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
+use crate::common::{Connection, Connections, VIP, active, serve};
 use balancer_lab::{
     Agent, Cluster, Node, Pod,
     http::Server,
     manifests::{Endpoint, Manifests, Service, peer_flags},
 };
-use common::{Connection, Connections, VIP, active, serve};
 use serde_json::Value;
 
 /// A backend on each node but the first, and a client on each.

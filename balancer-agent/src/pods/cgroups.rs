@@ -10,7 +10,7 @@ use std::{
 use super::PodsError;
 use crate::{
     desired::pods::DesiredPod,
-    node::cgroup::{self, Kind},
+    node::cgroup::{self, Kind, children},
 };
 
 /// Inode of the root of cgroup2; that of any other cgroup is another one.
@@ -57,21 +57,6 @@ pub fn find(
     Ok(found)
 }
 
-/// The processes of a cgroup and those below, as far as this process may see them.
-pub fn processes(cgroup: &Path) -> Vec<u32> {
-    let mut found = Vec::new();
-    let mut queue = VecDeque::from([cgroup.to_owned()]);
-    while let Some(path) = queue.pop_front() {
-        let listed = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-        // 0 is a process of another pid namespace.
-        found.extend(
-            listed.lines().filter_map(|pid| pid.parse().ok().filter(|pid: &u32| *pid != 0)),
-        );
-        queue.extend(children(&path));
-    }
-    found
-}
-
 /// The uid of the pod whose cgroup has this name: `podUID` as kubelet makes them itself,
 /// `kubepods-burstable-podUID.slice` with `_` for `-` as it asks systemd for them.
 fn uid(name: &str) -> Option<String> {
@@ -82,12 +67,6 @@ fn uid(name: &str) -> Option<String> {
     // A uuid, or the hash that stands for one where kubelet reads a pod from its own folder.
     let is_uid = uid.len() >= 32 && uid.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
     is_uid.then_some(uid)
-}
-
-fn children(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    folders.map(|entry| entry.path()).collect()
 }
 
 /// How far a cgroup is below the root.
