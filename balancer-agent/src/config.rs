@@ -6,12 +6,13 @@ mod file;
 mod moving;
 
 use std::{
+    fmt::Display,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use balancer_common::layout;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -115,46 +116,128 @@ pub enum LogFormat {
     Json,
 }
 
-/// Settings as they were given, by flags or by a file; absent where neither says anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// Settings as they were given, by flags or by a file; absent where neither says anything. A row here
+/// is a flag of `run`, with its help, and a key of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// `manifests`.
+    /// Folder of Kubernetes YAML (Service, EndpointSlice, Node, Pod, Namespace), read and watched
+    /// instead of the API server
+    #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
-    /// `kubeconfig`.
+
+    /// File that says where the API server is [default: the pod's service account, then
+    /// $KUBECONFIG, then ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// `nodeName`.
+
+    /// Name of this node [default: $NODE_NAME, then the hostname]
+    #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
-    /// `cgroup`.
+
+    /// Cgroup to balance: its processes and those below [default: the root of the cgroup2 mount]
+    #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
-    /// `bpffs`.
+
+    /// Folder of the pins.
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = with_default("Folder of the pins, on a BPF file system", DEFAULT_BPFFS)
+    )]
     pub bpffs: Option<PathBuf>,
-    /// `socket`.
+
+    /// Socket of the API.
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = with_default("Socket of the API, made for this user only", DEFAULT_SOCKET)
+    )]
     pub socket: Option<PathBuf>,
-    /// `metricsBindAddress`.
+
+    /// Where metrics are served.
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        help = with_default("Where to serve /metrics; port 0 takes a free one", DEFAULT_METRICS)
+    )]
     pub metrics_bind_address: Option<String>,
-    /// `healthzBindAddress`.
+
+    /// Where health is served.
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        help = with_default("Where to serve /healthz, /livez and /readyz", DEFAULT_HEALTHZ)
+    )]
     pub healthz_bind_address: Option<String>,
-    /// `nodePortAddresses`.
+
+    /// Addresses of this node at which node ports are captured: ranges with commas between, or
+    /// `primary` for the first of each family [default: primary]
+    #[arg(long = "nodeport-addresses", value_name = "CIDR", value_delimiter = ',')]
     pub node_port_addresses: Option<Vec<String>>,
-    /// `healthCheckNodePorts`.
+
+    /// Answer load balancers at the health check node ports of Services, which is kube-proxy's work
+    /// where that runs [default: false]
+    #[arg(
+        long = "healthcheck-nodeports",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
     pub health_check_node_ports: Option<bool>,
-    /// `maxServices`.
+
+    /// Most Service ports.
+    #[arg(
+        long,
+        value_name = "N",
+        help = with_default("Most Service ports to balance", Capacities::default().services)
+    )]
     pub max_services: Option<u32>,
-    /// `maxBackends`.
+
+    /// Most distinct backends.
+    #[arg(
+        long,
+        value_name = "N",
+        help = with_default("Most distinct backends", Capacities::default().backends)
+    )]
     pub max_backends: Option<u32>,
-    /// `maxSlots`.
+
+    /// Most backends over all Service ports.
+    #[arg(
+        long,
+        value_name = "N",
+        help = with_default(
+            "Most backends over all Service ports, each counted once a port",
+            Capacities::default().slots
+        )
+    )]
     pub max_slots: Option<u32>,
-    /// `peers`.
+
+    /// Headless Service of the agents, by whose endpoints they find each other and tell each other
+    /// their counts [default: none, this node counts alone]
+    #[arg(long, value_name = "NAMESPACE/NAME")]
     pub peers: Option<String>,
-    /// `peerBindAddress`.
+
+    /// Where to hear the agents of other nodes [default: port 10357 of every address]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     pub peer_bind_address: Option<String>,
-    /// `peerKey`.
+
+    /// File with the keys that the agents share, one a line: the first is sent with, all are heard
+    #[arg(long, value_name = "FILE")]
     pub peer_key: Option<PathBuf>,
-    /// `moving`.
+
+    /// When connections are moved, where a Service does not say. No flag: a map.
+    #[arg(skip)]
     pub moving: Option<MovingSettings>,
-    /// `logFormat`.
+
+    /// Form of the log lines [default: text]
+    #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+/// The flags have no default for clap, which could not tell it from a choice of the user.
+fn with_default(help: &str, default: impl Display) -> String {
+    format!("{help} [default: {default}]")
 }
 
 /// What the surroundings say where neither a flag nor the file does.

@@ -38,6 +38,12 @@ impl Policy {
         }
     }
 
+    /// True where a new connection goes to the backend with the fewest, by number or by weight: only then
+    /// is a connection that was ended opened again where one is missing.
+    pub const fn chooses_least(self) -> bool {
+        matches!(self, Self::LeastConnections | Self::WeightedLeastConnections)
+    }
+
     /// The inverse of [`Policy::name`].
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|policy| policy.name() == name)

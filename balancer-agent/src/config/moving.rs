@@ -1,69 +1,101 @@
 //! When connections are moved, where a Service does not say: the annotations, in camelCase.
 
-use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, Visitor},
+};
 
 use super::ConfigError;
-use crate::{model::Moving, settings::moving};
+use crate::{
+    model::Moving,
+    settings::moving::{self, Setting, Takes},
+};
 
-/// The key `moving` of the configuration file, as it was given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MovingSettings {
-    /// `idleTimeout`.
-    pub idle_timeout: Option<String>,
-    /// `maxConnectionAge`.
-    pub max_connection_age: Option<String>,
-    /// `maxConnectionAgeJitter`.
-    pub max_connection_age_jitter: Option<String>,
-    /// `rebalance`.
-    pub rebalance: Option<bool>,
-    /// `rebalanceBudget`.
-    pub rebalance_budget: Option<u32>,
-    /// `drainTimeout`.
-    pub drain_timeout: Option<String>,
-    /// `staleTimeout`.
-    pub stale_timeout: Option<String>,
-    /// `quietTime`.
-    pub quiet_time: Option<String>,
-    /// `resetAfter`.
-    pub reset_after: Option<String>,
+/// The key `moving` of the configuration file, as it was given: what is written, by the name of the
+/// setting in camelCase.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct MovingSettings(BTreeMap<String, Scalar>);
+
+/// A value of YAML.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Scalar {
+    Flag(bool),
+    Count(u32),
+    Text(String),
 }
 
-impl MovingSettings {
-    /// Checks everything and fills the gaps.
-    pub fn resolve(self) -> Result<Moving, ConfigError> {
-        let mut found = Moving::default();
-        let given = [
-            ("idle-timeout", self.idle_timeout),
-            ("max-connection-age", self.max_connection_age),
-            ("max-connection-age-jitter", self.max_connection_age_jitter),
-            ("rebalance", self.rebalance.map(|on| on.to_string())),
-            ("rebalance-budget", self.rebalance_budget.map(|budget| budget.to_string())),
-            ("drain-timeout", self.drain_timeout),
-            ("stale-timeout", self.stale_timeout),
-            ("quiet-time", self.quiet_time),
-            ("reset-after", self.reset_after),
-        ];
-        for (name, value) in given {
-            if let Some(value) = value {
-                moving::take(&mut found, name, &value)
-                    .map_err(|wrong| ConfigError::Moving { key: camel_case(name), wrong })?;
-            }
-        }
-        match moving::contradiction(&found) {
-            Some((name, wrong)) => Err(ConfigError::Moving { key: camel_case(name), wrong }),
-            None => Ok(found.or(Moving::DEFAULT)),
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(on) => on.fmt(f),
+            Self::Count(count) => count.fmt(f),
+            Self::Text(text) => f.write_str(text),
         }
     }
 }
 
-fn camel_case(name: &str) -> String {
-    let mut parts = name.split('-');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |all, part| {
-        let (head, tail) = part.split_at(1);
-        all + &head.to_uppercase() + tail
-    })
+impl<'de> Deserialize<'de> for MovingSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+/// Reads each value as its setting has it.
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = MovingSettings;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of settings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<MovingSettings, A::Error> {
+        let mut found = BTreeMap::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let Some(setting) = moving::ALL.iter().find(|setting| setting.key() == key) else {
+                let known = moving::ALL.map(|setting| format!("`{}`", setting.key())).join(", ");
+                let message = format!("unknown field `{key}`, expected one of {known}");
+                return Err(A::Error::custom(message));
+            };
+            // Null sets nothing.
+            let value = match setting.takes {
+                Takes::Flag(_) => map.next_value::<Option<_>>()?.map(Scalar::Flag),
+                Takes::Count { .. } => map.next_value::<Option<_>>()?.map(Scalar::Count),
+                Takes::Time { .. } => map.next_value::<Option<_>>()?.map(Scalar::Text),
+            };
+            if let Some(value) = value
+                && found.insert(key.clone(), value).is_some()
+            {
+                return Err(A::Error::custom(format!("duplicate field `{key}`")));
+            }
+        }
+        Ok(MovingSettings(found))
+    }
+}
+
+impl MovingSettings {
+    /// Checks everything and fills the gaps.
+    pub fn resolve(&self) -> Result<Moving, ConfigError> {
+        let mut found = Moving::default();
+        for setting in moving::ALL {
+            let key = setting.key();
+            if let Some(value) = self.0.get(&key) {
+                setting
+                    .take(&mut found, &value.to_string())
+                    .map_err(|wrong| ConfigError::Moving { key, wrong })?;
+            }
+        }
+        if let Some((name, wrong)) = moving::contradiction(&found) {
+            let key = Setting::named(name).map_or_else(|| name.to_owned(), Setting::key);
+            return Err(ConfigError::Moving { key, wrong });
+        }
+        Ok(found.or(Moving::DEFAULT))
+    }
 }
 
 #[cfg(test)]
@@ -99,10 +131,24 @@ mod tests {
                 "{idleTimeout: 1h, maxConnectionAge: 1m}",
                 "moving.idleTimeout: max-connection-age is",
             ),
-            ("{idle: 1h}", "unknown field `idle`"),
+            ("{idle: 1h}", "unknown field `idle`, expected one of `rebalance`, "),
         ] {
             let told = read(yaml).unwrap_err();
             assert!(told.contains(words), "{told}");
         }
+    }
+
+    #[test]
+    fn values_of_another_type_are_refused() {
+        for yaml in [
+            "{rebalance: [true]}",
+            "{rebalance: 1h}",
+            "{rebalanceBudget: many}",
+            "{idleTimeout: [1h]}",
+        ] {
+            let told = read(yaml).expect_err(yaml);
+            assert!(!told.starts_with("moving."), "{yaml} is not read at all: {told}");
+        }
+        assert_eq!(read("{idleTimeout: null}"), Ok(Moving::DEFAULT), "null sets nothing");
     }
 }

@@ -200,9 +200,7 @@ fn row(maps: &impl ReadMaps, id: u32, policy: Policy, port: &DesiredPort) -> Row
 
 /// True if what is opened goes to the backend with the fewest.
 fn is_exact(port: &DesiredPort) -> bool {
-    let policy = port.options.policy;
-    let least = matches!(policy, Choice::LeastConnections | Choice::WeightedLeastConnections);
-    least && port.options.affinity == 0
+    port.options.policy.chooses_least() && port.options.affinity == 0
 }
 
 /// Backends of a row that new connections don't go to any more.

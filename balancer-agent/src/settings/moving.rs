@@ -1,81 +1,148 @@
 //! When connections are moved, as it is written: in annotations of a Service, and in the
-//! configuration, by the same names and with the same values.
+//! configuration, by the same names and with the same values. One table for all of them.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{duration, quoted};
 use crate::model::Moving;
 
-/// Every name.
-pub const NAMES: [&str; 9] = [
-    "idle-timeout",
-    "max-connection-age",
-    "max-connection-age-jitter",
-    "rebalance",
-    "rebalance-budget",
-    "drain-timeout",
-    "stale-timeout",
-    "quiet-time",
-    "reset-after",
-];
+/// A setting: a row of the table that annotations, configuration, values of the chart and docs follow.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name in annotations; in camelCase its key in the configuration.
+    pub name: &'static str,
+    /// What may be written.
+    pub takes: Takes,
+}
+
+/// What a setting may be, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Takes {
+    /// `true` or `false`.
+    Flag(fn(&mut Moving) -> &mut Option<bool>),
+    /// A whole number from `least` to `most`.
+    Count {
+        /// The least.
+        least: u32,
+        /// The most.
+        most: u32,
+        /// What it counts, and what to write instead of 0.
+        about: &'static str,
+        /// Where it stands.
+        field: fn(&mut Moving) -> &mut Option<u32>,
+    },
+    /// A time from `least` to `most`, or `off` where that is possible.
+    Time {
+        /// The least.
+        least: Duration,
+        /// The most.
+        most: Duration,
+        /// Why it can't be off; none where it can.
+        never_off: Option<&'static str>,
+        /// Where it stands.
+        field: fn(&mut Moving) -> &mut Option<Duration>,
+    },
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
-/// Moves a minute that a budget may allow.
-const BUDGETS: RangeInclusive<u32> = 1..=100_000;
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
-/// Takes a value by its name, one of [`NAMES`]; or says what is wrong with it, and how it would be
-/// right.
-pub fn take(moving: &mut Moving, name: &str, value: &str) -> Result<(), String> {
-    match name {
-        "rebalance" => {
-            moving.rebalance = Some(match value {
-                "true" => true,
-                "false" | "off" => false,
-                _ => {
-                    return Err(format!(
-                        "{value} is neither \"true\" nor \"false\"",
-                        value = quoted(value)
-                    ));
-                }
-            });
-        }
-        "rebalance-budget" => {
-            let budget = value.parse().ok().filter(|budget| BUDGETS.contains(budget));
-            let wrong = || {
-                format!(
-                    "{value} is no whole number from {} to {}, which would be moves a minute; to \
-                     turn moves off, write rebalance: \"false\"",
-                    BUDGETS.start(),
-                    BUDGETS.end(),
-                    value = quoted(value),
-                )
-            };
-            moving.rebalance_budget = Some(budget.ok_or_else(wrong)?);
-        }
-        "idle-timeout" => moving.idle_timeout = Some(time(value, SECOND..=30 * DAY)?),
-        "max-connection-age" => moving.max_age = Some(time(value, SECOND..=30 * DAY)?),
-        "max-connection-age-jitter" => {
-            moving.max_age_jitter = Some(time(value, SECOND..=30 * DAY)?);
-        }
-        "drain-timeout" => moving.drain_timeout = Some(time(value, SECOND..=HOUR)?),
-        "stale-timeout" => moving.stale_timeout = Some(time(value, SECOND..=DAY)?),
-        "quiet-time" => {
-            let least = Duration::from_millis(10);
-            let quiet = time(value, least..=HOUR)?;
-            if quiet.is_zero() {
-                return Err(
-                    "it can't be off: nobody can tell what is under way without it; write \
-                            one such as 100ms"
-                        .to_owned(),
-                );
-            }
-            moving.quiet_time = Some(quiet);
-        }
-        _ => moving.reset_after = Some(time(value, SECOND..=HOUR)?),
+/// Every setting.
+pub const ALL: [Setting; 9] = [
+    Setting { name: "rebalance", takes: Takes::Flag(|moving| &mut moving.rebalance) },
+    Setting {
+        name: "rebalance-budget",
+        takes: Takes::Count {
+            least: 1,
+            most: 100_000,
+            about: "which would be moves a minute; to turn moves off, write rebalance: \"false\"",
+            field: |moving| &mut moving.rebalance_budget,
+        },
+    },
+    time("idle-timeout", SECOND, MONTH, |moving| &mut moving.idle_timeout),
+    time("max-connection-age", SECOND, MONTH, |moving| &mut moving.max_age),
+    time("max-connection-age-jitter", SECOND, MONTH, |moving| &mut moving.max_age_jitter),
+    time("drain-timeout", SECOND, HOUR, |moving| &mut moving.drain_timeout),
+    time("stale-timeout", SECOND, DAY, |moving| &mut moving.stale_timeout),
+    Setting {
+        name: "quiet-time",
+        takes: Takes::Time {
+            least: Duration::from_millis(10),
+            most: HOUR,
+            never_off: Some(
+                "it can't be off: nobody can tell what is under way without it; write one such as \
+                 100ms",
+            ),
+            field: |moving| &mut moving.quiet_time,
+        },
+    },
+    time("reset-after", SECOND, HOUR, |moving| &mut moving.reset_after),
+];
+
+const fn time(
+    name: &'static str,
+    least: Duration,
+    most: Duration,
+    field: fn(&mut Moving) -> &mut Option<Duration>,
+) -> Setting {
+    Setting { name, takes: Takes::Time { least, most, never_off: None, field } }
+}
+
+impl Setting {
+    /// The setting of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|setting| setting.name == name)
     }
-    Ok(())
+
+    /// Its key in the configuration: its name in camelCase.
+    pub fn key(&self) -> String {
+        let mut parts = self.name.split('-');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| {
+            let (head, tail) = part.split_at(1);
+            all + &head.to_uppercase() + tail
+        })
+    }
+
+    /// Takes a value; or says what is wrong with it, and how it would be right.
+    pub fn take(&self, moving: &mut Moving, value: &str) -> Result<(), String> {
+        let shown = quoted(value);
+        match self.takes {
+            Takes::Flag(field) => {
+                *field(moving) = Some(match value {
+                    "true" => true,
+                    "false" | "off" => false,
+                    _ => return Err(format!("{shown} is neither \"true\" nor \"false\"")),
+                });
+            }
+            Takes::Count { least, most, about, field } => {
+                let count = value.parse().ok().filter(|count| (least..=most).contains(count));
+                let wrong =
+                    || format!("{shown} is no whole number from {least} to {most}, {about}");
+                *field(moving) = Some(count.ok_or_else(wrong)?);
+            }
+            Takes::Time { least, most, never_off, field } => {
+                let time = parse(value, least..=most)?;
+                if let Some(why) = never_off.filter(|_| time.is_zero()) {
+                    return Err(why.to_owned());
+                }
+                *field(moving) = Some(time);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is written where it has its value of `moving`; none where that says nothing.
+    pub fn written(&self, mut moving: Moving) -> Option<String> {
+        match self.takes {
+            Takes::Flag(field) => field(&mut moving).map(|on| on.to_string()),
+            Takes::Count { field, .. } => field(&mut moving).map(|count| count.to_string()),
+            Takes::Time { field, .. } => field(&mut moving)
+                .map(|time| if time.is_zero() { "off".to_owned() } else { short(time) }),
+        }
+    }
 }
 
 /// A time over which a backend is drained.
@@ -87,7 +154,7 @@ pub fn drain_timeout(value: &str) -> Result<Duration, String> {
 }
 
 /// A time within its range, or zero for `off`.
-fn time(value: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+fn parse(value: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
     let wrong = match duration::parse(value) {
         _ if value == "off" => return Ok(Duration::ZERO),
         Some(found) if range.contains(&found) => return Ok(found),
@@ -125,33 +192,43 @@ mod tests {
 
     fn read(name: &str, value: &str) -> Result<Moving, String> {
         let mut moving = Moving::default();
-        take(&mut moving, name, value).map(|()| moving)
+        let setting = Setting::named(name).expect("a setting");
+        setting.take(&mut moving, value).map(|()| moving)
     }
 
     #[test]
-    fn every_name_is_taken() {
-        let mut moving = Moving::default();
-        for name in NAMES {
-            let value = match name {
-                "rebalance" => "true",
-                "rebalance-budget" => "30",
-                _ => "90s",
+    fn each_setting_has_a_place_of_its_own() {
+        for setting in ALL {
+            let value = match setting.takes {
+                Takes::Flag(_) => "true",
+                Takes::Count { .. } => "30",
+                Takes::Time { .. } => "90s",
             };
-            assert_eq!(take(&mut moving, name, value), Ok(()), "{name}");
+            let moving = read(setting.name, value).expect(setting.name);
+            for other in ALL {
+                let want = (other.name == setting.name).then(|| value.to_owned());
+                assert_eq!(other.written(moving), want, "{} after {}", other.name, setting.name);
+            }
         }
-        let time = Some(Duration::from_secs(90));
-        let want = Moving {
-            idle_timeout: time,
-            max_age: time,
-            max_age_jitter: time,
-            rebalance: Some(true),
-            rebalance_budget: Some(30),
-            drain_timeout: time,
-            stale_timeout: time,
-            quiet_time: time,
-            reset_after: time,
-        };
-        assert_eq!(moving, want);
+    }
+
+    #[test]
+    fn what_is_unknown_is_no_setting() {
+        for name in ["", "reset", "reset-After", "rebalance-", "policy"] {
+            assert!(Setting::named(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_default_can_be_written() {
+        for setting in ALL {
+            let Some(text) = setting.written(Moving::DEFAULT) else {
+                assert_eq!(setting.name, "quiet-time", "which depends on the Service port");
+                continue;
+            };
+            let moving = read(setting.name, &text).unwrap_or_else(|wrong| panic!("{wrong}"));
+            assert_eq!(setting.written(moving), Some(text), "{}", setting.name);
+        }
     }
 
     #[test]

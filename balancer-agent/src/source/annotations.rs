@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     model::{Moving, Tuning},
-    settings::{duration, moving, quoted},
+    settings::{
+        duration,
+        moving::{self, Setting},
+        quoted,
+    },
 };
 
 /// What the name of every annotation of balancer begins with.
@@ -19,7 +23,7 @@ const POLICY: &str = "policy";
 const WEIGHTS: &str = "weights";
 const SLOW_START: &str = "slow-start";
 const SUSPECT: &str = "suspect";
-/// Names that mean something to this version, beside those of [`moving::NAMES`].
+/// Names that mean something to this version, beside those of [`moving::ALL`].
 const KNOWN: [&str; 4] = [POLICY, WEIGHTS, SLOW_START, SUSPECT];
 /// How long a slow start may take.
 const SLOW_START_RANGE: std::ops::RangeInclusive<Duration> =
@@ -41,19 +45,20 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Fault
                 weighted = true;
                 tuning.weights = weights(&field(WEIGHTS), value, faults);
             }
-            _ if moving::NAMES.contains(&name) => {
-                if let Err(wrong) = moving::take(&mut moving, name, value) {
+            _ => match Setting::named(name).map(|setting| setting.take(&mut moving, value)) {
+                Some(Ok(())) => {}
+                Some(Err(wrong)) => {
                     let message = format!("{wrong}; the cluster's default is used");
                     faults.push(Fault::new(field(name), message));
                 }
-            }
-            _ => faults.push_with(|| unknown(name)),
+                None => faults.push_with(|| unknown(name)),
+            },
         }
     }
     if let Some((name, why)) = moving::contradiction(&moving) {
         faults.push(Fault::new(field(name), why));
     }
-    if moving.rebalance == Some(true) && !is_exact(tuning.policy) {
+    if moving.rebalance == Some(true) && !tuning.policy.chooses_least() {
         let why = format!("the policy is {}", tuning.policy.name());
         no_rebalance(&mut moving, &why, faults);
     }
@@ -70,7 +75,7 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Fault
             ),
         ));
     }
-    if tuning.slow_start > 0 && !is_exact(tuning.policy) {
+    if tuning.slow_start > 0 && !tuning.policy.chooses_least() {
         tuning.slow_start = 0;
         faults.push(Fault::new(
             field(SLOW_START),
@@ -83,11 +88,6 @@ pub fn tuning(annotations: Option<&BTreeMap<String, String>>, faults: &mut Fault
         ));
     }
     tuning
-}
-
-/// True where a new connection goes to the backend with the fewest.
-const fn is_exact(policy: Policy) -> bool {
-    matches!(policy, Policy::LeastConnections | Policy::WeightedLeastConnections)
 }
 
 /// Says that connections are not moved for the sake of balance, since they would not come back
@@ -158,7 +158,7 @@ fn keeps_suspects(value: &str, faults: &mut Faults) -> bool {
 }
 
 fn unknown(name: &str) -> Fault {
-    let all = [&KNOWN[..], &moving::NAMES[..]].concat();
+    let all = [&KNOWN[..], &moving::ALL.map(|setting| setting.name)[..]].concat();
     let remedy = match closest(name, &all) {
         Some(known) => format!("did you mean {PREFIX}{known}?"),
         None => format!(
