@@ -24,6 +24,7 @@ mod pin;
 use std::{io, path::PathBuf};
 
 pub use cleanup::{Removed, cleanup};
+pub use grow::sizes;
 pub use load::{Loader, Programs, load};
 
 /// Why the kernel could not be set up.
