@@ -8,7 +8,7 @@
 //! A module imports only those before it in this list:
 //!
 //! - [`error`](mod@error): the one error of the lab.
-//! - [`words`]: the words of an agent's array maps, through their pins.
+//! - `words`: the words of an agent's array maps, through their pins.
 //! - [`host`]: what the lab takes from the machine: mounts, programs, the binaries built beside it.
 //! - `lines`: a process that is asked and answers by lines of JSON.
 //! - [`main_thread`]: ends the main thread of this process; the others go on.

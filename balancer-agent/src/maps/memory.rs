@@ -45,6 +45,8 @@ pub struct Memory {
     pub log: Vec<String>,
     /// Writes of frontends and names from now on fail while this is true.
     pub broken: bool,
+    /// How many more writes that can fail succeed before one fails; none where none does.
+    pub fails_in: Option<usize>,
 }
 
 impl Memory {
@@ -69,6 +71,7 @@ impl Memory {
             now_ms: 1,
             log: Vec::new(),
             broken: false,
+            fails_in: None,
         }
     }
 
@@ -81,8 +84,10 @@ impl Memory {
         self.levels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check(&self, map: &'static str, full: bool) -> Result<(), MapsError> {
-        if self.broken || full {
+    fn check(&mut self, map: &'static str, full: bool) -> Result<(), MapsError> {
+        let fails = self.fails_in == Some(0);
+        self.fails_in = self.fails_in.and_then(|left| left.checked_sub(1));
+        if self.broken || full || fails {
             let source = io::Error::from_raw_os_error(libc::E2BIG);
             return Err(MapsError::Call { map, operation: "update", source });
         }

@@ -26,6 +26,30 @@ fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
     }
 }
 
+/// Of many changes one write fails: one problem is told, and the plan that follows makes up for it.
+#[test]
+fn whichever_write_fails_the_next_plan_makes_up_for_it() {
+    let mut rng = StdRng::seed_from_u64(13);
+    let mut maps = Memory::new(LIMITS);
+    let mut failed = 0;
+    for _ in 0..1000 {
+        let wanted = anything(&mut rng);
+        let plan = plan_all(&maps, &wanted, &BTreeSet::new());
+        maps.fails_in = Some(rng.random_range(0..12));
+        let problems = apply(&mut maps, &plan).problems;
+        if maps.fails_in.take().is_some() {
+            assert_eq!(problems, [], "no write failed");
+        } else {
+            failed += 1;
+            assert_eq!(problems.len(), 1, "{problems:?}");
+        }
+        settle(&mut maps, &wanted);
+        assert_holds(&maps, &wanted);
+        maps.log.clear();
+    }
+    assert!(failed > 300, "only {failed}");
+}
+
 /// Any Services.
 fn anything(rng: &mut StdRng) -> Desired {
     let mut ports = BTreeMap::new();
