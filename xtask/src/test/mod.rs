@@ -37,6 +37,14 @@ pub fn run(
 
     if checks {
         report.stage("format", || check(&mut stages::format(workspace)));
+        for (name, command) in stages::dependencies(workspace) {
+            match command {
+                Some(mut command) => {
+                    report.stage(name, || check(&mut command));
+                }
+                None => report.left_out(name, "it is not installed here"),
+            }
+        }
     }
     let built = report.stage("build", || {
         compile::all(workspace, &toolchain, false)?;

@@ -9,7 +9,10 @@ use std::{fs, process::Command};
 use anyhow::{Context, Result, bail};
 
 use super::report::Outcome;
-use crate::{process, workspace::Workspace};
+use crate::{
+    process,
+    workspace::{Workspace, find_command},
+};
 
 /// The crates for this machine.
 pub const HOST: [&str; 6] =
@@ -24,6 +27,23 @@ pub fn format(workspace: &Workspace) -> Command {
     let mut cargo = Command::new(&workspace.cargo);
     cargo.args(["fmt", "--all", "--check"]).current_dir(&workspace.root);
     cargo
+}
+
+/// What dependencies may be, and whether each is used; none where the program that looks is missing.
+pub fn dependencies(workspace: &Workspace) -> [(&'static str, Option<Command>); 2] {
+    let cargo = |name: &'static str, arguments: &[&str]| {
+        let program = find_command(&format!("cargo-{name}"))?;
+        let mut command = Command::new(program);
+        command.arg(name).args(arguments).current_dir(&workspace.root);
+        command.env("CARGO", &workspace.cargo);
+        Some(command)
+    };
+    // Not the advisories: their database changes with no change here, and is elsewhere.
+    let rules = ["--offline", "check", "bans", "licenses", "sources"];
+    [
+        ("cargo-deny", cargo("deny", &rules)),
+        ("cargo-machete", cargo("machete", &["--skip-target-dir"])),
+    ]
 }
 
 /// Lints on everything for this machine but the real programs.
