@@ -8,7 +8,7 @@ use std::{
     num::NonZeroUsize,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     ptr::NonNull,
-    thread::{self, JoinHandle},
+    thread,
 };
 
 use nix::{
@@ -104,25 +104,6 @@ impl Pages {
             unsafe { libc::send(descriptor, from, PAGE, libc::MSG_NOSIGNAL | more) };
         });
         Ok(())
-    }
-
-    /// Sends the first of them over a socket, and many bytes more: holds its lock until the page is let
-    /// go.
-    pub fn send_and_more(&'static self, socket: &Socket, more: usize) -> JoinHandle<()> {
-        let descriptor = socket.as_raw_fd();
-        thread::spawn(move || {
-            let mut rest = vec![0_u8; more];
-            let mut parts = [
-                libc::iovec { iov_base: self.start.as_ptr(), iov_len: PAGE },
-                libc::iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len() },
-            ];
-            // SAFETY: a message of zeros is an empty one.
-            let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-            (message.msg_iov, message.msg_iovlen) = (parts.as_mut_ptr(), parts.len());
-            // SAFETY: the kernel reads the page, which is never unmapped, and `rest`, which outlives
-            // the call as `parts` and `message` do.
-            unsafe { libc::sendmsg(descriptor, &raw const message, libc::MSG_NOSIGNAL) };
-        })
     }
 
     /// Lets all go: they are zeros.

@@ -3,27 +3,19 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::AsFd as _,
     sync::Barrier,
     thread::{self, ScopedJoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use balancer_lab::{hold_lock::Pages, main_thread};
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::resource::{Resource, getrlimit, setrlimit},
-};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How long a close lingers at most.
 const LINGER: Duration = Duration::from_secs(600);
-/// How long the lock of a socket is held that is closed then.
-const HELD: Duration = Duration::from_millis(1_200);
-/// More bytes than the buffers of both sides take.
-const MUCH: usize = 16 << 20;
 
 /// Connect, say as JSON whom the program believes to speak to, and hold until the input ends
 ///
@@ -58,12 +50,8 @@ pub(super) struct Arguments {
     /// close them, lingering, and let go only then
     #[arg(long, conflicts_with = "many")]
     hold_locks: bool,
-    /// When the first is ended, hold the lock of the last for a second, send over it what nobody reads,
-    /// close it, lingering, and let go
-    #[arg(long, conflicts_with_all = ["many", "hold_locks"])]
-    linger_at_end: bool,
     /// End the main thread, and hold the connections by another one
-    #[arg(long, conflicts_with_all = ["many", "hold_locks", "linger_at_end"])]
+    #[arg(long, conflicts_with_all = ["many", "hold_locks"])]
     without_main_thread: bool,
     /// Connect as fast as it goes, and say only how many were connected and how long it took
     #[arg(long, conflicts_with_all = ["at_once", "one_by_one", "insist", "mptcp", "from", "timeout_ms"])]
@@ -87,9 +75,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     let one_by_one = || (0..arguments.count).map(|_| connect(arguments)).collect();
-    if arguments.linger_at_end {
-        allow_many_descriptors()?;
-    }
     let held: Vec<(Socket, Value)> =
         if arguments.at_once { at_once(arguments) } else { one_by_one() }?;
     let mut pages: Option<&'static Pages> = None;
@@ -102,9 +87,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     }
     for (_, said) in &held {
         println!("{said}");
-    }
-    if arguments.linger_at_end {
-        return linger_at_end(held.into_iter().map(|(socket, _)| socket).collect());
     }
     if arguments.without_main_thread {
         thread::spawn(move || {
@@ -121,24 +103,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         drop(held);
         pages.let_go()?;
     }
-    Ok(())
-}
-
-/// Whoever ends the last connection while it is held has a copy of it, and is the last to close it.
-fn linger_at_end(mut held: Vec<Socket>) -> Result<()> {
-    let pages: &'static Pages = Box::leak(Box::new(Pages::new(1)?));
-    let last = held.pop().context("at least one connection")?;
-    last.set_linger(Some(LINGER))?;
-    last.set_nonblocking(true)?;
-    let mut ends: Vec<_> =
-        held.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
-    poll(&mut ends, PollTimeout::NONE)?;
-    let sent = pages.send_and_more(&last, MUCH);
-    // Who ends connections is at this one soon, and gives up later.
-    thread::sleep(HELD);
-    drop(last);
-    pages.let_go()?;
-    sent.join().map_err(|_| anyhow!("the thread that sends died"))?;
     Ok(())
 }
 

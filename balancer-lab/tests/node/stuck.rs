@@ -1,19 +1,15 @@
 //! Pods that hold up who touches their sockets: their own connections are left alone, and nobody else
 //! waits.
 
-use std::{
-    net::TcpListener,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::common::{
     self, Connections, VIP, Web,
     clients::{Client, pod_object, tell},
     ends::{ended, not_ended},
 };
-use balancer_lab::{Pod, manifests::Service};
+use balancer_lab::manifests::Service;
 use serde_json::Value;
-use socket2::SockRef;
 
 /// What `connections` lists with these filters.
 fn listed(web: &Web, filters: &[&str]) -> Vec<Value> {
@@ -112,74 +108,4 @@ fn a_pod_that_holds_its_sockets_holds_up_nobody_else() {
     // With a pass that waits for the pod at this moment.
     assert!(web.agent.kill().is_ok());
     web.agent.resume().expect("the next agent starts");
-}
-
-/// A server whose connections nobody accepts or reads.
-fn deaf(pod: &Pod, connections: usize) -> TcpListener {
-    let length = i32::try_from(connections).expect("a few");
-    pod.place().set_sysctl("net/core/somaxconn", &length.to_string()).expect("set");
-    let listen = || {
-        let bound = TcpListener::bind(pod.socket(8080))?;
-        SockRef::from(&bound).listen(length)?;
-        Ok::<_, std::io::Error>(bound)
-    };
-    pod.place().within(listen).expect("entered").expect("bound")
-}
-
-/// A pod closes a socket of which the process that ends it has a copy. Whoever closes last waits for as
-/// long as the pod has said: here ten minutes.
-#[test]
-fn a_close_that_lingers_holds_up_nobody() {
-    const CONNECTIONS: usize = 600;
-    let mut web = Web::start("linger", 2);
-    web.servers.clear();
-    let _deaf: Vec<_> = web.backends.iter().map(|pod| deaf(pod, CONNECTIONS)).collect();
-    let other = Service::new(
-        "web-2",
-        std::net::Ipv4Addr::new(10, 96, 7, 7),
-        80,
-        8080,
-        [common::address(1)],
-    );
-    web.manifests.write(&other).expect("written");
-    end_what_is_idle(&mut web);
-    tell(&web, &[pod_object(201, None)]);
-    let hostile = Client::start(&web, 201);
-    let dry_run = || {
-        let asked = Instant::now();
-        web.agent.json(&["rebalance", "web-2", "--dry-run"]).expect("a dry run");
-        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
-    };
-    let deadline = Instant::now() + Duration::from_secs(60);
-    // It is a race that the pod does not always win.
-    while not_ended(&web, "idle", "stuck") == 0 {
-        assert!(Instant::now() < deadline, "no close has lingered");
-        let mut held = Connections::open_lingering(hostile.pod.place(), (VIP, 80), CONNECTIONS);
-        while !held.has_ended() {
-            dry_run();
-        }
-        // A process that says nothing is given up after two seconds.
-        for _ in 0..20 {
-            dry_run();
-        }
-    }
-
-    // The end of a process ends what it waits for.
-    let agent = web.agent.pid().expect("it runs");
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while touching(agent).len() > 2 {
-        web.agent.json(&["status"]).expect("status");
-        assert!(
-            Instant::now() < deadline,
-            "more than one for each who asks: {:?}",
-            touching(agent)
-        );
-    }
-    let next = Connections::open(web.client.place(), (VIP, 80), 2);
-    let before = ended(&web, "idle", "gentle");
-    await_ended(&web, before + 2);
-    drop(next);
-    let asked = Instant::now();
-    assert!(web.agent.terminate().expect("ended").success());
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
 }

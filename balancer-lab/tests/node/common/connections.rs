@@ -40,19 +40,6 @@ impl Connections {
         Self::open_with(place, target.into(), count, &["--without-main-thread"])
     }
 
-    /// One after another. When the first is ended, the last is closed so that it lingers with whoever
-    /// ends it just then.
-    pub fn open_lingering(place: &Place, target: impl Into<SocketAddr>, count: usize) -> Self {
-        Self::open_with(place, target.into(), count, &["--linger-at-end"])
-    }
-
-    /// True once the process has ended.
-    pub fn has_ended(&mut self) -> bool {
-        let status = self.child.try_wait().expect("asked");
-        assert!(status.is_none_or(|status| status.success()), "{status:?}");
-        status.is_some()
-    }
-
     /// One after another, with flags of `balancer-lab connect`.
     pub fn open_with(place: &Place, target: SocketAddr, count: usize, flags: &[&str]) -> Self {
         let mut command = Lab::self_command(place).expect("balancer-lab");
