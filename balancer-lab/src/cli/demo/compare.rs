@@ -22,9 +22,11 @@ pub(super) struct Compared {
 
 /// How many steps of the progress bar the scenarios are.
 pub(super) fn steps(scenarios: &[Scenario]) -> usize {
-    let one = scenarios.iter().any(|scenario| scenario.nodes().is_none());
-    let several = scenarios.iter().any(|scenario| scenario.nodes().is_some());
-    (scenarios.len() + usize::from(one) + usize::from(several)) * Balancer::ALL.len()
+    let steps = |several: bool, sides: usize| {
+        let of = scenarios.iter().filter(|scenario| scenario.nodes().is_some() == several).count();
+        if of == 0 { 0 } else { (of + 1) * sides }
+    };
+    steps(false, Balancer::ONE_NODE.len()) + steps(true, Balancer::SEVERAL_NODES.len())
 }
 
 /// Plays them, those of several nodes first, and hands each to `show` as soon as it is over.
@@ -51,7 +53,7 @@ pub(super) fn all(
     };
     if let Some(nodes) = several.iter().filter_map(|scenario| scenario.nodes()).max() {
         let mut stages = Vec::new();
-        for side in Balancer::ALL {
+        for side in Balancer::SEVERAL_NODES {
             step(progress, format!("{nodes} nodes, {}", side.title(true)));
             stages.push((side, Stage::build_nodes(side, nodes)?));
         }

@@ -160,7 +160,7 @@ mod tests {
             name: "x".into(),
             description: "a < b".into(),
             several_nodes: false,
-            sides: Balancer::ALL.map(outcome).into(),
+            sides: Balancer::ONE_NODE.map(outcome).into(),
         };
         let page = page(&[one], &[], None);
         assert_eq!(page.matches("<rect").count(), 8, "2 figures, 2 backends, 2 sides: {page}");

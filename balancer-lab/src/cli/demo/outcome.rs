@@ -14,11 +14,16 @@ pub(super) enum Balancer {
     Iptables,
     /// The agent's programs, by what each node counts alone.
     LeastConnections,
+    /// The same by what the nodes have told each other.
+    ClusterLeastConnections,
 }
 
 impl Balancer {
-    /// The sides, where all pods are on one node, and where they are on several.
-    pub(super) const ALL: [Self; 2] = [Self::Iptables, Self::LeastConnections];
+    /// The sides, where all pods are on one node.
+    pub(super) const ONE_NODE: [Self; 2] = [Self::Iptables, Self::LeastConnections];
+    /// The sides, where they are on several.
+    pub(super) const SEVERAL_NODES: [Self; 3] =
+        [Self::Iptables, Self::LeastConnections, Self::ClusterLeastConnections];
 
     /// What it is called above its figures.
     pub(super) fn title(self, several_nodes: bool) -> &'static str {
@@ -26,6 +31,7 @@ impl Balancer {
             Self::Iptables => "kube-proxy (iptables)",
             Self::LeastConnections if several_nodes => "balancer (each node alone)",
             Self::LeastConnections => "balancer (least connections)",
+            Self::ClusterLeastConnections => "balancer (whole cluster)",
         }
     }
 
@@ -35,6 +41,7 @@ impl Balancer {
             Self::Iptables => "kube-proxy",
             Self::LeastConnections if several_nodes => "node alone",
             Self::LeastConnections => "balancer",
+            Self::ClusterLeastConnections => "cluster",
         }
     }
 
@@ -43,7 +50,7 @@ impl Balancer {
         match self {
             Self::Iptables => "random",
             Self::LeastConnections if several_nodes => "alone",
-            Self::LeastConnections => "least",
+            Self::LeastConnections | Self::ClusterLeastConnections => "least",
         }
     }
 }

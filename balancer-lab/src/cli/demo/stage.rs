@@ -1,14 +1,20 @@
 //! One side of the comparison: a lab with backends, clients, and what balances between them.
 
-use std::{process::Stdio, thread, time::Duration};
+use std::{
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use balancer_lab::{
     Agent, Cluster, Lab, Node, Pod,
     http::{Client, Report, Server},
     kubeproxy::iptables::{self, Variant},
-    manifests::Manifests,
+    manifests::{Manifests, peer_flags},
 };
+
+use serde_json::Value;
 
 use super::{manifest::Web, outcome::Balancer, scenario::Scenario, text::View};
 
@@ -17,6 +23,8 @@ use super::{manifest::Web, outcome::Balancer, scenario::Scenario, text::View};
 const WORK: Duration = Duration::from_millis(2);
 /// The client pods on one node: as many as the largest scenario needs.
 const CLIENTS: u8 = 7;
+/// How long agents may take until all have heard each other.
+const HEARD: Duration = Duration::from_secs(30);
 /// Flags of an agent that is one of many on a machine: smaller maps.
 const SMALL: [&str; 4] = ["--max-services", "1024", "--max-backends", "4096"];
 
@@ -41,8 +49,8 @@ impl Stage<Lab> {
         let web = Web::load()?;
         let lab = match (balancer, keep) {
             (Balancer::Iptables, _) => Lab::create("demo: kube-proxy")?,
-            (Balancer::LeastConnections, false) => Lab::create("demo: balancer")?,
-            (Balancer::LeastConnections, true) => Lab::create_lasting("demo: balancer")?,
+            (_, false) => Lab::create("demo: balancer")?,
+            (_, true) => Lab::create_lasting("demo: balancer")?,
         };
         let pods = lab.pods(web.pods.iter().map(|(name, address)| (name, *address.ip())))?;
         let servers = serve(&pods, &web)?;
@@ -53,7 +61,7 @@ impl Stage<Lab> {
                 load_rules(lab.as_ref(), &web)?;
                 Vec::new()
             }
-            Balancer::LeastConnections => {
+            Balancer::LeastConnections | Balancer::ClusterLeastConnections => {
                 let manifests = Manifests::create(lab.state_dir().join("manifests"))?;
                 Web::write(&manifests)?;
                 vec![Agent::start(&lab, manifests.dir(), &[])?]
@@ -88,9 +96,8 @@ impl Stage<Cluster> {
     pub(super) fn build_nodes(balancer: Balancer, nodes: usize) -> Result<Self> {
         let cluster = match balancer {
             Balancer::Iptables => Cluster::create("demo: kube-proxy on several nodes", nodes)?,
-            Balancer::LeastConnections => {
-                Cluster::create("demo: balancer on several nodes", nodes)?
-            }
+            Balancer::LeastConnections => Cluster::create("demo: nodes alone", nodes)?,
+            Balancer::ClusterLeastConnections => Cluster::create("demo: whole cluster", nodes)?,
         };
         let mut web = Web::load()?;
         let homes = web.spread_over(cluster.nodes());
@@ -107,11 +114,20 @@ impl Stage<Cluster> {
                 cluster.nodes().iter().try_for_each(|node| load_rules(node, &web))?;
                 Vec::new()
             }
-            Balancer::LeastConnections => {
+            Balancer::LeastConnections | Balancer::ClusterLeastConnections => {
                 let manifests = Manifests::create(cluster.state_dir().join("manifests"))?;
                 manifests.write_cluster(&cluster)?;
                 manifests.write(&web.service(&homes))?;
-                Agent::start_all(cluster.nodes(), manifests.dir(), &SMALL)?
+                let mut flags = SMALL.map(str::to_owned).to_vec();
+                if balancer == Balancer::ClusterLeastConnections {
+                    flags.extend(peer_flags(&cluster)?);
+                }
+                let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+                let agents = Agent::start_all(cluster.nodes(), manifests.dir(), &flags)?;
+                if balancer == Balancer::ClusterLeastConnections {
+                    agents.iter().try_for_each(|agent| await_peers(agent, nodes))?;
+                }
+                agents
             }
         };
         Ok(Self { scene: Scene { agents, servers, clients, web }, home: cluster })
@@ -159,6 +175,24 @@ fn serve(pods: &[Pod], web: &Web) -> Result<Vec<Server>> {
         Server::start_working(pod.place(), name, &[(*address).into()], WORK)
     };
     Ok(pods.iter().zip(&web.pods).map(start).collect::<Result<_, _>>()?)
+}
+
+/// Waits until an agent has heard those of all other nodes.
+fn await_peers(agent: &Agent, nodes: usize) -> Result<()> {
+    let deadline = Instant::now() + HEARD;
+    loop {
+        let shown = agent.json(&["peers"])?;
+        let peers = shown.as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_heard = |peer: &&Value| peer["this_node"] == true || peer["heard_ms"].is_u64();
+        if peers.iter().filter(is_heard).count() == nodes {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "an agent has not heard all of {nodes} nodes for {HEARD:?}:\n{}",
+            agent.cli(&["peers"])?
+        );
+    }
 }
 
 fn load_rules(node: &Node, web: &Web) -> Result<()> {

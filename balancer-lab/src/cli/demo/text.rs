@@ -68,7 +68,7 @@ struct Form {
     width: usize,
     /// Cells of the bar of connections.
     bar: usize,
-    /// Cells of the bar of requests.
+    /// Cells of the bar of requests; 0 for none.
     second_bar: usize,
 }
 
@@ -89,7 +89,10 @@ impl Form {
         }
         let style = style(side.balancer);
         let first = chart::bar(connections, scale.connections, self.bar);
-        let second = chart::bar(requests, scale.requests, self.second_bar);
+        let second = match self.second_bar {
+            0 => String::new(),
+            cells => chart::bar(requests, scale.requests, cells),
+        };
         let (connections, requests) = (thousands(connections), thousands(requests));
         format!("{style}{first}{style:#}{connections:>4} {style}{second}{style:#} {requests}")
     }
@@ -98,7 +101,7 @@ impl Form {
 const fn style(side: Balancer) -> Style {
     match side {
         Balancer::Iptables => YELLOW,
-        Balancer::LeastConnections => GREEN,
+        Balancer::LeastConnections | Balancer::ClusterLeastConnections => GREEN,
     }
 }
 
