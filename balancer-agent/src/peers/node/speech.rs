@@ -164,15 +164,15 @@ impl Node {
         }
     }
 
-    /// A steward is its own peer.
+    /// A steward is its own peer. What it tells itself is as old as what it heard last: where all others
+    /// are silent, it is for itself what it is for them.
     fn tell_oneself(&mut self, now: Moment, service: ServiceId, all: bool) {
-        if self.heard.is_empty() {
-            return;
-        }
+        let heard = self.heard.iter().filter_map(|id| self.peers.get(id)?.heard);
+        let Some(heard) = heard.max() else { return };
         let nodes = self.nodes() as u16;
         if let Some(mut totals) = self.ledger.totals(now, service, self.me, nodes, all) {
             totals.round = (now.as_millis() / pace::BEAT.as_millis()) as u8;
-            self.known.take(now, self.me, &totals, self.nodes());
+            self.known.take(heard, self.me, &totals, self.nodes());
         }
     }
 

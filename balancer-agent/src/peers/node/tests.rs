@@ -195,6 +195,22 @@ fn a_silent_node_counts_for_ten_seconds() {
 }
 
 #[test]
+fn a_steward_that_hears_nobody_counts_its_own_after_three_seconds() {
+    let mut cluster = Cluster::new(3, 2);
+    cluster.run(100);
+    let steward = cluster.steward();
+    let other = (steward + 1) % 3;
+    cluster.opens(other, 1, 5, 5);
+    cluster.run(3_000);
+    assert_eq!(cluster.others(steward, 1), Some(5));
+    cluster.stop(steward);
+    cluster.run(2_000);
+    assert_eq!(cluster.others(steward, 1), Some(5), "its peers may be heard again");
+    cluster.run(1_100);
+    assert_eq!(cluster.others(steward, 1), None);
+}
+
+#[test]
 fn another_node_takes_over_from_a_steward_that_is_silent() {
     let mut cluster = Cluster::new(5, 2);
     cluster.run(100);
