@@ -115,6 +115,10 @@ pub const fn is_untaken(key: u64) -> bool {
     (key >> 32) as u32 & (SUSPECT | BEYOND) == BEYOND
 }
 
+/// Slots that programs compare in one go, half of [`crate::choice::PART`]: there are more ways through each
+/// of them, and the verifier follows all.
+pub const PART: u32 = 64;
+
 /// The smallest of `best` and the keys of the first `len` slots of a part; more than `PART` are not
 /// looked at.
 #[inline(always)]

@@ -9,8 +9,8 @@
 use core::arch::asm;
 
 use balancer_common::{
-    choice::{FIRST, NO_KEY, PART},
-    cluster::{BEYOND, Chances},
+    choice::{FIRST, NO_KEY},
+    cluster::{BEYOND, Chances, PART},
     layout::{Band, CLUSTER_FRACTION, Counter, ROW_STEP, Slot},
     suspect::SUSPECT,
 };
@@ -22,7 +22,7 @@ use crate::{
 
 /// The text that makes of what a salt's product in `r0` adds, of others' connections in `r9` and of own ones
 /// in `r4` how far a slot is above the level, in `w8`: negative where it is taken. Without a branch, as all
-/// that is rare here: the verifier follows every way through 128 slots. Takes `r9`.
+/// that is rare here: the verifier follows every way through all slots. Takes `r9`.
 macro_rules! above {
     () => {
         concat!(

@@ -7,8 +7,7 @@
 use core::arch::asm;
 
 use balancer_common::{
-    choice::PART,
-    cluster::{BEYOND, Chances},
+    cluster::{BEYOND, Chances, PART},
     layout::{Band, CLUSTER_FRACTION, Counter, Slot},
     suspect::SUSPECT,
 };

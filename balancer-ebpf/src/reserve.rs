@@ -75,7 +75,7 @@ fn pick_of_all(row: Row, band: u64) -> Option<u64> {
     let (random, slots) = (random(), Scanned::new(row.base)?);
     let (chances, all) = (Chances::new(random), Band::unpack(band));
     let first = || part_of_all::first(&slots, row.len, chances, all);
-    let key = choice::scan::<PART>(row.len, first, |start, best| {
+    let key = choice::scan::<{ cluster::PART }>(row.len, first, |start, best| {
         let (base, len) = (row.base.wrapping_add(start), row.len - start);
         balancer_part_of_all(base, len, random, band, best)
     });

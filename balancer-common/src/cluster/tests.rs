@@ -53,8 +53,8 @@ impl Host {
 
     fn key(&self, chances: Chances, band: Band) -> u64 {
         let first = || part::<FIRST, _>(self, self.len(), chances, band, NO_KEY);
-        choice::scan::<PART>(self.len(), first, |start, best| {
-            part::<PART, _>(&From(self, start), self.len() - start, chances, band, best)
+        choice::scan::<{ super::PART }>(self.len(), first, |start, best| {
+            part::<{ super::PART }, _>(&From(self, start), self.len() - start, chances, band, best)
         })
     }
 
