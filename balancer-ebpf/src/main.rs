@@ -27,7 +27,7 @@
 //! - [`flows`]: the flows of a UDP socket beside the one in its record.
 //! - [`connect`], with all of these: `connect()`.
 //! - [`datagram`]: `sendmsg()` and `recvmsg()` of UDP sockets that are not connected.
-//! - [`peer`]: `getpeername()`.
+//! - [`peer`][]: `getpeername()`.
 //! - [`tcp`]: connections that end before their socket is closed.
 //! - [`release`]: the last close of a socket.
 //!
