@@ -8,11 +8,11 @@
 //!
 //! - [`amqp`]: AMQP 0-9-1, through a broker.
 //! - [`dns`]: DNS over UDP.
-//! - [`grpc`]: gRPC.
+//! - [`grpc`][]: gRPC.
 //! - [`http2`]: HTTP/2 without TLS.
 //! - [`postgres`]: PostgreSQL, through a pool.
 //! - [`rsocket`]: RSocket over TCP.
-//! - [`websocket`]: WebSocket.
+//! - [`websocket`][]: WebSocket.
 #![forbid(unsafe_code)]
 
 mod amqp;

@@ -1,11 +1,13 @@
 //! Bytes to a datagram that nobody else can read or make: ChaCha20-Poly1305 of `ring` (RFC 8439).
 //!
-//!     major version  1 B   1
-//!     from           8 B   the sender, by its name
-//!     to             8 B   the addressee, by its name
-//!     session        8 B   drawn by the sender when it starts
-//!     counter        4 B   of the datagrams of that session, from 1
-//!     sealed         the sections, and 16 B by which they are known to be whole
+//! ```text
+//! major version  1 B   1
+//! from           8 B   the sender, by its name
+//! to             8 B   the addressee, by its name
+//! session        8 B   drawn by the sender when it starts
+//! counter        4 B   of the datagrams of that session, from 1
+//! sealed         the sections, and 16 B by which they are known to be whole
+//! ```
 //!
 //! The first 29 bytes can be read by everybody and changed by nobody: they are sealed with the rest.
 //! The key is HKDF-SHA256 of the shared key over `from`, so that no two nodes have one key; session and

@@ -60,7 +60,7 @@ fn traffic_is_carried_by_every_variant() {
 fn choice_takes_longer_than_nothing() {
     let tables = tables(Bench::Choice);
     let [rows, ways] = &tables[..] else { panic!("{tables:?}") };
-    assert_eq!(rows.len(), 9, "{rows:?}");
+    assert_eq!(rows.len(), 16, "{rows:?}");
     let above = |row: &Value| row["connect4_above_ns"].as_f64().expect("a number");
     assert!(above(&rows[7]) > above(&rows[2]), "1,024 backends beside 1: {rows:?}");
     assert_eq!(ways.len(), 11, "{ways:?}");
@@ -84,7 +84,7 @@ fn balancer_is_as_even_as_can_be() {
 #[test]
 fn connections_come_to_where_they_belong() {
     let tables = tables(Bench::Rebalance);
-    let [rollout, scale_out, churn, pass] = &tables[..] else { panic!("{tables:?}") };
+    let [rollout, calls, scale_out, churn, pass] = &tables[..] else { panic!("{tables:?}") };
     let of = |rows: &[Value], what: &str, column: &str| {
         let row = rows.iter().find(|row| row["what"] == what);
         row.unwrap_or_else(|| panic!("no {what} in {rows:?}"))[column].clone()
@@ -94,6 +94,9 @@ fn connections_come_to_where_they_belong() {
         assert_eq!(of(rollout, "most in a trial", clients), 13, "{rollout:?}");
         let longest = of(rollout, "longest", clients).as_f64();
         assert!(longest.is_some_and(|seconds| (2.0..30.0).contains(&seconds)), "{rollout:?}");
+    }
+    for row in calls {
+        assert_eq!(row["failed"], 0, "{row}");
     }
     assert!(scale_out.is_empty(), "{scale_out:?}");
     assert_eq!(of(churn, "changes", "measured"), 1);
