@@ -20,8 +20,6 @@ const CHANNELS: usize = 20;
 
 /// Clients of a Service.
 struct Calls {
-    call: u64,
-    pause: u64,
     service: Service,
     client: http::Client,
 }
@@ -48,20 +46,20 @@ impl Calls {
                 let backends = backends.iter().map(|n| address(*n));
                 let (key, value) = annotation;
                 let service = Service::new(&name, ip, 80, port, backends);
-                (call, pause, service.annotated(&format!("balancer-agent/{key}"), value))
+                (pause, service.annotated(&format!("balancer-agent/{key}"), value))
             })
             .collect();
-        for (.., service) in &services {
+        for (_, service) in &services {
             web.manifests.write(service).expect("written");
         }
-        await_backends(web, services.iter().map(|(.., service)| service), backends);
-        let start = |(call, pause, service): (u64, u64, Service)| {
+        await_backends(web, services.iter().map(|(_, service)| service), backends);
+        let start = |(pause, service): (u64, Service)| {
             let uri = format!("http://{}/", service.cluster_ip).parse().expect("uri");
             let mut options = LoadOptions::new(uri, CHANNELS, pools, Until::Told);
             options.pace = Duration::from_millis(pause);
             let mut client = http::Client::start(web.client.place(), &options).expect("client");
             client.go().expect("started");
-            Self { call, pause, service, client }
+            Self { service, client }
         };
         services.into_iter().map(start).collect()
     }
