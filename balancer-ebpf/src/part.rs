@@ -66,6 +66,31 @@ macro_rules! smaller {
     };
 }
 
+/// Runs a text over at most so many slots of a row, of which it has `len`: `r1` is the next slot, `r2` the
+/// counters, `w3` what draws ties, `r5` the smallest key so far, `r6` the length of the row, and `r7` counts
+/// slots.
+macro_rules! compare {
+    ($row:ident, $len:ident, $draw:ident, $best:ident, $most:ident, $($text:tt)*) => {
+        asm!(
+            $($text)*
+            inout("r1") $row.slots() => _,
+            in("r2") $row.counters(),
+            in("r3") $draw.factor() as u64,
+            inout("r5") $best,
+            in("r6") $len as u64,
+            inout("r7") 0u64 => _,
+            out("r0") _,
+            out("r4") _,
+            most = const $most,
+            salt = const Slot::SALT_AT,
+            backend = const Slot::BACKEND_AT,
+            mask = const Slot::OFFSET_MASK,
+            active = const Counter::ACTIVE_AT,
+            options(readonly, nostack),
+        )
+    };
+}
+
 pub(crate) use {keep, key};
 
 const _: () = assert!(ROW_STEP == 4, "the end of a row is looked for after four slots");
@@ -79,7 +104,12 @@ pub fn first(row: &Scanned, len: u32, draw: Draw) -> u64 {
     // SAFETY: rows start at or below MAX_SLOTS and their slab goes on for MAX_SCAN more words. The
     // mask keeps a counter inside its own slab. Other processors change both; each is read once.
     unsafe {
-        asm!(
+        compare!(
+            row,
+            len,
+            draw,
+            best,
+            FIRST,
             "1:",
             key!("0"),
             keep!(),
@@ -94,20 +124,6 @@ pub fn first(row: &Scanned, len: u32, draw: Draw) -> u64 {
             "if r7 >= {most} goto 2f",
             "if r6 > r7 goto 1b",
             "2:",
-            inout("r1") row.slots() => _,
-            in("r2") row.counters(),
-            in("r3") draw.factor() as u64,
-            inout("r5") best,
-            in("r6") len as u64,
-            inout("r7") 0u64 => _,
-            out("r0") _,
-            out("r4") _,
-            most = const FIRST,
-            salt = const Slot::SALT_AT,
-            backend = const Slot::BACKEND_AT,
-            mask = const Slot::OFFSET_MASK,
-            active = const Counter::ACTIVE_AT,
-            options(readonly, nostack),
         );
     }
     best
@@ -119,7 +135,12 @@ pub fn first(row: &Scanned, len: u32, draw: Draw) -> u64 {
 pub fn part(row: &Scanned, len: u32, draw: Draw, mut best: u64) -> u64 {
     // SAFETY: as above.
     unsafe {
-        asm!(
+        compare!(
+            row,
+            len,
+            draw,
+            best,
+            PART,
             "1:",
             slot!("0", "20", "10"),
             slot!("8", "21", "11"),
@@ -145,20 +166,6 @@ pub fn part(row: &Scanned, len: u32, draw: Draw, mut best: u64) -> u64 {
             smaller!("26", "16"),
             smaller!("27", "17"),
             "2:",
-            inout("r1") row.slots() => _,
-            in("r2") row.counters(),
-            in("r3") draw.factor() as u64,
-            inout("r5") best,
-            in("r6") len as u64,
-            inout("r7") 0u64 => _,
-            out("r0") _,
-            out("r4") _,
-            most = const PART,
-            salt = const Slot::SALT_AT,
-            backend = const Slot::BACKEND_AT,
-            mask = const Slot::OFFSET_MASK,
-            active = const Counter::ACTIVE_AT,
-            options(readonly, nostack),
         );
     }
     best

@@ -117,7 +117,42 @@ macro_rules! left {
     };
 }
 
-pub(crate) use {left, score};
+/// Runs a text over at most so many slots of a row, of which it has `len`: `r1` is the next slot, `r2` the
+/// counters, `r3` what draws chances and ties, `r5` the smallest key so far, `r6` the level, and `r7` what is
+/// left of the row. In brackets stands a constant that this text alone has.
+macro_rules! compare {
+    (
+        $row:ident, $len:ident, $chances:ident, $band:ident, $best:ident, $most:ident,
+        [$($name:ident = $value:expr)?], $($text:tt)*
+    ) => {
+        asm!(
+            $($text)*
+            inout("r1") $row.slots() => _,
+            in("r2") $row.counters(),
+            in("r3") $chances.factor(),
+            inout("r5") $best,
+            in("r6") level($band),
+            inout("r7") $len as u64 => _,
+            out("r0") _,
+            out("r4") _,
+            out("r8") _,
+            out("r9") _,
+            most = const $most,
+            salt = const Slot::SALT_AT,
+            backend = const Slot::BACKEND_AT,
+            mask = const Slot::OFFSET_MASK,
+            active = const Counter::ACTIVE_AT,
+            others = const Counter::OTHERS_AT,
+            fraction = const CLUSTER_FRACTION,
+            suspect = const SUSPECT,
+            beyond = const BEYOND,
+            $($name = const $value,)?
+            options(readonly, nostack),
+        )
+    };
+}
+
+pub(crate) use {compare, left, score};
 
 /// What the programs compare with: one above the floor, and the span, in one register.
 #[inline(always)]
@@ -134,7 +169,14 @@ pub fn first(row: &Scanned, len: u32, chances: Chances, band: Band) -> u64 {
     // SAFETY: rows start at or below MAX_SLOTS and their slab goes on for MAX_SCAN more words. The
     // mask keeps a counter inside its own slab. Other processors change both.
     unsafe {
-        asm!(
+        compare!(
+            row,
+            len,
+            chances,
+            band,
+            best,
+            FIRST,
+            [],
             left!(),
             "1:",
             straight!("0"),
@@ -145,26 +187,6 @@ pub fn first(row: &Scanned, len: u32, chances: Chances, band: Band) -> u64 {
             "r7 += -4",
             "if r7 s> 0 goto 1b",
             "2:",
-            inout("r1") row.slots() => _,
-            in("r2") row.counters(),
-            in("r3") chances.factor(),
-            inout("r5") best,
-            in("r6") level(band),
-            inout("r7") len as u64 => _,
-            out("r0") _,
-            out("r4") _,
-            out("r8") _,
-            out("r9") _,
-            most = const FIRST,
-            salt = const Slot::SALT_AT,
-            backend = const Slot::BACKEND_AT,
-            mask = const Slot::OFFSET_MASK,
-            active = const Counter::ACTIVE_AT,
-            others = const Counter::OTHERS_AT,
-            fraction = const CLUSTER_FRACTION,
-            suspect = const SUSPECT,
-            beyond = const BEYOND,
-            options(readonly, nostack),
         );
     }
     best
@@ -176,7 +198,14 @@ pub fn first(row: &Scanned, len: u32, chances: Chances, band: Band) -> u64 {
 pub fn part(row: &Scanned, len: u32, chances: Chances, band: Band, mut best: u64) -> u64 {
     // SAFETY: as above.
     unsafe {
-        asm!(
+        compare!(
+            row,
+            len,
+            chances,
+            band,
+            best,
+            PART,
+            [],
             left!(),
             "1:",
             slot!("0", "20", "10"),
@@ -192,26 +221,6 @@ pub fn part(row: &Scanned, len: u32, chances: Chances, band: Band, mut best: u64
             smaller!("16", "22", "12"),
             smaller!("24", "23", "13"),
             "2:",
-            inout("r1") row.slots() => _,
-            in("r2") row.counters(),
-            in("r3") chances.factor(),
-            inout("r5") best,
-            in("r6") level(band),
-            inout("r7") len as u64 => _,
-            out("r0") _,
-            out("r4") _,
-            out("r8") _,
-            out("r9") _,
-            most = const PART,
-            salt = const Slot::SALT_AT,
-            backend = const Slot::BACKEND_AT,
-            mask = const Slot::OFFSET_MASK,
-            active = const Counter::ACTIVE_AT,
-            others = const Counter::OTHERS_AT,
-            fraction = const CLUSTER_FRACTION,
-            suspect = const SUSPECT,
-            beyond = const BEYOND,
-            options(readonly, nostack),
         );
     }
     best

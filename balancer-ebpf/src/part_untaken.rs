@@ -14,7 +14,7 @@ use balancer_common::{
 
 use crate::{
     part::keep,
-    part_of_all::{left, level, score},
+    part_of_all::{compare, left, level, score},
     rows::Scanned,
 };
 
@@ -99,7 +99,14 @@ pub fn part(row: &Scanned, len: u32, chances: Chances, band: Band, mut best: u64
     // SAFETY: rows start at or below MAX_SLOTS and their slab goes on for MAX_SCAN more words. The
     // mask keeps a counter inside its own slab. Other processors change both.
     unsafe {
-        asm!(
+        compare!(
+            row,
+            len,
+            chances,
+            band,
+            best,
+            PART,
+            [below = !BEYOND as i32],
             left!(),
             bound!(),
             "1:",
@@ -116,27 +123,6 @@ pub fn part(row: &Scanned, len: u32, chances: Chances, band: Band, mut best: u64
             lower!("16", "22", "12"),
             lower!("24", "23", "13"),
             "2:",
-            inout("r1") row.slots() => _,
-            in("r2") row.counters(),
-            in("r3") chances.factor(),
-            inout("r5") best,
-            in("r6") level(band),
-            inout("r7") len as u64 => _,
-            out("r0") _,
-            out("r4") _,
-            out("r8") _,
-            out("r9") _,
-            most = const PART,
-            salt = const Slot::SALT_AT,
-            backend = const Slot::BACKEND_AT,
-            mask = const Slot::OFFSET_MASK,
-            active = const Counter::ACTIVE_AT,
-            others = const Counter::OTHERS_AT,
-            fraction = const CLUSTER_FRACTION,
-            suspect = const SUSPECT,
-            beyond = const BEYOND,
-            below = const !BEYOND as i32,
-            options(readonly, nostack),
         );
     }
     best
