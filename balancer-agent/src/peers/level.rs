@@ -8,12 +8,10 @@
 
 use std::time::Duration;
 
+use balancer_common::{cluster::weighted::WEIGHTED_FRACTION, layout::CLUSTER_FRACTION};
+
 use super::pace;
 
-/// Fraction bits of a level where weights do not count.
-pub const PLAIN: u32 = 8;
-/// Fraction bits of a level where they do.
-pub const WEIGHTED: u32 = 12;
 /// Estimates at most, as in the programs.
 const MOST: u32 = (1 << 20) - 1;
 /// Hundredths by which the connections that are expected are multiplied: from 100 to 400 all do alike.
@@ -53,7 +51,7 @@ pub struct Known<'a> {
 
 /// The level of a row; none where it is empty.
 pub fn level(known: &Known<'_>) -> Option<Level> {
-    let bits = if known.weighted { WEIGHTED } else { PLAIN };
+    let bits = if known.weighted { WEIGHTED_FRACTION } else { CLUSTER_FRACTION };
     let weight = |weight: u16| if known.weighted { u64::from(weight.max(1)) } else { 1 };
     // Estimates by weight, rounded down as in the programs, and what makes them up.
     let scaled = known.backends.iter().map(|(estimate, backend)| {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use balancer_common::layout::FRESH_NS;
+
 /// Least time between two reports of one Service port, and between two totals of it. What changes is
 /// said at once where that much time has passed. Half of it is the mean age that it adds.
 pub const GAP: Duration = Duration::from_millis(250);
@@ -12,7 +14,7 @@ pub const HEARD: Duration = Duration::from_secs(3);
 /// What a silent node had counts for so long: its connections are most likely there still.
 pub const SILENT: Duration = Duration::from_secs(10);
 /// What this node was told counts for so long; the programs compare, too.
-pub const FRESH: Duration = Duration::from_secs(3);
+pub const FRESH: Duration = Duration::from_nanos(FRESH_NS);
 /// How long what left a row counts as about to come back.
 pub const LEFT: Duration = Duration::from_secs(30);
 /// How long a node that has no connection to a Service any more counts as a user of it.

@@ -92,17 +92,19 @@ impl Level {
     }
 }
 
-/// Milliseconds after which a level is no longer believed. What stays in the maps when nobody writes
+/// Nanoseconds after which a level is no longer believed. What stays in the maps when nobody writes
 /// them any more makes every node even out the same old difference.
-pub const FRESH_MS: u32 = ((3_000_000_000_u64) >> MILLISECOND_SHIFT) as u32;
-/// A millisecond of levels has 2 to the power of this many nanoseconds.
-const MILLISECOND_SHIFT: u32 = 20;
+pub const FRESH_NS: u64 = 3_000_000_000;
+/// The same in milliseconds of levels.
+pub const FRESH_MS: u32 = (FRESH_NS / MILLISECOND_NS) as u32;
+/// Nanoseconds of a millisecond of levels: a power of two, so that programs need not divide.
+pub const MILLISECOND_NS: u64 = 1 << 20;
 
 /// The time of a level, from CLOCK_BOOTTIME in nanoseconds: units of 2 to the power of 20 nanoseconds,
 /// modulo 2 to the power of 32 (52 days), and never 0, which stands for no level.
 #[inline(always)]
 pub const fn milliseconds(boot_ns: u64) -> u32 {
-    let now = (boot_ns >> MILLISECOND_SHIFT) as u32;
+    let now = (boot_ns / MILLISECOND_NS) as u32;
     if now == 0 { 1 } else { now }
 }
 

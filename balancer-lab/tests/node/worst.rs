@@ -8,7 +8,7 @@ use std::{
 
 use crate::common::{VIP, address, dial, serve};
 use balancer_lab::{
-    Agent, Lab,
+    Agent, Lab, Pod,
     apiserver::Process,
     manifests::{Manifests, Service},
 };
@@ -67,6 +67,16 @@ fn is_told_in_bounded_words(agent: &Agent) {
     assert!(log < 4 << 20, "{log} bytes of log");
 }
 
+/// Looks at an agent that was ready after `time`, and dials the Service that is like others.
+fn is_within_its_limits(agent: &Agent, time: Duration, client: &Pod) {
+    let memory = most_memory(agent);
+    println!("{MANY} Services: ready in {time:?}, {memory} kB at most");
+    assert!(time < READY, "ready in {time:?}");
+    assert!(memory < LIMIT, "{memory} kB");
+    assert_eq!(dial(client.place(), (VIP, 80))["error"], Value::Null, "others are served");
+    is_told_in_bounded_words(agent);
+}
+
 #[test]
 fn a_folder_of_monstrous_services_leaves_the_agent_within_its_limits() {
     let lab = Lab::create("worst-folder").expect("a lab");
@@ -81,12 +91,7 @@ fn a_folder_of_monstrous_services_leaves_the_agent_within_its_limits() {
     }
     let started = Instant::now();
     let agent = Agent::start(&lab, manifests.dir(), &[]).expect("agent");
-    let time = started.elapsed();
-    println!("{MANY} Services: ready in {time:?}, {} kB at most", most_memory(&agent));
-    assert!(time < READY, "ready in {time:?}");
-    assert!(most_memory(&agent) < LIMIT, "{} kB", most_memory(&agent));
-    assert_eq!(dial(client.place(), (VIP, 80))["error"], Value::Null, "others are served");
-    is_told_in_bounded_words(&agent);
+    is_within_its_limits(&agent, started.elapsed(), &client);
 }
 
 #[test]
@@ -105,10 +110,5 @@ fn an_api_server_full_of_monstrous_services_leaves_the_agent_within_its_limits()
     }
     let started = Instant::now();
     let agent = Agent::start_watching(&lab, &api.kubeconfig(), &[]).expect("agent");
-    let time = started.elapsed();
-    println!("{MANY} Services: ready in {time:?}, {} kB at most", most_memory(&agent));
-    assert!(time < READY, "ready in {time:?}");
-    assert!(most_memory(&agent) < LIMIT, "{} kB", most_memory(&agent));
-    assert_eq!(dial(client.place(), (VIP, 80))["error"], Value::Null, "others are served");
-    is_told_in_bounded_words(&agent);
+    is_within_its_limits(&agent, started.elapsed(), &client);
 }

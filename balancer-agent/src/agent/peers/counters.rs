@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use balancer_common::{layout::Level, policy::Policy};
+use balancer_common::{
+    layout::{Level, MILLISECOND_NS},
+    policy::Policy,
+};
 
 use crate::{
     maps::{ClusterCounts, MapsError, ReadMaps, convert, identity::RowId},
@@ -29,9 +32,6 @@ pub struct Counters<M> {
     renewed: Option<Duration>,
     looks: u32,
 }
-
-/// What the programs count time in, in nanoseconds ([`Level::fresh_ms`]).
-const TICK_NS: u128 = 1 << 20;
 
 impl<M: ReadMaps + ClusterCounts> Counters<M> {
     /// Nothing is known yet.
@@ -94,7 +94,7 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
             self.maps.set_others(*backend, *connections);
         }
         for (row, level, told) in &words.levels {
-            let age = now.saturating_sub(*told).as_nanos() / TICK_NS;
+            let age = now.saturating_sub(*told).as_nanos() / u128::from(MILLISECOND_NS);
             // 0 stands for no level.
             let fresh_ms = self.maps.now_ms().wrapping_sub(age as u32).max(1);
             let (floor, span) = (level.floor, level.span);
