@@ -16,7 +16,12 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::{error::ConfigError, file::FileError, given::Settings, moving::MovingSettings};
+pub use self::{
+    error::ConfigError,
+    file::FileError,
+    given::Settings,
+    moving::{MovingError, MovingSettings},
+};
 use crate::{
     desired::node_ports::NodePortAddresses,
     model::{Moving, ObjectRef},

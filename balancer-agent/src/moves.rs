@@ -11,7 +11,6 @@
 //! - [`ask`]: asks the kernel what connections do, one by one.
 //! - [`end`]: ends connections; [`holders`] finds their sockets.
 //! - [`datagrams`]: the same for connected UDP sockets.
-//! - [`ended`]: which were ended and are not closed, for those who list connections.
 //! - [`helper`]: a process of its own, in which all this is done.
 //! - [`tally`]: counts what was ended, for metrics and the log.
 //! - [`report`]: what was chosen, as it is shown.
@@ -21,7 +20,6 @@ pub mod ask;
 pub mod balance;
 pub mod datagrams;
 pub mod end;
-pub mod ended;
 pub mod helper;
 pub mod holders;
 pub mod looks;

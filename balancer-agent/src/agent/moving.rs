@@ -16,9 +16,8 @@ use crate::{
     config::RunConfig,
     maps::{MapsError, pinned::PinnedMaps, pins::Pins},
     moves::{
-        ended::Ended,
         helper::{Helper, watch::Watch},
-        mover::Mover,
+        mover::{Ended, Mover},
         tally::{Counts, Tally},
     },
 };
@@ -91,7 +90,7 @@ impl Moving {
     /// Which connections were ended, by the words of their charges, and when by the clock of the
     /// records. Some of them may be closed.
     pub fn since(&self) -> HashMap<u64, Duration> {
-        self.ended.since()
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Backends that are drained by hand.

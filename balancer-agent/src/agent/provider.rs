@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use balancer_common::charge;
+
 use super::{
     drains,
     handover::Handover,
@@ -268,17 +270,14 @@ impl Provider for Shared {
 
     fn drains(&self) -> Vec<DrainView> {
         let (ids, ended) = (in_use(&self.maps), self.moving.since());
-        let ended_of = |id: u32| {
-            let open = self.maps.connections(|_, backend| backend == id).into_iter();
-            open.filter(|found| ended.contains_key(&found.word)).count() as u32
-        };
+        let of = |id: u32| ended.keys().filter(|word| charge::backend_of(**word) == id).count();
         let view = |(addr, drained): (SocketAddr, Drained)| DrainView {
             backend: EndView { address: addr.ip(), port: addr.port() },
             services: self.desired(|desired| drains::services(desired, addr)),
             timeout_s: drained.over.as_secs(),
             elapsed_s: drained.since.elapsed().as_secs(),
             connections: ids.get(&addr).map_or(0, |id| self.maps.active(*id)),
-            ended: ids.get(&addr).map_or(0, |id| ended_of(*id)),
+            ended: ids.get(&addr).map_or(0, |id| of(*id) as u32),
         };
         self.moving.drained().into_iter().map(view).collect()
     }

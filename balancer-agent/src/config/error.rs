@@ -4,7 +4,7 @@ use std::net::AddrParseError;
 
 use thiserror::Error;
 
-use super::FileError;
+use super::{FileError, MovingError};
 use crate::node;
 
 /// Settings that cannot be used.
@@ -68,13 +68,8 @@ pub enum ConfigError {
         flag: &'static str,
     },
     /// A value of `moving` that has no meaning.
-    #[error("moving.{key}: {wrong}")]
-    Moving {
-        /// The key.
-        key: String,
-        /// What is wrong with it.
-        wrong: String,
-    },
+    #[error(transparent)]
+    Moving(#[from] MovingError),
     /// A capacity that the maps cannot have.
     #[error("{flag} {value} is out of range: use 1 to {max}")]
     Capacity {

@@ -36,18 +36,23 @@ pub enum FileError {
     },
 }
 
-pub(super) fn read(path: &Path) -> Result<Settings, FileError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| FileError::Read { path: path.to_owned(), source })?;
-    // A file of nothing but comments sets nothing; YAML calls it null.
-    let options = serde_saphyr::options! { with_snippet: false };
-    let settings: Option<Settings> =
-        serde_saphyr::from_str_with_options(&text, options).map_err(|source| FileError::Parse {
-            path: path.to_owned(),
-            key: key_of_error(&text),
-            source: source.into(),
-        })?;
-    Ok(settings.unwrap_or_default())
+impl Settings {
+    /// Reads the YAML of `--config`.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+        // A file of nothing but comments sets nothing; YAML calls it null.
+        let options = serde_saphyr::options! { with_snippet: false };
+        let settings: Option<Self> =
+            serde_saphyr::from_str_with_options(&text, options).map_err(|source| {
+                FileError::Parse {
+                    path: path.to_owned(),
+                    key: key_of_error(&text),
+                    source: source.into(),
+                }
+            })?;
+        Ok(settings.unwrap_or_default())
+    }
 }
 
 /// The key whose value can't be read.

@@ -1,16 +1,13 @@
 //! Settings as they are given: a row for each, which is a flag and a key of the file.
 
-use std::{
-    fmt::Display,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Display, path::PathBuf};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Capacities, DEFAULT_BPFFS, DEFAULT_HEALTHZ, DEFAULT_METRICS, DEFAULT_SOCKET, FileError,
-    LogFormat, MovingSettings, file,
+    Capacities, DEFAULT_BPFFS, DEFAULT_HEALTHZ, DEFAULT_METRICS, DEFAULT_SOCKET, LogFormat,
+    MovingSettings,
 };
 
 /// Settings as they were given, by flags or by a file; absent where neither says anything. A row here
@@ -138,11 +135,6 @@ fn with_default(help: &str, default: impl Display) -> String {
 }
 
 impl Settings {
-    /// Reads the YAML of `--config`.
-    pub fn read(path: &Path) -> Result<Self, FileError> {
-        file::read(path)
-    }
-
     /// These settings, and those of `other` where these say nothing.
     pub fn or(self, other: Self) -> Self {
         Self {

@@ -6,8 +6,8 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error as _, MapAccess, Visitor},
 };
+use thiserror::Error;
 
-use super::ConfigError;
 use crate::{
     model::Moving,
     settings::moving::{self, Setting, Takes},
@@ -18,6 +18,14 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct MovingSettings(BTreeMap<String, Scalar>);
+
+/// A value that has no meaning.
+#[derive(Debug, Error)]
+#[error("moving.{key}: {wrong}")]
+pub struct MovingError {
+    key: String,
+    wrong: String,
+}
 
 /// A value of YAML.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -80,19 +88,19 @@ impl<'de> Visitor<'de> for Reader {
 
 impl MovingSettings {
     /// Checks everything and fills the gaps.
-    pub fn resolve(&self) -> Result<Moving, ConfigError> {
+    pub fn resolve(&self) -> Result<Moving, MovingError> {
         let mut found = Moving::default();
         for setting in moving::ALL {
             let key = setting.key();
             if let Some(value) = self.0.get(&key) {
                 setting
                     .take(&mut found, &value.to_string())
-                    .map_err(|wrong| ConfigError::Moving { key, wrong })?;
+                    .map_err(|wrong| MovingError { key, wrong })?;
             }
         }
         if let Some((name, wrong)) = moving::contradiction(&found) {
             let key = Setting::named(name).map_or_else(|| name.to_owned(), Setting::key);
-            return Err(ConfigError::Moving { key, wrong });
+            return Err(MovingError { key, wrong });
         }
         Ok(found.or(Moving::DEFAULT))
     }

@@ -1,7 +1,7 @@
 //! What is remembered from one plan to the next, so that nothing is ended twice and nothing flaps.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -24,8 +24,8 @@ const FORCED: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// Connections that were ended and whose programs have not closed them yet, by the words of their
-    /// charges, and since when.
-    ended: HashMap<u64, Duration>,
+    /// charges.
+    ended: HashMap<u64, Ended>,
     /// When a connection can have been quiet for long enough at the earliest, by the word of its
     /// charge.
     idle_at: HashMap<u64, Duration>,
@@ -37,6 +37,14 @@ pub struct Memory {
     pub(super) rows: BTreeMap<u32, RowMemory>,
     /// Counts plans, so that what is too much for one takes turns.
     pub(super) turn: usize,
+}
+
+/// A connection that was ended.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    /// Index of its charge.
+    index: u32,
+    since: Duration,
 }
 
 /// What is remembered of a row.
@@ -88,20 +96,29 @@ pub struct DrainMemory {
 }
 
 impl Memory {
+    /// Forgets connections that were ended and are closed now, whoever asks for moves still. `charge`
+    /// gives the word of a charge by its index.
+    pub fn forget_closed(&mut self, charge: impl Fn(u32) -> u64) {
+        self.ended.retain(|word, ended| charge(ended.index) == *word);
+    }
+
+    /// Since when which connections are ended, by the words of their charges.
+    pub fn all_ended(&self) -> HashMap<u64, Duration> {
+        self.ended.iter().map(|(word, ended)| (*word, ended.since)).collect()
+    }
+
+    /// Forgets what is remembered for as long as there are candidates.
+    pub fn forget_looks(&mut self) {
+        self.looks = Looks::default();
+    }
+
     /// Forgets what is over, and learns what was opened.
     pub fn refresh(&mut self, scene: &Scene) {
         self.turn = self.turn.wrapping_add(1);
-        if !(self.ended.is_empty() && self.idle_at.is_empty() && self.paused.is_empty()) {
-            let before = std::mem::take(self);
-            let keep = |map: &HashMap<u64, Duration>, word| map.get(&word).map(|at| (word, *at));
-            for connection in &scene.connections {
-                let word = connection.word;
-                self.ended.extend(keep(&before.ended, word));
-                self.idle_at.extend(keep(&before.idle_at, word));
-                self.paused.extend(keep(&before.paused, word));
-            }
-            (self.rows, self.turn) = (before.rows, before.turn);
-            self.looks = before.looks;
+        if !(self.idle_at.is_empty() && self.paused.is_empty()) {
+            let open: HashSet<u64> = scene.connections.iter().map(|found| found.word).collect();
+            self.idle_at.retain(|word, _| open.contains(word));
+            self.paused.retain(|word, _| open.contains(word));
         }
         self.looks.forget(scene.now);
         let live: BTreeSet<u32> = scene.connections.iter().map(|found| found.service).collect();
@@ -130,7 +147,7 @@ impl Memory {
 
     /// When a connection was ended that is open still.
     pub fn ended_at(&self, word: u64) -> Option<Duration> {
-        self.ended.get(&word).copied()
+        self.ended.get(&word).map(|ended| ended.since)
     }
 
     /// Connections that were ended and are open still, by backend.
@@ -162,7 +179,8 @@ impl Memory {
     /// A connection was ended.
     pub fn ended(&mut self, scene: &Scene, end: &End) {
         let connection = &scene.connections[end.connection];
-        self.ended.insert(connection.word, scene.now);
+        let ended = Ended { index: connection.index, since: scene.now };
+        self.ended.insert(connection.word, ended);
         let Some(row) = self.rows.get_mut(&end.row) else { return };
         if end.reason != Reason::Idle {
             row.away.push_back(scene.now);

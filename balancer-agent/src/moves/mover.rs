@@ -1,8 +1,8 @@
 //! A pass: looks, plans, asks, ends.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,7 +12,6 @@ use rand::Rng as _;
 use super::{
     ask::{Answer, address},
     end::{Order, Outcome},
-    ended::Ended,
     helper::Helper,
     looks::Seen,
     memory::Memory,
@@ -24,8 +23,8 @@ use super::{
 };
 use crate::{
     desired::Desired,
-    maps::{MapsError, pinned::PinnedMaps},
-    model::{Moving, ObjectRef, Reason, Way},
+    maps::{MapsError, ReadMaps, pinned::PinnedMaps},
+    model::{Moving, ObjectRef, Reason},
     node::clock::now,
     view::RebalanceView,
 };
@@ -48,8 +47,12 @@ pub struct Mover {
     terrain: Terrain,
     memory: Memory,
     tally: Arc<Tally>,
+    /// Since when which connections are ended, for those who list connections.
     ended: Arc<Ended>,
 }
+
+/// Since when which connections are ended, by the words of their charges, as of the last pass.
+pub type Ended = Mutex<HashMap<u64, Duration>>;
 
 /// A Service whose connections are to be moved.
 #[derive(Debug)]
@@ -105,7 +108,10 @@ impl Mover {
     /// Ends what is to be ended now. Says after which time it should do so again; none if that need
     /// not be before the next change.
     pub fn pass(&mut self) -> Option<Duration> {
+        self.memory.forget_closed(|index| self.maps.charge(index));
         if self.terrain.is_empty() {
+            self.memory.forget_looks();
+            self.publish();
             return None;
         }
         let started = processor_time();
@@ -120,6 +126,7 @@ impl Mover {
         let waits = wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
         let settles_in = plan::settles_in(&scene, &memory);
         self.memory = memory;
+        self.publish();
         self.asked.services.retain(|service| {
             self.terrain.rows_of(service).iter().any(|row| self.memory.is_forced(*row))
         });
@@ -178,6 +185,7 @@ impl Mover {
         (self.asked, self.terrain) = (asked, terrain.clone());
         let (ended, _) = self.carry_out(&scene, &ends, &mut memory);
         self.memory = memory;
+        self.publish();
         view.moves = views(&ended, &self.maps);
         view.busy += (ends.len() - ended.len()) as u64;
         view
@@ -280,12 +288,12 @@ impl Mover {
             };
             self.count(scene, end.row, Some(end.reason), fate);
         }
-        let gentle = done.iter().filter(|end| end.way == Way::Gentle);
-        let words = gentle.map(|end| scene.connections[end.connection].word);
-        self.ended.add(scene.now, words, || {
-            self.maps.connections(|_, _| true).into_iter().map(|found| found.word).collect()
-        });
         (done, spent)
+    }
+
+    /// Tells those who list connections which were ended.
+    fn publish(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = self.memory.all_ended();
     }
 
     fn count(&self, scene: &Scene, row: u32, reason: Option<Reason>, fate: Fate) {

@@ -112,12 +112,24 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Series>> {
     Ok(SERIES.iter().filter(wanted).collect())
 }
 
+/// The lock of a folder, for as long as this lives.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // flock(2): a child that was forked meanwhile has a copy of the descriptor until it calls
+        // execve(), and closing this one would leave the lock to it. Unlocking ends it for both.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Two runs would write to the same folders.
-fn lock(folder: &Path) -> Result<File> {
+fn lock(folder: &Path) -> Result<Lock> {
     let path = folder.join("lock");
     let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => {
             bail!("another `cargo xtask kernels` is running in {}; wait for it", folder.display())
         }
