@@ -1,14 +1,15 @@
 //! `balancer-agent run`: ties the stages together.
 
 mod datagrams;
+mod disconnected;
 mod drains;
-mod graces;
+mod grace_periods;
 mod handover;
 mod moving;
-mod parted;
 mod passes;
 mod peers;
 mod pods;
+mod problem_log;
 mod provider;
 mod ready;
 mod reconcile;
@@ -16,8 +17,7 @@ mod selftest;
 mod stale;
 mod stuck;
 mod sweep;
-mod teller;
-mod truth;
+mod watchdog;
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ use pods::Pods;
 use provider::Shared;
 use reconcile::{Reconciler, TakeOverError};
 use selftest::SelfTest;
-use truth::Truth;
+use watchdog::Watchdog;
 
 /// How long the agent may take to end: those who stop it wait.
 const FAREWELL: Duration = Duration::from_millis(800);
@@ -114,8 +114,8 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let shared = Arc::new(Shared::new(&config, source.describe())?);
     shared.wait(&[], &source.awaited());
     let test = SelfTest::open(&Pins::new(&config.bpffs))?;
-    let mut truth = Truth::new(programs.guard, test);
-    truth.look(&shared);
+    let mut watchdog = Watchdog::new(programs.guard, test);
+    watchdog.look(&shared);
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks = Tasks::default();
@@ -125,7 +125,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         let ports = health::node_ports::serve(Arc::clone(&health), stopped.clone());
         tasks.start("health check node ports", ports);
     }
-    tasks.start("self-test", truth.watch(Arc::clone(&shared), stopped.clone()));
+    tasks.start("self-test", watchdog.watch(Arc::clone(&shared), stopped.clone()));
     let datagrams = Datagrams::new(&config, &shared)?;
     tasks.start("UDP sockets", datagrams.run(Arc::clone(&shared), stopped.clone()));
     tasks.start("moves", passes::run(Arc::clone(&shared), stopped.clone()));

@@ -4,14 +4,14 @@
 //! - [`convert`]: between plain types and the types of the maps.
 //! - [`pins`]: the name of every map, and where it is pinned.
 //! - [`slab`]: the memory of an array map.
-//! - [`grace`]: waiting for programs that are running.
+//! - [`rcu`]: waiting for programs that are running.
 
 pub mod convert;
-pub mod grace;
 pub mod identity;
-pub mod memory;
+pub mod in_memory;
 pub mod pinned;
 pub mod pins;
+pub mod rcu;
 pub mod slab;
 
 use std::{
@@ -258,5 +258,5 @@ pub trait WriteMaps: ReadMaps {
     fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<usize, MapsError>;
     /// Waits until no program runs that began before the call, so that what was unlinked may be
     /// used again.
-    fn grace(&mut self);
+    fn wait_grace_period(&mut self);
 }

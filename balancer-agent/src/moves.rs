@@ -3,10 +3,10 @@
 //! order of a pass:
 //!
 //! - [`policy`]: when the connections of a Service are moved.
-//! - [`terrain`]: rows and backends, as far as connections may have to be moved there.
-//! - [`scene`]: one moment of these, with their connections: what a plan is made from.
+//! - [`movable`]: rows and backends, as far as connections may have to be moved there.
+//! - [`input`]: one moment of these, with their connections: what a plan is made from.
 //! - [`looks`]: whose turn it is on a connection, from one look to the next (pure).
-//! - [`memory`]: what is remembered from one plan to the next.
+//! - [`history`]: what is remembered from one plan to the next.
 //! - [`plan`]: which connections are ended, and why (pure), with [`rebalance`] and [`balance`].
 //! - [`ask`]: asks the kernel what connections do, one by one.
 //! - [`end`]: ends connections; [`holders`] finds their sockets.
@@ -21,14 +21,14 @@ pub mod balance;
 pub mod datagrams;
 pub mod end;
 pub mod helper;
+pub mod history;
 pub mod holders;
+pub mod input;
 pub mod looks;
-pub mod memory;
+pub mod movable;
 pub mod mover;
 pub mod plan;
 pub mod policy;
 pub mod rebalance;
 pub mod report;
-pub mod scene;
 pub mod tally;
-pub mod terrain;

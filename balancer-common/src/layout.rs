@@ -66,7 +66,7 @@ pub const MAX_CLIENTS: u32 = 8192;
 /// Entries of the map of source ranges.
 pub const MAX_RANGES: u32 = 1 << 16;
 /// Entries of the map of session affinity; beyond, the client that was away longest is forgotten.
-pub const MAX_PINS: u32 = 1 << 15;
+pub const MAX_AFFINITY: u32 = 1 << 15;
 
 /// Entries of the map of what serves though new sockets do not go there; beyond, flows are led elsewhere.
 pub const MAX_SERVING: u32 = 1 << 16;

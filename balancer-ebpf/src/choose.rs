@@ -149,14 +149,16 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
     };
     let key = ClientKey { netns, group, zero: 0 };
     let now = now();
-    let Some(known) = maps::PINS.get_ptr_mut(key) else {
+    let Some(known) = maps::AFFINITY.get_ptr_mut(key) else {
         let backend = balancer_choose(service, base, len);
         let pin = Pin { backend: backend as u32, used: now };
-        if is_not_kept(backend) || maps::PINS.insert(key, pin.pack(), BPF_NOEXIST as u64).is_ok() {
+        if is_not_kept(backend)
+            || maps::AFFINITY.insert(key, pin.pack(), BPF_NOEXIST as u64).is_ok()
+        {
             return backend;
         }
         // Another socket of the client was first.
-        let Some(known) = maps::PINS.get_ptr(key) else { return backend };
+        let Some(known) = maps::AFFINITY.get_ptr(key) else { return backend };
         // SAFETY: `known` is a map value.
         return instead(backend as u32, unsafe { atomic::load(known) }, base, len);
     };
@@ -209,8 +211,8 @@ pub fn pin_trial(netns: u64, service: u32, backend: u32, sent: u64) {
     }
     let key = ClientKey { netns, group, zero: 0 };
     let pin = Pin { backend, used: now() }.pack();
-    let Some(known) = maps::PINS.get_ptr_mut(key) else {
-        let _ = maps::PINS.insert(key, pin, BPF_NOEXIST as u64);
+    let Some(known) = maps::AFFINITY.get_ptr_mut(key) else {
+        let _ = maps::AFFINITY.insert(key, pin, BPF_NOEXIST as u64);
         return;
     };
     // SAFETY: `known` is a map value.

@@ -14,7 +14,7 @@ use balancer_common::{
     charge::{ALL_WORDS, MAX_CHARGES},
     layout::{
         Backend, Client, ClientKey, Control, Counter, Flows, Frontend, FrontendKey4, FrontendKey6,
-        MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_OPTED_OUT, MAX_PINS, MAX_RANGES,
+        MAX_AFFINITY, MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_OPTED_OUT, MAX_RANGES,
         MAX_SERVICES, MAX_SERVING, RangeKey, Record, SLOT_WORDS, Service, ServiceName, ServingKey,
     },
     verdict::Verdict,
@@ -86,7 +86,7 @@ pub static SERVING: HashMap<ServingKey, u32, { MAX_SERVING as usize }, NO_PREALL
 /// Session affinity: the backend of a client (a `Pin`). Programs write and read; the kernel forgets
 /// the client that was away longest.
 #[btf_map]
-pub static PINS: LruHashMap<ClientKey, u64, { MAX_PINS as usize }> = LruHashMap::new();
+pub static AFFINITY: LruHashMap<ClientKey, u64, { MAX_AFFINITY as usize }> = LruHashMap::new();
 
 /// What the programs must look at beyond the Service. Agent writes, all hooks that choose read.
 #[btf_map]

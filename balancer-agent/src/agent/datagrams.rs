@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use balancer_common::charge;
 use tokio::sync::watch::Receiver;
 
-use super::{handover::Look, parted::Parted, provider::Shared, stale};
+use super::{disconnected::Disconnected, handover::Look, provider::Shared, stale};
 use crate::{
     config::RunConfig,
     maps::{Connected, MapsError, ReadMaps as _, convert, pinned::PinnedMaps, pins::Pins},
@@ -17,7 +17,7 @@ use crate::{
 pub struct Datagrams {
     maps: PinnedMaps,
     helper: Helper,
-    parted: Parted,
+    disconnected: Disconnected,
 }
 
 impl Datagrams {
@@ -26,7 +26,7 @@ impl Datagrams {
         let maps = PinnedMaps::open(&Pins::new(&config.bpffs), config.capacities)?;
         let watch = Arc::clone(shared.moving().watch());
         let helper = Helper::new(Some(config.cgroup.clone()), watch);
-        Ok(Self { maps, helper, parted: Parted::default() })
+        Ok(Self { maps, helper, disconnected: Disconnected::default() })
     }
 
     /// Looks until `stopped` turns true.
@@ -63,7 +63,7 @@ impl Datagrams {
             );
         }
         let missing = |searches| helper.missing_udp(searches);
-        let gone = self.parted.pass(maps, &look.connected, peer, missing, Instant::now());
+        let gone = self.disconnected.pass(maps, &look.connected, peer, missing, Instant::now());
         if gone.done > 0 {
             tracing::debug!(ended = gone.done, "charges of UDP sockets that are not connected");
         }

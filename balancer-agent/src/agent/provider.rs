@@ -25,8 +25,8 @@ use crate::{
     model::{ObjectRef, Problem},
     moves::{
         helper::{Helper, watch::Stuck},
+        movable::in_use,
         tally::Counts,
-        terrain::in_use,
     },
     observe::{Snapshot, connections::connections, offline, views},
     provider::{Mended, Programming, Provider, ProviderError},

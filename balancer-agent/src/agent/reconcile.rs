@@ -14,8 +14,8 @@ use std::{
 use balancer_common::charge;
 
 use super::{
-    graces::Graces, handover::Look, moving::Drained, pods::Pods, provider::Shared, sweep::Sweeper,
-    teller::Teller,
+    grace_periods::GracePeriods, handover::Look, moving::Drained, pods::Pods,
+    problem_log::ProblemLog, provider::Shared, sweep::Sweeper,
 };
 use crate::{
     apply,
@@ -41,7 +41,7 @@ pub struct Reconciler {
     maps: PinnedMaps,
     /// What they hold; none where a write has failed since they were read.
     book: Option<Book>,
-    graces: Graces,
+    grace_periods: GracePeriods,
     node_ports: NodePortAddresses,
     /// Whether there was a first state: before, what is desired is not known, and not nothing.
     begun: bool,
@@ -51,7 +51,7 @@ pub struct Reconciler {
     unsure: BTreeSet<RowId>,
     /// Service ports that did not fit into the maps, and what is said of them.
     full: (BTreeSet<PortId>, Vec<Problem>),
-    teller: Teller,
+    problem_log: ProblemLog,
     /// What could not be written.
     failed: Vec<Problem>,
     audit: Audit,
@@ -84,18 +84,18 @@ impl Reconciler {
         node_ports: NodePortAddresses,
         pods: Pods,
     ) -> Result<Self, TakeOverError> {
-        maps.grace();
+        maps.wait_grace_period();
         let book = Book::read(&maps)?;
         Ok(Self {
             unsure: book.held().rows.keys().cloned().collect(),
             book: Some(book),
             maps,
-            graces: Graces::start().map_err(TakeOverError::Thread)?,
+            grace_periods: GracePeriods::start().map_err(TakeOverError::Thread)?,
             node_ports,
             begun: false,
             unused: Vec::new(),
             full: Default::default(),
-            teller: Teller::default(),
+            problem_log: ProblemLog::default(),
             failed: Vec::new(),
             audit: Audit::default(),
             sums: Sums::default(),
@@ -173,7 +173,7 @@ impl Reconciler {
     /// Tells what is in the way of a first state; the maps stay as they are.
     pub fn wait(&mut self, problems: &[Problem], kinds: &[Kind], shared: &Shared) {
         let problems = Problem::bounded(problems.to_vec());
-        self.teller.tell(&problems);
+        self.problem_log.tell(&problems);
         shared.wait(&problems, kinds);
     }
 
@@ -200,7 +200,7 @@ impl Reconciler {
     /// Forgets backends whose last connection has ended since they left their rows.
     fn forget_idle(&mut self, shared: &Shared) {
         let Some(book) = self.book.as_mut().filter(|_| self.begun) else { return };
-        book.release(self.graces.passed());
+        book.release(self.grace_periods.passed());
         if book.has_idle(&self.maps) {
             self.write(Wanted::Some(BTreeSet::new()), Instant::now(), shared);
         }
@@ -305,7 +305,7 @@ impl Reconciler {
         problems.extend_from_slice(&self.failed);
         problems.extend_from_slice(&self.audit.problems);
         let problems = Problem::bounded(problems);
-        self.teller.tell(&problems);
+        self.problem_log.tell(&problems);
         shared.settle(problems, self.failed.is_empty());
     }
 }

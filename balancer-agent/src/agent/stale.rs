@@ -4,7 +4,7 @@
 //! connected socket elsewhere: its program would wait for its timeout, often more than once. So the
 //! socket is disconnected and its program told, which makes it connect again, to a backend that is
 //! there. Sockets that are charged to what is gone, but not connected to it, are left to
-//! [`super::parted`]; TCP connections to [`crate::moves`].
+//! [`super::disconnected`]; TCP connections to [`crate::moves`].
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

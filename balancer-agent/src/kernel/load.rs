@@ -22,9 +22,9 @@ use super::{
 use crate::{
     config::Capacities,
     maps::{
-        grace::grace,
         pinned::PinnedMaps,
         pins::{MAPS, Pins},
+        rcu::synchronize,
     },
 };
 
@@ -95,10 +95,10 @@ pub fn load(
         attach::attach(&mut ebpf, program, &pins, &target)?;
     }
     if let Some(totals) = totals {
-        grace();
+        synchronize();
         totals.carry_over();
     }
-    maps.settle_suspects(grace);
+    maps.settle_suspects(synchronize);
     let guard = Guard::new(ebpf, pins, cgroup, lock)?;
     Ok((maps, Programs { adopted, guard }))
 }

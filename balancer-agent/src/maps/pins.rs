@@ -16,7 +16,7 @@ pub const MAPS: [&str; 18] = [
     "FRONTENDS6",
     "NAMES",
     "OPTED_OUT",
-    "PINS",
+    "AFFINITY",
     "RANGES",
     "RECORDS",
     "SERVICES",

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ask::Kernel, holders::Holders, scene::End};
+use super::{ask::Kernel, holders::Holders, input::End};
 use crate::{
     maps::Recorded,
     model::Way,

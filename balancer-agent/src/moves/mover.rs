@@ -13,13 +13,13 @@ use super::{
     ask::{Answer, address},
     end::{Order, Outcome},
     helper::Helper,
+    history::History,
+    input::{Demand, End, Input, backend},
     looks::Seen,
-    memory::Memory,
+    movable::{Asked, Drained, Movable},
     plan,
     report::{move_view, shares, waits},
-    scene::{Demand, End, Scene, backend},
     tally::{Fate, Tally},
-    terrain::{Asked, Drained, Terrain},
 };
 use crate::{
     desired::Desired,
@@ -44,8 +44,8 @@ pub struct Mover {
     /// What the configuration says.
     cluster: Moving,
     asked: Asked,
-    terrain: Terrain,
-    memory: Memory,
+    movable: Movable,
+    history: History,
     tally: Arc<Tally>,
     /// Since when which connections are ended, for those who list connections.
     ended: Arc<Ended>,
@@ -59,7 +59,7 @@ pub type Ended = Mutex<HashMap<u64, Duration>>;
 pub struct Look {
     service: ObjectRef,
     asked: Asked,
-    terrain: Terrain,
+    movable: Movable,
 }
 
 /// What is to be ended now.
@@ -87,8 +87,8 @@ impl Mover {
             helper,
             cluster,
             asked: Asked::default(),
-            terrain: Terrain::default(),
-            memory: Memory::default(),
+            movable: Movable::default(),
+            history: History::default(),
             tally,
             ended,
         }
@@ -96,7 +96,7 @@ impl Mover {
 
     /// Learns what has changed. Where the source may lack objects, nothing is taken for gone.
     pub fn learn(&mut self, desired: &Desired, lacking: bool) -> Result<(), MapsError> {
-        self.terrain = Terrain::learn(&self.maps, desired, &self.cluster, &self.asked, lacking)?;
+        self.movable = Movable::learn(&self.maps, desired, &self.cluster, &self.asked, lacking)?;
         Ok(())
     }
 
@@ -108,27 +108,27 @@ impl Mover {
     /// Ends what is to be ended now. Says after which time it should do so again; none if that need
     /// not be before the next change.
     pub fn pass(&mut self) -> Option<Duration> {
-        self.memory.forget_closed(|index| self.maps.charge(index));
-        if self.terrain.is_empty() {
-            self.memory.forget_looks();
+        self.history.forget_closed(|index| self.maps.charge(index));
+        if self.movable.is_empty() {
+            self.history.forget_looks();
             self.publish();
             return None;
         }
         let started = processor_time();
         let forced = self.forced();
-        let scene = self.terrain.scene(&self.maps, now(), &forced);
-        let mut memory = std::mem::take(&mut self.memory);
-        let demands = plan::demands(&scene, &mut memory);
+        let input = self.movable.input(&self.maps, now(), &forced);
+        let mut history = std::mem::take(&mut self.history);
+        let demands = plan::demands(&input, &mut history);
         let Chosen { ends, spent: asking, soonest, .. } =
-            self.choose(&scene, &demands, true, &mut memory);
-        let (ended, ending) = self.carry_out(&scene, &ends, &mut memory);
+            self.choose(&input, &demands, true, &mut history);
+        let (ended, ending) = self.carry_out(&input, &ends, &mut history);
         // What was used in the last moment waits as well as what was busy before.
         let waits = wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
-        let settles_in = plan::settles_in(&scene, &memory);
-        self.memory = memory;
+        let settles_in = plan::settles_in(&input, &history);
+        self.history = history;
         self.publish();
         self.asked.services.retain(|service| {
-            self.terrain.rows_of(service).iter().any(|row| self.memory.is_forced(*row))
+            self.movable.rows_of(service).iter().any(|row| self.history.is_forced(*row))
         });
         // Whoever will have been quiet for long enough is met when that is so: the moment that is the
         // farthest from what its client does next.
@@ -136,7 +136,7 @@ impl Mover {
         let pause = next.map_or(PAUSE, |next| next.clamp(LEAST, PAUSE));
         let spent = processor_time().saturating_sub(started) + asking + ending;
         tracing::debug!(
-            connections = scene.connections.len(),
+            connections = input.connections.len(),
             asked = plan::asked(&demands).len(),
             ended = ended.len(),
             micros = spent.as_micros() as u64,
@@ -153,38 +153,38 @@ impl Mover {
         let mut asked = self.asked.clone();
         asked.services.insert(service.clone());
         // Nothing is to be ended here because its backend is gone.
-        let terrain = Terrain::learn(&self.maps, desired, &self.cluster, &asked, true)?;
-        Ok(Look { service: service.clone(), asked, terrain })
+        let movable = Movable::learn(&self.maps, desired, &self.cluster, &asked, true)?;
+        Ok(Look { service: service.clone(), asked, movable })
     }
 
     /// Moves the connections of the Service to where there are fewer, now; or says what it would do.
     pub fn rebalance(&mut self, look: Look, dry_run: bool) -> RebalanceView {
-        let Look { service, asked, terrain } = look;
-        let rows = terrain.rows_of(&service);
-        let scene = terrain.scene(&self.maps, now(), &rows);
-        let mut memory = self.memory.clone();
+        let Look { service, asked, movable } = look;
+        let rows = movable.rows_of(&service);
+        let input = movable.input(&self.maps, now(), &rows);
+        let mut history = self.history.clone();
         for row in &rows {
-            memory.force(scene.now, *row);
+            history.force(input.now, *row);
         }
-        let mut demands = plan::demands(&scene, &mut memory);
+        let mut demands = plan::demands(&input, &mut history);
         demands.retain(|demand| demand.reason == Reason::Rebalance && rows.contains(&demand.row));
-        let Chosen { ends, waiting, .. } = self.choose(&scene, &demands, false, &mut memory);
+        let Chosen { ends, waiting, .. } = self.choose(&input, &demands, false, &mut history);
         let mut view = RebalanceView {
-            backends: shares(&scene, &terrain, &self.maps, &rows, &memory),
+            backends: shares(&input, &movable, &self.maps, &rows, &history),
             moves: Vec::new(),
-            waiting: waits(&scene, &terrain, &waiting),
+            waiting: waits(&input, &movable, &waiting),
             busy: wanted(&demands).saturating_sub(ends.len()) as u64,
         };
         let views = |ends: &[End], maps: &PinnedMaps| {
-            ends.iter().filter_map(|end| move_view(&scene, &terrain, maps, end)).collect()
+            ends.iter().filter_map(|end| move_view(&input, &movable, maps, end)).collect()
         };
         if dry_run {
             view.moves = views(&ends, &self.maps);
             return view;
         }
-        (self.asked, self.terrain) = (asked, terrain.clone());
-        let (ended, _) = self.carry_out(&scene, &ends, &mut memory);
-        self.memory = memory;
+        (self.asked, self.movable) = (asked, movable.clone());
+        let (ended, _) = self.carry_out(&input, &ends, &mut history);
+        self.history = history;
         self.publish();
         view.moves = views(&ended, &self.maps);
         view.busy += (ends.len() - ended.len()) as u64;
@@ -193,28 +193,28 @@ impl Mover {
 
     /// Rows whose connections are moved because somebody asked for it.
     fn forced(&self) -> BTreeSet<u32> {
-        self.asked.services.iter().flat_map(|service| self.terrain.rows_of(service)).collect()
+        self.asked.services.iter().flat_map(|service| self.movable.rows_of(service)).collect()
     }
 
     fn choose(
         &self,
-        scene: &Scene,
+        input: &Input,
         demands: &[Demand],
         patient: bool,
-        memory: &mut Memory,
+        history: &mut History,
     ) -> Chosen {
         let mut answers: BTreeMap<usize, Seen> = BTreeMap::new();
         let asked = plan::asked(demands).into_iter().filter_map(|index| {
-            let connection = &scene.connections[index];
+            let connection = &input.connections[index];
             Some((index, (*connection, address(&self.maps, backend(connection))?)))
         });
         let (asked, sockets): (Vec<_>, Vec<_>) = asked.unzip();
         let (answered, spent) = self.helper.ask(sockets);
         for (index, answer) in asked.into_iter().zip(answered) {
-            let connection = &scene.connections[index];
+            let connection = &input.connections[index];
             let fate = match answer {
                 Answer::Found(found) => {
-                    answers.insert(index, memory.look(scene.now, connection.word, &found));
+                    answers.insert(index, history.look(input.now, connection.word, &found));
                     continue;
                 }
                 Answer::Gone | Answer::Later => continue,
@@ -226,13 +226,13 @@ impl Mover {
                     None
                 }
             };
-            memory.pause(scene.now, connection.word);
+            history.pause(input.now, connection.word);
             if let Some(fate) = fate {
                 let reason = demands.iter().find(|d| d.among.contains(&index)).map(|d| d.reason);
-                self.count(scene, connection.service, reason, fate);
+                self.count(input, connection.service, reason, fate);
             }
         }
-        let ends = plan::choose(scene, demands, &answers, patient, memory);
+        let ends = plan::choose(input, demands, &answers, patient, history);
         Chosen {
             ends,
             spent,
@@ -243,14 +243,19 @@ impl Mover {
 
     /// Ends connections; gives those that were ended, with the way it was done, and what that took of
     /// a processor elsewhere.
-    fn carry_out(&self, scene: &Scene, ends: &[End], memory: &mut Memory) -> (Vec<End>, Duration) {
+    fn carry_out(
+        &self,
+        input: &Input,
+        ends: &[End],
+        history: &mut History,
+    ) -> (Vec<End>, Duration) {
         let mut done = Vec::new();
         if ends.is_empty() {
             return (done, Duration::ZERO);
         }
         let order = |end: &End| {
-            let connection = scene.connections[end.connection];
-            let row = scene.rows.get(&end.row);
+            let connection = input.connections[end.connection];
+            let row = input.rows.get(&end.row);
             Order {
                 end: *end,
                 connection,
@@ -262,43 +267,43 @@ impl Mover {
         for (end, outcome) in ends.iter().zip(outcomes) {
             let fate = match outcome {
                 Outcome::Ended(way) => {
-                    memory.ended(scene, end);
+                    history.ended(input, end);
                     done.push(End { way, ..*end });
                     Fate::Ended(way)
                 }
                 Outcome::Busy | Outcome::Gone | Outcome::Later => continue,
                 Outcome::Untold => {
-                    memory.untold(scene, end);
+                    history.untold(input, end);
                     continue;
                 }
                 Outcome::Stuck => {
-                    memory.failed(scene, end);
+                    history.failed(input, end);
                     Fate::Stuck
                 }
                 Outcome::Unheld => {
-                    memory.failed(scene, end);
+                    history.failed(input, end);
                     Fate::Unheld
                 }
                 Outcome::Failed(error) => {
-                    memory.failed(scene, end);
-                    let local = scene.connections[end.connection].local;
+                    history.failed(input, end);
+                    let local = input.connections[end.connection].local;
                     tracing::debug!("the connection of {local} can't be ended: {error}");
                     Fate::Failed
                 }
             };
-            self.count(scene, end.row, Some(end.reason), fate);
+            self.count(input, end.row, Some(end.reason), fate);
         }
         (done, spent)
     }
 
     /// Tells those who list connections which were ended.
     fn publish(&self) {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = self.memory.all_ended();
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = self.history.all_ended();
     }
 
-    fn count(&self, scene: &Scene, row: u32, reason: Option<Reason>, fate: Fate) {
-        if let (Some((port, _)), Some(reason)) = (self.terrain.port(row), reason) {
-            self.tally.count(scene.now, &port.service, reason, fate);
+    fn count(&self, input: &Input, row: u32, reason: Option<Reason>, fate: Fate) {
+        if let (Some((port, _)), Some(reason)) = (self.movable.port(row), reason) {
+            self.tally.count(input.now, &port.service, reason, fate);
         }
     }
 }

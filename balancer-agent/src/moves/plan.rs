@@ -1,4 +1,4 @@
-//! Which connections are ended, and why. Pure: a scene and a memory in, demands out, and from these
+//! Which connections are ended, and why. Pure: an input and a history in, demands out, and from these
 //! and what the kernel says of the candidates, ends.
 
 use std::{
@@ -10,10 +10,10 @@ use std::{
 use balancer_common::charge;
 
 use super::{
+    history::{DrainHistory, History},
+    input::{Demand, End, Input, Leaving, Row, age, backend},
     looks::Seen,
-    memory::{DrainMemory, Memory},
     rebalance::{self, Usable},
-    scene::{Demand, End, Leaving, Row, Scene, age, backend},
 };
 use crate::model::{Reason, Way};
 
@@ -21,50 +21,50 @@ use crate::model::{Reason, Way};
 const ASKED: usize = 2_000;
 
 /// What should be ended, if the kernel says that it may.
-pub fn demands(scene: &Scene, memory: &mut Memory) -> Vec<Demand> {
-    memory.refresh(scene);
-    let ending = memory.ending(scene);
+pub fn demands(input: &Input, history: &mut History) -> Vec<Demand> {
+    history.refresh(input);
+    let ending = history.ending(input);
     let mut of_row: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    for (index, connection) in scene.connections.iter().enumerate() {
+    for (index, connection) in input.connections.iter().enumerate() {
         of_row.entry(connection.service).or_default().push(index);
     }
-    let mut loads: BTreeMap<u32, u32> = scene
+    let mut loads: BTreeMap<u32, u32> = input
         .active
         .iter()
         .map(|(id, active)| (*id, active.saturating_sub(ending.get(id).copied().unwrap_or(0))))
         .collect();
     let mut demands = Vec::new();
     for (id, connections) in of_row {
-        let Some(row) = scene.rows.get(&id) else { continue };
-        let row_demands = of_one(scene, id, row, &connections, &mut loads, memory);
-        demands.extend(row_demands.into_iter().map(|demand| bounded(demand, memory.turn)));
+        let Some(row) = input.rows.get(&id) else { continue };
+        let row_demands = of_one(input, id, row, &connections, &mut loads, history);
+        demands.extend(row_demands.into_iter().map(|demand| bounded(demand, history.turn)));
     }
     demands
 }
 
 fn of_one(
-    scene: &Scene,
+    input: &Input,
     id: u32,
     row: &Row,
     connections: &[usize],
     loads: &mut BTreeMap<u32, u32>,
-    memory: &mut Memory,
+    history: &mut History,
 ) -> Vec<Demand> {
     // Where nothing else can be opened, what is open is worth more than none.
     let elsewhere = |backend: u32| row.usable.keys().any(|usable| *usable != backend);
     let mut by_backend: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     for index in connections {
-        let connection = &scene.connections[*index];
+        let connection = &input.connections[*index];
         if elsewhere(backend(connection)) {
             by_backend.entry(backend(connection)).or_default().push(*index);
         }
     }
     let mut demands = Vec::new();
     if !row.usable.is_empty() {
-        demands.push(old(scene, id, row, connections));
-        demands.push(idle(scene, id, row, connections, memory));
+        demands.push(old(input, id, row, connections));
+        demands.push(idle(input, id, row, connections, history));
     }
-    let Some(known) = memory.rows.get_mut(&id) else { return Vec::new() };
+    let Some(known) = history.rows.get_mut(&id) else { return Vec::new() };
     known
         .drains
         .retain(|backend, _| matches!(row.leaving.get(backend), Some(Leaving::Draining(_))));
@@ -72,13 +72,13 @@ fn of_one(
     for (leaving, why) in &row.leaving {
         let among = by_backend.get(leaving).map(Vec::as_slice).unwrap_or_default();
         demands.push(match why {
-            Leaving::Draining(over) => drain(scene, id, row, among, *leaving, *over, memory),
-            Leaving::Gone(after) => stale(scene, id, row, among, *leaving, *after, memory),
+            Leaving::Draining(over) => drain(input, id, row, among, *leaving, *over, history),
+            Leaving::Gone(after) => stale(input, id, row, among, *leaving, *after, history),
         });
     }
-    let Some(known) = memory.rows.get_mut(&id) else { return Vec::new() };
-    let usable = Usable { loads, suspects: &scene.suspects, neglected: &scene.neglected };
-    for (backend, count) in rebalance::moves(scene.now, row, usable, known) {
+    let Some(known) = history.rows.get_mut(&id) else { return Vec::new() };
+    let usable = Usable { loads, suspects: &input.suspects, neglected: &input.neglected };
+    for (backend, count) in rebalance::moves(input.now, row, usable, known) {
         let among = by_backend.remove(&backend).unwrap_or_default();
         // For Services that share the backend: these are as good as gone.
         if let Some(load) = loads.get_mut(&backend) {
@@ -97,15 +97,15 @@ fn of_one(
     for demand in &mut demands {
         let reset = row.policy.reset_after;
         demand.overdue.retain(|index| {
-            let ended = memory.ended_at(scene.connections[*index].word);
+            let ended = history.ended_at(input.connections[*index].word);
             reset.is_some_and(|reset| {
-                ended.is_none_or(|ended| scene.now.saturating_sub(ended) >= reset)
+                ended.is_none_or(|ended| input.now.saturating_sub(ended) >= reset)
             })
         });
         let waits = |index: &usize| {
-            let word = scene.connections[*index].word;
+            let word = input.connections[*index].word;
             let reset = demand.overdue.contains(index);
-            (reset || !memory.is_ended(word)) && !memory.is_paused(scene.now, word)
+            (reset || !history.is_ended(word)) && !history.is_paused(input.now, word)
         };
         demand.among.retain(waits);
     }
@@ -114,15 +114,15 @@ fn of_one(
 }
 
 /// Connections that are old.
-fn old(scene: &Scene, id: u32, row: &Row, connections: &[usize]) -> Demand {
+fn old(input: &Input, id: u32, row: &Row, connections: &[usize]) -> Demand {
     let policy = &row.policy;
     let limit = |index: &usize| {
-        let cookie = charge::cookie_of(scene.connections[*index].word);
+        let cookie = charge::cookie_of(input.connections[*index].word);
         policy.age.map(|limit| limit + part(policy.jitter, cookie))
     };
     let over = |index: &usize| {
         let limit = limit(index)?;
-        age(scene.now, &scene.connections[*index]).checked_sub(limit)
+        age(input.now, &input.connections[*index]).checked_sub(limit)
     };
     let among: Vec<_> = connections.iter().copied().filter(|index| over(index).is_some()).collect();
     let overdue = |index: &usize| {
@@ -139,15 +139,15 @@ fn old(scene: &Scene, id: u32, row: &Row, connections: &[usize]) -> Demand {
 }
 
 /// Connections that may have been quiet for long.
-fn idle(scene: &Scene, id: u32, row: &Row, connections: &[usize], memory: &Memory) -> Demand {
+fn idle(input: &Input, id: u32, row: &Row, connections: &[usize], history: &History) -> Demand {
     let due = |index: &usize| {
-        let connection = &scene.connections[*index];
-        let old_enough = |idle| age(scene.now, connection) >= idle;
-        row.policy.idle.is_some_and(old_enough) && memory.idle_at(connection.word) <= scene.now
+        let connection = &input.connections[*index];
+        let old_enough = |idle| age(input.now, connection) >= idle;
+        row.policy.idle.is_some_and(old_enough) && history.idle_at(connection.word) <= input.now
     };
     let among: Vec<_> = connections.iter().copied().filter(due).collect();
     // What was ended was due then; for how long others have been is asked of the kernel.
-    let was_ended = |index: &usize| memory.is_ended(scene.connections[*index].word);
+    let was_ended = |index: &usize| history.is_ended(input.connections[*index].word);
     let reset = row.policy.reset_after.is_some();
     Demand {
         reason: Reason::Idle,
@@ -161,19 +161,19 @@ fn idle(scene: &Scene, id: u32, row: &Row, connections: &[usize], memory: &Memor
 
 /// Connections of a backend that drains: at an even pace, the last at the end of the time.
 fn drain(
-    scene: &Scene,
+    input: &Input,
     id: u32,
     row: &Row,
     among: &[usize],
     backend: u32,
     over: Duration,
-    memory: &mut Memory,
+    history: &mut History,
 ) -> Demand {
-    let begin = DrainMemory { since: scene.now, initial: among.len(), ended: 0 };
-    let ended = among.iter().filter(|i| memory.is_ended(scene.connections[**i].word)).count();
-    let row_memory = memory.rows.entry(id).or_default();
+    let begin = DrainHistory { since: input.now, initial: among.len(), ended: 0 };
+    let ended = among.iter().filter(|i| history.is_ended(input.connections[**i].word)).count();
+    let row_memory = history.rows.entry(id).or_default();
     let drain = row_memory.drains.entry(backend).or_insert(begin);
-    let elapsed = scene.now.saturating_sub(drain.since);
+    let elapsed = input.now.saturating_sub(drain.since);
     // The first at once: who drains wants to see that it works.
     let part = (elapsed.as_secs_f64() / over.as_secs_f64()).min(1.0);
     let due = ((drain.initial as f64 * part).ceil() as usize).max(1);
@@ -192,17 +192,17 @@ fn drain(
 
 /// Connections to a backend that is gone.
 fn stale(
-    scene: &Scene,
+    input: &Input,
     id: u32,
     row: &Row,
     among: &[usize],
     backend: u32,
     after: Duration,
-    memory: &mut Memory,
+    history: &mut History,
 ) -> Demand {
-    let row_memory = memory.rows.entry(id).or_default();
-    let since = *row_memory.gone.entry(backend).or_insert(scene.now);
-    let elapsed = scene.now.saturating_sub(since);
+    let row_memory = history.rows.entry(id).or_default();
+    let since = *row_memory.gone.entry(backend).or_insert(input.now);
+    let elapsed = input.now.saturating_sub(since);
     let reset = row.policy.reset_after.is_some_and(|reset| elapsed >= after + reset);
     Demand {
         reason: Reason::Stale,
@@ -232,7 +232,7 @@ fn bounded(mut demand: Demand, turn: usize) -> Demand {
     demand
 }
 
-/// The connections that the kernel is asked about: indices of [`Scene::connections`].
+/// The connections that the kernel is asked about: indices of [`Input::connections`].
 pub fn asked(demands: &[Demand]) -> BTreeSet<usize> {
     demands.iter().flat_map(|demand| demand.among.iter().copied()).collect()
 }
@@ -242,11 +242,11 @@ pub fn asked(demands: &[Demand]) -> BTreeSet<usize> {
 /// came to rest last, whose clients will not go on so soon. Who is `patient` waits for safe
 /// moments.
 pub fn choose(
-    scene: &Scene,
+    input: &Input,
     demands: &[Demand],
     answers: &BTreeMap<usize, Seen>,
     patient: bool,
-    memory: &mut Memory,
+    history: &mut History,
 ) -> Vec<End> {
     let mut in_order: Vec<_> = demands.iter().collect();
     in_order.sort_by_key(|demand| demand.reason);
@@ -257,11 +257,11 @@ pub fn choose(
         for index in &demand.among {
             let Some(found) = answers.get(index) else { continue };
             // What would be broken off otherwise is ended gently at any moment.
-            let overdue = demand.overdue.contains(index) || is_long_idle(scene, demand, found);
+            let overdue = demand.overdue.contains(index) || is_long_idle(input, demand, found);
             let safe = patient && !overdue && needs_safety(demand.reason);
             let way = if may_end(demand, found)
                 && (!safe || found.activity.is_safe(demand.quiet))
-                && !memory.is_ended(scene.connections[*index].word)
+                && !history.is_ended(input.connections[*index].word)
             {
                 Way::Gentle
             } else if overdue {
@@ -269,8 +269,8 @@ pub fn choose(
             } else {
                 if demand.reason == Reason::Idle {
                     // It can't have been quiet for long enough before.
-                    let at = scene.now + demand.quiet.saturating_sub(found.activity.idle());
-                    memory.not_idle_before(scene.connections[*index].word, at);
+                    let at = input.now + demand.quiet.saturating_sub(found.activity.idle());
+                    history.not_idle_before(input.connections[*index].word, at);
                 }
                 continue;
             };
@@ -311,8 +311,8 @@ fn may_end(demand: &Demand, found: &Seen) -> bool {
 }
 
 /// True if nobody has used a connection for so long that it is reset.
-fn is_long_idle(scene: &Scene, demand: &Demand, found: &Seen) -> bool {
-    let reset = scene.rows.get(&demand.row).and_then(|row| row.policy.reset_after);
+fn is_long_idle(input: &Input, demand: &Demand, found: &Seen) -> bool {
+    let reset = input.rows.get(&demand.row).and_then(|row| row.policy.reset_after);
     demand.reason == Reason::Idle
         && reset.is_some_and(|reset| found.activity.idle() >= demand.quiet + reset)
 }
@@ -346,12 +346,12 @@ pub fn waiting(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> BTreeMap<
 }
 
 /// After which time a round of moves begins that waits for backends not to change.
-pub fn settles_in(scene: &Scene, memory: &Memory) -> Option<Duration> {
+pub fn settles_in(input: &Input, history: &History) -> Option<Duration> {
     let of = |(id, row): (&u32, &Row)| {
-        let known = memory.rows.get(id).filter(|_| row.policy.rebalance)?;
-        rebalance::settles_in(scene.now, row, known)
+        let known = history.rows.get(id).filter(|_| row.policy.rebalance)?;
+        rebalance::settles_in(input.now, row, known)
     };
-    scene.rows.iter().filter_map(of).min()
+    input.rows.iter().filter_map(of).min()
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use balancer_common::layout::MAX_SCAN;
 
 use super::{
     balance::{Load, excess, targets},
-    memory::{Round, RowMemory},
-    scene::Row,
+    history::{Round, RowHistory},
+    input::Row,
 };
 
 /// How long backends must not have changed.
@@ -43,44 +43,44 @@ pub fn moves(
     now: Duration,
     row: &Row,
     Usable { loads, suspects, neglected }: Usable<'_>,
-    memory: &mut RowMemory,
+    history: &mut RowHistory,
 ) -> BTreeMap<u32, usize> {
     let members: Vec<_> = row.usable.iter().map(|(id, weight)| (*id, *weight)).collect();
-    if members != memory.members {
-        (memory.members, memory.changed, memory.uneven) = (members, now, None);
-        if memory.forced.is_none() {
-            memory.round = Round::Settling;
+    if members != history.members {
+        (history.members, history.changed, history.uneven) = (members, now, None);
+        if history.forced.is_none() {
+            history.round = Round::Settling;
         }
     }
     let suspects: BTreeSet<u32> =
         row.usable.keys().copied().filter(|id| suspects.contains(id)).collect();
-    if !suspects.is_subset(&memory.suspects) && matches!(memory.round, Round::Moving(_)) {
-        memory.round = Round::Rest;
+    if !suspects.is_subset(&history.suspects) && matches!(history.round, Round::Moving(_)) {
+        history.round = Round::Rest;
     }
     let answering = row.usable.len() - suspects.len();
-    memory.suspects = suspects;
-    memory.forced = memory.forced.filter(|until| now < *until);
-    let forced = memory.forced.is_some();
-    let budget = left(now, row.policy.budget, memory);
+    history.suspects = suspects;
+    history.forced = history.forced.filter(|until| now < *until);
+    let forced = history.forced.is_some();
+    let budget = left(now, row.policy.budget, history);
     // Longer rows are sampled: what is ended would not surely come back where it is missing.
     let useful = row.exact && answering > 1 && row.usable.len() <= MAX_SCAN as usize;
     if !useful || !(row.policy.rebalance || forced) {
-        memory.forced = None;
+        history.forced = None;
         return BTreeMap::new();
     }
     let load = |(id, weight): (&u32, &u16)| Load {
         weight: *weight,
         connections: loads.get(id).copied().unwrap_or(0),
     };
-    let usable = row.usable.iter().filter(|(id, _)| !memory.suspects.contains(id));
+    let usable = row.usable.iter().filter(|(id, _)| !history.suspects.contains(id));
     let (ids, shares): (Vec<_>, Vec<_>) = usable.map(|entry| (*entry.0, load(entry))).unzip();
-    let away = memory.away();
+    let away = history.away();
     let mut surplus = excess(&shares, away);
     let total: u32 = surplus.iter().sum();
-    if !begins(now, row, &shares, total, memory) {
+    if !begins(now, row, &shares, total, history) {
         return BTreeMap::new();
     }
-    let Round::Moving(left) = memory.round else { return BTreeMap::new() };
+    let Round::Moving(left) = history.round else { return BTreeMap::new() };
     let mut allowed = if forced { u32::MAX } else { left.min(budget) };
     if row.usable.keys().any(|id| neglected.contains(id)) {
         allowed = allowed.min(u32::from(away == 0));
@@ -94,47 +94,47 @@ pub fn moves(
 }
 
 /// True while a round goes on; begins and ends it.
-fn begins(now: Duration, row: &Row, shares: &[Load], total: u32, memory: &mut RowMemory) -> bool {
+fn begins(now: Duration, row: &Row, shares: &[Load], total: u32, history: &mut RowHistory) -> bool {
     if total == 0 {
-        let settling = memory.round == Round::Settling && !is_settled(now, row, memory);
+        let settling = history.round == Round::Settling && !is_settled(now, row, history);
         if !settling {
-            memory.round = Round::Rest;
+            history.round = Round::Rest;
         }
-        (memory.uneven, memory.forced) = (None, None);
+        (history.uneven, history.forced) = (None, None);
         return false;
     }
-    match memory.round {
-        Round::Settling if is_settled(now, row, memory) => memory.round = Round::Moving(total),
+    match history.round {
+        Round::Settling if is_settled(now, row, history) => history.round = Round::Moving(total),
         Round::Settling => return false,
-        Round::Moving(0) => memory.round = Round::Rest,
+        Round::Moving(0) => history.round = Round::Rest,
         Round::Moving(_) => return true,
         Round::Rest => {}
     }
-    if memory.round != Round::Rest {
+    if history.round != Round::Rest {
         return true;
     }
-    if !is_uneven(shares, memory.away()) {
-        memory.uneven = None;
+    if !is_uneven(shares, history.away()) {
+        history.uneven = None;
         return false;
     }
-    let since = *memory.uneven.get_or_insert(now);
-    if now.saturating_sub(since) < PATIENCE || !is_settled(now, row, memory) {
+    let since = *history.uneven.get_or_insert(now);
+    if now.saturating_sub(since) < PATIENCE || !is_settled(now, row, history) {
         return false;
     }
-    (memory.round, memory.uneven) = (Round::Moving(total), None);
+    (history.round, history.uneven) = (Round::Moving(total), None);
     true
 }
 
 /// After which time the round can begin that waits for backends not to change; none where none waits.
-pub fn settles_in(now: Duration, row: &Row, memory: &RowMemory) -> Option<Duration> {
-    let settled = memory.changed + SETTLE.max(row.slow_start);
+pub fn settles_in(now: Duration, row: &Row, history: &RowHistory) -> Option<Duration> {
+    let settled = history.changed + SETTLE.max(row.slow_start);
     let rest = settled.checked_sub(now).filter(|rest| !rest.is_zero());
-    rest.filter(|_| memory.round == Round::Settling)
+    rest.filter(|_| history.round == Round::Settling)
 }
 
 /// True once backends are what they were for a while, and are all past their slow start.
-fn is_settled(now: Duration, row: &Row, memory: &RowMemory) -> bool {
-    now.saturating_sub(memory.changed) >= SETTLE.max(row.slow_start)
+fn is_settled(now: Duration, row: &Row, history: &RowHistory) -> bool {
+    now.saturating_sub(history.changed) >= SETTLE.max(row.slow_start)
 }
 
 /// True if a backend has more than its share by more than one and a tenth of it.
@@ -147,11 +147,11 @@ fn is_uneven(shares: &[Load], away: u32) -> bool {
 }
 
 /// Moves that the budget has left: no minute sees more than it.
-fn left(now: Duration, budget: u32, memory: &mut RowMemory) -> u32 {
+fn left(now: Duration, budget: u32, history: &mut RowHistory) -> u32 {
     let is_over = |moved: &Duration| now.saturating_sub(*moved) >= MINUTE;
-    let over = memory.moved.partition_point(is_over);
-    memory.moved.drain(..over);
-    budget.saturating_sub(memory.moved.len() as u32)
+    let over = history.moved.partition_point(is_over);
+    history.moved.drain(..over);
+    budget.saturating_sub(history.moved.len() as u32)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub struct Book {
     unnamed: BTreeMap<u32, Epoch>,
     /// Service ports that have no row any more. Their identifiers are not given out while open
     /// connections name them: those would be taken for the next one's.
-    parted: BTreeSet<u32>,
+    lingering: BTreeSet<u32>,
     /// What programs may still use, oldest first.
     given_up: Vec<(Epoch, GivenUp)>,
     /// The plan that was made last.
@@ -59,13 +59,13 @@ impl Book {
         Ok(book)
     }
 
-    fn new(held: Held, limits: Limits, mut parted: BTreeSet<u32>) -> Self {
+    fn new(held: Held, limits: Limits, mut lingering: BTreeSet<u32>) -> Self {
         for row in held.rows.values() {
-            parted.remove(&row.id);
+            lingering.remove(&row.id);
         }
         let pools = Pools::new(
             limits,
-            held.rows.values().map(|row| row.id).chain(parted.iter().copied()),
+            held.rows.values().map(|row| row.id).chain(lingering.iter().copied()),
             held.backends.values().copied(),
             held.rows.values().map(|row| row.row),
         );
@@ -73,7 +73,7 @@ impl Book {
             pools,
             named: Vec::new(),
             unnamed: held.backends.values().map(|id| (*id, 0)).collect(),
-            parted,
+            lingering,
             given_up: Vec::new(),
             epoch: 0,
             released: 0,
@@ -114,7 +114,7 @@ impl Book {
             match thing {
                 GivenUp::Row(row) => self.pools.give_row(row),
                 GivenUp::Service(id) => {
-                    self.parted.insert(id);
+                    self.lingering.insert(id);
                 }
             }
         }
@@ -145,12 +145,12 @@ impl Book {
 
     /// Frees identifiers of Service ports that no connection names any more.
     pub(super) fn reclaim(&mut self, maps: &impl ReadMaps) {
-        if self.parted.is_empty() {
+        if self.lingering.is_empty() {
             return;
         }
         let named = maps.services_named();
-        let kept = self.parted.intersection(&named).copied().collect();
-        for id in std::mem::replace(&mut self.parted, kept).difference(&named) {
+        let kept = self.lingering.intersection(&named).copied().collect();
+        for id in std::mem::replace(&mut self.lingering, kept).difference(&named) {
             self.pools.give_service(*id);
         }
     }

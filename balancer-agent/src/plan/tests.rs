@@ -26,7 +26,7 @@ use crate::{
     maps::{
         Limits, ReadMaps as _, WriteMaps as _,
         identity::{Family, Scope},
-        memory::Memory,
+        in_memory::InMemoryMaps,
     },
     model::{ObjectRef, Protocol},
 };
@@ -80,21 +80,21 @@ fn desired(ports: &[(&str, &[u8], &[u8])]) -> Desired {
 }
 
 /// Plans everything anew.
-fn plan_all(maps: &Memory, desired: &Desired, unsure: &BTreeSet<RowId>) -> Plan {
+fn plan_all(maps: &InMemoryMaps, desired: &Desired, unsure: &BTreeSet<RowId>) -> Plan {
     let mut book = Book::read(maps).unwrap();
     plan(&mut book, &rows(&desired.ports), Extent::All(unsure), maps)
 }
 
 /// Carries a plan out as the agent does.
-fn carry_out(maps: &mut Memory, plan: &Plan) {
+fn carry_out(maps: &mut InMemoryMaps, plan: &Plan) {
     assert_eq!(apply(maps, plan).problems, []);
     if plan.gave_up {
-        maps.grace();
+        maps.wait_grace_period();
     }
 }
 
 /// Plans and carries it out, and checks that the book is what the maps hold.
-fn settle(maps: &mut Memory, desired: &Desired) -> Plan {
+fn settle(maps: &mut InMemoryMaps, desired: &Desired) -> Plan {
     let mut book = Book::read(maps).unwrap();
     let wanted = rows(&desired.ports);
     let plan = plan(&mut book, &wanted, Extent::All(&BTreeSet::new()), maps);
@@ -103,7 +103,7 @@ fn settle(maps: &mut Memory, desired: &Desired) -> Plan {
     plan
 }
 
-fn assert_holds(maps: &Memory, desired: &Desired) {
+fn assert_holds(maps: &InMemoryMaps, desired: &Desired) {
     let held = Held::read(maps).unwrap();
     let wanted_rows = rows(&desired.ports);
     let rows = &wanted_rows;
@@ -129,7 +129,7 @@ fn assert_holds(maps: &Memory, desired: &Desired) {
 
 #[test]
 fn a_new_service_is_written_backends_first_and_frontend_last() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
     let expected = [
         "backend 1",
@@ -143,7 +143,7 @@ fn a_new_service_is_written_backends_first_and_frontend_last() {
 
 #[test]
 fn the_same_again_writes_nothing() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let wanted = desired(&[("web", &[1], &[1, 2]), ("api", &[2], &[2, 3])]);
     settle(&mut maps, &wanted);
     assert_eq!(settle(&mut maps, &wanted), Plan::default());
@@ -151,7 +151,7 @@ fn the_same_again_writes_nothing() {
 
 #[test]
 fn a_change_touches_only_its_service() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     settle(&mut maps, &desired(&[("api", &[2], &[2, 3]), ("web", &[1], &[1, 2])]));
     maps.log.clear();
     settle(&mut maps, &desired(&[("api", &[2], &[2, 3]), ("web", &[1], &[1, 2, 4])]));
@@ -162,7 +162,7 @@ fn a_change_touches_only_its_service() {
 /// what does not.
 #[test]
 fn what_serves_on_is_told_before_the_row_that_lacks_it() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let udp = |last: u8| BackendAddr::new(([10, 0, 0, last], 53).into(), Protocol::Udp);
     let id = PortId { protocol: Protocol::Udp, ..port_id("dns") };
     let mut log = |usable: bool, serving: bool| {
@@ -191,7 +191,7 @@ fn what_serves_on_is_told_before_the_row_that_lacks_it() {
 
 #[test]
 fn each_family_of_a_service_port_has_a_row_of_its_own() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let mut wanted = desired(&[("web", &[1], &[1, 2])]);
     let web = wanted.ports.get_mut(&port_id("web")).unwrap();
     let details = web.backends.get(&backend(1)).unwrap().clone();
@@ -221,7 +221,7 @@ fn each_family_of_a_service_port_has_a_row_of_its_own() {
 
 #[test]
 fn what_is_unsure_stays_as_it_is() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let before = desired(&[("gone", &[1], &[1]), ("empty", &[2], &[2]), ("web", &[3], &[3])]);
     settle(&mut maps, &before);
     let unsure = BTreeSet::from([row_id("gone"), row_id("empty")]);
@@ -236,7 +236,7 @@ fn what_is_unsure_stays_as_it_is() {
 
 #[test]
 fn an_address_that_moves_is_never_missing() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     settle(&mut maps, &desired(&[("old", &[1], &[1])]));
     maps.log.clear();
     settle(&mut maps, &desired(&[("new", &[1], &[2])]));
@@ -246,7 +246,7 @@ fn an_address_that_moves_is_never_missing() {
 
 #[test]
 fn a_replaced_row_is_not_written_over_in_the_same_plan() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
     let before = Held::read(&maps).unwrap().rows[&row_id("web")].row;
     settle(&mut maps, &desired(&[("web", &[1], &[1, 3])]));
@@ -256,7 +256,7 @@ fn a_replaced_row_is_not_written_over_in_the_same_plan() {
 
 #[test]
 fn what_does_not_fit_is_named_and_nothing_else_is_touched() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let big: Vec<u8> = (10..100).collect();
     settle(&mut maps, &desired(&[("api", &[2], &[2]), ("web", &[1], &[1])]));
     maps.log.clear();
@@ -270,7 +270,7 @@ fn what_does_not_fit_is_named_and_nothing_else_is_touched() {
 
 #[test]
 fn a_failing_map_leaves_the_rest_and_is_tried_again() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let wanted = desired(&[("web", &[1], &[1])]);
     maps.broken = true;
     let first = plan_all(&maps, &wanted, &BTreeSet::new());
@@ -282,7 +282,7 @@ fn a_failing_map_leaves_the_rest_and_is_tried_again() {
 
 #[test]
 fn rows_of_a_port_share_one_memory_of_clients() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let mut wanted = desired(&[("web", &[1], &[1, 2])]);
     for port in wanted.ports.values_mut() {
         let external = FrontendAddr { kind: FrontendKind::ExternalIp, ..frontend(9) };
@@ -316,10 +316,11 @@ fn ranges_of_the_other_family_admit_nobody() {
 
 #[test]
 fn why_a_row_is_empty_is_part_of_it() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let mut wanted = desired(&[("web", &[1], &[])]);
-    let row =
-        |maps: &Memory| Held::read(maps).unwrap().rows.into_values().next().map(|held| held.row);
+    let row = |maps: &InMemoryMaps| {
+        Held::read(maps).unwrap().rows.into_values().next().map(|held| held.row)
+    };
     settle(&mut maps, &wanted);
     assert_eq!(row(&maps), Some(Row::EMPTY));
     wanted.ports.values_mut().for_each(|port| port.local = true);

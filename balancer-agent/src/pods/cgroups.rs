@@ -18,7 +18,7 @@ const ROOT: u64 = 1;
 
 /// A cgroup of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct PodCgroup {
     /// Where it is.
     pub path: PathBuf,
     /// Its identifier, the inode of its directory.
@@ -32,7 +32,7 @@ pub struct Place {
 pub fn find(
     cgroup: &Path,
     wanted: &BTreeMap<String, DesiredPod>,
-) -> Result<BTreeMap<String, Place>, PodsError> {
+) -> Result<BTreeMap<String, PodCgroup>, PodsError> {
     let mut found = BTreeMap::new();
     if wanted.is_empty() {
         return Ok(found);
@@ -47,7 +47,7 @@ pub fn find(
             // It may be gone already.
             let Ok(directory) = fs::metadata(&child) else { continue };
             if wanted.contains_key(&uid) {
-                found.insert(uid, Place { path: child, id: directory.ino(), level: level + 1 });
+                found.insert(uid, PodCgroup { path: child, id: directory.ino(), level: level + 1 });
             }
         }
         if found.len() == wanted.len() {

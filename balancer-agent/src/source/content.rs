@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{
     decode::Decoded,
-    object::{Fault, Found, Key, Place, STAYS},
-    reading::{self, Memory},
+    object::{Fault, Found, Key, Position, STAYS},
+    reading::{self, Decodings},
 };
 use crate::model::Problem;
 
 /// What a file defines of one object.
 #[derive(Debug)]
 pub struct Definition {
-    pub place: Place,
+    pub place: Position,
     /// When the file began to define it: of two definitions the older is in force.
     pub since: u64,
     pub found: Found,
@@ -25,7 +25,7 @@ pub struct Content {
     pub problems: Vec<Problem>,
     /// True once all of the file was understood; before, it may define what nobody knows.
     pub was_whole: bool,
-    memory: Memory,
+    memory: Decodings,
 }
 
 impl Content {
@@ -72,7 +72,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn add(&mut self, file: &str, place: Place, decoded: Decoded, now: u64) {
+    fn add(&mut self, file: &str, place: Position, decoded: Decoded, now: u64) {
         let problems = &mut self.content.problems;
         match decoded {
             Decoded::Defined(key, found, faults) => {

@@ -62,14 +62,14 @@ impl fmt::Display for Key {
 
 /// A place in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     /// Number of the document, from 1.
     pub document: usize,
     /// Number of the item where the document is a List, from 1.
     pub item: Option<usize>,
 }
 
-impl Place {
+impl Position {
     /// The place as messages name it.
     pub fn in_file(self, file: &str) -> String {
         match self.item {

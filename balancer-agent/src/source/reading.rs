@@ -10,7 +10,7 @@ use std::{
 use super::{
     decode::{Decoded, decode},
     document::split,
-    object::Place,
+    object::Position,
     parse::{self, Piece},
 };
 
@@ -22,10 +22,10 @@ type Items = Arc<[(Option<usize>, Decoded)]>;
 
 /// The documents of a file as they were last decoded, by hash of their text.
 #[derive(Debug, Default)]
-pub struct Memory(HashMap<u64, Items>);
+pub struct Decodings(HashMap<u64, Items>);
 
 /// The objects of a YAML file.
-pub fn yaml(text: &str, memory: &mut Memory) -> Vec<(Place, Decoded)> {
+pub fn yaml(text: &str, memory: &mut Decodings) -> Vec<(Position, Decoded)> {
     let mut objects = Vec::new();
     let mut now = HashMap::new();
     let mut broken = Vec::new();
@@ -62,7 +62,7 @@ pub fn yaml(text: &str, memory: &mut Memory) -> Vec<(Place, Decoded)> {
 }
 
 /// The objects of a JSON file.
-pub fn json(text: &str) -> Vec<(Place, Decoded)> {
+pub fn json(text: &str) -> Vec<(Position, Decoded)> {
     let mut objects = Vec::new();
     for (index, value) in parse::json(text).into_iter().enumerate() {
         let items: Items = match value {
@@ -79,9 +79,9 @@ fn decode_all(pieces: Vec<Piece>) -> impl Iterator<Item = (Option<usize>, Decode
     pieces.into_iter().map(move |(item, value)| (item, decode(value)))
 }
 
-fn push(document: usize, items: &[(Option<usize>, Decoded)], to: &mut Vec<(Place, Decoded)>) {
+fn push(document: usize, items: &[(Option<usize>, Decoded)], to: &mut Vec<(Position, Decoded)>) {
     let placed =
-        |(item, decoded): &(_, Decoded)| (Place { document, item: *item }, decoded.clone());
+        |(item, decoded): &(_, Decoded)| (Position { document, item: *item }, decoded.clone());
     to.extend(items.iter().map(placed));
 }
 
@@ -93,19 +93,19 @@ mod tests {
     fn a_document_that_did_not_change_gives_the_same_at_its_new_place() {
         let service =
             |name: &str| format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n");
-        let mut memory = Memory::default();
+        let mut memory = Decodings::default();
         let before = yaml(&format!("---\n{}---\n{}", service("a"), service("b")), &mut memory);
         let after = yaml(&format!("---\n{}---\n{}", service("c"), service("b")), &mut memory);
         assert_eq!(before[1], after[1]);
         assert_ne!(before[0], after[0]);
         let moved = yaml(&format!("---\n{}", service("b")), &mut memory);
-        assert_eq!(moved, [(Place { document: 1, item: None }, before[1].1.clone())]);
+        assert_eq!(moved, [(Position { document: 1, item: None }, before[1].1.clone())]);
         assert_eq!(memory.0.len(), 1, "what is gone is forgotten");
     }
 
     #[test]
     fn a_flood_of_broken_documents_is_told_in_short() {
-        let objects = yaml(&"--- [\n".repeat(100), &mut Memory::default());
+        let objects = yaml(&"--- [\n".repeat(100), &mut Decodings::default());
         assert_eq!(objects.len(), MAX_TOLD + 1, "{objects:?}");
         let (place, last) = objects.last().expect("not empty");
         assert_eq!(place.document, MAX_TOLD + 1);

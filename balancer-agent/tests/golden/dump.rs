@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use balancer_agent::{
     apply::apply,
     desired::{Desired, DesiredPort, Options, PortId, backends::Backends},
-    maps::{FrontendKey, Limits, ReadMaps as _, Settings, convert, memory::Memory},
+    maps::{FrontendKey, Limits, ReadMaps as _, Settings, convert, in_memory::InMemoryMaps},
     model::State,
     plan::{Extent, book::Book, held, plan, rows::rows},
 };
@@ -18,7 +18,7 @@ const LIMITS: Limits = Limits { services: 64, frontends: 256, backends: 256, slo
 
 /// Everything that a case gives.
 pub fn all(state: &State, desired: &Desired) -> String {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let mut book = Book::read(&maps).unwrap();
     let plan = plan(&mut book, &rows(&desired.ports), Extent::All(&BTreeSet::new()), &maps);
     let applied = apply(&mut maps, &plan);
@@ -99,7 +99,7 @@ fn pods(desired: &Desired) -> String {
 }
 
 /// The entries of the maps: frontends, rows and backends.
-fn entries(maps: &Memory) -> String {
+fn entries(maps: &InMemoryMaps) -> String {
     let mut text = String::new();
     let mut frontends = maps.frontends().unwrap();
     frontends.sort_by_key(|(key, value)| {

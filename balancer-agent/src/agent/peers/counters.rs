@@ -130,7 +130,7 @@ mod tests {
         maps::{
             Limits, Settings, WriteMaps as _,
             identity::{Family, Scope},
-            memory::Memory,
+            in_memory::InMemoryMaps,
         },
         model::{ObjectRef, Protocol},
         peers::{name::NodeId, wire::Section},
@@ -148,7 +148,7 @@ mod tests {
     }
 
     /// Row 1 with the first so many backends, of weights 10, 20, ...
-    fn set_row(maps: &mut Memory, len: u32) {
+    fn set_row(maps: &mut InMemoryMaps, len: u32) {
         for id in 1..=len {
             let slot = Slot { backend: id, weight: 10 * id as u16, salt: 0 };
             maps.set_slot(id - 1, slot);
@@ -156,8 +156,8 @@ mod tests {
         maps.set_row(1, MapRow { base: 0, len });
     }
 
-    fn maps() -> Memory {
-        let mut maps = Memory::new(LIMITS);
+    fn maps() -> InMemoryMaps {
+        let mut maps = InMemoryMaps::new(LIMITS);
         for id in 1..=3 {
             let (words, port, protocol) = convert::backend(addr(id as u8));
             maps.put_backend(id, words, port, protocol);

@@ -107,22 +107,22 @@ impl Reconciler {
         let mut book = match self.book.take() {
             Some(book) => book,
             None => {
-                self.maps.grace();
+                self.maps.wait_grace_period();
                 Book::read(&self.maps)?
             }
         };
-        book.release(self.graces.passed());
+        book.release(self.grace_periods.passed());
         let mut plan = self.plan(&mut book, wanted, some);
         self.carry_out(&plan, done);
         if !plan.problems.is_empty() && book.awaits_release() {
             // What was given up may make room.
-            self.maps.grace();
+            self.maps.wait_grace_period();
             book.release(book.epoch());
             plan = self.plan(&mut book, wanted, some);
             self.carry_out(&plan, done);
         }
         if plan.gave_up {
-            self.graces.ask(book.epoch());
+            self.grace_periods.ask(book.epoch());
         }
         if done.problems.is_empty() {
             self.book = Some(book);

@@ -127,7 +127,7 @@ impl Charges for PinnedMaps {
         if !ended.is_empty() {
             // `tcp` may write the record of one that it has found. An agent that is killed here leaves
             // a place in the table that nobody has any more.
-            crate::maps::grace::grace();
+            crate::maps::rcu::synchronize();
         }
         for Charge { index, word } in &ended {
             let word = charge::claimed(charge::cookie_of(*word), charge::backend_of(*word));

@@ -142,8 +142,8 @@ impl WriteMaps for PinnedMaps {
         Ok(written)
     }
 
-    fn grace(&mut self) {
-        crate::maps::grace::grace();
+    fn wait_grace_period(&mut self) {
+        crate::maps::rcu::synchronize();
     }
 }
 

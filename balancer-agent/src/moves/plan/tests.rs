@@ -14,8 +14,8 @@ const QUIET: Duration = Duration::from_millis(50);
 /// A Service with row 1, and what happens to its connections. Time begins late, so that connections
 /// may be old.
 struct World {
-    scene: Scene,
-    memory: Memory,
+    input: Input,
+    history: History,
     /// How long each connection has been quiet; none while it is busy.
     idle: BTreeMap<u64, Option<Duration>>,
     next: u64,
@@ -30,15 +30,15 @@ impl World {
             usable: usable.iter().map(|id| (*id, 1)).collect(),
             leaving: BTreeMap::new(),
         };
-        let scene =
-            Scene { now: 100_000 * SECOND, rows: Arc::new([(1, row)].into()), ..Scene::default() };
-        Self { scene, memory: Memory::default(), idle: BTreeMap::new(), next: 1 }
+        let input =
+            Input { now: 100_000 * SECOND, rows: Arc::new([(1, row)].into()), ..Input::default() };
+        Self { input, history: History::default(), idle: BTreeMap::new(), next: 1 }
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Row)) {
-        let mut rows = BTreeMap::clone(&self.scene.rows);
+        let mut rows = BTreeMap::clone(&self.input.rows);
         change(rows.get_mut(&1).unwrap());
-        self.scene.rows = Arc::new(rows);
+        self.input.rows = Arc::new(rows);
     }
 
     fn leave(&mut self, backend: u32, why: Leaving) {
@@ -50,37 +50,37 @@ impl World {
         for _ in 0..count {
             let word = charge::word(self.next, backend);
             self.next += 1;
-            self.scene.connections.push(Recorded {
+            self.input.connections.push(Recorded {
                 index: 0,
                 word,
                 service: 1,
                 tgid: 1,
                 netns: 1,
                 local: SocketAddr::from(([10, 0, 0, 1], 1)),
-                since_ns: (self.scene.now - ago).as_nanos() as u64,
+                since_ns: (self.input.now - ago).as_nanos() as u64,
             });
             self.idle.insert(word, Some(ago));
         }
-        *self.scene.opened.entry(backend).or_default() += count as u64;
+        *self.input.opened.entry(backend).or_default() += count as u64;
         self.count();
     }
 
     fn count(&mut self) {
-        let ids: Vec<_> = self.scene.rows[&1].usable.keys().copied().collect();
+        let ids: Vec<_> = self.input.rows[&1].usable.keys().copied().collect();
         let active = |id: u32| {
-            self.scene.connections.iter().filter(|found| backend(found) == id).count() as u32
+            self.input.connections.iter().filter(|found| backend(found) == id).count() as u32
         };
-        self.scene.active = ids.into_iter().map(|id| (id, active(id))).collect();
+        self.input.active = ids.into_iter().map(|id| (id, active(id))).collect();
     }
 
     fn busy(&mut self, which: impl Fn(&Recorded) -> bool) {
-        for connection in self.scene.connections.iter().filter(|found| which(found)) {
+        for connection in self.input.connections.iter().filter(|found| which(found)) {
             self.idle.insert(connection.word, None);
         }
     }
 
     fn later(&mut self, time: Duration) {
-        self.scene.now += time;
+        self.input.now += time;
         for idle in self.idle.values_mut().flatten() {
             *idle += time;
         }
@@ -89,7 +89,7 @@ impl World {
     /// What the kernel says of those that are asked about.
     fn answers(&self, demands: &[Demand]) -> BTreeMap<usize, Seen> {
         let answer = |index: usize| {
-            let idle = self.idle[&self.scene.connections[index].word];
+            let idle = self.idle[&self.input.connections[index].word];
             let time = idle.unwrap_or_default();
             let activity = Activity {
                 state: 1,
@@ -105,14 +105,14 @@ impl World {
     }
 
     fn plan(&mut self) -> Vec<End> {
-        let demands = demands(&self.scene, &mut self.memory);
+        let demands = demands(&self.input, &mut self.history);
         let answers = self.answers(&demands);
-        choose(&self.scene, &demands, &answers, true, &mut self.memory)
+        choose(&self.input, &demands, &answers, true, &mut self.history)
     }
 
     /// When the next pass is due for those that are not quiet yet.
     fn soonest(&mut self) -> Option<Duration> {
-        let demands = demands(&self.scene, &mut self.memory);
+        let demands = demands(&self.input, &mut self.history);
         soonest(&demands, &self.answers(&demands))
     }
 
@@ -120,30 +120,30 @@ impl World {
     fn pass(&mut self) -> Vec<End> {
         let ends = self.plan();
         for end in &ends {
-            self.memory.ended(&self.scene, end);
+            self.history.ended(&self.input, end);
         }
         ends
     }
 
     /// Clients close what was ended.
     fn close(&mut self) -> usize {
-        let before = self.scene.connections.len();
-        let memory = &self.memory;
-        self.scene.connections.retain(|found| !memory.is_ended(found.word));
+        let before = self.input.connections.len();
+        let history = &self.history;
+        self.input.connections.retain(|found| !history.is_ended(found.word));
         self.count();
-        before - self.scene.connections.len()
+        before - self.input.connections.len()
     }
 
     /// Clients open as many again where there are fewest.
     fn reopen(&mut self, count: usize) {
         for _ in 0..count {
-            let least = *self.scene.active.iter().min_by_key(|(_, active)| **active).unwrap().0;
+            let least = *self.input.active.iter().min_by_key(|(_, active)| **active).unwrap().0;
             self.open(least, 1, Duration::ZERO);
         }
     }
 
     fn counts(&self) -> Vec<u32> {
-        self.scene.active.values().copied().collect()
+        self.input.active.values().copied().collect()
     }
 }
 
@@ -218,7 +218,7 @@ fn moves_come_to_an_end_whatever_happens() {
                 world.count();
             }
             world.later(SECOND);
-            let total = world.scene.connections.len();
+            let total = world.input.connections.len();
             let ends = world.pass();
             assert!(ends.len() <= total, "case {case}, step {step}");
             ended += ends.len();
@@ -249,7 +249,7 @@ fn what_is_quiet_for_long_is_ended_once_it_can_have_been() {
     // It was busy a moment ago: it need not be asked about for the whole time.
     world.idle.values_mut().for_each(|idle| *idle = idle.or(Some(Duration::ZERO)));
     world.later(29 * SECOND);
-    assert_eq!(asked(&demands(&world.scene, &mut world.memory)).len(), 0);
+    assert_eq!(asked(&demands(&world.input, &mut world.history)).len(), 0);
     world.later(SECOND);
     assert_eq!(world.pass().len(), 1);
     world.later(31 * SECOND);
@@ -312,7 +312,7 @@ fn what_could_not_be_ended_is_left_alone_for_a_while() {
     let mut world = World::new(Moving { max_age: time(10), ..Moving::default() }, &[1]);
     world.open(1, 1, 100 * SECOND);
     let ends = world.plan();
-    world.memory.failed(&world.scene, &ends[0]);
+    world.history.failed(&world.input, &ends[0]);
     world.later(SECOND);
     assert_eq!(world.plan(), []);
     world.later(60 * SECOND);
@@ -326,7 +326,7 @@ fn the_kernel_is_asked_about_a_bounded_number_in_turns() {
     world.busy(|_| true);
     let mut seen = BTreeSet::new();
     for _ in 0..3 {
-        let asked = asked(&demands(&world.scene, &mut world.memory));
+        let asked = asked(&demands(&world.input, &mut world.history));
         assert_eq!(asked.len(), ASKED);
         seen.extend(asked);
     }

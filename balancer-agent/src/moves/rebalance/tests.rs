@@ -9,7 +9,7 @@ struct Bench {
     loads: BTreeMap<u32, u32>,
     suspects: BTreeSet<u32>,
     neglected: BTreeSet<u32>,
-    memory: RowMemory,
+    history: RowHistory,
 }
 
 impl Bench {
@@ -31,7 +31,7 @@ impl Bench {
             loads: BTreeMap::new(),
             suspects: BTreeSet::new(),
             neglected: BTreeSet::new(),
-            memory: RowMemory::default(),
+            history: RowHistory::default(),
         };
         bench.set(loads);
         bench
@@ -47,13 +47,13 @@ impl Bench {
         self.now += time;
         let (loads, suspects, neglected) = (&self.loads, &self.suspects, &self.neglected);
         let usable = Usable { loads, suspects, neglected };
-        let moves = moves(self.now, &self.row, usable, &mut self.memory);
+        let moves = moves(self.now, &self.row, usable, &mut self.history);
         self.loads.keys().map(|id| moves.get(id).copied().unwrap_or(0)).collect()
     }
 
     fn spend(&mut self, count: u32) {
-        self.memory.moved.extend((0..count).map(|_| self.now));
-        if let Round::Moving(left) = &mut self.memory.round {
+        self.history.moved.extend((0..count).map(|_| self.now));
+        if let Round::Moving(left) = &mut self.history.round {
             *left -= count;
         }
     }
@@ -107,11 +107,11 @@ fn one_connection_at_a_time_tries_a_backend_that_is_neglected() {
     assert_eq!(bench.after(SECOND), [0, 0, 0], "as long as any other unevenness");
     assert_eq!(bench.after(10 * SECOND).iter().sum::<usize>(), 1);
     bench.spend(1);
-    bench.memory.away.push_back(bench.now);
+    bench.history.away.push_back(bench.now);
     bench.set(&[5, 6, 0]);
     assert_eq!(bench.after(SECOND), [0, 0, 0], "it is about to be opened again");
     // It was refused, and went elsewhere.
-    bench.memory.away.clear();
+    bench.history.away.clear();
     (bench.neglected, bench.suspects) = (BTreeSet::new(), BTreeSet::from([3]));
     bench.set(&[6, 6, 0]);
     for _ in 0..60 {
@@ -122,7 +122,7 @@ fn one_connection_at_a_time_tries_a_backend_that_is_neglected() {
     bench.after(SECOND);
     assert_eq!(bench.after(10 * SECOND).iter().sum::<usize>(), 1);
     bench.spend(1);
-    bench.memory.away.clear();
+    bench.history.away.clear();
     bench.set(&[5, 6, 1]);
     bench.neglected.clear();
     assert_eq!(bench.after(SECOND), [1, 2, 0], "the round goes on");
@@ -140,7 +140,7 @@ fn moves_begin_when_backends_have_settled() {
     assert_eq!(bench.after(SECOND), [3, 0, 0]);
     bench.set(&[7, 7, 6]);
     assert_eq!(bench.after(SECOND), [0, 0, 0]);
-    assert_eq!(bench.memory.round, Round::Rest);
+    assert_eq!(bench.history.round, Round::Rest);
 }
 
 #[test]
@@ -222,8 +222,8 @@ fn nothing_moves_without_gain() {
     assert!(rests(&mut Bench::new(&long)), "what is ended would come back anywhere");
     let mut forced = Bench::new(&[20, 0]);
     forced.row.policy.rebalance = false;
-    forced.memory.forced = Some(forced.now + 60 * SECOND);
-    forced.memory.round = Round::Moving(u32::MAX);
+    forced.history.forced = Some(forced.now + 60 * SECOND);
+    forced.history.round = Round::Moving(u32::MAX);
     forced.row.policy.budget = 1;
     assert_eq!(forced.after(SECOND), [10, 0], "somebody asked for it");
     assert_eq!(forced.after(60 * SECOND), [0, 0], "and not for ever");

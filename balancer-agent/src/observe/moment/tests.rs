@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     apply::apply,
     desired::{BackendAddr, DesiredPort, PortId, backends::Details},
-    maps::{Gauge, Limits, Settings, memory::Memory},
+    maps::{Gauge, Limits, Settings, in_memory::InMemoryMaps},
     model::{ObjectRef, Protocol},
     observe::Snapshot,
     plan::{
@@ -29,13 +29,13 @@ const LIMITS: Limits = Limits { services: 3, frontends: 8, backends: 8, slots: 1
 /// Maps that are written to while they are read: one write comes before each read from some read
 /// on.
 struct Changing {
-    maps: RefCell<Memory>,
+    maps: RefCell<InMemoryMaps>,
     writes: RefCell<VecDeque<Write>>,
     after: Cell<usize>,
 }
 
 impl Changing {
-    fn read<T>(&self, read: impl FnOnce(&Memory) -> T) -> T {
+    fn read<T>(&self, read: impl FnOnce(&InMemoryMaps) -> T) -> T {
         match self.after.get() {
             0 => {
                 if let Some(write) = self.writes.borrow_mut().pop_front() {
@@ -55,10 +55,10 @@ impl ReadMaps for Changing {
         LIMITS
     }
     fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError> {
-        self.read(Memory::frontends)
+        self.read(InMemoryMaps::frontends)
     }
     fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError> {
-        self.read(Memory::names)
+        self.read(InMemoryMaps::names)
     }
     fn frontend(&self, key: FrontendKey) -> Result<Option<Frontend>, MapsError> {
         self.read(|maps| maps.frontend(key))
@@ -67,7 +67,7 @@ impl ReadMaps for Changing {
         self.read(|maps| maps.name(service))
     }
     fn gauges(&self) -> Result<Vec<Gauge>, MapsError> {
-        self.read(Memory::gauges)
+        self.read(InMemoryMaps::gauges)
     }
     fn row_word(&self, service: u32) -> u64 {
         self.read(|maps| maps.row_word(service))
@@ -76,10 +76,10 @@ impl ReadMaps for Changing {
         self.read(|maps| maps.settings(service))
     }
     fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError> {
-        self.read(Memory::ranges)
+        self.read(InMemoryMaps::ranges)
     }
     fn serving(&self) -> Result<Vec<(u32, u32)>, MapsError> {
-        self.read(Memory::serving)
+        self.read(InMemoryMaps::serving)
     }
     fn slot(&self, index: u32) -> Slot {
         self.read(|maps| maps.slot(index))
@@ -94,7 +94,7 @@ impl ReadMaps for Changing {
         self.read(|maps| maps.is_suspect(backend))
     }
     fn charges(&self) -> u32 {
-        self.read(Memory::charges)
+        self.read(InMemoryMaps::charges)
     }
     fn charge(&self, index: u32) -> u64 {
         self.read(|maps| maps.charge(index))
@@ -176,10 +176,10 @@ fn a_listing_is_of_one_moment() {
     let states = states.map(wanted);
     let mut lists = 0;
     for after in 0.. {
-        let mut maps = Memory::new(LIMITS);
+        let mut maps = InMemoryMaps::new(LIMITS);
         let mut book = Book::read(&maps).unwrap();
         let none = BTreeSet::new();
-        let mut planned = Memory::new(LIMITS);
+        let mut planned = InMemoryMaps::new(LIMITS);
         let mut writes = VecDeque::new();
         let mut possible = BTreeSet::new();
         for (round, wanted) in states.iter().enumerate() {

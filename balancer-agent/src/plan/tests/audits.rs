@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Looks at everything, and puts it back.
-fn put_back(maps: &mut Memory, book: &Book) -> Vec<Finding> {
+fn put_back(maps: &mut InMemoryMaps, book: &Book) -> Vec<Finding> {
     let findings = Round::default().look(book, maps, 1).unwrap();
     assert_eq!(apply(maps, &audit::plan(&findings)).problems, []);
     findings
@@ -23,7 +23,7 @@ fn sample() -> Desired {
     wanted
 }
 
-type Edit = fn(&mut Memory, &Held);
+type Edit = fn(&mut InMemoryMaps, &Held);
 
 /// What was changed, of which map something is found, and of which object.
 const EDITS: [(&str, Edit, &[&str], &str); 13] = [
@@ -107,7 +107,7 @@ const EDITS: [(&str, Edit, &[&str], &str); 13] = [
     ),
 ];
 
-fn remove(maps: &mut Memory, held: &Held, nth: usize) {
+fn remove(maps: &mut InMemoryMaps, held: &Held, nth: usize) {
     let (frontend, _) = held.frontends.iter().nth(nth).unwrap();
     maps.remove_frontend(convert::frontend(*frontend, 0, false).0).unwrap();
 }
@@ -115,7 +115,7 @@ fn remove(maps: &mut Memory, held: &Held, nth: usize) {
 #[test]
 fn what_others_change_is_named_and_put_back() {
     for (what, edit, found_in, object) in EDITS {
-        let mut maps = Memory::new(LIMITS);
+        let mut maps = InMemoryMaps::new(LIMITS);
         settle(&mut maps, &sample());
         let id = Held::read(&maps).unwrap().backends[&backend(2)];
         maps.set_active(id, 5);
@@ -137,7 +137,7 @@ fn what_others_change_is_named_and_put_back() {
 #[test]
 fn a_round_in_parts_finds_what_one_look_finds() {
     for looks in [1, 2, 3, 7, 60] {
-        let mut maps = Memory::new(LIMITS);
+        let mut maps = InMemoryMaps::new(LIMITS);
         settle(&mut maps, &sample());
         let book = Book::read(&maps).unwrap();
         for nth in [0, 0] {
@@ -160,7 +160,7 @@ fn a_round_in_parts_finds_what_one_look_finds() {
 
 #[test]
 fn what_can_not_be_put_back_is_told_of_its_map() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     settle(&mut maps, &sample());
     let book = Book::read(&maps).unwrap();
     remove(&mut maps, book.held(), 1);

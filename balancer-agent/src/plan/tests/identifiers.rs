@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_backend_of_two_services_has_one_identifier() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     settle(&mut maps, &desired(&[("api", &[2], &[7]), ("web", &[1], &[7])]));
     let held = Held::read(&maps).unwrap();
     assert_eq!(held.rows[&row_id("api")].backends, held.rows[&row_id("web")].backends);
@@ -12,7 +12,7 @@ fn a_backend_of_two_services_has_one_identifier() {
 
 #[test]
 fn a_removed_backend_keeps_its_identifier_until_its_last_connection_ends() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
     let id = Held::read(&maps).unwrap().backends[&backend(2)];
     maps.set_active(id, 3);
@@ -33,7 +33,7 @@ fn a_removed_backend_keeps_its_identifier_until_its_last_connection_ends() {
 /// Nothing else has to change for that.
 #[test]
 fn a_plan_of_nothing_forgets_a_backend_whose_last_connection_has_ended() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
     let id = Held::read(&maps).unwrap().backends[&backend(2)];
     maps.set_active(id, 1);
@@ -61,7 +61,7 @@ fn a_plan_of_nothing_forgets_a_backend_whose_last_connection_has_ended() {
 /// plan came between.
 #[test]
 fn a_backend_that_comes_back_without_connections_is_a_new_one() {
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let with = desired(&[("web", &[1], &[1, 2])]);
     settle(&mut maps, &with);
     settle(&mut maps, &desired(&[("web", &[1], &[1])]));
@@ -76,9 +76,10 @@ fn a_backend_that_comes_back_without_connections_is_a_new_one() {
 /// What is open to a Service that is gone does not become the next one's.
 #[test]
 fn an_identifier_waits_for_its_connections() {
-    let mut maps = Memory::new(Limits { services: 2, ..LIMITS });
-    let id =
-        |maps: &Memory, name| Held::read(maps).unwrap().rows.get(&row_id(name)).map(|row| row.id);
+    let mut maps = InMemoryMaps::new(Limits { services: 2, ..LIMITS });
+    let id = |maps: &InMemoryMaps, name| {
+        Held::read(maps).unwrap().rows.get(&row_id(name)).map(|row| row.id)
+    };
     settle(&mut maps, &desired(&[("old", &[1], &[1])]));
     let old = id(&maps, "old").unwrap();
     maps.connections = vec![old];
@@ -97,9 +98,9 @@ fn an_identifier_waits_for_its_connections() {
 /// The same, where the book is not read anew.
 #[test]
 fn a_book_looks_again_when_no_identifier_is_left() {
-    let mut maps = Memory::new(Limits { services: 1, ..LIMITS });
+    let mut maps = InMemoryMaps::new(Limits { services: 1, ..LIMITS });
     let mut book = Book::read(&maps).unwrap();
-    let mut step = |maps: &mut Memory, name: &str| {
+    let mut step = |maps: &mut InMemoryMaps, name: &str| {
         let wanted = rows(&desired(&[(name, &[1], &[1])]).ports);
         let plan = plan(&mut book, &wanted, Extent::All(&BTreeSet::new()), maps);
         carry_out(maps, &plan);

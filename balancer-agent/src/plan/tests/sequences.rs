@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
     let mut rng = StdRng::seed_from_u64(7);
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     for round in 0..500 {
         let wanted = anything(&mut rng);
         let mut next = plan_all(&maps, &wanted, &BTreeSet::new());
@@ -30,7 +30,7 @@ fn any_sequence_of_states_is_reached_and_any_prefix_of_a_plan_is_safe() {
 #[test]
 fn whichever_write_fails_the_next_plan_makes_up_for_it() {
     let mut rng = StdRng::seed_from_u64(13);
-    let mut maps = Memory::new(LIMITS);
+    let mut maps = InMemoryMaps::new(LIMITS);
     let mut failed = 0;
     for _ in 0..1000 {
         let wanted = anything(&mut rng);
@@ -78,7 +78,7 @@ fn wandering() -> FrontendAddr {
 fn the_book_follows_the_maps_over_any_sequence_of_plans() {
     let limits = Limits { services: 9, frontends: 5, backends: 20, slots: 96 };
     let mut rng = StdRng::seed_from_u64(11);
-    let mut maps = Memory::new(limits);
+    let mut maps = InMemoryMaps::new(limits);
     let mut book = Book::read(&maps).unwrap();
     let mut wanted = Desired::default();
     let (mut fitted, mut did_not_fit) = (0, 0);
@@ -133,7 +133,7 @@ fn the_book_follows_the_maps_over_any_sequence_of_plans() {
             all_fit = false;
         }
         if rng.random_bool(0.5) {
-            maps.grace();
+            maps.wait_grace_period();
             book.release(book.epoch());
             book.reclaim(&maps);
             assert_eq!(book.free(), Book::read(&maps).unwrap().free(), "nothing leaks");

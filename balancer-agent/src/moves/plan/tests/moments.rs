@@ -36,7 +36,7 @@ fn what_is_quiet_is_never_reset_because_the_moment_is_not_safe() {
     world.idle.values_mut().for_each(|idle| *idle = Some(Duration::from_millis(300)));
     assert_eq!(world.pass(), [], "it may be about to send");
     world.change(|row| row.policy.reset_after = time(30));
-    world.scene.now += 40 * SECOND;
+    world.input.now += 40 * SECOND;
     assert_eq!(reasons(&world.pass()), [(Reason::Age, Way::Gentle)]);
 }
 
@@ -65,10 +65,10 @@ fn a_round_of_moves_begins_as_soon_as_backends_have_not_changed_for_long_enough(
     world.open(1, 4, 100 * SECOND);
     assert_eq!(world.pass(), []);
     world.later(10 * SECOND);
-    assert_eq!(settles_in(&world.scene, &world.memory), None, "nothing is waited for");
+    assert_eq!(settles_in(&world.input, &world.history), None, "nothing is waited for");
     world.change(|row| row.usable.extend([(2, 1)]));
     assert_eq!(world.pass(), []);
-    let rest = settles_in(&world.scene, &world.memory).expect("backends have changed");
+    let rest = settles_in(&world.input, &world.history).expect("backends have changed");
     world.later(rest - Duration::from_millis(1));
     assert_eq!(world.pass(), []);
     world.later(Duration::from_millis(1));

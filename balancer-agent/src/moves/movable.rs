@@ -11,8 +11,8 @@ use std::{
 use balancer_common::{layout::Backend, policy::Policy as Choice, suspect};
 
 use super::{
+    input::{Input, Leaving, Row},
     policy::Policy,
-    scene::{Leaving, Row, Scene},
 };
 use crate::{
     desired::{
@@ -37,14 +37,14 @@ pub struct Asked {
 
 /// What is known until the next change.
 #[derive(Clone, Debug, Default)]
-pub struct Terrain {
+pub struct Movable {
     /// Rows with connections that may have to be moved, by identifier.
     rows: Arc<BTreeMap<u32, Row>>,
     /// Their Service ports.
     ports: BTreeMap<u32, (PortId, u16)>,
 }
 
-impl Terrain {
+impl Movable {
     /// Looks at what is desired and what the maps hold of it. Where the source may lack objects,
     /// nothing is taken for gone.
     pub fn learn(
@@ -67,9 +67,9 @@ impl Terrain {
                     || asked.services.contains(&id.service)
             })
             .collect();
-        let mut terrain = Self::default();
+        let mut movable = Self::default();
         if policies.is_empty() {
-            return Ok(terrain);
+            return Ok(movable);
         }
         let mut rows = BTreeMap::new();
         for (id, name) in maps.names()? {
@@ -86,11 +86,11 @@ impl Terrain {
             let is_asked = asked.services.contains(&port.service);
             if policy.is_active() || is_asked || !row.leaving.is_empty() {
                 rows.insert(id, row);
-                terrain.ports.insert(id, (port, name.port));
+                movable.ports.insert(id, (port, name.port));
             }
         }
-        terrain.rows = Arc::new(rows);
-        Ok(terrain)
+        movable.rows = Arc::new(rows);
+        Ok(movable)
     }
 
     /// True if no connection may have to be moved.
@@ -110,7 +110,7 @@ impl Terrain {
     }
 
     /// This moment, with all connections of the rows in `whole`, whatever their policy.
-    pub fn scene(&self, maps: &PinnedMaps, now: Duration, whole: &BTreeSet<u32>) -> Scene {
+    pub fn input(&self, maps: &PinnedMaps, now: Duration, whole: &BTreeSet<u32>) -> Input {
         let connections = maps.connections(|service, backend| {
             self.rows.get(&service).is_some_and(|row| {
                 row.policy.is_active()
@@ -131,7 +131,7 @@ impl Terrain {
         };
         let all = usable.iter().copied().filter(|id| maps.is_suspect(*id));
         let (neglected, suspects): (BTreeSet<u32>, _) = all.partition(is_neglected);
-        Scene {
+        Input {
             now,
             rows: Arc::clone(&self.rows),
             connections,

@@ -11,7 +11,7 @@ const GLOBAL: libc::c_int = 1;
 /// Programs run inside an RCU read-side section, and membarrier(2) with this command is
 /// `synchronize_rcu()` (kernel/sched/membarrier.c). A kernel with `nohz_full` processors refuses
 /// it; there, half a second stands in for it, many thousand times the length of the longest run.
-pub fn grace() {
+pub fn synchronize() {
     // SAFETY: the call takes integers only and touches no memory of ours.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
     if result != 0 {

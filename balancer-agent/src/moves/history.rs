@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
+    input::{End, Input, backend},
     looks::{Looks, Seen},
-    scene::{End, Scene, backend},
 };
 use crate::{model::Reason, node::sockets::tcp::Found};
 
@@ -22,7 +22,7 @@ const FORCED: Duration = Duration::from_secs(60);
 
 /// Everything that is remembered.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub struct History {
     /// Connections that were ended and whose programs have not closed them yet, by the words of their
     /// charges.
     ended: HashMap<u64, Ended>,
@@ -34,7 +34,7 @@ pub struct Memory {
     /// What was seen of connections that were candidates.
     looks: Looks,
     /// Rows by identifier.
-    pub(super) rows: BTreeMap<u32, RowMemory>,
+    pub(super) rows: BTreeMap<u32, RowHistory>,
     /// Counts plans, so that what is too much for one takes turns.
     pub(super) turn: usize,
 }
@@ -49,7 +49,7 @@ struct Ended {
 
 /// What is remembered of a row.
 #[derive(Clone, Debug, Default)]
-pub struct RowMemory {
+pub struct RowHistory {
     /// The usable backends, when they changed last, and how far the moves after that have come.
     pub(super) members: Vec<(u32, u16)>,
     pub(super) changed: Duration,
@@ -65,7 +65,7 @@ pub struct RowMemory {
     /// Connections ever opened, at the last look.
     opened: Option<u64>,
     /// Backends that drain.
-    pub(super) drains: BTreeMap<u32, DrainMemory>,
+    pub(super) drains: BTreeMap<u32, DrainHistory>,
     /// Backends that are gone, and since when.
     pub(super) gone: BTreeMap<u32, Duration>,
     /// Moves were asked for, whatever the policy says: until when they are tried.
@@ -86,7 +86,7 @@ pub enum Round {
 
 /// A backend that drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrainMemory {
+pub struct DrainHistory {
     /// Since when.
     pub since: Duration,
     /// How many connections it had then.
@@ -95,7 +95,7 @@ pub struct DrainMemory {
     pub ended: usize,
 }
 
-impl Memory {
+impl History {
     /// Forgets connections that were ended and are closed now, whoever asks for moves still. `charge`
     /// gives the word of a charge by its index.
     pub fn forget_closed(&mut self, charge: impl Fn(u32) -> u64) {
@@ -113,20 +113,20 @@ impl Memory {
     }
 
     /// Forgets what is over, and learns what was opened.
-    pub fn refresh(&mut self, scene: &Scene) {
+    pub fn refresh(&mut self, input: &Input) {
         self.turn = self.turn.wrapping_add(1);
         if !(self.idle_at.is_empty() && self.paused.is_empty()) {
-            let open: HashSet<u64> = scene.connections.iter().map(|found| found.word).collect();
+            let open: HashSet<u64> = input.connections.iter().map(|found| found.word).collect();
             self.idle_at.retain(|word, _| open.contains(word));
             self.paused.retain(|word, _| open.contains(word));
         }
-        self.looks.forget(scene.now);
-        let live: BTreeSet<u32> = scene.connections.iter().map(|found| found.service).collect();
+        self.looks.forget(input.now);
+        let live: BTreeSet<u32> = input.connections.iter().map(|found| found.service).collect();
         self.rows.retain(|id, row| live.contains(id) || row.forced.is_some());
-        for (id, row) in live.iter().filter_map(|id| Some((*id, scene.rows.get(id)?))) {
+        for (id, row) in live.iter().filter_map(|id| Some((*id, input.rows.get(id)?))) {
             let known = self.rows.entry(id).or_default();
-            let opened = row.usable.keys().filter_map(|id| scene.opened.get(id)).sum();
-            known.learn(scene.now, opened);
+            let opened = row.usable.keys().filter_map(|id| input.opened.get(id)).sum();
+            known.learn(input.now, opened);
         }
     }
 
@@ -136,8 +136,8 @@ impl Memory {
     }
 
     /// Nothing tells whose turn it is on a connection.
-    pub fn untold(&mut self, scene: &Scene, end: &End) {
-        self.looks.untold(scene.connections[end.connection].word);
+    pub fn untold(&mut self, input: &Input, end: &End) {
+        self.looks.untold(input.connections[end.connection].word);
     }
 
     /// True for a connection that was ended and is open still.
@@ -151,10 +151,10 @@ impl Memory {
     }
 
     /// Connections that were ended and are open still, by backend.
-    pub fn ending(&self, scene: &Scene) -> BTreeMap<u32, u32> {
+    pub fn ending(&self, input: &Input) -> BTreeMap<u32, u32> {
         let mut ending = BTreeMap::new();
         if !self.ended.is_empty() {
-            for connection in scene.connections.iter().filter(|c| self.is_ended(c.word)) {
+            for connection in input.connections.iter().filter(|c| self.is_ended(c.word)) {
                 *ending.entry(backend(connection)).or_default() += 1;
             }
         }
@@ -177,13 +177,13 @@ impl Memory {
     }
 
     /// A connection was ended.
-    pub fn ended(&mut self, scene: &Scene, end: &End) {
-        let connection = &scene.connections[end.connection];
-        let ended = Ended { index: connection.index, since: scene.now };
+    pub fn ended(&mut self, input: &Input, end: &End) {
+        let connection = &input.connections[end.connection];
+        let ended = Ended { index: connection.index, since: input.now };
         self.ended.insert(connection.word, ended);
         let Some(row) = self.rows.get_mut(&end.row) else { return };
         if end.reason != Reason::Idle {
-            row.away.push_back(scene.now);
+            row.away.push_back(input.now);
         }
         match end.reason {
             Reason::Drain => {
@@ -192,7 +192,7 @@ impl Memory {
                 }
             }
             Reason::Rebalance => {
-                row.moved.push_back(scene.now);
+                row.moved.push_back(input.now);
                 if let Round::Moving(left) = &mut row.round {
                     *left = left.saturating_sub(1);
                 }
@@ -202,8 +202,8 @@ impl Memory {
     }
 
     /// A connection can't be ended for now.
-    pub fn failed(&mut self, scene: &Scene, end: &End) {
-        self.pause(scene.now, scene.connections[end.connection].word);
+    pub fn failed(&mut self, input: &Input, end: &End) {
+        self.pause(input.now, input.connections[end.connection].word);
     }
 
     /// A connection is left alone for a while.
@@ -213,7 +213,7 @@ impl Memory {
 
     /// Connections of a row that were ended and are about to be opened again.
     pub fn away(&self, row: u32) -> u32 {
-        self.rows.get(&row).map_or(0, RowMemory::away)
+        self.rows.get(&row).map_or(0, RowHistory::away)
     }
 
     /// The connections of a row are to be moved now, whatever its policy and budget say.
@@ -229,7 +229,7 @@ impl Memory {
     }
 }
 
-impl RowMemory {
+impl RowHistory {
     /// Connections that were ended and are about to be opened again.
     pub fn away(&self) -> u32 {
         self.away.len() as u32

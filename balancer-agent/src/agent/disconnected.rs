@@ -27,12 +27,12 @@ const INTERVAL: Duration = Duration::from_secs(4);
 
 /// Remembers which sockets were not connected at the last look.
 #[derive(Debug, Default)]
-pub struct Parted {
+pub struct Disconnected {
     missed: BTreeSet<Connected>,
     due: Option<Instant>,
 }
 
-impl Parted {
+impl Disconnected {
     /// Looks, if it is time to. `missing` says which sockets are not connected as they should be. Says
     /// how many charges it ended, and why some sockets could not be looked at.
     ///
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn only_what_three_listings_miss_is_ended() {
-        let (maps, mut parted) = (Fake::default(), Parted::default());
+        let (maps, mut disconnected) = (Fake::default(), Disconnected::default());
         let all = [charged(1), charged(2), charged(3)];
         let peer = |_: &Connected| Some(([10, 244, 0, 1], 53).into());
         let start = Instant::now();
@@ -122,25 +122,25 @@ mod tests {
             assert_eq!(searches.iter().map(|search| search.sockets.len()).sum::<usize>(), 3);
             seen(&[1, 2])
         };
-        assert_eq!(parted.pass(&maps, &all, peer, first, start).done, 0);
+        assert_eq!(disconnected.pass(&maps, &all, peer, first, start).done, 0);
         let early = |_: Vec<Search>| -> Seen<BTreeSet<u64>> { panic!("it is not time yet") };
-        assert_eq!(parted.pass(&maps, &all, peer, early, start + INTERVAL / 2).done, 0);
+        assert_eq!(disconnected.pass(&maps, &all, peer, early, start + INTERVAL / 2).done, 0);
         // The first is connected again by the third listing, which asks for these two alone.
         let second = |searches: Vec<Search>| match searches[0].sockets.len() {
             3 => seen(&[1, 2, 3]),
             2 => seen(&[2]),
             other => panic!("{other}"),
         };
-        assert_eq!(parted.pass(&maps, &all, peer, second, start + INTERVAL).done, 1);
+        assert_eq!(disconnected.pass(&maps, &all, peer, second, start + INTERVAL).done, 1);
         assert_eq!(maps.0.take(), [2]);
     }
 
     #[test]
     fn what_cannot_be_listed_is_told_and_kept() {
-        let (maps, mut parted) = (Fake::default(), Parted::default());
+        let (maps, mut disconnected) = (Fake::default(), Disconnected::default());
         let peer = |_: &Connected| Some(([10, 244, 0, 1], 53).into());
         let failed = |_| Seen { done: BTreeSet::new(), failed: vec!["no memory".to_owned()] };
-        let pass = parted.pass(&maps, &[charged(1)], peer, failed, Instant::now());
+        let pass = disconnected.pass(&maps, &[charged(1)], peer, failed, Instant::now());
         assert_eq!((pass.done, pass.failed), (0, vec!["no memory".to_owned()]));
         assert_eq!(maps.0.take(), [0_u32; 0]);
     }

@@ -13,26 +13,26 @@ use std::{
     thread,
 };
 
-use crate::{maps::grace::grace, plan::book::Epoch};
+use crate::{maps::rcu::synchronize, plan::book::Epoch};
 
 /// The thread that waits.
 #[derive(Debug)]
-pub struct Graces {
+pub struct GracePeriods {
     asked: mpsc::Sender<Epoch>,
     passed: Arc<AtomicU64>,
 }
 
-impl Graces {
+impl GracePeriods {
     /// Starts the thread; it ends when this is dropped.
     pub fn start() -> io::Result<Self> {
         let (asked, asks) = mpsc::channel();
         let passed = Arc::new(AtomicU64::new(0));
         let told = Arc::clone(&passed);
-        thread::Builder::new().name("graces".to_owned()).spawn(move || {
+        thread::Builder::new().name("grace_periods".to_owned()).spawn(move || {
             while let Ok(epoch) = asks.recv() {
                 // One grace is enough for all that was given up before it.
                 let epoch = asks.try_iter().last().unwrap_or(epoch);
-                grace();
+                synchronize();
                 told.store(epoch, Ordering::Release);
             }
         })?;
@@ -59,14 +59,14 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_passes() {
-        let graces = Graces::start().unwrap();
-        assert_eq!(graces.passed(), 0);
+        let grace_periods = GracePeriods::start().unwrap();
+        assert_eq!(grace_periods.passed(), 0);
         let deadline = Instant::now() + Duration::from_secs(10);
         for epoch in [1, 2, 7] {
-            graces.ask(epoch);
+            grace_periods.ask(epoch);
         }
-        while graces.passed() < 7 {
-            assert!(Instant::now() < deadline, "only {}", graces.passed());
+        while grace_periods.passed() < 7 {
+            assert!(Instant::now() < deadline, "only {}", grace_periods.passed());
             thread::yield_now();
         }
     }

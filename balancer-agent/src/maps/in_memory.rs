@@ -23,7 +23,7 @@ use super::{ClusterCounts, FrontendKey, Gauge, Limits, MapsError, ReadMaps, Sett
 
 /// Maps in memory.
 #[derive(Debug)]
-pub struct Memory {
+pub struct InMemoryMaps {
     limits: Limits,
     frontends: BTreeMap<FrontendKey, Frontend>,
     /// The Service port of each open connection.
@@ -49,7 +49,7 @@ pub struct Memory {
     pub fails_in: Option<usize>,
 }
 
-impl Memory {
+impl InMemoryMaps {
     /// Empty maps.
     pub fn new(limits: Limits) -> Self {
         let mut active = vec![0; limits.backends as usize];
@@ -102,7 +102,7 @@ const fn map(key: FrontendKey) -> &'static str {
     }
 }
 
-impl ClusterCounts for Memory {
+impl ClusterCounts for InMemoryMaps {
     fn set_others(&self, backend: u32, connections: u32) {
         self.others[backend as usize].store(connections, SeqCst);
     }
@@ -124,7 +124,7 @@ impl ClusterCounts for Memory {
     }
 }
 
-impl ReadMaps for Memory {
+impl ReadMaps for InMemoryMaps {
     fn limits(&self) -> Limits {
         self.limits
     }
@@ -199,7 +199,7 @@ impl ReadMaps for Memory {
     }
 }
 
-impl WriteMaps for Memory {
+impl WriteMaps for InMemoryMaps {
     fn put_frontend(&mut self, key: FrontendKey, value: Frontend) -> Result<(), MapsError> {
         let family = self.frontends.keys().filter(|held| map(**held) == map(key)).count();
         let full = family >= self.limits.frontends as usize && !self.frontends.contains_key(&key);
@@ -306,7 +306,7 @@ impl WriteMaps for Memory {
         Ok(0)
     }
 
-    fn grace(&mut self) {
+    fn wait_grace_period(&mut self) {
         self.log.push("grace".into());
     }
 }

@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const TEST_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is needed to tell.
-pub struct Truth {
+pub struct Watchdog {
     guard: Guard,
     test: SelfTest,
     tested: Option<Instant>,
@@ -30,7 +30,7 @@ pub struct Truth {
     reach: String,
 }
 
-impl Truth {
+impl Watchdog {
     /// Begins with what was just put in place.
     pub fn new(guard: Guard, test: SelfTest) -> Self {
         let last = BalancingView {

@@ -6,7 +6,7 @@ use crate::model::Problem;
 
 /// Remembers what was told, so that nothing is told twice.
 #[derive(Debug, Default)]
-pub struct Teller {
+pub struct ProblemLog {
     told: BTreeMap<Identity, Problem>,
 }
 
@@ -24,7 +24,7 @@ fn identity(problem: &Problem) -> Identity {
     (object.clone(), field.clone(), same.to_owned())
 }
 
-impl Teller {
+impl ProblemLog {
     /// Logs what is new among the problems, and what is mended.
     pub fn tell(&mut self, problems: &[Problem]) {
         let mut now = BTreeMap::new();
@@ -48,8 +48,8 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn logged(teller: &mut Teller, problems: &[Problem]) -> String {
-        testing::logged(|| teller.tell(problems))
+    fn logged(problem_log: &mut ProblemLog, problems: &[Problem]) -> String {
+        testing::logged(|| problem_log.tell(problems))
     }
 
     #[test]
@@ -59,16 +59,16 @@ mod tests {
             field: String::new(),
             message: message.into(),
         };
-        let mut teller = Teller::default();
+        let mut problem_log = ProblemLog::default();
         let first = problem("does not serve: end of file");
-        let told = logged(&mut teller, std::slice::from_ref(&first));
+        let told = logged(&mut problem_log, std::slice::from_ref(&first));
         assert_eq!(told, " WARN API server https://api: does not serve: end of file\n");
-        assert_eq!(logged(&mut teller, &[first, problem("does not serve: refused")]), "");
-        assert_eq!(logged(&mut teller, &[problem("does not serve: refused")]), "");
+        assert_eq!(logged(&mut problem_log, &[first, problem("does not serve: refused")]), "");
+        assert_eq!(logged(&mut problem_log, &[problem("does not serve: refused")]), "");
         let other = problem("it answers 401 (Unauthorized)");
-        let both = logged(&mut teller, &[problem("does not serve: it answers 503"), other]);
+        let both = logged(&mut problem_log, &[problem("does not serve: it answers 503"), other]);
         assert_eq!(both, " WARN API server https://api: it answers 401 (Unauthorized)\n");
-        let mended = logged(&mut teller, &[]);
+        let mended = logged(&mut problem_log, &[]);
         assert_eq!(mended.matches("mended").count(), 2, "{mended}");
     }
 
@@ -80,14 +80,14 @@ mod tests {
             message: "missing".into(),
         };
         let (a, b) = (problem("a"), problem("b"));
-        let mut teller = Teller::default();
-        let both = logged(&mut teller, &[a.clone(), b.clone(), a.clone()]);
+        let mut problem_log = ProblemLog::default();
+        let both = logged(&mut problem_log, &[a.clone(), b.clone(), a.clone()]);
         let want = " WARN Service shop/a: spec.ports: missing\n\
                      \u{20}WARN Service shop/b: spec.ports: missing\n";
         assert_eq!(both, want);
-        assert_eq!(logged(&mut teller, &[b.clone(), a.clone()]), "");
-        let mended = logged(&mut teller, &[a]);
+        assert_eq!(logged(&mut problem_log, &[b.clone(), a.clone()]), "");
+        let mended = logged(&mut problem_log, &[a]);
         assert_eq!(mended, " INFO mended object=\"Service shop/b\" field=\"spec.ports\"\n");
-        assert!(logged(&mut teller, &[b]).contains("WARN Service shop/b"), "it is back");
+        assert!(logged(&mut problem_log, &[b]).contains("WARN Service shop/b"), "it is back");
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 
 /// Connections and where they may go, at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Scene {
+pub struct Input {
     /// Now, by the clock of the records.
     pub now: Duration,
     /// Rows of Service ports by identifier.
@@ -66,7 +66,7 @@ pub struct Demand {
     pub reason: Reason,
     /// The row they belong to.
     pub row: u32,
-    /// Which: indices of [`Scene::connections`].
+    /// Which: indices of [`Input::connections`].
     pub among: Vec<usize>,
     /// How many.
     pub count: usize,
@@ -80,7 +80,7 @@ pub struct Demand {
 /// A connection to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// Index of [`Scene::connections`].
+    /// Index of [`Input::connections`].
     pub connection: usize,
     /// The row it belongs to.
     pub row: u32,
