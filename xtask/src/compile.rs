@@ -11,21 +11,60 @@ use anyhow::{Context, Result};
 use crate::{
     process,
     setup::{Toolchain, Way},
+    shipped,
     workspace::Workspace,
 };
 
 const TARGET: &str = "bpfel-unknown-none";
 const CRATE: &str = "balancer-ebpf";
 
-/// Builds everything; `debug` leaves the programs for this machine without optimisation.
-pub fn all(workspace: &Workspace, toolchain: &Toolchain, debug: bool) -> Result<()> {
+/// The crates for this machine, as all that checks them selects them: cargo unifies their features in
+/// one way and compiles each dependency once.
+pub const CHECKED: [&str; 7] = [
+    "--workspace",
+    "--exclude",
+    "balancer-ebpf",
+    "--exclude",
+    "balancer-programs",
+    "--profile",
+    "checks",
+];
+
+/// The programs that the lab works with.
+#[derive(Debug)]
+pub struct Programs {
+    /// `balancer-agent`.
+    pub agent: PathBuf,
+    /// `balancer-lab`.
+    pub lab: PathBuf,
+}
+
+impl Programs {
+    /// Tells the lab and its tests where they are.
+    pub fn tell(&self, command: &mut Command) {
+        command.env("BALANCER_AGENT_BIN", &self.agent).env("BALANCER_LAB_BIN", &self.lab);
+    }
+}
+
+/// Builds agent and lab; `debug` leaves them without optimisation.
+pub fn all(workspace: &Workspace, toolchain: &Toolchain, debug: bool) -> Result<Programs> {
     object(workspace, toolchain)?;
     let mut cargo = workspace.cargo("build");
     cargo.args(["--package", "balancer-agent", "--package", "balancer-lab"]);
     if !debug {
         cargo.arg("--release");
     }
-    process::shown(&mut cargo)
+    process::shown(&mut cargo)?;
+    let folder = workspace.target.join(if debug { "debug" } else { "release" });
+    Ok(Programs { agent: folder.join("balancer-agent"), lab: folder.join("balancer-lab") })
+}
+
+/// Builds the agent as it is shipped, which is the one that is tested, and the lab for it.
+pub fn tested(workspace: &Workspace, toolchain: &Toolchain) -> Result<Programs> {
+    object(workspace, toolchain)?;
+    let agent = shipped::agent(workspace)?.path;
+    process::shown(workspace.cargo("build").args(CHECKED).arg("--bins"))?;
+    Ok(Programs { agent, lab: workspace.target.join("checks/balancer-lab") })
 }
 
 /// Compiles the eBPF programs into the object that the agent embeds.

@@ -27,10 +27,9 @@ pub fn hand_over(
     }
     let needs = if asks_for_help { Needs::BUILD } else { Needs::LAB };
     let toolchain = setup::run(workspace, preference, needs)?;
-    compile::all(workspace, &toolchain, false)?;
-    let program = workspace.binary("balancer-lab");
-    let mut lab = Command::new(&program);
-    workspace.tell_binaries(&mut lab);
+    let programs = compile::all(workspace, &toolchain, false)?;
+    let mut lab = Command::new(&programs.lab);
+    programs.tell(&mut lab);
     let error = lab.arg(verb).args(args).exec();
-    Err(error).with_context(|| format!("starting {}", program.display()))
+    Err(error).with_context(|| format!("starting {}", programs.lab.display()))
 }

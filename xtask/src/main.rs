@@ -7,6 +7,7 @@
 //! - [`workspace`] finds the repository and what it builds,
 //! - [`cli`] reads the command line,
 //! - [`setup`] finds or installs the BPF toolchain, its linker and the tools of the lab,
+//! - [`shipped`] builds the static agent that is shipped and tested,
 //! - [`compile`] builds the eBPF object, then the programs that embed it,
 //! - [`lab`] hands over to `balancer-lab` (demo, bench, soak),
 //! - [`image`] packs the agent into a container image,
@@ -25,6 +26,7 @@ mod kernels;
 mod lab;
 mod process;
 mod setup;
+mod shipped;
 mod test;
 mod ui;
 mod workspace;
@@ -67,7 +69,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Verb::Build { debug } => {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
-            compile::all(&workspace, &toolchain, debug)?;
+            drop(compile::all(&workspace, &toolchain, debug)?);
         }
         Verb::Image(options) => {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;

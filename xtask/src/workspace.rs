@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use cargo_metadata::MetadataCommand;
 
 /// The paths of this repository.
 #[derive(Debug)]
@@ -42,11 +43,6 @@ impl Workspace {
         self.target.join("balancer.bpf.o")
     }
 
-    /// A program built by `cargo xtask build`.
-    pub fn binary(&self, name: &str) -> PathBuf {
-        self.target.join("release").join(name)
-    }
-
     /// The linkers that `setup` built, by the version of their LLVM.
     pub fn tools(&self) -> PathBuf {
         self.target.join("tools")
@@ -66,6 +62,13 @@ impl Workspace {
         }
         self.tell_object(&mut cargo);
         cargo
+    }
+
+    /// What cargo says of the crates; options are still to be set.
+    pub fn metadata(&self) -> MetadataCommand {
+        let mut metadata = MetadataCommand::new();
+        metadata.cargo_path(&self.cargo).current_dir(&self.root);
+        metadata
     }
 
     /// Flags for the compiler by which a build names files alike wherever it takes place: messages of
@@ -88,13 +91,6 @@ impl Workspace {
         } else {
             cargo.env("BALANCER_EBPF_OBJECT", self.object());
         }
-    }
-
-    /// Tells the lab and its tests where the built programs are.
-    pub fn tell_binaries(&self, command: &mut Command) {
-        command
-            .env("BALANCER_AGENT_BIN", self.binary("balancer-agent"))
-            .env("BALANCER_LAB_BIN", self.binary("balancer-lab"));
     }
 }
 

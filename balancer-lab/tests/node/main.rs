@@ -1,6 +1,6 @@
 //! Tests of the agent, its programs and the lab, on the kernel that runs here: each in a lab of its
 //! own. One program, so that what they have in common is linked once:
-//! `cargo test --release --package balancer-lab --test node -- affinity::`.
+//! `cargo test --profile checks --package balancer-lab --test node -- affinity::`.
 //!
 //! They need root, iproute2 and cgroup2, and the programs that `cargo xtask build` makes.
 

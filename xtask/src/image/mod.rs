@@ -1,9 +1,9 @@
 //! The container image: one static binary, what it is made of, and nothing else. It is written as an
 //! OCI archive without any container engine, and the same sources give the same bytes.
 
-mod build;
 mod check;
 mod layout;
+mod revision;
 mod sbom;
 mod time;
 
@@ -11,18 +11,26 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{cli::ImageOptions, compile, setup::Toolchain, ui, workspace::Workspace};
+use crate::{
+    cli::ImageOptions,
+    compile,
+    setup::Toolchain,
+    shipped::{self, AGENT},
+    ui,
+    workspace::Workspace,
+};
 use layout::{Archive, File, Image};
 
-const BINARY: &str = "balancer-agent";
 const DESCRIPTION: &str =
     "Chooses the backend of a Kubernetes Service inside connect(), by fewest open connections";
 
 /// Builds the image and writes it.
 pub fn run(workspace: &Workspace, toolchain: &Toolchain, options: &ImageOptions) -> Result<()> {
     compile::object(workspace, toolchain)?;
-    let (target, binary) = build::static_binary(workspace)?;
-    let package = sbom::packages(workspace, &target)?;
+    let agent = shipped::agent(workspace)?;
+    let binary =
+        fs::read(&agent.path).with_context(|| format!("reading {}", agent.path.display()))?;
+    let package = sbom::packages(workspace, &agent.target)?;
     let bill = package.bill()?;
     let archive = Archive::of(&image(workspace, &package.version, &binary, &bill)?)?;
 
@@ -43,7 +51,7 @@ pub fn run(workspace: &Workspace, toolchain: &Toolchain, options: &ImageOptions)
 }
 
 fn default_output(workspace: &Workspace, package: &sbom::Packages) -> PathBuf {
-    workspace.target.join(format!("{BINARY}-{}.tar", package.version))
+    workspace.target.join(format!("{AGENT}-{}.tar", package.version))
 }
 
 fn image(workspace: &Workspace, version: &str, binary: &[u8], bill: &[u8]) -> Result<Image> {
@@ -53,23 +61,23 @@ fn image(workspace: &Workspace, version: &str, binary: &[u8], bill: &[u8]) -> Re
     };
     let doc = "usr/share/doc/balancer-agent";
     let labels = [
-        ("title", BINARY.to_owned()),
+        ("title", AGENT.to_owned()),
         ("description", DESCRIPTION.to_owned()),
         ("version", version.to_owned()),
         ("licenses", "Apache-2.0".to_owned()),
         ("created", time::rfc3339(time::of_sources(workspace)?)),
     ];
-    let labels = labels.into_iter().chain(build::revision(workspace).map(|id| ("revision", id)));
+    let labels = labels.into_iter().chain(revision::revision(workspace).map(|id| ("revision", id)));
     Ok(Image {
-        name: format!("{BINARY}:{version}"),
+        name: format!("{AGENT}:{version}"),
         architecture: layout::architecture()?,
         created: time::rfc3339(time::of_sources(workspace)?),
         labels: labels
             .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value))
             .collect(),
-        entrypoint: format!("/{BINARY}"),
+        entrypoint: format!("/{AGENT}"),
         files: vec![
-            File { path: BINARY.to_owned(), mode: 0o755, bytes: binary.to_owned() },
+            File { path: AGENT.to_owned(), mode: 0o755, bytes: binary.to_owned() },
             File { path: format!("{doc}/sbom.cdx.json"), mode: 0o644, bytes: bill.to_owned() },
             File {
                 path: format!("{doc}/LICENSE-APACHE"),

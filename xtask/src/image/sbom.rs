@@ -1,60 +1,16 @@
 //! What the binary is made of, in the form of CycloneDX: every crate that is linked into the agent or
 //! into the eBPF programs within it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    process::Command,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use cargo_metadata::{DependencyKind, Metadata, Node, NodeDep, Package, PackageId};
 use serde_json::{Value, json};
 
-use super::BINARY;
-use crate::{process, workspace::Workspace};
+use crate::{shipped::AGENT, workspace::Workspace};
 
 /// The crates that nothing else leads to.
-const ROOTS: [&str; 2] = [BINARY, "balancer-ebpf"];
-
-/// What cargo says of the workspace, as far as it is of use here.
-#[derive(Debug, Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    resolve: Resolve,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Package {
-    id: String,
-    name: String,
-    version: String,
-    license: Option<String>,
-    /// Absent for what stands in this repository.
-    source: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Dependency {
-    pkg: String,
-    dep_kinds: Vec<DependencyKind>,
-}
-
-#[derive(Debug, Deserialize)]
-struct DependencyKind {
-    /// Absent for normal dependencies; `dev` and `build` are not linked.
-    kind: Option<String>,
-}
+const ROOTS: [&str; 2] = [AGENT, "balancer-ebpf"];
 
 /// The crates of the binary, and which needs which.
 #[derive(Debug)]
@@ -62,37 +18,35 @@ pub struct Packages {
     /// Version of the agent.
     pub version: String,
     /// By identifier.
-    packages: BTreeMap<String, Package>,
-    needs: BTreeMap<String, BTreeSet<String>>,
+    packages: BTreeMap<PackageId, Package>,
+    needs: BTreeMap<PackageId, BTreeSet<PackageId>>,
 }
 
 /// Asks cargo.
 pub fn packages(workspace: &Workspace, target: &str) -> Result<Packages> {
-    let mut cargo = Command::new(&workspace.cargo);
-    cargo.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", target]);
-    let said = process::probe(cargo.current_dir(&workspace.root))
-        .context("cargo metadata failed: is Cargo.lock up to date?")?;
-    Packages::read(&said)
+    let options = ["--locked", "--filter-platform", target].map(str::to_owned);
+    let said = workspace.metadata().other_options(options).exec();
+    Packages::of(said.context("cargo metadata failed: is Cargo.lock up to date?")?)
 }
 
 impl Packages {
-    fn read(text: &str) -> Result<Self> {
-        let metadata: Metadata =
-            serde_json::from_str(text).context("cargo metadata says what is not understood")?;
+    fn of(metadata: Metadata) -> Result<Self> {
         let known: BTreeMap<_, _> =
             metadata.packages.into_iter().map(|package| (package.id.clone(), package)).collect();
-        let linked = |node: &Node| -> BTreeSet<String> {
-            let is_linked =
-                |dep: &&Dependency| dep.dep_kinds.iter().any(|kind| kind.kind.is_none());
+        let linked = |node: &Node| -> BTreeSet<PackageId> {
+            let is_linked = |dep: &&NodeDep| {
+                dep.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal)
+            };
             node.deps.iter().filter(is_linked).map(|dep| dep.pkg.clone()).collect()
         };
+        let nodes = metadata.resolve.context("cargo metadata resolves nothing")?.nodes;
         let all: BTreeMap<_, _> =
-            metadata.resolve.nodes.iter().map(|node| (node.id.clone(), linked(node))).collect();
+            nodes.iter().map(|node| (node.id.clone(), linked(node))).collect();
         let is_root =
             |package: &&Package| package.source.is_none() && ROOTS.contains(&package.name.as_str());
         let roots: Vec<_> = known.values().filter(is_root).collect();
-        let agent = roots.iter().find(|package| package.name == BINARY);
-        let version = agent.context("cargo metadata does not name the agent")?.version.clone();
+        let agent = roots.iter().find(|package| package.name == AGENT);
+        let version = agent.context("cargo metadata does not name the agent")?.version.to_string();
 
         let mut needs = BTreeMap::new();
         let mut queue: VecDeque<_> = roots.iter().map(|package| package.id.clone()).collect();
@@ -110,13 +64,13 @@ impl Packages {
 
     /// The text of the bill. It has neither a serial number nor a time, which would differ each time.
     pub fn bill(&self) -> Result<Vec<u8>> {
-        let reference = |id: &str| self.packages.get(id).map(purl);
+        let reference = |id: &PackageId| self.packages.get(id).map(purl);
         let components: Vec<_> = self.packages.values().map(component).collect();
         let dependencies: Vec<_> = self
             .needs
             .iter()
             .filter_map(|(id, needs)| {
-                let mut on: Vec<_> = needs.iter().filter_map(|id| reference(id)).collect();
+                let mut on: Vec<_> = needs.iter().filter_map(reference).collect();
                 on.sort();
                 Some(json!({"ref": reference(id)?, "dependsOn": on}))
             })
@@ -129,7 +83,7 @@ impl Packages {
                 "component": {
                     "type": "container",
                     "bom-ref": "image",
-                    "name": BINARY,
+                    "name": AGENT,
                     "version": self.version,
                 },
             },
@@ -144,12 +98,12 @@ impl Packages {
 
 /// The name of a package among those of all languages.
 fn purl(package: &Package) -> String {
-    format!("pkg:cargo/{}@{}", package.name, package.version.replace('+', "%2B"))
+    format!("pkg:cargo/{}@{}", package.name, package.version.to_string().replace('+', "%2B"))
 }
 
 fn component(package: &Package) -> Value {
     let mut component = json!({
-        "type": if package.name == BINARY { "application" } else { "library" },
+        "type": if package.name == AGENT { "application" } else { "library" },
         "bom-ref": purl(package),
         "name": package.name,
         "version": package.version,
@@ -166,7 +120,7 @@ fn component(package: &Package) -> Value {
 mod tests {
     use super::*;
 
-    fn metadata() -> String {
+    fn metadata() -> Metadata {
         let package = |name: &str, license: Value, source: Value| {
             json!({
                 "id": format!("{name} 1"),
@@ -175,17 +129,26 @@ mod tests {
                 "license": license,
                 "source": source,
                 "targets": [],
+                "dependencies": [],
+                "features": {},
+                "manifest_path": format!("/{name}/Cargo.toml"),
             })
         };
         let node = |name: &str, deps: &[(&str, &[Value])]| {
             let dep = |(name, kinds): &(&str, &[Value])| {
-                let kinds: Vec<_> = kinds.iter().map(|kind| json!({"kind": kind})).collect();
-                json!({"pkg": format!("{name} 1"), "dep_kinds": kinds})
+                let kinds: Vec<_> =
+                    kinds.iter().map(|kind| json!({"kind": kind, "target": null})).collect();
+                json!({"name": name, "pkg": format!("{name} 1"), "dep_kinds": kinds})
             };
-            json!({"id": format!("{name} 1"), "deps": deps.iter().map(dep).collect::<Vec<_>>()})
+            let deps: Vec<_> = deps.iter().map(dep).collect();
+            json!({"id": format!("{name} 1"), "deps": deps, "dependencies": [], "features": []})
         };
         let (normal, dev, build) = (Value::Null, json!("dev"), json!("build"));
-        json!({
+        let said = json!({
+            "version": 1,
+            "workspace_root": "/",
+            "target_directory": "/target",
+            "workspace_members": [],
             "packages": [
                 package("balancer-agent", json!("Apache-2.0"), Value::Null),
                 package("balancer-ebpf", json!("GPL-2.0"), Value::Null),
@@ -205,13 +168,13 @@ mod tests {
                 node("linked", &[("deep", &[normal])]),
                 node("deep", &[]),
             ]},
-        })
-        .to_string()
+        });
+        serde_json::from_value(said).unwrap()
     }
 
     #[test]
     fn what_is_linked_is_in_the_bill_and_nothing_else() {
-        let packages = Packages::read(&metadata()).unwrap();
+        let packages = Packages::of(metadata()).unwrap();
         let bill: Value = serde_json::from_slice(&packages.bill().unwrap()).unwrap();
         let components = bill["components"].as_array().unwrap();
         let names: Vec<_> = components.iter().map(|c| c["name"].as_str().unwrap()).collect();

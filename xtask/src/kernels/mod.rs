@@ -90,8 +90,8 @@ pub fn run(
     if !kernels.is_empty() {
         ui::heading("programs and tests");
         let toolchain = setup::run(workspace, preference, Needs::LAB)?;
-        compile::object(workspace, &toolchain)?;
-        let payload = Payload::gather(workspace, options.test.as_deref())?;
+        let programs = compile::tested(workspace, &toolchain)?;
+        let payload = Payload::gather(workspace, &programs, options.test.as_deref())?;
         ui::heading("machines");
         rows.extend(boot_all(&folder, &kernels, &payload));
     }

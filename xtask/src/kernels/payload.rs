@@ -12,10 +12,12 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{
     guest::Job,
-    suite::{self, AGENT, LAB},
+    suite::{self, LAB},
 };
 use crate::{
-    process, test,
+    compile::Programs,
+    process,
+    shipped::AGENT,
     workspace::{Workspace, find_command},
 };
 
@@ -45,13 +47,12 @@ pub struct Packed {
 
 impl Payload {
     /// Builds the tests and gathers everything; `filter` runs only the tests whose name has it.
-    pub fn gather(workspace: &Workspace, filter: Option<&str>) -> Result<Self> {
-        let mut cargo = workspace.cargo("build");
-        process::shown(cargo.args(test::HOST))?;
-        let mut programs = vec![("init".to_owned(), std::env::current_exe()?)];
-        for name in [AGENT, LAB] {
-            programs.push((format!("usr/bin/{name}"), workspace.binary(name)));
-        }
+    pub fn gather(workspace: &Workspace, built: &Programs, filter: Option<&str>) -> Result<Self> {
+        let mut programs = vec![
+            ("init".to_owned(), std::env::current_exe()?),
+            (format!("usr/bin/{AGENT}"), built.agent.clone()),
+            (format!("usr/bin/{LAB}"), built.lab.clone()),
+        ];
         let mut tests = vec![up("lo")];
         let path = format!("tests/{}", suite::PROGRAM);
         programs.push((path.clone(), suite::executable(workspace)?));

@@ -6,13 +6,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::guest::Job;
-use crate::{process, test, workspace::Workspace};
+use crate::{compile::CHECKED, process, shipped::AGENT, workspace::Workspace};
 
 /// A module of tests, and those of it that run.
 type Module = (&'static str, &'static [&'static str]);
 
-/// The agent.
-pub const AGENT: &str = "balancer-agent";
 /// The lab's command line.
 pub const LAB: &str = "balancer-lab";
 /// The module whose test tells what the programs cost the verifier.
@@ -72,7 +70,7 @@ pub const TESTS: [Module; 11] = [
 /// Builds the program of tests; gives its executable.
 pub fn executable(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = workspace.cargo("test");
-    cargo.args(test::HOST).args(["--no-run", "--message-format", "json-render-diagnostics"]);
+    cargo.args(CHECKED).args(["--no-run", "--message-format", "json-render-diagnostics"]);
     cargo.args(["--test", PROGRAM]);
     let mut built = None;
     let status = process::read_lines(&mut cargo, |line| {

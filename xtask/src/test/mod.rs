@@ -9,12 +9,12 @@ mod stages;
 
 pub use report::Outcome;
 use report::Report;
-pub use stages::HOST;
 
 use crate::{
     cli::{ImageOptions, Preference, TestOptions},
-    compile, image, process,
-    setup::{self, Needs},
+    compile::{self, Programs},
+    image, process,
+    setup::{self, Needs, Toolchain},
     workspace::{Workspace, is_root},
 };
 
@@ -46,11 +46,17 @@ pub fn run(
             }
         }
     }
+    let mut programs = None;
     let built = report.stage("build", || {
-        compile::all(workspace, &toolchain, false)?;
+        // The host tests build what they need themselves, save the object.
+        if options.quick {
+            compile::object(workspace, &toolchain)?;
+        } else {
+            programs = Some(compile::tested(workspace, &toolchain)?);
+        }
         Ok(Outcome::default())
     });
-    // Nothing compiles without the object, and the lab needs the programs.
+    // Nothing compiles without the object.
     if built {
         if checks {
             report.stage("clippy", || check(&mut stages::clippy(workspace)));
@@ -62,29 +68,44 @@ pub fn run(
             }
         }
         report.stage("host tests", || stages::host_tests(workspace, options.filter.as_deref()));
-        if options.quick {
+    }
+    match programs {
+        Some(programs) => {
+            on_this_kernel(workspace, &toolchain, &programs, options, &mut report);
+        }
+        None if built => {
             report.left_out("lab tests", "--quick");
             report.left_out("real programs", "--quick");
-        } else {
-            report.stage("lab tests", || stages::lab_tests(workspace, options.filter.as_deref()));
-            if checks {
-                report.stage("clippy, programs", || check(&mut stages::clippy_programs(workspace)));
-            }
-            report.stage("real programs", || {
-                stages::program_tests(workspace, options.filter.as_deref())
-            });
-            if checks {
-                let options = ImageOptions { check: true, ..ImageOptions::default() };
-                report.stage("image", || {
-                    image::run(workspace, &toolchain, &options)?;
-                    Ok(Outcome::default())
-                });
-                report.stage("documentation", || check(&mut stages::documentation(workspace)));
-            }
         }
+        None => {}
     }
     report.print();
     Ok(if report.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What needs root, and the programs.
+fn on_this_kernel(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    programs: &Programs,
+    options: &TestOptions,
+    report: &mut Report,
+) {
+    let (filter, checks) = (options.filter.as_deref(), options.filter.is_none());
+    report.stage("lab tests", || stages::lab_tests(workspace, programs, filter));
+    if checks {
+        report.stage("clippy, programs", || check(&mut stages::clippy_programs(workspace)));
+    }
+    report.stage("real programs", || stages::program_tests(workspace, programs, filter));
+    if checks {
+        report.stage("demo", || stages::demo(workspace, programs));
+        let options = ImageOptions { check: true, ..ImageOptions::default() };
+        report.stage("image", || {
+            image::run(workspace, toolchain, &options)?;
+            Ok(Outcome::default())
+        });
+        report.stage("documentation", || check(&mut stages::documentation(workspace)));
+    }
 }
 
 fn check(command: &mut Command) -> Result<Outcome> {

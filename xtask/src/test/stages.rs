@@ -1,24 +1,26 @@
 //! The commands behind the stages.
 //!
-//! All stages but those of balancer-programs select the same packages in the same profile, so that
-//! cargo unifies features in one way and compiles each dependency once. balancer-programs stands
-//! apart: its many libraries would have everything compiled again with their features.
+//! All stages but those of balancer-programs select the same packages in the same profile ([`CHECKED`]).
+//! balancer-programs stands apart: its many libraries would have everything compiled again with their
+//! features.
 
-use std::{fs, process::Command};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
+use cargo_metadata::Metadata;
+use serde_json::Value;
 
 use super::report::Outcome;
 use crate::{
+    compile::{CHECKED, Programs},
     process,
     workspace::{Workspace, find_command},
 };
 
-/// The crates for this machine.
-pub const HOST: [&str; 6] =
-    ["--workspace", "--exclude", "balancer-ebpf", "--exclude", PROGRAMS, "--release"];
 /// The crate of real programs, alone.
-const REAL: [&str; 3] = ["--package", PROGRAMS, "--release"];
+const REAL: [&str; 4] = ["--package", PROGRAMS, "--profile", "checks"];
+/// The scenario of the demo that is tried.
+const DEMO: &str = "pools-5";
 const LAB: &str = "balancer-lab";
 const PROGRAMS: &str = "balancer-programs";
 
@@ -48,7 +50,7 @@ pub fn dependencies(workspace: &Workspace) -> [(&'static str, Option<Command>); 
 
 /// Lints on everything for this machine but the real programs.
 pub fn clippy(workspace: &Workspace) -> Command {
-    lints(workspace, &HOST)
+    lints(workspace, &CHECKED)
 }
 
 /// Lints on the real programs.
@@ -65,55 +67,87 @@ fn lints(workspace: &Workspace, packages: &[&str]) -> Command {
 /// The documentation, in which a broken link is an error.
 pub fn documentation(workspace: &Workspace) -> Command {
     let mut cargo = workspace.cargo("doc");
-    cargo.args(HOST).args(["--keep-going", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
+    cargo.args(CHECKED).args(["--keep-going", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
     cargo
 }
 
 /// Unit tests, documentation tests, and the integration tests of all crates but the lab.
 pub fn host_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Outcome> {
+    let tests = || {
+        let mut cargo = workspace.cargo("test");
+        cargo.args(CHECKED);
+        cargo
+    };
     let mut outcome = Outcome::default();
     let mut targets = vec!["--lib".to_owned(), "--bins".to_owned()];
-    for package in
-        packages(workspace)?.iter().filter(|name| ![LAB, PROGRAMS].contains(&name.as_str()))
-    {
-        targets.extend(integration_tests(workspace, package));
-    }
-    run(workspace, &HOST, &targets, filter, &mut outcome)?;
-    run(workspace, &HOST, &["--doc".to_owned()], filter, &mut outcome)?;
+    targets.extend(integration_tests(&crates(workspace)?, |name| ![LAB, PROGRAMS].contains(&name)));
+    run(&mut tests(), &targets, filter, &mut outcome)?;
+    run(&mut tests(), &["--doc".to_owned()], filter, &mut outcome)?;
     Ok(outcome)
 }
 
 /// The integration tests of the lab, on the kernel that runs here.
-pub fn lab_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Outcome> {
-    let targets = integration_tests(workspace, LAB);
-    if targets.is_empty() {
-        bail!("there are no tests in {LAB}/tests");
-    }
+pub fn lab_tests(
+    workspace: &Workspace,
+    programs: &Programs,
+    filter: Option<&str>,
+) -> Result<Outcome> {
+    let targets = integration_tests(&crates(workspace)?, |name| name == LAB);
+    ensure!(!targets.is_empty(), "{LAB} has no tests");
+    let mut cargo = workspace.cargo("test");
+    programs.tell(&mut cargo);
     let mut outcome = Outcome::default();
-    run(workspace, &HOST, &targets, filter, &mut outcome)?;
+    run(cargo.args(CHECKED), &targets, filter, &mut outcome)?;
     Ok(outcome)
 }
 
 /// The tests with real programs, on the kernel that runs here.
-pub fn program_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Outcome> {
+pub fn program_tests(
+    workspace: &Workspace,
+    programs: &Programs,
+    filter: Option<&str>,
+) -> Result<Outcome> {
+    let mut cargo = workspace.cargo("test");
+    programs.tell(&mut cargo);
     let mut outcome = Outcome::default();
-    run(workspace, &REAL, &[], filter, &mut outcome)?;
+    run(cargo.args(REAL), &[], filter, &mut outcome)?;
     Ok(outcome)
 }
 
+/// One scenario of the demo: what it says in JSON is complete, and least connections are even.
+pub fn demo(workspace: &Workspace, programs: &Programs) -> Result<Outcome> {
+    let mut lab = Command::new(&programs.lab);
+    programs.tell(&mut lab);
+    lab.args(["demo", "--scenario", DEMO, "--output", "json"]).current_dir(&workspace.root);
+    let mut text = String::new();
+    let status = process::read_lines(&mut lab, |line| text.push_str(line))?;
+    ensure!(status.success(), "the demo ended with {status}");
+    let said: Value = serde_json::from_str(&text).context("the demo says no JSON")?;
+    let outcomes = said["scenarios"].as_array().context("the demo tells no scenarios")?;
+    for balancer in ["iptables", "least-connections"] {
+        let of = |outcome: &&Value| outcome["name"] == DEMO && outcome["balancer"] == balancer;
+        let outcome = outcomes.iter().find(of);
+        let outcome = outcome.with_context(|| format!("no {balancer} in the demo: {text}"))?;
+        ensure!(outcome["max_over_mean"].is_f64(), "{balancer} has no max_over_mean: {text}");
+    }
+    Ok(Outcome::default())
+}
+
+/// The crates of this repository, without what they depend on.
+fn crates(workspace: &Workspace) -> Result<Metadata> {
+    workspace.metadata().no_deps().exec().context("cargo metadata failed")
+}
+
 fn run(
-    workspace: &Workspace,
-    packages: &[&str],
+    cargo: &mut Command,
     targets: &[String],
     filter: Option<&str>,
     outcome: &mut Outcome,
 ) -> Result<()> {
-    let mut cargo = workspace.cargo("test");
-    workspace.tell_binaries(&mut cargo);
     // Go on with the other crates after a failure: one run should tell all of them.
-    cargo.args(packages).arg("--no-fail-fast").args(targets).args(filter);
+    cargo.arg("--no-fail-fast").args(targets).args(filter);
     let before = outcome.failed.len();
-    let status = process::teed(&mut cargo, |line| outcome.read(line))?;
+    let status = process::teed(cargo, |line| outcome.read(line))?;
     if !status.success() && outcome.failed.len() == before {
         // No test failed, and cargo did: something does not compile, or a test program died.
         outcome.broken = Some(format!("cargo test ended with {status}"));
@@ -121,59 +155,27 @@ fn run(
     Ok(())
 }
 
-/// The directories at the root that are crates.
-fn packages(workspace: &Workspace) -> Result<Vec<String>> {
-    let root = &workspace.root;
-    let entries = fs::read_dir(root).with_context(|| format!("reading {}", root.display()))?;
-    let mut names: Vec<_> = entries
-        .filter_map(Result::ok)
-        .filter(|entry| entry.path().join("Cargo.toml").is_file())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    Ok(names)
-}
-
-/// `--test NAME` for each integration test of a package, in their order.
-fn integration_tests(workspace: &Workspace, package: &str) -> Vec<String> {
-    let directory = workspace.root.join(package).join("tests");
-    let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
-    let mut names: Vec<_> = entries
-        .filter_map(|entry| {
-            let path = entry.path();
-            let is_test =
-                path.extension().is_some_and(|end| end == "rs") || path.join("main.rs").is_file();
-            is_test.then(|| path.file_stem().map(|name| name.to_string_lossy().into_owned()))?
-        })
-        .collect();
+/// `--test NAME` for each integration test of the crates that are wanted, in their order.
+fn integration_tests(metadata: &Metadata, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let packages = metadata.workspace_packages().into_iter();
+    let targets = packages.filter(|package| is_wanted(&package.name)).flat_map(|one| &one.targets);
+    let mut names: Vec<_> =
+        targets.filter(|target| target.is_test()).map(|target| target.name.clone()).collect();
     names.sort();
     names.into_iter().flat_map(|name| ["--test".to_owned(), name]).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
-    fn crates_and_their_tests_are_found() {
-        let root = tempfile::tempdir().unwrap();
-        for file in ["a/Cargo.toml", "a/tests/two.rs", "a/tests/one.rs", "a/tests/three/main.rs"] {
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
-        }
-        fs::create_dir_all(root.path().join("a/tests/data")).unwrap();
-        fs::create_dir(root.path().join("docs")).unwrap();
-        let workspace = Workspace {
-            root: root.path().to_owned(),
-            target: root.path().join("target"),
-            cargo: "cargo".into(),
-        };
-        assert_eq!(packages(&workspace).unwrap(), ["a"]);
-        assert_eq!(
-            integration_tests(&workspace, "a"),
-            ["--test", "one", "--test", "three", "--test", "two"]
-        );
-        assert_eq!(integration_tests(&workspace, "docs"), [""; 0]);
+    fn tests_are_found_by_their_crate() {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let said = cargo_metadata::MetadataCommand::new().manifest_path(manifest).no_deps().exec();
+        let found = integration_tests(&said.unwrap(), |name| name == "xtask");
+        assert_eq!(found, ["--test", "modules"]);
     }
 }

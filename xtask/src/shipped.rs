@@ -1,35 +1,35 @@
-//! The static binary of the image.
+//! The agent as it is shipped: one static binary.
 
-use std::{env, fs, process::Command};
+use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use super::BINARY;
 use crate::{process, workspace::Workspace};
 
-/// The target it was built for, and the binary.
-pub fn static_binary(workspace: &Workspace) -> Result<(String, Vec<u8>)> {
+/// The name of the crate, and of its binary.
+pub const AGENT: &str = "balancer-agent";
+
+/// A binary that was built.
+#[derive(Debug)]
+pub struct Shipped {
+    /// The target it was built for.
+    pub target: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// Builds it. The eBPF object must be there.
+pub fn agent(workspace: &Workspace) -> Result<Shipped> {
     let target = host(workspace)?;
     require_static_libc(&target)?;
     let mut cargo = workspace.cargo("build");
     // With a target of its own, flags are for the binary alone and not for build scripts, and the
     // other builds of this folder stay as they are.
-    cargo.args(["--release", "--locked", "--package", BINARY, "--target", &target]);
+    cargo.args(["--release", "--locked", "--package", AGENT, "--target", &target]);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\x1f"));
     process::shown(&mut cargo)?;
-    let path = workspace.target.join(&target).join("release").join(BINARY);
-    let binary = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    Ok((target, binary))
-}
-
-/// The commit that is checked out, where it is and nothing was changed since.
-pub fn revision(workspace: &Workspace) -> Option<String> {
-    let git = |args: &[&str]| {
-        process::probe(Command::new("git").args(args).current_dir(&workspace.root))
-            .map(|text| text.trim().to_owned())
-    };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
-    changed.is_empty().then(|| git(&["rev-parse", "HEAD"])).flatten()
+    let path = workspace.target.join(&target).join("release").join(AGENT);
+    Ok(Shipped { target, path })
 }
 
 fn flags(workspace: &Workspace) -> Vec<String> {
