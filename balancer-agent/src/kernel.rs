@@ -12,7 +12,6 @@
 //! behind each link is replaced in one step.
 
 mod attach;
-mod bpf;
 mod cleanup;
 mod grow;
 pub mod guard;

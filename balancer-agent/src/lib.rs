@@ -1,6 +1,7 @@
 //! The agent of balancer. Data flows one way; the modules in the order of the flow, in which a module
 //! imports only those before it:
 //!
+//! - [`bpf`]: the calls of bpf(2) that aya has no safe form of.
 //! - [`model`]: Services, EndpointSlices, Nodes and Pods as plain types.
 //! - [`tasks`]: tasks that run as long as the agent does.
 //! - [`node`]: facts about this node, read where the kernel tells them.
@@ -30,6 +31,7 @@
 pub mod agent;
 pub mod api;
 pub mod apply;
+pub mod bpf;
 pub mod cli;
 pub mod config;
 pub mod desired;

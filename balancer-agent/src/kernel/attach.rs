@@ -8,10 +8,10 @@ use aya::{
 };
 
 use super::{
-    KernelError, bpf,
+    KernelError,
     link::{self, PROGRAMS},
 };
-use crate::maps::pins::Pins;
+use crate::{bpf, maps::pins::Pins};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -117,12 +117,7 @@ fn link_to(ebpf: &mut Ebpf, name: &str, target: &Target<'_>) -> Result<FdLink, B
 
 /// The descriptor of a loaded program.
 pub fn fd<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a ProgramFd, ProgramError> {
-    match program(ebpf, name) {
-        Some(Program::CgroupSockAddr(program)) => program.fd(),
-        Some(Program::CgroupSock(program)) => program.fd(),
-        Some(Program::SockOps(program)) => program.fd(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
+    program(ebpf, name).ok_or(ProgramError::UnexpectedProgramType)?.fd()
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Option<&'a mut Program> {

@@ -18,12 +18,12 @@ use aya::Ebpf;
 use super::{
     KernelError,
     attach::{self, Target},
-    bpf,
     link::{self, PROGRAMS},
     lock::Lock,
     pin,
 };
 use crate::{
+    bpf,
     maps::pins::{MAPS, Pins},
     node::bpffs,
 };

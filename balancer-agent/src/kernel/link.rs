@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{KernelError, bpf, pin};
-use crate::maps::pins::Pins;
+use super::{KernelError, pin};
+use crate::{bpf, maps::pins::Pins};
 
 /// Programs by the name of their link, in the order they are attached in: what ends charges
 /// before what makes them, so that none is made that nobody would end.

@@ -3,7 +3,6 @@
 //! Arrays are mapped into memory: reading a counter is a load, replacing a row is one store, and
 //! neither disturbs the programs. Hash maps go through bpf(2).
 
-mod batch;
 mod charges;
 mod cluster;
 mod connections;

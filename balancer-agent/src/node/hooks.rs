@@ -1,15 +1,18 @@
-//! Which programs are attached to the hooks of a cgroup. aya has no query for these hooks, so this
-//! is the one place that calls bpf(2) itself.
+//! Which programs are attached to the hooks of a cgroup.
 
 use std::{
     collections::HashMap,
     fs::{self, File},
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
     path::Path,
 };
 
 use aya::programs::loaded_programs;
+use aya_obj::generated::{
+    BPF_F_ALLOW_MULTI, BPF_F_ALLOW_OVERRIDE, BPF_F_QUERY_EFFECTIVE, bpf_attach_type,
+};
+
+use crate::bpf::query_programs;
 
 /// A hook that balancer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,19 +70,18 @@ impl Hook {
         }
     }
 
-    /// `enum bpf_attach_type` of `linux/bpf.h`.
-    const fn attach_type(self) -> u32 {
+    const fn attach_type(self) -> bpf_attach_type {
         match self {
-            Self::SockOps => 3,
-            Self::Connect4 => 10,
-            Self::Connect6 => 11,
-            Self::SendMsg4 => 14,
-            Self::SendMsg6 => 15,
-            Self::RecvMsg4 => 19,
-            Self::RecvMsg6 => 20,
-            Self::GetPeerName4 => 29,
-            Self::GetPeerName6 => 30,
-            Self::SockRelease => 34,
+            Self::SockOps => bpf_attach_type::BPF_CGROUP_SOCK_OPS,
+            Self::Connect4 => bpf_attach_type::BPF_CGROUP_INET4_CONNECT,
+            Self::Connect6 => bpf_attach_type::BPF_CGROUP_INET6_CONNECT,
+            Self::SendMsg4 => bpf_attach_type::BPF_CGROUP_UDP4_SENDMSG,
+            Self::SendMsg6 => bpf_attach_type::BPF_CGROUP_UDP6_SENDMSG,
+            Self::RecvMsg4 => bpf_attach_type::BPF_CGROUP_UDP4_RECVMSG,
+            Self::RecvMsg6 => bpf_attach_type::BPF_CGROUP_UDP6_RECVMSG,
+            Self::GetPeerName4 => bpf_attach_type::BPF_CGROUP_INET4_GETPEERNAME,
+            Self::GetPeerName6 => bpf_attach_type::BPF_CGROUP_INET6_GETPEERNAME,
+            Self::SockRelease => bpf_attach_type::BPF_CGROUP_INET_SOCK_RELEASE,
         }
     }
 }
@@ -100,7 +102,7 @@ pub fn attached(cgroup: &Path) -> io::Result<Vec<Attached>> {
     let folder = File::open(cgroup)?;
     let mut found = Vec::new();
     for hook in Hook::ALL {
-        let ids = query(folder.as_fd(), hook, BPF_F_QUERY_EFFECTIVE)?.ids;
+        let ids = query_programs(&folder, hook.attach_type(), BPF_F_QUERY_EFFECTIVE)?.ids;
         found.extend(ids.into_iter().map(|id| (hook, id)));
     }
     Ok(named(&found))
@@ -114,7 +116,7 @@ pub fn blockers(cgroup: &Path) -> io::Result<Vec<Attached>> {
     for hook in Hook::ALL {
         for (level, path) in cgroup.ancestors().enumerate() {
             let folder = File::open(path)?;
-            let own = match query(folder.as_fd(), hook, 0) {
+            let own = match query_programs(&folder, hook.attach_type(), 0) {
                 Ok(own) => own,
                 // Above the root of cgroup2.
                 Err(_) if level > 0 => break,
@@ -145,58 +147,4 @@ fn named(found: &[(Hook, u32)]) -> Vec<Attached> {
         .collect();
     let name = |id: &u32| names.get(id).cloned().unwrap_or_default();
     found.iter().map(|&(hook, id)| Attached { hook, id, name: name(&id) }).collect()
-}
-
-const BPF_PROG_QUERY: libc::c_long = 16;
-const BPF_F_QUERY_EFFECTIVE: u32 = 1;
-const BPF_F_ALLOW_OVERRIDE: u32 = 1;
-const BPF_F_ALLOW_MULTI: u32 = 2;
-/// The kernel keeps at most 64 programs on a hook of one cgroup (BPF_CGROUP_MAX_PROGS); there may
-/// be some on each level above it.
-const MOST: usize = 1024;
-
-/// The part of `union bpf_attr` for BPF_PROG_QUERY. The kernel writes into it up to `revision`;
-/// the rest leaves room for fields to come, which older kernels require to be zero.
-#[repr(C)]
-#[derive(Default)]
-struct QueryAttr {
-    target_fd: u32,
-    attach_type: u32,
-    query_flags: u32,
-    attach_flags: u32,
-    prog_ids: u64,
-    prog_count: u32,
-    padding: u32,
-    prog_attach_flags: u64,
-    link_ids: u64,
-    link_attach_flags: u64,
-    revision: u64,
-    reserved: [u64; 8],
-}
-
-struct Answer {
-    ids: Vec<u32>,
-    attach_flags: u32,
-}
-
-fn query(cgroup: BorrowedFd<'_>, hook: Hook, flags: u32) -> io::Result<Answer> {
-    let mut ids = vec![0_u32; MOST];
-    let mut attr = QueryAttr {
-        target_fd: cgroup.as_raw_fd().cast_unsigned(),
-        attach_type: hook.attach_type(),
-        query_flags: flags,
-        prog_ids: ids.as_mut_ptr() as u64,
-        prog_count: MOST as u32,
-        ..QueryAttr::default()
-    };
-    // SAFETY: `attr` is initialised, at least as large as what the kernel reads and writes for
-    // this command, and outlives the call; `prog_ids` points to `prog_count` writable u32.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut attr, size_of::<QueryAttr>())
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    ids.truncate(attr.prog_count as usize);
-    Ok(Answer { ids, attach_flags: attr.attach_flags })
 }

@@ -7,7 +7,8 @@ use std::{
 
 use aya::Pod;
 
-use super::{batch, *};
+use super::*;
+use crate::bpf;
 
 /// How many entries are read with one call. A bucket that holds more takes a larger one.
 const BATCH: usize = 1024;
@@ -69,7 +70,7 @@ impl<K: Pod, V: Pod> Table<K, V> {
         let mut from = None;
         loop {
             // SAFETY: aya has compared the sizes of both types with those of the map.
-            let batch = unsafe { batch::lookup(&self.fd, from, &mut keys, &mut values) };
+            let batch = unsafe { bpf::lookup_batch(&self.fd, from, &mut keys, &mut values) };
             match batch {
                 Ok(batch) => {
                     let entries = keys.iter().zip(&values).take(batch.count);
