@@ -1,4 +1,5 @@
 //! The calls of bpf(2) that aya has no safe form of.
+#![allow(unsafe_code, reason = "bpf(2) has no safe form")]
 
 use std::{
     ffi::CString,

@@ -27,6 +27,7 @@
 //! - [`agent`]: the loops of `balancer-agent run` that tie these together.
 //! - [`render`]: views as tables, JSON and YAML.
 //! - [`cli`]: the command line: a verb a file.
+#![deny(unsafe_code)]
 
 pub mod agent;
 pub mod api;

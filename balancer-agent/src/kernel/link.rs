@@ -1,4 +1,5 @@
 //! Pinned links: what is attached, and where.
+#![allow(unsafe_code, reason = "a union of the kernel's is read")]
 
 use std::{
     fmt::Write as _,

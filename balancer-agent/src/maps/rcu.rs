@@ -1,4 +1,5 @@
 //! Waiting for programs that are running.
+#![allow(unsafe_code, reason = "no safe wrapper calls membarrier(2)")]
 
 use std::{thread, time::Duration};
 

@@ -1,6 +1,7 @@
 //! The memory of an array map, mapped into this process.
 //!
 //! Programs change single words of it at any time, and so does the agent; every access is atomic.
+#![allow(unsafe_code, reason = "arrays are mapped into this process")]
 
 use std::{
     io,

@@ -2,6 +2,7 @@
 //!
 //! `pidfd_getfd` (Linux 5.6) gives a descriptor of the very socket, not a copy of it. It needs
 //! CAP_SYS_PTRACE.
+#![allow(unsafe_code, reason = "no safe wrapper asks a socket of another process")]
 
 use std::{
     collections::BTreeMap,

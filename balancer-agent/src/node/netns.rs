@@ -1,5 +1,6 @@
 //! Network namespaces by their cookies: numbers that the kernel gives out once and never again, and
 //! that programs see of every socket (Linux 5.14).
+#![allow(unsafe_code, reason = "no safe wrapper asks for SO_NETNS_COOKIE")]
 
 use std::{
     fs::File,

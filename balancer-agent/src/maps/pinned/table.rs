@@ -1,4 +1,5 @@
 //! A hash map in the kernel.
+#![allow(unsafe_code, reason = "aya has no form of reading many entries")]
 
 use std::{
     fs,
