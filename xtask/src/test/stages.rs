@@ -176,6 +176,6 @@ mod tests {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let said = cargo_metadata::MetadataCommand::new().manifest_path(manifest).no_deps().exec();
         let found = integration_tests(&said.unwrap(), |name| name == "xtask");
-        assert_eq!(found, ["--test", "modules"]);
+        assert_eq!(found, ["--test", "docs", "--test", "modules"]);
     }
 }
