@@ -4,9 +4,11 @@
 //! - [`convert`]: between plain types and the types of the maps.
 //! - [`pins`]: the name of every map, and where it is pinned.
 //! - [`slab`]: the memory of an array map.
+//! - [`elements`]: its elements, by identifier.
 //! - [`rcu`]: waiting for programs that are running.
 
 pub mod convert;
+pub mod elements;
 pub mod identity;
 pub mod in_memory;
 pub mod pinned;

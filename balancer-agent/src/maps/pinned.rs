@@ -42,7 +42,7 @@ pub use self::probe::Probe;
 use self::{settled::Settled, table::Table};
 use super::{
     Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, ReadMaps, Settings,
-    WriteMaps, convert, pins::Pins, slab::Slab,
+    WriteMaps, convert, elements::Elements, pins::Pins, slab::Slab,
 };
 use crate::config::Capacities;
 
@@ -57,14 +57,14 @@ type Addresses = [u8; size_of::<Client>()];
 /// The maps in the kernel.
 pub struct PinnedMaps {
     limits: Limits,
-    active: Slab,
-    backends: Slab,
+    active: Elements<Counter>,
+    backends: Elements<Backend>,
     charges: Slab,
     settled: Settled,
-    records: Slab,
-    services: Slab,
-    since: Slab,
-    slots: Slab,
+    records: Elements<Record>,
+    services: Elements<Service>,
+    since: Elements<u32>,
+    slots: Elements<u64>,
     control: Slab,
     clients: Table<u64, Addresses>,
     opted_out: Table<u64, u32>,
@@ -79,27 +79,28 @@ pub struct PinnedMaps {
 impl PinnedMaps {
     /// Opens the maps. Capacities beyond the size of the maps have no effect.
     pub fn open(pins: &Pins, capacities: Capacities) -> Result<Self, MapsError> {
-        let (backends, backends_max) = array(pins, "BACKENDS", size_of::<Backend>())?;
-        let (services, services_max) = array(pins, "SERVICES", size_of::<Service>())?;
+        let backends = Elements::new(array(pins, "BACKENDS", size_of::<Backend>())?);
+        let services = Elements::new(array(pins, "SERVICES", size_of::<Service>())?);
+        let active = array(pins, "ACTIVE", MAX_BACKENDS as usize * size_of::<Counter>())?;
         let (frontends4, frontends_max) = Table::open(pins, "FRONTENDS4")?;
         let (frontends6, _) = Table::open(pins, "FRONTENDS6")?;
         let (names, names_max) = Table::open(pins, "NAMES")?;
         Ok(Self {
             limits: Limits {
-                services: capacities.services.min(services_max).min(names_max),
+                services: capacities.services.min(services.len()).min(names_max),
                 frontends: frontends_max,
-                backends: capacities.backends.min(backends_max).min(MAX_BACKENDS),
+                backends: capacities.backends.min(backends.len()).min(MAX_BACKENDS),
                 slots: capacities.slots.min(MAX_SLOTS),
             },
-            active: array(pins, "ACTIVE", MAX_BACKENDS as usize * size_of::<Counter>())?.0,
+            active: Elements::new(active),
             backends,
-            charges: array(pins, "CHARGES", ALL_WORDS as usize * 8)?.0,
+            charges: array(pins, "CHARGES", ALL_WORDS as usize * 8)?,
             settled: Settled::default(),
-            records: array(pins, "RECORDS", size_of::<Record>())?.0,
+            records: Elements::new(array(pins, "RECORDS", size_of::<Record>())?),
             services,
-            since: array(pins, "SINCE", MAX_BACKENDS as usize * 4)?.0,
-            slots: array(pins, "SLOTS", SLOT_WORDS * 8)?.0,
-            control: array(pins, "CONTROL", size_of::<Control>())?.0,
+            since: Elements::new(array(pins, "SINCE", MAX_BACKENDS as usize * 4)?),
+            slots: Elements::new(array(pins, "SLOTS", SLOT_WORDS * 8)?),
+            control: array(pins, "CONTROL", size_of::<Control>())?,
             clients: Table::open(pins, "CLIENTS")?.0,
             opted_out: Table::open(pins, "OPTED_OUT")?.0,
             ranges: typed("RANGES", LpmTrie::try_from(Map::LpmTrie(data(pins, "RANGES")?)))?,
@@ -116,26 +117,19 @@ impl PinnedMaps {
 
     /// Sets the number of open connections of a backend that no program counts on.
     pub(crate) fn set_active(&self, backend: u32, active: u32) {
-        self.active.set32(active_at(backend), active);
+        self.active.set32(backend, ACTIVE, active);
     }
 }
 
-/// Where the counter of a backend is that programs change.
-fn active_at(backend: u32) -> usize {
-    backend as usize * size_of::<Counter>() + offset_of!(Counter, active)
-}
-
-/// Where the record of the charge at an index begins.
-fn record(index: u32) -> usize {
-    charge::record_of(index) as usize * size_of::<Record>()
-}
+/// Where the half of a counter is that programs change.
+const ACTIVE: usize = offset_of!(Counter, active);
 
 fn data(pins: &Pins, map: &'static str) -> Result<MapData, MapsError> {
     MapData::from_pin(pins.map(map)).map_err(failed(map, "open"))
 }
 
-/// A mapped array of values of `size` bytes, and its number of elements.
-fn array(pins: &Pins, map: &'static str, size: usize) -> Result<(Slab, u32), MapsError> {
+/// A mapped array of values of `size` bytes.
+fn array(pins: &Pins, map: &'static str, size: usize) -> Result<Slab, MapsError> {
     let data = data(pins, map)?;
     let info = data.info().map_err(failed(map, "info"))?;
     if info.value_size() as usize != size {
@@ -144,12 +138,8 @@ fn array(pins: &Pins, map: &'static str, size: usize) -> Result<(Slab, u32), Map
     }
     // The kernel rounds the distance of elements up to 8 bytes; every size here is a multiple.
     let bytes = size * info.max_entries() as usize;
-    let slab = Slab::map(data.fd().as_fd(), bytes).map_err(|source| MapsError::Call {
-        map,
-        operation: "mmap",
-        source,
-    })?;
-    Ok((slab, info.max_entries()))
+    let call = |source| MapsError::Call { map, operation: "mmap", source };
+    Slab::map(data.fd().as_fd(), bytes).map_err(call)
 }
 
 fn typed<T>(map: &'static str, result: Result<T, MapError>) -> Result<T, MapsError> {

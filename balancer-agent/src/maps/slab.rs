@@ -35,6 +35,11 @@ impl Slab {
         Ok(Self { memory, bytes })
     }
 
+    /// How many bytes there are.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Reads the aligned 4-byte word at a byte offset.
     pub fn get32(&self, offset: usize) -> u32 {
         self.word32(offset).load(SeqCst)
@@ -83,11 +88,6 @@ impl Slab {
     /// Adds to the aligned 4-byte word at a byte offset, wrapping around.
     pub fn add32(&self, offset: usize, value: u32) {
         self.word32(offset).fetch_add(value, SeqCst);
-    }
-
-    /// Subtracts 1 from the aligned 4-byte word at a byte offset.
-    pub fn decrement32(&self, offset: usize) {
-        self.word32(offset).fetch_sub(1, SeqCst);
     }
 
     fn word32(&self, offset: usize) -> &AtomicU32 {

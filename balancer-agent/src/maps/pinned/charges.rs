@@ -64,7 +64,7 @@ impl PinnedMaps {
         let connected = move |index: u32| {
             self.record_state(index) == RecordState::Connected as u16 && self.tgid(index) == 0
         };
-        let netns = |index| self.records.get64(record(index) + offset_of!(Record, netns));
+        let netns = |index| self.records.get64(charge::record_of(index), offset_of!(Record, netns));
         self.unsettled()
             .into_iter()
             .filter(move |(index, _)| connected(*index))
@@ -77,13 +77,13 @@ impl PinnedMaps {
     }
 
     fn tgid(&self, index: u32) -> u32 {
-        self.records.get32(record(index) + offset_of!(Record, tgid))
+        self.records.get32(charge::record_of(index), offset_of!(Record, tgid))
     }
 
     /// [`Record::state`], which shares its word with `port` and is read with it: there are no 2-byte
     /// accesses.
     fn record_state(&self, index: u32) -> u16 {
-        let word = self.records.get32(record(index) + offset_of!(Record, port));
+        let word = self.records.get32(charge::record_of(index), offset_of!(Record, port));
         let [_, _, low, high] = word.to_ne_bytes();
         u16::from_ne_bytes([low, high])
     }
@@ -111,7 +111,7 @@ impl Charges for PinnedMaps {
     fn end_charge(&self, index: u32, word: u64) -> bool {
         let ended = charge::end(&ChargeWords(&self.charges), Charge { index, word });
         if ended {
-            self.active.decrement32(active_at(charge::backend_of(word)));
+            self.active.add32(charge::backend_of(word), ACTIVE, u32::MAX);
         }
         ended
     }
@@ -122,7 +122,7 @@ impl Charges for PinnedMaps {
         let all = charges.iter().map(charge);
         let ended: Vec<_> = all.filter(|charge| charge::withdraw(&words, *charge)).collect();
         for charge in &ended {
-            self.active.decrement32(active_at(charge.backend()));
+            self.active.add32(charge.backend(), ACTIVE, u32::MAX);
         }
         if !ended.is_empty() {
             // `tcp` may write the record of one that it has found. An agent that is killed here leaves

@@ -9,24 +9,25 @@ impl PinnedMaps {
     pub fn connections(&self, wanted: impl Fn(u32, u32) -> bool) -> Vec<Recorded> {
         let mut found = Vec::new();
         for (index, word) in self.standing() {
-            let at = record(index);
-            let service = self.records.get32(at + offset_of!(Record, service));
+            let record = charge::record_of(index);
+            let word32 = |offset| self.records.get32(record, offset);
+            let word64 = |offset| self.records.get64(record, offset);
+            let service = word32(offset_of!(Record, service));
             let backend = charge::backend_of(word);
             if !wanted(service, backend) {
                 continue;
             }
-            let since_ns = self.records.get64(at + offset_of!(Record, since));
+            let since_ns = word64(offset_of!(Record, since));
             // The other half of its word is 0.
-            let port = self.records.get32(at + offset_of!(Record, local_port)).to_ne_bytes();
-            let local: [u32; 4] = std::array::from_fn(|word| {
-                self.records.get32(at + offset_of!(Record, local_addr) + word * 4)
-            });
+            let port = word32(offset_of!(Record, local_port)).to_ne_bytes();
+            let local: [u32; 4] =
+                std::array::from_fn(|nth| word32(offset_of!(Record, local_addr) + nth * 4));
             let connection = Recorded {
                 index,
                 word,
                 service,
-                tgid: self.records.get32(at + offset_of!(Record, tgid)),
-                netns: self.records.get64(at + offset_of!(Record, netns)),
+                tgid: word32(offset_of!(Record, tgid)),
+                netns: word64(offset_of!(Record, netns)),
                 local: convert::socket_addr(local, u16::from_ne_bytes([port[0], port[1]])),
                 since_ns,
             };

@@ -48,12 +48,11 @@ impl ReadMaps for PinnedMaps {
     }
 
     fn row_word(&self, service: u32) -> u64 {
-        self.services.get64(service as usize * size_of::<Service>() + offset_of!(Service, row))
+        self.services.get64(service, offset_of!(Service, row))
     }
 
     fn settings(&self, service: u32) -> Settings {
-        let at = service as usize * size_of::<Service>();
-        let word = |offset| self.services.get32(at + offset);
+        let word = |offset| self.services.get32(service, offset);
         let policy = word(offset_of!(Service, policy));
         Settings {
             // What no agent of this version wrote differs from everything that is desired.
@@ -83,22 +82,21 @@ impl ReadMaps for PinnedMaps {
     }
 
     fn slot(&self, index: u32) -> Slot {
-        Slot::unpack(self.slots.get64(index as usize * 8))
+        Slot::unpack(self.slots.get64(index, 0))
     }
 
     fn backend(&self, backend: u32) -> Backend {
-        let at = backend as usize * size_of::<Backend>();
         let words: [u64; size_of::<Backend>() / 8] =
-            std::array::from_fn(|word| self.backends.get64(at + word * 8));
+            std::array::from_fn(|word| self.backends.get64(backend, word * 8));
         transmute!(words)
     }
 
     fn active(&self, backend: u32) -> u32 {
-        suspect::count(self.active.get32(active_at(backend)))
+        suspect::count(self.active.get32(backend, ACTIVE))
     }
 
     fn is_suspect(&self, backend: u32) -> bool {
-        suspect::is_suspect(self.active.get32(active_at(backend)))
+        suspect::is_suspect(self.active.get32(backend, ACTIVE))
     }
 
     fn charges(&self) -> u32 {
@@ -110,7 +108,7 @@ impl ReadMaps for PinnedMaps {
     }
 
     fn record_service(&self, index: u32) -> u32 {
-        self.records.get32(record(index) + offset_of!(Record, service))
+        self.records.get32(charge::record_of(index), offset_of!(Record, service))
     }
 
     fn services_named(&self) -> BTreeSet<u32> {

@@ -3,18 +3,15 @@
 use super::*;
 
 /// Where the words of a backend stand that say whether it is suspect.
-fn until(backend: u32) -> usize {
-    backend as usize * size_of::<Backend>() + offset_of!(Backend, suspect_until)
-}
+const UNTIL: usize = offset_of!(Backend, suspect_until);
 
 impl PinnedMaps {
     /// Ends that a backend is suspect, as a connection that is established does.
     pub(super) fn forgive(&self, backend: u32) {
-        let at = until(backend);
-        let held = self.backends.get64(at);
-        if held != 0 && self.backends.swap64(at, held, 0) {
+        let held = self.backends.get64(backend, UNTIL);
+        if held != 0 && self.backends.swap64(backend, UNTIL, held, 0) {
             self.control.add32(offset_of!(Control, suspects), u32::MAX);
-            self.active.add32(active_at(backend), SUSPECT.wrapping_neg());
+            self.active.add32(backend, ACTIVE, SUSPECT.wrapping_neg());
         }
     }
 
@@ -22,14 +19,14 @@ impl PinnedMaps {
     /// themselves: an agent that was killed, or made the maps larger, may have left them apart.
     /// `grace` waits until no program runs that is between two of these steps.
     pub(crate) fn settle_suspects(&self, grace: impl FnOnce()) {
-        let apart = |id: &u32| self.is_suspect(*id) != (self.backends.get64(until(*id)) != 0);
+        let apart = |id: &u32| self.is_suspect(*id) != (self.backends.get64(*id, UNTIL) != 0);
         let apart_before: Vec<u32> = (1..self.limits.backends).filter(apart).collect();
         if !apart_before.is_empty() {
             grace();
         }
         for id in apart_before.into_iter().filter(apart) {
             let bit = if self.is_suspect(id) { SUSPECT.wrapping_neg() } else { SUSPECT };
-            self.active.add32(active_at(id), bit);
+            self.active.add32(id, ACTIVE, bit);
         }
         // A program that counts meanwhile changes the word: then it is counted again.
         let at = offset_of!(Control, suspects);

@@ -34,19 +34,18 @@ impl WriteMaps for PinnedMaps {
     }
 
     fn set_row(&mut self, service: u32, row: Row) {
-        let at = service as usize * size_of::<Service>() + offset_of!(Service, row);
-        let generation = Row::generation(self.services.get64(at)).wrapping_add(1);
-        self.services.set64(at, row.pack(generation));
+        let generation = Row::generation(self.row_word(service)).wrapping_add(1);
+        self.services.set64(service, offset_of!(Service, row), row.pack(generation));
     }
 
     fn set_settings(&mut self, service: u32, settings: Settings) {
-        let at = service as usize * size_of::<Service>();
         let Settings { policy, affinity, slow_start, group, keeps_suspects } = settings;
         let kept = if keeps_suspects { KEEPS_SUSPECTS } else { 0 };
-        self.services.set32(at + offset_of!(Service, policy), policy as u32 | kept);
-        self.services.set32(at + offset_of!(Service, affinity), affinity);
-        self.services.set32(at + offset_of!(Service, slow_start), slow_start);
-        self.services.set32(at + offset_of!(Service, group), group);
+        let set = |offset, value| self.services.set32(service, offset, value);
+        set(offset_of!(Service, policy), policy as u32 | kept);
+        set(offset_of!(Service, affinity), affinity);
+        set(offset_of!(Service, slow_start), slow_start);
+        set(offset_of!(Service, group), group);
     }
 
     fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {
@@ -70,7 +69,7 @@ impl WriteMaps for PinnedMaps {
     }
 
     fn set_slot(&mut self, index: u32, slot: Slot) {
-        self.slots.set64(index as usize * 8, slot.pack());
+        self.slots.set64(index, 0, slot.pack());
     }
 
     fn put_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8) {
@@ -79,28 +78,25 @@ impl WriteMaps for PinnedMaps {
         self.forgive(backend);
         self.set_active(backend, 0);
         self.set_others(backend, 0);
-        self.since.set32(backend as usize * 4, now());
-        let at = backend as usize * size_of::<Backend>();
+        self.since.set32(backend, 0, now());
         for (word, value) in words.into_iter().enumerate() {
-            self.backends.set64(at + word * 8, value);
+            self.backends.set64(backend, word * 8, value);
         }
     }
 
     fn restore_backend(&mut self, backend: u32, addr: [u32; 4], port: u16, protocol: u8) {
         let entry = Backend { addr, port, protocol, in_use: 1, ..Backend::default() };
         let words: [u32; size_of::<Backend>() / 4] = transmute!(entry);
-        let at = backend as usize * size_of::<Backend>();
         // What follows the address is counted by programs.
         for (word, value) in words.into_iter().take(ADDRESS_WORDS).enumerate() {
-            self.backends.set32(at + word * 4, value);
+            self.backends.set32(backend, word * 4, value);
         }
     }
 
     fn remove_backend(&mut self, backend: u32) {
         self.forgive(backend);
-        let at = backend as usize * size_of::<Backend>();
         for word in 0..size_of::<Backend>() / 8 {
-            self.backends.set64(at + word * 8, 0);
+            self.backends.set64(backend, word * 8, 0);
         }
     }
 
