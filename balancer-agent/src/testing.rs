@@ -1,5 +1,7 @@
 //! What several tests share: views, and a client.
 
+pub(crate) mod services;
+
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},

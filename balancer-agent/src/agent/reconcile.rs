@@ -303,7 +303,7 @@ impl Reconciler {
         problems.extend(self.pods.problem().cloned());
         problems.extend_from_slice(&self.full.1);
         problems.extend_from_slice(&self.failed);
-        problems.extend_from_slice(&self.audit.problems);
+        problems.extend(self.audit.problems());
         let problems = Problem::bounded(problems);
         self.problem_log.tell(&problems);
         shared.settle(problems, self.failed.is_empty());

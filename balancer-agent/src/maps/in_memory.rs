@@ -34,6 +34,8 @@ pub struct InMemoryMaps {
     settings: Vec<Settings>,
     ranges: BTreeSet<(u32, IpNet)>,
     serving: BTreeSet<(u32, u32)>,
+    opted_out: BTreeMap<u64, u32>,
+    clients: BTreeMap<u64, Vec<IpAddr>>,
     slots: Vec<Slot>,
     backends: Vec<Backend>,
     active: Vec<u32>,
@@ -43,8 +45,10 @@ pub struct InMemoryMaps {
     pub now_ms: u32,
     /// Every write, as text, in order.
     pub log: Vec<String>,
-    /// Writes of frontends and names from now on fail while this is true.
+    /// Writes that can fail do while this is true.
     pub broken: bool,
+    /// Writes to these maps fail, and what is told of them says why.
+    pub frozen: BTreeSet<&'static str>,
     /// How many more writes that can fail succeed before one fails; none where none does.
     pub fails_in: Option<usize>,
 }
@@ -63,6 +67,8 @@ impl InMemoryMaps {
             settings: vec![Settings::default(); limits.services as usize],
             ranges: BTreeSet::new(),
             serving: BTreeSet::new(),
+            opted_out: BTreeMap::new(),
+            clients: BTreeMap::new(),
             slots: vec![Slot::PAD; limits.slots as usize],
             backends: vec![Backend::default(); limits.backends as usize],
             active,
@@ -71,6 +77,7 @@ impl InMemoryMaps {
             now_ms: 1,
             log: Vec::new(),
             broken: false,
+            frozen: BTreeSet::new(),
             fails_in: None,
         }
     }
@@ -87,12 +94,20 @@ impl InMemoryMaps {
     fn check(&mut self, map: &'static str, full: bool) -> Result<(), MapsError> {
         let fails = self.fails_in == Some(0);
         self.fails_in = self.fails_in.and_then(|left| left.checked_sub(1));
-        if self.broken || full || fails {
+        if self.broken || full || fails || self.frozen.contains(map) {
             let source = io::Error::from_raw_os_error(libc::E2BIG);
             return Err(MapsError::Call { map, operation: "update", source });
         }
         Ok(())
     }
+}
+
+/// Brings a map to what is wanted, and says how many entries differed.
+fn replace<V: Clone + PartialEq>(held: &mut BTreeMap<u64, V>, wanted: &BTreeMap<u64, V>) -> usize {
+    let missing = wanted.iter().filter(|(key, value)| held.get(key) != Some(value)).count();
+    let gone = held.keys().filter(|key| !wanted.contains_key(key)).count();
+    held.clone_from(wanted);
+    missing + gone
 }
 
 const fn map(key: FrontendKey) -> &'static str {
@@ -146,8 +161,21 @@ impl ReadMaps for InMemoryMaps {
     }
 
     fn gauges(&self) -> Result<Vec<Gauge>, MapsError> {
-        let gauge = |map, entries| Gauge { map, bytes: entries as u64, frozen: self.broken };
-        Ok(vec![gauge("FRONTENDS4", self.frontends.len()), gauge("NAMES", self.names.len())])
+        let of_family = |family| self.frontends.keys().filter(|key| map(**key) == family).count();
+        let entries = [
+            ("CLIENTS", self.clients.len()),
+            ("FRONTENDS4", of_family("FRONTENDS4")),
+            ("FRONTENDS6", of_family("FRONTENDS6")),
+            ("NAMES", self.names.len()),
+            ("OPTED_OUT", self.opted_out.len()),
+            ("SERVING", self.serving.len()),
+        ];
+        let gauge = |(map, entries)| Gauge {
+            map,
+            bytes: entries as u64,
+            frozen: self.frozen.contains(map),
+        };
+        Ok(entries.into_iter().map(gauge).collect())
     }
 
     fn row_word(&self, service: u32) -> u64 {
@@ -297,13 +325,13 @@ impl WriteMaps for InMemoryMaps {
     fn set_opted_out(&mut self, cgroups: &BTreeMap<u64, u32>) -> Result<usize, MapsError> {
         self.check("OPTED_OUT", false)?;
         self.log.push(format!("{} cgroups opted out", cgroups.len()));
-        Ok(0)
+        Ok(replace(&mut self.opted_out, cgroups))
     }
 
     fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<usize, MapsError> {
         self.check("CLIENTS", false)?;
         self.log.push(format!("{} clients", clients.len()));
-        Ok(0)
+        Ok(replace(&mut self.clients, clients))
     }
 
     fn wait_grace_period(&mut self) {

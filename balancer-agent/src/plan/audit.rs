@@ -35,15 +35,10 @@ impl Finding {
     }
 }
 
-/// What the step is of that puts it back.
-pub fn object(finding: &Finding) -> String {
-    format!("map {}: {}", finding.map, finding.object)
-}
-
-/// The plan that puts everything back.
-pub fn plan(findings: &[Finding]) -> Plan {
-    let step = |finding: &Finding| Step { object: object(finding), writes: finding.writes.clone() };
-    Plan { steps: findings.iter().map(step).collect(), ..Plan::default() }
+/// The plan that puts it back.
+pub fn plan(finding: &Finding) -> Plan {
+    let object = format!("map {}: {}", finding.map, finding.object);
+    Plan { steps: vec![Step { object, writes: finding.writes.clone() }], ..Plan::default() }
 }
 
 /// How far a round has come in what has an order.

@@ -2,10 +2,7 @@ mod audits;
 mod identifiers;
 mod sequences;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use balancer_common::{layout::FrontendKind, policy::Policy};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -19,65 +16,11 @@ use super::{
 };
 use crate::{
     apply::apply,
-    desired::{
-        Desired, DesiredPort, Elsewhere, Options, PortId,
-        backends::{Backends, Details},
-    },
-    maps::{
-        Limits, ReadMaps as _, WriteMaps as _,
-        identity::{Family, Scope},
-        in_memory::InMemoryMaps,
-    },
-    model::{ObjectRef, Protocol},
+    desired::{Desired, DesiredPort, Elsewhere, Options, PortId, backends::Details},
+    maps::{Limits, ReadMaps as _, WriteMaps as _, identity::Scope, in_memory::InMemoryMaps},
+    model::Protocol,
+    testing::services::{LIMITS, backend, desired, frontend, port, port_id, row_id},
 };
-
-const LIMITS: Limits = Limits { services: 16, frontends: 64, backends: 64, slots: 256 };
-
-fn port_id(name: &str) -> PortId {
-    let service = ObjectRef { namespace: "shop".into(), name: name.into() };
-    PortId { service, port: String::new(), protocol: Protocol::Tcp }
-}
-
-fn row_id(name: &str) -> RowId {
-    RowId { port: port_id(name), family: Family::V4, scope: Scope::Internal }
-}
-
-fn frontend(last: u8) -> FrontendAddr {
-    FrontendAddr {
-        kind: FrontendKind::ClusterIp,
-        addr: SocketAddr::from(([10, 96, 0, last], 80)),
-        protocol: Protocol::Tcp,
-    }
-}
-
-fn backend(last: u8) -> BackendAddr {
-    BackendAddr::new(SocketAddr::from(([10, 0, 0, last], 80)), Protocol::Tcp)
-}
-
-fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
-    let place = Default::default();
-    let details = Details { place, terminating: false, usable: true, serving: true, weight: 1 };
-    DesiredPort {
-        local: false,
-        elsewhere: Elsewhere::default(),
-        external: None,
-        options: Options::default(),
-        moving: Default::default(),
-        requests_only: false,
-        source_ranges: Vec::new(),
-        number: 80,
-        frontends: vips.iter().map(|last| frontend(*last)).collect(),
-        backends: backends
-            .iter()
-            .map(|last| (backend(*last), details.clone()))
-            .collect::<Backends>(),
-    }
-}
-
-fn desired(ports: &[(&str, &[u8], &[u8])]) -> Desired {
-    let ports = ports.iter().map(|(name, vips, backends)| (port_id(name), port(vips, backends)));
-    Desired { ports: ports.collect(), ..Desired::default() }
-}
 
 /// Plans everything anew.
 fn plan_all(maps: &InMemoryMaps, desired: &Desired, unsure: &BTreeSet<RowId>) -> Plan {

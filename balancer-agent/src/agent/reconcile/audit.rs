@@ -1,7 +1,7 @@
 //! Puts back what other tools have changed in the maps, and tells of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -9,130 +9,180 @@ use super::Reconciler;
 use crate::{
     agent::provider::Shared,
     apply,
-    maps::{Gauge, MapsError, ReadMaps as _},
+    maps::{Gauge, MapsError, WriteMaps},
     model::Problem,
     plan::{
         audit::{self, Finding, Round},
-        book::Epoch,
+        book::{Book, Epoch},
     },
+    pods::Resolved,
 };
 
 /// Time between two looks.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 /// Looks after which all was looked at.
 const LOOKS: u32 = 60;
-/// After how long it is tried again to put something back.
+/// After how long it is tried again to read the maps, or to put something back.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How many entries were put back, by map.
+type Mended = BTreeMap<&'static str, u64>;
 
 /// What is remembered from one look to the next.
 #[derive(Debug, Default)]
 pub(super) struct Audit {
     round: Round,
     looks: u32,
-    /// After which plan the last look was, with how many entries of which maps there should be, and
-    /// what the kernel told of them.
-    seen: Option<(Epoch, Vec<usize>, Vec<Gauge>)>,
-    /// What could not be put back, or would not if it had to be.
-    pub(super) problems: Vec<Problem>,
-    /// When to try again.
+    seen: Option<Seen>,
+    /// Maps that nothing can be written to any more.
+    frozen: BTreeSet<&'static str>,
+    /// What could not be read or put back.
+    failed: Vec<Problem>,
+    /// When that is tried again.
     again: Option<Instant>,
 }
 
-impl Reconciler {
-    /// One look. What the kernel tells of the maps is compared each time, a part of what they hold
-    /// too; all of it where entries have come or gone that no plan has written.
-    pub fn audit(&mut self, shared: &Shared) {
-        if !self.begun {
-            return;
-        }
-        let result = self.look_at_maps();
-        let (mended, problems) = result.unwrap_or_else(|error| {
-            let message = format!("{error}; whether it holds what it should can't be told");
-            let object = "maps".to_owned();
-            (BTreeMap::new(), vec![Problem { object, field: String::new(), message }])
-        });
-        for (map, entries) in mended {
-            shared.put_back(map, entries);
-        }
-        self.audit.again = (!problems.is_empty()).then(|| Instant::now() + AGAIN);
-        if self.audit.problems != problems {
-            self.audit.problems = problems;
-            self.tell(shared);
-        }
+/// What there was at the end of a look.
+#[derive(Clone, Debug)]
+struct Seen {
+    /// The plan that was made last.
+    epoch: Epoch,
+    /// How many entries there should be: rows, frontends, opted-out cgroups, clients.
+    counts: [usize; 4],
+    /// What the kernel tells of the maps.
+    gauges: Vec<Gauge>,
+}
+
+impl Seen {
+    fn new(book: &Book, pods: Option<&Resolved>, gauges: Vec<Gauge>) -> Self {
+        let held = book.held();
+        let [opted_out, clients] =
+            pods.map_or([0; 2], |pods| [pods.opted_out.len(), pods.clients.len()]);
+        let counts = [held.rows.len(), held.frontends.len(), opted_out, clients];
+        Self { epoch: book.epoch(), counts, gauges }
     }
 
-    /// How many entries were put back, by map, and what is wrong.
-    fn look_at_maps(&mut self) -> Result<(BTreeMap<&'static str, u64>, Vec<Problem>), MapsError> {
-        let mut mended = BTreeMap::new();
-        let Some(book) = &self.book else { return Ok((mended, Vec::new())) };
-        let gauges = self.maps.gauges()?;
-        let mut problems: Vec<_> =
-            gauges.iter().filter(|gauge| gauge.frozen).map(|gauge| frozen(gauge.map)).collect();
-        let found = self.pods.found();
-        let held = book.held();
-        let counts =
-            vec![held.rows.len(), held.frontends.len(), found.opted_out.len(), found.clients.len()];
-        let seen = (book.epoch(), counts, gauges);
-        let is_due = self.audit.again.is_some_and(|at| Instant::now() >= at);
-        let before = self.audit.seen.replace(seen.clone());
-        let all = is_due || before.is_some_and(|before| differ(&before, &seen));
-        if self.audit.again.is_some() && !all {
-            // What was wrong is looked at again when it is tried again.
-            problems.clone_from(&self.audit.problems);
-            return Ok((mended, problems));
-        }
-        let findings = if all {
-            Round::default().look(book, &self.maps, 1)?
-        } else {
-            self.audit.round.look(book, &self.maps, LOOKS)?
+    /// True if entries have come or gone since that no plan has written.
+    fn differs(&self, before: &Self) -> bool {
+        let differs = |(gauge, before_it): (&Gauge, &Gauge)| {
+            // How many there should be of others is not known without a look at all rows.
+            let is_counted = gauge.map != "SERVING";
+            gauge.bytes != before_it.bytes && (is_counted || self.epoch == before.epoch)
         };
-        tell(&findings);
-        let failed = apply::apply(&mut self.maps, &audit::plan(&findings)).problems;
-        for finding in &findings {
-            *mended.entry(finding.map).or_default() += 1;
+        self.counts == before.counts && self.gauges.iter().zip(&before.gauges).any(differs)
+    }
+}
+
+impl Audit {
+    /// One look. What the kernel tells of the maps is compared each time, a part of what they hold
+    /// too; all of it where entries have come or gone that no plan has written, and where it is time
+    /// to try again what has failed. `pods` is what the maps hold of pods, where that is known.
+    pub(super) fn look(
+        &mut self,
+        book: &Book,
+        pods: Option<&Resolved>,
+        maps: &mut impl WriteMaps,
+        now: Instant,
+    ) -> Mended {
+        let mut mended = Mended::new();
+        if let Err(error) = self.compare(book, pods, maps, now, &mut mended) {
+            self.fail(vec![unreadable(&error)], now);
         }
-        for problem in &failed {
-            let of = |finding: &&Finding| audit::object(finding) == problem.object;
-            if let Some(finding) = findings.iter().find(of) {
-                mended.entry(finding.map).and_modify(|entries| *entries -= 1);
-            }
+        mended
+    }
+
+    /// What is wrong with the maps.
+    pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
+        self.frozen.iter().map(|map| frozen(map)).chain(self.failed.iter().cloned())
+    }
+
+    fn fail(&mut self, failed: Vec<Problem>, now: Instant) {
+        self.again = (!failed.is_empty()).then(|| now + AGAIN);
+        self.failed = failed;
+    }
+
+    fn compare(
+        &mut self,
+        book: &Book,
+        pods: Option<&Resolved>,
+        maps: &mut impl WriteMaps,
+        now: Instant,
+        mended: &mut Mended,
+    ) -> Result<(), MapsError> {
+        let seen = Seen::new(book, pods, maps.gauges()?);
+        self.frozen =
+            seen.gauges.iter().filter(|gauge| gauge.frozen).map(|gauge| gauge.map).collect();
+        let differs = self.seen.as_ref().is_some_and(|before| seen.differs(before));
+        self.seen = Some(seen);
+        if !differs && self.again.is_some_and(|again| now < again) {
+            // All of it is looked at when it is time to.
+            return Ok(());
         }
-        problems.extend(failed);
-        self.audit.looks += 1;
-        if all || self.audit.looks.is_multiple_of(LOOKS) {
-            let (written, failed) = apply::pods(&mut self.maps, self.pods.found());
+        let all = differs || self.again.is_some();
+        let findings = if all {
+            Round::default().look(book, maps, 1)?
+        } else {
+            self.round.look(book, maps, LOOKS)?
+        };
+        let mut failed = put_back(&findings, maps, mended);
+        self.looks += 1;
+        if let Some(pods) = pods.filter(|_| all || self.looks.is_multiple_of(LOOKS)) {
+            let (written, unwritten) = apply::pods(maps, pods);
             for (map, entries) in written.into_iter().filter(|(_, entries)| *entries > 0) {
                 tracing::warn!(map, entries, "changed by somebody else: put back");
                 mended.insert(map, entries as u64);
             }
-            problems.extend(failed);
+            failed.extend(unwritten);
         }
-        mended.retain(|_, entries| *entries > 0);
-        Ok((mended, problems))
+        if !mended.is_empty() {
+            // What was written here is no change of somebody else.
+            self.seen = Some(Seen::new(book, pods, maps.gauges()?));
+        }
+        self.fail(failed, now);
+        Ok(())
     }
 }
 
-/// True if entries have come or gone that no plan has written.
-fn differ(
-    (epoch, counts, gauges): &(Epoch, Vec<usize>, Vec<Gauge>),
-    (epoch_now, counts_now, gauges_now): &(Epoch, Vec<usize>, Vec<Gauge>),
-) -> bool {
-    let differs = |(gauge, now): (&Gauge, &Gauge)| {
-        // How many there should be of others is not known without a look at all rows.
-        let is_counted = gauge.map != "SERVING";
-        gauge.bytes != now.bytes && (is_counted || epoch == epoch_now)
-    };
-    counts == counts_now && gauges.iter().zip(gauges_now).any(differs)
+impl Reconciler {
+    /// Compares the maps with the book, once there was a first state and while the book is known.
+    pub fn audit(&mut self, shared: &Shared) {
+        let Some(book) = self.book.as_ref().filter(|_| self.begun) else { return };
+        let before: Vec<_> = self.audit.problems().collect();
+        let pods = (!self.pods_differ).then(|| self.pods.found());
+        let mended = self.audit.look(book, pods, &mut self.maps, Instant::now());
+        for (map, entries) in mended {
+            shared.put_back(map, entries);
+        }
+        if !self.audit.problems().eq(before) {
+            self.tell(shared);
+        }
+    }
 }
 
-/// Names the first of each map, and how many there are.
-fn tell(findings: &[Finding]) {
-    let mut by_map: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
-    for Finding { map, object, .. } in findings {
-        by_map.entry(map).or_insert((object, 0)).1 += 1;
+/// Puts back what was found, counts that by map, and logs the first of each map. Gives what could not
+/// be put back.
+fn put_back(findings: &[Finding], maps: &mut impl WriteMaps, mended: &mut Mended) -> Vec<Problem> {
+    let mut failed = Vec::new();
+    let mut first = BTreeMap::new();
+    for finding in findings {
+        let problems = apply::apply(maps, &audit::plan(finding)).problems;
+        if problems.is_empty() {
+            *mended.entry(finding.map).or_default() += 1;
+            first.entry(finding.map).or_insert(&finding.object);
+        }
+        failed.extend(problems);
     }
-    for (map, (first, entries)) in by_map {
-        tracing::warn!(map, entries, first, "changed by somebody else: put back");
+    for (map, first) in first {
+        tracing::warn!(map, entries = mended[map], %first, "changed by somebody else: put back");
+    }
+    failed
+}
+
+fn unreadable(error: &MapsError) -> Problem {
+    Problem {
+        object: "maps".to_owned(),
+        field: String::new(),
+        message: format!("{error}; whether it holds what it should can't be told"),
     }
 }
 
@@ -146,3 +196,6 @@ fn frozen(map: &str) -> Problem {
                 .to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,9 @@ use crate::{
 /// Looks at everything, and puts it back.
 fn put_back(maps: &mut InMemoryMaps, book: &Book) -> Vec<Finding> {
     let findings = Round::default().look(book, maps, 1).unwrap();
-    assert_eq!(apply(maps, &audit::plan(&findings)).problems, []);
+    for finding in &findings {
+        assert_eq!(apply(maps, &audit::plan(finding)).problems, []);
+    }
     findings
 }
 
@@ -156,17 +158,4 @@ fn a_round_in_parts_finds_what_one_look_finds() {
         found.sort_unstable();
         assert_eq!(found, ["FRONTENDS4", "FRONTENDS4", "NAMES", "NAMES", "SERVICES"], "{looks}");
     }
-}
-
-#[test]
-fn what_can_not_be_put_back_is_told_of_its_map() {
-    let mut maps = InMemoryMaps::new(LIMITS);
-    settle(&mut maps, &sample());
-    let book = Book::read(&maps).unwrap();
-    remove(&mut maps, book.held(), 1);
-    maps.broken = true;
-    let findings = Round::default().look(&book, &maps, 1).unwrap();
-    let problems = apply(&mut maps, &audit::plan(&findings)).problems;
-    let objects: Vec<_> = problems.iter().map(|problem| problem.object.as_str()).collect();
-    assert_eq!(objects, ["map FRONTENDS4: 10.96.0.1:80 over TCP"]);
 }
