@@ -78,6 +78,13 @@ pub struct Settings {
     pub keeps_suspects: bool,
 }
 
+impl Settings {
+    /// True where a row is compared by weight ([`Policy::weighs`]), which is the unit of its level.
+    pub const fn weighs(&self) -> bool {
+        self.policy.weighs(self.slow_start, self.keeps_suspects)
+    }
+}
+
 /// How much the maps hold at most. Identifiers and slots are below these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -234,7 +241,8 @@ pub trait WriteMaps: ReadMaps {
     /// Replaces the row of a Service port, in one store, and makes it differ from every row that
     /// was in the same place before.
     fn set_row(&mut self, service: u32, row: Row);
-    /// Says how a backend of a Service port is chosen from now on.
+    /// Says how a backend of a Service port is chosen from now on. Where its rows are compared in another
+    /// unit than before, their level is forgotten.
     fn set_settings(&mut self, service: u32, settings: Settings);
     /// Admits clients to the restricted addresses of a Service port.
     fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError>;

@@ -44,6 +44,19 @@ impl Policy {
         matches!(self, Self::LeastConnections | Self::WeightedLeastConnections)
     }
 
+    /// True where a row that is scanned is compared by the weights of its backends, and not by their
+    /// connections alone: by weight, for a slow start, and where backends that have just failed are chosen
+    /// like others. What the agent says of the row is in the unit of that comparison
+    /// ([`crate::layout::Level`]).
+    pub const fn weighs(self, slow_start: u32, keeps_suspects: bool) -> bool {
+        match self {
+            Self::WeightedLeastConnections => true,
+            Self::LeastConnections => slow_start != 0 || keeps_suspects,
+            // These compare nothing, but where they fall back to the fewest connections.
+            Self::PowerOfTwo | Self::RoundRobin | Self::Random => false,
+        }
+    }
+
     /// The inverse of [`Policy::name`].
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|policy| policy.name() == name)
@@ -79,5 +92,21 @@ mod tests {
         }
         assert_eq!(Policy::from_name("least_connections"), None);
         assert_eq!(Policy::from_raw(5), None);
+    }
+
+    #[test]
+    fn what_chooses_the_least_may_weigh() {
+        for policy in Policy::ALL {
+            let weighs = policy == Policy::WeightedLeastConnections;
+            assert_eq!(policy.weighs(0, false), weighs, "{}", policy.name());
+            for (slow_start, keeps) in [(30, false), (0, true), (30, true)] {
+                assert_eq!(
+                    policy.weighs(slow_start, keeps),
+                    policy.chooses_least(),
+                    "{}, {slow_start} s, {keeps}",
+                    policy.name()
+                );
+            }
+        }
     }
 }

@@ -119,8 +119,7 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
             sample(&Sampled::masked(row, mask)?, row.len, random)?.backend
         }
         policy => {
-            let weighs =
-                policy == Some(Policy::WeightedLeastConnections) || slow_start != 0 || keeps;
+            let weighs = policy.unwrap_or_default().weighs(slow_start, keeps);
             let weighs = weighs && row.len <= MAX_SCAN;
             let band = band(entry);
             return reserve(|| {

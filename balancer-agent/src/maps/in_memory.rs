@@ -268,7 +268,10 @@ impl WriteMaps for InMemoryMaps {
 
     fn set_settings(&mut self, service: u32, settings: Settings) {
         self.log.push(format!("settings of service {service}"));
-        self.settings[service as usize] = settings;
+        let before = std::mem::replace(&mut self.settings[service as usize], settings);
+        if before.weighs() != settings.weighs() {
+            self.levels().remove(&service);
+        }
     }
 
     fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {

@@ -41,7 +41,7 @@ impl Counter {
 /// What the agent says of a row: which of its backends may get a connection, and until when that holds.
 ///
 /// In the unit of the row's estimates, which are connections with 8 bits after the point, and of rows
-/// whose Service port is weighted or has a slow start connections for a weight of 1 with 12
+/// that are compared by weight ([`crate::policy::Policy::weighs`]) connections for a weight of 1 with 12
 /// ([`crate::weighted::SlowStart::estimate`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {

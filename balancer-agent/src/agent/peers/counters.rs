@@ -5,10 +5,7 @@ use std::{
     time::Duration,
 };
 
-use balancer_common::{
-    layout::{Level, MILLISECOND_NS},
-    policy::Policy,
-};
+use balancer_common::layout::{Level, MILLISECOND_NS};
 
 use crate::{
     maps::{ClusterCounts, MapsError, ReadMaps, convert, identity::RowId},
@@ -63,11 +60,10 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
                 let addr = convert::backend_addr(&self.maps.backend(slot.backend))?;
                 Some(RowBackend { id: slot.backend, addr, weight: slot.weight })
             });
-            let weighted = settings.policy == Policy::WeightedLeastConnections;
             let row = Row {
                 id,
                 service: ServiceId::of(&port, family),
-                weighted: weighted || settings.slow_start > 0,
+                weighted: settings.weighs(),
                 backends: backends.collect(),
             };
             for backend in &row.backends {
@@ -122,7 +118,10 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
 
 #[cfg(test)]
 mod tests {
-    use balancer_common::layout::{Row as MapRow, Slot};
+    use balancer_common::{
+        layout::{Row as MapRow, Slot},
+        policy::Policy,
+    };
 
     use super::*;
     use crate::{
@@ -214,6 +213,34 @@ mod tests {
         counters.maps.set_active(2, 1);
         counters.look(at(5), &mut node);
         assert_eq!(said(&mut node, at(5)), [(addr(2), 1)]);
+    }
+
+    /// The programs weigh by these settings, and read the level in that unit.
+    #[test]
+    fn the_unit_of_a_row_follows_its_settings() {
+        let mut maps = maps();
+        let level = Level { floor: 1, span: 1, fresh_ms: 1 };
+        let settings = |policy, slow_start, keeps_suspects| Settings {
+            policy,
+            slow_start,
+            keeps_suspects,
+            ..Settings::default()
+        };
+        for (settings, weighted) in [
+            (settings(Policy::LeastConnections, 0, true), true),
+            (settings(Policy::Random, 30, true), false),
+            (settings(Policy::RoundRobin, 30, false), false),
+            (settings(Policy::LeastConnections, 0, false), false),
+            (settings(Policy::LeastConnections, 30, false), true),
+        ] {
+            let before = maps.settings(1).weighs();
+            maps.set_level(1, level);
+            maps.set_settings(1, settings);
+            assert_eq!(maps.level(1).is_some(), before == weighted, "{settings:?}");
+            let mut counters = Counters::new(maps);
+            assert_eq!(counters.renew(Duration::ZERO).unwrap()[0].weighted, weighted);
+            maps = counters.maps;
+        }
     }
 
     #[test]

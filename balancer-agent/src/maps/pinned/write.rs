@@ -39,6 +39,9 @@ impl WriteMaps for PinnedMaps {
     }
 
     fn set_settings(&mut self, service: u32, settings: Settings) {
+        if self.settings(service).weighs() != settings.weighs() {
+            self.forget_level(service);
+        }
         let Settings { policy, affinity, slow_start, group, keeps_suspects } = settings;
         let kept = if keeps_suspects { KEEPS_SUSPECTS } else { 0 };
         let set = |offset, value| self.services.set32(service, offset, value);
