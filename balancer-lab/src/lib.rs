@@ -17,6 +17,7 @@
 //! - [`manifests`]: the Service and EndpointSlice files an agent watches.
 //! - [`apiserver`]: a double of the Kubernetes API server.
 //! - [`agent`]: the agent in a lab, started, awaited until ready, killed, restarted, asked.
+//! - [`heard`]: waits until agents have heard each other.
 //! - [`kubeproxy`]: the rules kube-proxy would load, for comparison.
 //! - [`sockets`]: sockets as the kernel knows them.
 //! - [`churn`]: connections opened and closed at random.
@@ -41,6 +42,7 @@ pub mod apiserver;
 pub mod bench;
 pub mod churn;
 pub mod error;
+pub mod heard;
 pub mod hold_lock;
 pub mod host;
 pub mod http;

@@ -12,6 +12,7 @@ mod connect;
 mod environment;
 mod held;
 pub mod job;
+mod process;
 mod programs;
 mod rebalance;
 mod remote;
@@ -36,7 +37,7 @@ use indicatif::ProgressBar;
 
 use crate::error::Result;
 
-pub use cluster::Clusters;
+pub use cluster::{Clusters, dial};
 pub use environment::Environment;
 pub use rebalance::Moves;
 pub use report::Report;
@@ -65,7 +66,8 @@ pub enum Bench {
     Scale,
     /// How soon, and with how few ends, connections that live long come to where they belong
     Rebalance,
-    /// How evenly the connections of many nodes come to the backends, in simulated time
+    /// How evenly the connections of many nodes come to the backends: with agents, and in simulated
+    /// time
     Cluster,
 }
 
@@ -129,7 +131,7 @@ pub fn run(bench: Bench, effort: &Effort, progress: &ProgressBar) -> Result<Repo
         Bench::Balance => balance::run(effort, progress),
         Bench::Scale => scale::run(effort, progress),
         Bench::Rebalance => rebalance::run(effort, progress),
-        Bench::Cluster => Ok(cluster::run(&effort.clusters, progress)),
+        Bench::Cluster => cluster::run(&effort.clusters, progress),
     }
 }
 

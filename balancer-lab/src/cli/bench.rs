@@ -28,6 +28,7 @@ use super::signals;
                         balancer-lab bench connect\n  \
                         balancer-lab bench connect choice --output json > bench.json\n  \
                         balancer-lab bench balance --trials 1000\n  \
+                        balancer-lab bench cluster --nodes 20\n  \
                         balancer-lab bench cluster --simulate 100\n  \
                         balancer-lab bench --output markdown --charts docs/charts  # those of docs/benchmarks.md")]
 pub(super) struct Arguments {
@@ -50,10 +51,15 @@ pub(super) struct Arguments {
     /// `cluster`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     trials: Option<u32>,
-    /// Simulate the clusters of `cluster` with at most so many nodes; the largest has 2,000
+    /// Run `cluster` with the agents of so many nodes, at most 250, and simulate nothing unless that
+    /// is asked for, too
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=250))]
+    nodes: Option<u8>,
+    /// Simulate the clusters of `cluster` with at most so many nodes, the largest has 2,000; and run
+    /// none with agents unless that is asked for, too
     #[arg(long, value_name = "N")]
     simulate: Option<usize>,
-    /// Simulate only those workloads of `cluster` whose name has this in it
+    /// Run only those workloads of `cluster` whose name has this in it
     #[arg(long, value_name = "TEXT")]
     workload: Option<String>,
 }
@@ -87,7 +93,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     effort.moves.trials = arguments.trials.unwrap_or(effort.moves.trials);
     let clusters = &mut effort.clusters;
     clusters.runs = arguments.trials.map_or(clusters.runs, u64::from);
-    clusters.simulated_nodes = arguments.simulate.unwrap_or(clusters.simulated_nodes);
+    let asked = (arguments.nodes.map(usize::from), arguments.simulate);
+    (clusters.nodes, clusters.simulated_nodes) = match asked {
+        (None, None) => (clusters.nodes, clusters.simulated_nodes),
+        (nodes, simulated) => (nodes.unwrap_or(0), simulated.unwrap_or(0)),
+    };
     clusters.only.clone_from(&arguments.workload);
     let names = match arguments.names.as_slice() {
         [] => Bench::value_variants(),

@@ -38,6 +38,9 @@ enum Verb {
     Bench(bench::Arguments),
     #[command(hide = true)]
     BenchWorker(bench::WorkerArguments),
+    /// Open and close connections as standard input says, a line each
+    #[command(hide = true)]
+    BenchDialer,
     Soak(soak::Arguments),
     #[command(hide = true)]
     SoakWorker(soak::WorkerArguments),
@@ -68,6 +71,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Verb::Demo(arguments) => demo::run(&arguments)?,
         Verb::Bench(arguments) => bench::run(&arguments)?,
         Verb::BenchWorker(arguments) => bench::work(arguments)?,
+        Verb::BenchDialer => balancer_lab::bench::dial()?,
         Verb::Soak(arguments) => soak::run(&arguments)?,
         Verb::SoakWorker(arguments) => soak::work(&arguments)?,
         Verb::Serve(arguments) => serve::run(arguments)?,

@@ -20,9 +20,20 @@ fn tables(bench: Bench) -> Vec<Vec<Value>> {
         many: Some(40),
         idle: Duration::from_secs(2),
         moves,
-        clusters: Clusters { simulated_nodes: 10, runs: 3, only: None },
+        clusters: Clusters {
+            nodes: 0,
+            simulated_nodes: 10,
+            runs: 3,
+            only: None,
+            changes: 5,
+            over: Duration::from_secs(1),
+        },
     };
-    let report = bench::run(bench, &effort, &ProgressBar::hidden())
+    tables_of(bench, &effort)
+}
+
+fn tables_of(bench: Bench, effort: &Effort) -> Vec<Vec<Value>> {
+    let report = bench::run(bench, effort, &ProgressBar::hidden())
         .unwrap_or_else(|error| panic!("{bench:?}: {error}; the benches need root"));
     let json = report.json();
     let tables = json["tables"].as_array().expect("tables").iter();
@@ -103,6 +114,31 @@ fn connections_come_to_where_they_belong() {
     assert!(of(churn, "answered", "measured").as_u64().is_some_and(|count| count > 1_000));
     let time = of(pass, "a pass, median", "measured").as_f64();
     assert!(time.is_some_and(|millis| (0.1..1e3).contains(&millis)), "{pass:?}");
+}
+
+#[test]
+fn agents_of_several_nodes_are_as_even_as_simulated_ones_and_told_of_every_change() {
+    let clusters = Clusters {
+        nodes: 5,
+        simulated_nodes: 0,
+        runs: 8,
+        only: Some("5n 5b".into()),
+        changes: 0,
+        over: Duration::ZERO,
+    };
+    let effort = Effort { clusters, ..Effort::quick() };
+    let rows = &tables_of(Bench::Cluster, &effort)[0];
+    let [turns] = &rows[..] else { panic!("{rows:?}") };
+    assert!(turns["cluster_gap"].as_f64() < turns["local_gap"].as_f64(), "{turns}");
+
+    let over = Duration::from_secs(1);
+    let clusters = Clusters { only: None, runs: 0, changes: 5, over, ..effort.clusters };
+    let tables = tables_of(Bench::Cluster, &Effort { clusters, ..effort });
+    let [_, told, taken] = &tables[..] else { panic!("{tables:?}") };
+    let measured = |rows: &[Value], index: usize| rows[index]["measured"].as_f64();
+    assert!(measured(told, 0).is_some_and(|millis| (1.0..1_000.0).contains(&millis)), "{told:?}");
+    assert_eq!(taken.len(), 9, "{taken:?}");
+    assert!(measured(taken, 3) < measured(taken, 7), "more is said where more changes: {taken:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     figures::{Figures, p95},
-    workload::{Burst, Rollout, Rows, Start, Steady, Workload},
+    workload::{Burst, Rollout, Rows, Start, Steady, Turns, Workload},
 };
 
 /// A workload, how often it is run, and what is demanded.
@@ -70,6 +70,10 @@ const fn start(nodes: usize, backends: usize, per_node: usize, seconds: u64) -> 
     Workload::Start(Start { nodes, backends, per_node, within: Duration::from_secs(seconds) })
 }
 
+const fn turns(nodes: usize, backends: usize, per_node: usize) -> Workload {
+    Workload::Turns(Turns { nodes, backends, per_node })
+}
+
 const fn rollout(nodes: usize, backends: usize, per_node: usize, surge: bool) -> Workload {
     Workload::Rollout(Rollout { nodes, backends, per_node, surge })
 }
@@ -86,7 +90,7 @@ const fn case(
 use Demand::{Cv, Gap, GapP95, GapWorst, OverLocal};
 
 /// All, the small clusters first of their kind. `n` nodes, `b` backends, `m` connections of a backend.
-pub(super) const CASES: [Case; 24] = [
+pub(super) const CASES: [Case; 26] = [
     case("7n 5b m4, life 100 s", 24, steady(7, 5, 4.0, 100.0), &[Cv(0.20), OverLocal(0.7)]),
     case("10n 5b m10, life 20 s", 24, steady(10, 5, 10.0, 20.0), &[Cv(0.095), Gap(2.5)]),
     case("20n 5b m4, life 20 s", 24, steady(20, 5, 4.0, 20.0), &[Cv(0.22), Gap(2.2)]),
@@ -114,6 +118,8 @@ pub(super) const CASES: [Case; 24] = [
         }),
         &[OverLocal(1.2)],
     ),
+    case("5n 5b, 1 a node, one node after another", 200, turns(5, 5, 1), &[GapWorst(0.0)]),
+    case("7n 5b, 3 a node, one node after another", 200, turns(7, 5, 3), &[GapP95(1.0)]),
     case("start 20n 5b, 1 a node in 5 s", 60, start(20, 5, 1, 5), &[Cv(0.20), GapP95(4.0)]),
     case("start 20n 5b, 1 a node in 20 s", 60, start(20, 5, 1, 20), &[Cv(0.09), GapP95(2.0)]),
     case("start 10n 5b, 2 a node in 5 s", 60, start(10, 5, 2, 5), &[Cv(0.19)]),

@@ -31,6 +31,7 @@ impl<'a> Engine<'a> {
             let due = self.way.due();
             let next = [end, due].into_iter().flatten().min().filter(|next| *next <= to);
             let Some(next) = next else { break };
+            self.way.wait(&self.world, next);
             self.now = self.now.max(next);
             if end == Some(next) {
                 if let Some(Reverse((_, node, backend))) = self.ends.pop() {
@@ -40,7 +41,13 @@ impl<'a> Engine<'a> {
                 self.way.run(&self.world, self.now);
             }
         }
+        self.way.wait(&self.world, to);
         self.now = to;
+    }
+
+    /// How long to wait until all have heard of what was there before.
+    pub(super) fn quiet(&self) -> Duration {
+        self.way.quiet()
     }
 
     /// Gives all nodes another row now.
@@ -57,12 +64,17 @@ impl<'a> Engine<'a> {
     /// A node opens a connection now, which lives so long, or for ever.
     pub(super) fn open(&mut self, node: usize, life: Option<Duration>) -> usize {
         let backend = self.way.choose(&self.world, node, self.now);
-        self.place(node, backend, life);
+        self.begin(node, backend, life);
         backend
     }
 
     /// The same to a given backend.
     pub(super) fn place(&mut self, node: usize, backend: usize, life: Option<Duration>) {
+        self.way.place(&self.world, node, backend);
+        self.begin(node, backend, life);
+    }
+
+    fn begin(&mut self, node: usize, backend: usize, life: Option<Duration>) {
         self.world.open(node, backend);
         self.way.changed(&self.world, node, backend, true);
         if let Some(life) = life {

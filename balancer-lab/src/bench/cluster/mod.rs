@@ -5,80 +5,138 @@ mod agents;
 mod engine;
 mod figures;
 mod kernel;
+mod nodes;
 mod simulate;
 mod traffic;
 mod way;
 mod workload;
 mod world;
 
+use std::time::Duration;
+
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::report::{Cell, Column, Report, Table};
+use crate::error::Result;
 use acceptance::{CASES, Case};
 use figures::{Figures, p95};
 use simulate::{Outcome, Who};
 
+/// The process in a client pod.
+pub use nodes::dial;
+
 /// How much of it.
 #[derive(Clone, Debug)]
 pub struct Clusters {
+    /// Real nodes; none where there is no other than simulated.
+    pub nodes: usize,
     /// Simulated workloads of more nodes are left out.
     pub simulated_nodes: usize,
-    /// Runs of each of them, at most.
+    /// Runs of each workload, at most.
     pub runs: u64,
-    /// Only workloads whose name has this in it.
+    /// Only workloads whose name has this in it, and nothing but workloads.
     pub only: Option<String>,
+    /// Changes whose way from node to node is measured.
+    pub changes: u64,
+    /// How long what agents take is measured.
+    pub over: Duration,
 }
 
 impl Clusters {
     /// For figures to be published.
     pub fn full() -> Self {
-        Self { simulated_nodes: 500, runs: u64::MAX, only: None }
+        Self {
+            nodes: 20,
+            simulated_nodes: 500,
+            runs: u64::MAX,
+            only: None,
+            changes: 200,
+            over: Duration::from_secs(60),
+        }
     }
 
     /// For a first impression.
     pub fn quick() -> Self {
-        Self { simulated_nodes: 20, runs: 4, only: None }
+        Self {
+            nodes: 7,
+            simulated_nodes: 20,
+            runs: 4,
+            only: None,
+            changes: 20,
+            over: Duration::from_secs(5),
+        }
+    }
+
+    /// The workloads of at most so many nodes.
+    fn cases(&self, nodes: usize) -> impl Iterator<Item = Case> {
+        let is_meant = |case: &Case| {
+            case.workload.nodes() <= nodes
+                && self.runs > 0
+                && self.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
+        };
+        let runs = self.runs;
+        let cases = CASES.into_iter().filter(is_meant).collect::<Vec<_>>().into_iter();
+        cases.map(move |case| Case { runs: case.runs.min(runs), ..case })
     }
 }
 
-pub(super) fn run(clusters: &Clusters, progress: &ProgressBar) -> Report {
-    let fits = |case: &Case| {
-        case.workload.nodes() <= clusters.simulated_nodes
-            && clusters.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
-    };
-    let cases = CASES.into_iter().filter(fits);
-    let cases = cases.map(|case| Case { runs: case.runs.min(clusters.runs), ..case }).collect();
-    progress.set_message("simulated clusters");
-    let outcomes = simulate::run(cases, progress);
-    Report {
+pub(super) fn run(clusters: &Clusters, progress: &ProgressBar) -> Result<Report> {
+    let (mut tables, mut raw) = (Vec::new(), Vec::new());
+    if clusters.nodes > 0 {
+        let is_all = clusters.only.is_none();
+        let extent = nodes::Extent {
+            nodes: clusters.nodes,
+            changes: if is_all { clusters.changes } else { 0 },
+            over: if is_all { clusters.over } else { Duration::ZERO },
+        };
+        let cases = clusters.cases(clusters.nodes).filter(|case| nodes::can(case.workload));
+        let measured = nodes::run(cases.collect(), extent, progress)?;
+        let caption = format!("Spread over the backends, agents of {} nodes", clusters.nodes);
+        tables.push(table(caption, &measured.outcomes));
+        tables.extend(measured.tables);
+        raw.extend(measured.outcomes.iter().map(|outcome| of_run(outcome, "agents")));
+    }
+    if clusters.simulated_nodes > 0 {
+        progress.set_message("simulated clusters");
+        let cases = clusters.cases(clusters.simulated_nodes).collect();
+        let outcomes = simulate::run(cases, &Who::ALL, progress);
+        tables.push(table("Spread over the backends, simulated".into(), &outcomes));
+        if clusters.only.is_none() {
+            tables.push(traffic::table(clusters.simulated_nodes));
+        }
+        raw.extend(outcomes.iter().map(|outcome| of_run(outcome, "simulated")));
+    }
+    Ok(Report {
         name: "cluster",
-        what: "Clusters in simulated time, whose agents tell each other their counts: n nodes, b \
-               backends, m connections of a backend on average, which come at random and live for \
-               random times. What agents say, to whom and when, what follows for a row, and the \
-               choice are the functions of the agent and of the programs; a datagram takes 5 to 15 \
-               ms, a counter is looked at each 25 ms. Every way sees the same connections. cv: \
-               standard deviation divided by the mean, over the backends; gap: most minus least; of \
-               steady workloads the mean over time, of others at the end."
+        what: "Clusters whose agents tell each other their counts: n nodes, b backends, m connections \
+               of a backend on average, which come at random and live for random times. With agents: \
+               each node has its network namespaces, its cgroup and its agent, and who has accepted \
+               a connection says where it went. Simulated: what agents say, to whom and when, what \
+               follows for a row, and the choice are the functions of the agent and of the programs; a \
+               datagram takes 5 to 15 ms, a counter is looked at each 25 ms. Every way sees the same \
+               connections. cv: standard deviation divided by the mean, over the backends; gap: most \
+               minus least; of steady workloads the mean over time, of others at the end."
             .into(),
-        tables: vec![table(&outcomes), traffic::table(clusters.simulated_nodes)],
+        tables,
         notes: vec![
             "dice: kube-proxy. local: each node by its own connections. ideal: exact counts of all \
-             nodes without delay. cluster: what agents have heard."
+             nodes without delay. These three are computed. cluster: what agents have heard."
                 .into(),
             "Datagrams are sealed and have the headers of IPv4 and UDP. The steward of a Service sums \
              what the nodes report; which node that is differs by Service. Most datagrams are the \
-             heartbeats of each node to each other."
+             heartbeats of each node to each other. The target of what agents send and receive is what \
+             follows from docs/cluster.md, at most."
                 .into(),
         ],
-        raw: outcomes.iter().map(raw).collect::<Vec<_>>().into(),
-    }
+        raw: raw.into(),
+    })
 }
 
-fn table(outcomes: &[Outcome]) -> Table {
+fn table(caption: String, outcomes: &[Outcome]) -> Table {
     let column = |key, head| Column { key, head };
     Table {
-        caption: "Spread over the backends".into(),
+        caption,
         columns: vec![
             column("workload", "workload"),
             column("runs", "runs"),
@@ -130,7 +188,7 @@ fn row(outcome: &Outcome) -> Vec<Cell> {
     ]
 }
 
-fn raw(outcome: &Outcome) -> Value {
+fn of_run(outcome: &Outcome, how: &str) -> Value {
     let of = |who: Who| -> Vec<Value> {
         let all = outcome.figures.get(&who).map(Vec::as_slice).unwrap_or_default();
         all.iter()
@@ -139,6 +197,7 @@ fn raw(outcome: &Outcome) -> Value {
     };
     json!({
         "workload": outcome.case.name,
+        "how": how,
         "dice": of(Who::Dice),
         "local": of(Who::Local),
         "ideal": of(Who::Ideal),
@@ -155,7 +214,7 @@ mod tests {
     fn a_rollout_with_surge_ends_nearly_even() {
         let surge = |case: &Case| case.name.starts_with("rollout with surge, 20n");
         let cases = CASES.into_iter().filter(surge).map(|case| Case { runs: 8, ..case }).collect();
-        let outcomes = simulate::run(cases, &ProgressBar::hidden());
+        let outcomes = simulate::run(cases, &Who::ALL, &ProgressBar::hidden());
         let gap = |who| Figures::mean(&outcomes[0].figures[&who]).gap;
         // 20 connections, 3 pods.
         assert_eq!(gap(Who::Ideal), 1.0);

@@ -51,12 +51,12 @@ pub(super) struct Outcome {
     pub(super) figures: BTreeMap<Who, Vec<Figures>>,
 }
 
-/// Runs them, the seed of each run being its number.
-pub(super) fn run(cases: Vec<Case>, progress: &ProgressBar) -> Vec<Outcome> {
+/// Runs them with these ways to choose, the seed of each run being its number.
+pub(super) fn run(cases: Vec<Case>, ways: &[Who], progress: &ProgressBar) -> Vec<Outcome> {
     let mut jobs: Vec<(usize, Who, u64)> = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         for seed in 1..=case.runs {
-            jobs.extend(Who::ALL.map(|who| (index, who, seed)));
+            jobs.extend(ways.iter().map(|who| (index, *who, seed)));
         }
     }
     // The longest first, so that all processors end at about the same time.

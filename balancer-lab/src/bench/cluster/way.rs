@@ -6,10 +6,16 @@ use rand::{Rng as _, rngs::StdRng};
 
 use super::world::World;
 
+/// How long what was there before a workload has been there, so that all have heard of it.
+const QUIET: Duration = Duration::from_secs(20);
+
 /// Who chooses. Times are since the beginning.
 pub(super) trait Way {
     /// Chooses a backend for a new connection of a node.
     fn choose(&mut self, world: &World, node: usize, now: Duration) -> usize;
+
+    /// Hears that a new connection of a node goes to a backend that the workload has chosen.
+    fn place(&mut self, _world: &World, _node: usize, _backend: usize) {}
 
     /// Hears that a node has opened a connection to a backend, where it is new, or closed one.
     fn changed(&mut self, _world: &World, _node: usize, _backend: usize, _is_new: bool) {}
@@ -27,6 +33,14 @@ pub(super) trait Way {
 
     /// Does it.
     fn run(&mut self, _world: &World, _now: Duration) {}
+
+    /// Waits until a moment, where time is not simulated.
+    fn wait(&mut self, _world: &World, _until: Duration) {}
+
+    /// How long a workload should wait until all have heard of what was there before.
+    fn quiet(&self) -> Duration {
+        QUIET
+    }
 }
 
 /// Each backend with the same chance, as kube-proxy.

@@ -4,6 +4,7 @@ mod burst;
 mod rollout;
 mod start;
 mod steady;
+mod turns;
 
 use rand::{SeedableRng as _, rngs::StdRng};
 
@@ -13,6 +14,7 @@ pub(super) use burst::Burst;
 pub(super) use rollout::Rollout;
 pub(super) use start::Start;
 pub(super) use steady::{Rows, Steady};
+pub(super) use turns::Turns;
 
 /// A workload. Everything but the choice follows from the seed alone, so that all ways see the same.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,8 @@ pub(super) enum Workload {
     Steady(Steady),
     /// Nothing is there, and all come.
     Start(Start),
+    /// Nothing is there, and one node comes after another.
+    Turns(Turns),
     /// One client opens many.
     Burst(Burst),
     /// Backends are replaced one after another.
@@ -35,6 +39,7 @@ impl Workload {
         match self {
             Self::Steady(steady) => steady.run(&mut engine, &mut rng),
             Self::Start(start) => start.run(&mut engine, &mut rng),
+            Self::Turns(turns) => turns.run(&mut engine),
             Self::Burst(burst) => burst.run(&mut engine, &mut rng),
             Self::Rollout(rollout) => rollout.run(&mut engine, &mut rng),
         }
@@ -45,6 +50,7 @@ impl Workload {
         match self {
             Self::Steady(steady) => steady.world(),
             Self::Start(start) => World::new(start.nodes, start.backends),
+            Self::Turns(turns) => World::new(turns.nodes, turns.backends),
             Self::Burst(burst) => World::new(burst.nodes, burst.backends),
             Self::Rollout(rollout) => rollout.world(),
         }
@@ -54,6 +60,7 @@ impl Workload {
         match self {
             Self::Steady(Steady { nodes, .. })
             | Self::Start(Start { nodes, .. })
+            | Self::Turns(Turns { nodes, .. })
             | Self::Burst(Burst { nodes, .. })
             | Self::Rollout(Rollout { nodes, .. }) => nodes,
         }
@@ -67,7 +74,10 @@ fn even_prefill(engine: &mut Engine<'_>, per_node: usize, backends: usize, rng: 
     let nodes = engine.world.nodes();
     let mut targets: Vec<usize> = (0..nodes * per_node).map(|at| at % backends).collect();
     targets.shuffle(rng);
-    for (at, backend) in targets.into_iter().enumerate() {
-        engine.place(at / per_node, backend, None);
+    let mut placed: Vec<_> =
+        targets.into_iter().enumerate().map(|(at, backend)| (backend, at / per_node)).collect();
+    placed.sort_unstable();
+    for (backend, node) in placed {
+        engine.place(node, backend, None);
     }
 }

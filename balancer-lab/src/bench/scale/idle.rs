@@ -7,13 +7,14 @@ use std::{
 
 use indicatif::ProgressBar;
 
-use super::{ENDPOINTS, objects::Cluster, process};
+use super::{ENDPOINTS, objects::Cluster};
 use crate::{
     Agent, Lab,
     apiserver::Process,
     bench::{
         BACKEND_PORT, Effort, VIP,
         held::{Held, listener},
+        process,
         report::{Cell, Column, Table},
     },
     error::Result,

@@ -4,7 +4,6 @@
 mod idle;
 mod log;
 mod objects;
-mod process;
 mod rules;
 mod start;
 
@@ -16,9 +15,10 @@ use std::{
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use self::{log::Log, objects::Cluster, process::Usage};
+use self::{log::Log, objects::Cluster};
 use super::{
     Effort,
+    process::{self, Usage},
     report::{Cell, Column, Report, Table},
     stats,
 };

@@ -1,20 +1,15 @@
 //! One side of the comparison: a lab with backends, clients, and what balances between them.
 
-use std::{
-    process::Stdio,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{process::Stdio, thread, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use balancer_lab::{
     Agent, Cluster, Lab, Node, Pod,
+    heard::await_peers,
     http::{Client, Report, Server},
     kubeproxy::iptables::{self, Variant},
     manifests::{Manifests, peer_flags},
 };
-
-use serde_json::Value;
 
 use super::{manifest::Web, outcome::Balancer, scenario::Scenario, text::View};
 
@@ -23,8 +18,6 @@ use super::{manifest::Web, outcome::Balancer, scenario::Scenario, text::View};
 const WORK: Duration = Duration::from_millis(2);
 /// The client pods on one node: as many as the largest scenario needs.
 const CLIENTS: u8 = 7;
-/// How long agents may take until all have heard each other.
-const HEARD: Duration = Duration::from_secs(30);
 /// Flags of an agent that is one of many on a machine: smaller maps.
 const SMALL: [&str; 4] = ["--max-services", "1024", "--max-backends", "4096"];
 
@@ -175,24 +168,6 @@ fn serve(pods: &[Pod], web: &Web) -> Result<Vec<Server>> {
         Server::start_working(pod.place(), name, &[(*address).into()], WORK)
     };
     Ok(pods.iter().zip(&web.pods).map(start).collect::<Result<_, _>>()?)
-}
-
-/// Waits until an agent has heard those of all other nodes.
-fn await_peers(agent: &Agent, nodes: usize) -> Result<()> {
-    let deadline = Instant::now() + HEARD;
-    loop {
-        let shown = agent.json(&["peers"])?;
-        let peers = shown.as_array().map(Vec::as_slice).unwrap_or_default();
-        let is_heard = |peer: &&Value| peer["this_node"] == true || peer["heard_ms"].is_u64();
-        if peers.iter().filter(is_heard).count() == nodes {
-            return Ok(());
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "an agent has not heard all of {nodes} nodes for {HEARD:?}:\n{}",
-            agent.cli(&["peers"])?
-        );
-    }
 }
 
 fn load_rules(node: &Node, web: &Web) -> Result<()> {

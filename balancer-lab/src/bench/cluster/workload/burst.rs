@@ -6,8 +6,6 @@ use rand::{Rng as _, rngs::StdRng};
 
 use super::super::{engine::Engine, figures::Figures};
 
-/// How long the others' connections have been there before.
-const QUIET: Duration = Duration::from_secs(20);
 /// Within which time the client opens its connections.
 const WITHIN: Duration = Duration::from_millis(100);
 
@@ -21,12 +19,15 @@ pub(in super::super) struct Burst {
 
 impl Burst {
     pub(super) fn run(self, engine: &mut Engine<'_>, rng: &mut StdRng) -> Figures {
-        for node in 0..self.nodes {
-            engine.place(node, rng.random_range(0..self.backends), None);
+        let place = |node| (rng.random_range(0..self.backends), node);
+        let mut placed: Vec<_> = (0..self.nodes).map(place).collect();
+        placed.sort_unstable();
+        for (backend, node) in placed {
+            engine.place(node, backend, None);
         }
-        let node = rng.random_range(0..self.nodes);
+        let (node, quiet) = (rng.random_range(0..self.nodes), engine.quiet());
         for number in 0..self.connections {
-            engine.advance(QUIET + WITHIN * number / self.connections);
+            engine.advance(quiet + WITHIN * number / self.connections);
             engine.open(node, None);
         }
         Figures::of(engine.world.total().iter().copied())

@@ -6,9 +6,6 @@ use rand::{Rng as _, rngs::StdRng};
 
 use super::super::{engine::Engine, figures::Figures};
 
-/// How long the agents have been there before.
-const QUIET: Duration = Duration::from_secs(20);
-
 /// Every node opens so many connections, at random moments within some time.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Start {
@@ -20,8 +17,9 @@ pub(in super::super) struct Start {
 
 impl Start {
     pub(super) fn run(self, engine: &mut Engine<'_>, rng: &mut StdRng) -> Figures {
+        let quiet = engine.quiet();
         let mut opens: Vec<(Duration, usize)> = (0..self.nodes * self.per_node)
-            .map(|at| (QUIET + self.within.mul_f64(rng.random()), at % self.nodes))
+            .map(|at| (quiet + self.within.mul_f64(rng.random()), at % self.nodes))
             .collect();
         opens.sort_unstable();
         for (at, node) in opens {

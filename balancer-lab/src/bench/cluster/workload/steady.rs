@@ -43,6 +43,11 @@ pub(in super::super) struct Steady {
 }
 
 impl Steady {
+    /// True if all nodes have the same row, and their agents do not end.
+    pub(in super::super) fn is_plain(&self) -> bool {
+        self.rows == Rows::All && !self.agents_end
+    }
+
     pub(in super::super) fn world(&self) -> World {
         const ZONES: usize = 3;
         let mut world = World::new(self.nodes, self.backends);
@@ -87,11 +92,15 @@ impl Steady {
     /// As many connections as there are on average, evenly over the backends.
     fn begin(self, engine: &mut Engine<'_>, rng: &mut StdRng) -> Course {
         let connections = self.mean * self.backends as f64;
-        for number in 0..connections.round() as usize {
+        let place = |number: usize| {
             let node = rng.random_range(0..self.nodes);
             let row = engine.world.row(node);
-            let backend = row[number % row.len()];
-            engine.place(node, backend, Some(exponential(self.life, rng)));
+            (row[number % row.len()], node, exponential(self.life, rng))
+        };
+        let mut placed: Vec<_> = (0..connections.round() as usize).map(place).collect();
+        placed.sort_unstable();
+        for (backend, node, life) in placed {
+            engine.place(node, backend, Some(life));
         }
         Course { steady: self, opens_at: Duration::ZERO }
     }
