@@ -97,7 +97,7 @@ fn charge<F: Family>(
     let tcp = addr.protocol == TCP as u32;
     if !tcp {
         // Datagrams of other threads hold no lock.
-        let (way, state) = (Way { to, service, row }, RecordState::Connected);
+        let (way, state) = (Way { to, service, row, restricted: 0 }, RecordState::Connected);
         let Some(charge) = udp::charge(addr, cookie, backend, way, state) else {
             return Verdict::TooManyConnections;
         };

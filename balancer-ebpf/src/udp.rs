@@ -21,6 +21,9 @@ pub struct Way {
     pub service: u32,
     /// The word of its row.
     pub row: u64,
+    /// [`RESTRICTED`](balancer_common::layout::RESTRICTED) where only some clients may use what was
+    /// dialled, else 0.
+    pub restricted: u32,
 }
 
 /// Charges a socket to a backend whose counter was raised for it. `None` where the table is full; the
@@ -53,6 +56,7 @@ fn write(sock: *mut bpf_sock_addr, index: u32, way: Way, state: RecordState) {
         (*record).service = way.service;
         (&raw mut (*record).tgid).write_volatile(0);
         (&raw mut (*record).zero).write_volatile(0);
+        (&raw mut (*record).restricted).write_volatile(way.restricted as u16);
         (&raw mut (*record).row).write_volatile(way.row);
         (&raw mut (*record).zeros).write_volatile(0);
         (&raw mut (*record).netns).write_volatile(bpf_get_netns_cookie(sock.cast()));
@@ -60,26 +64,35 @@ fn write(sock: *mut bpf_sock_addr, index: u32, way: Way, state: RecordState) {
     }
 }
 
-/// The row in the record of a socket that sends to a Service without being connected, if it is that
-/// Service that it is charged for.
+/// The flow in the record of a socket that sends without being connected, if it is to `to`.
 #[inline(always)]
-pub fn row(charge: Charge, to: Destination, service: u32) -> Option<u64> {
+pub fn flow(charge: Charge, to: Destination) -> Option<Way> {
     let record = maps::RECORDS.get_ptr(charge.record())?.cast::<UdpRecord>();
     // SAFETY: `record` is a map value. Read before it is known that the charge still stands.
-    let (addr, port, state, of, row) = unsafe {
+    let (addr, port, state, service, restricted, row) = unsafe {
         (
             atomic::load(&raw const (*record).addr),
             atomic::load(&raw const (*record).port),
             atomic::load(&raw const (*record).state),
             atomic::load(&raw const (*record).service),
+            atomic::load(&raw const (*record).restricted),
             atomic::load(&raw const (*record).row),
         )
     };
-    let same = state == RecordState::Unconnected as u16
-        && addr == to.addr
-        && port == to.port
-        && of == service;
-    if same && charges::stands(charge) { Some(row) } else { None }
+    let same = state == RecordState::Unconnected as u16 && addr == to.addr && port == to.port;
+    if same && charges::stands(charge) {
+        Some(Way { to, service, row, restricted: restricted as u32 })
+    } else {
+        None
+    }
+}
+
+/// The row in the record of a socket that sends to a Service without being connected, if it is that
+/// Service that it is charged for.
+#[inline(always)]
+pub fn row(charge: Charge, to: Destination, service: u32) -> Option<u64> {
+    let way = flow(charge, to)?;
+    if way.service == service { Some(way.row) } else { None }
 }
 
 /// No charge, where a socket had none.

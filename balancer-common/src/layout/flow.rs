@@ -24,7 +24,9 @@ pub struct UdpRecord {
     /// Always 0, as no process stands where those of TCP have theirs.
     pub tgid: u32,
     /// Always 0.
-    pub zero: u32,
+    pub zero: u16,
+    /// [`super::RESTRICTED`] where only some clients may use what was dialled, else 0.
+    pub restricted: u16,
     /// [`super::Service::row`] when the backend was chosen or last found to serve.
     pub row: u64,
     /// Always 0.
