@@ -15,6 +15,7 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use balancer_common::{
+    charge::Charge,
     layout::{Control, Frontend, RESTRICTED, RecordState, Row, ServingKey, UDP},
     verdict::Verdict,
 };
@@ -41,15 +42,19 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
     // SAFETY: the entry points run each family on its own hook.
     let to = Destination { addr: unsafe { F::read(addr) }, port: addr.user_port as u16 };
     let control = control();
-    if control.opted_out_levels == 0 && follows::<F>(ctx.sock_addr) == GOES_ON {
-        return PROCEED;
+    let mut known = BEGINS;
+    if control.opted_out_levels == 0 {
+        known = follows::<F>(ctx.sock_addr);
+        if known == GOES_ON {
+            return PROCEED;
+        }
     }
     // The protocol of UDP-Lite is another one, and no Service has it.
     let Some(frontend) = F::frontend(to, addr.protocol as u8) else { return PROCEED };
     if addr.protocol != UDP as u32 {
         return PROCEED;
     }
-    match send::<F>(ctx, to, frontend, control) {
+    match send::<F>(ctx, to, frontend, control, known) {
         Some(verdict) => answer(verdict),
         None => PROCEED,
     }
@@ -65,6 +70,7 @@ fn send<F: Family>(
     to: Destination,
     frontend: &Frontend,
     control: Control,
+    known: u32,
 ) -> Option<Verdict> {
     let sock = ctx.sock_addr;
     if let Some(refused) = admission::refuse(sock, to, frontend, control) {
@@ -74,15 +80,15 @@ fn send<F: Family>(
         Ok(target) => target,
         Err(verdict) => return Some(verdict),
     };
-    let restricted = frontend.kind & RESTRICTED;
-    match goes_on::<F>(sock, target.service, target.word, restricted) {
+    let flags = frontend.kind & RESTRICTED | if known == UNCHARGED { UNCHARGED } else { 0 };
+    match goes_on::<F>(sock, target.service, target.word, flags) {
         GOES_ON => return None,
         LOST => return Some(Verdict::Inconsistent),
         _ => {}
     }
     let chosen = choose(sock, target.service, target.entry, target.row, control);
     let Some(backend) = chosen else { return Some(Verdict::Inconsistent) };
-    Some(match begins::<F>(sock, target.service, target.word, backend, restricted) {
+    Some(match begins::<F>(sock, target.service, target.word, backend, flags) {
         GOES_ON => Verdict::Balanced,
         FULL => Verdict::TooManyConnections,
         _ => Verdict::Inconsistent,
@@ -97,6 +103,9 @@ const LOST: u32 = 1;
 const BEGINS: u32 = 2;
 /// There is no room to note it.
 const FULL: u32 = 3;
+/// The socket had no charge: one of the flags of what follows, beside [`RESTRICTED`], so that nobody looks
+/// for it again. Another thread may have charged it since: who charges looks for that afterwards.
+const UNCHARGED: u32 = 4;
 
 /// Leads a datagram along the flow in the record of its socket, where nothing has changed since the last
 /// one: the Service is not looked for by its address, which takes longer than all else. Nobody is asked
@@ -109,7 +118,7 @@ fn follows<F: Family>(sock: *mut bpf_sock_addr) -> u32 {
         let to = Destination { addr: F::read(sock), port: (*sock).user_port as u16 };
         (to, bpf_get_socket_cookie(sock.cast()))
     };
-    let Some(charge) = charges::find(cookie) else { return BEGINS };
+    let Some(charge) = charges::find(cookie) else { return UNCHARGED };
     let Some(way) = udp::flow(charge, to) else { return BEGINS };
     let Some(entry) = maps::SERVICES.get_ptr(way.service) else { return BEGINS };
     // SAFETY: `entry` is a map value.
@@ -122,15 +131,15 @@ fn follows<F: Family>(sock: *mut bpf_sock_addr) -> u32 {
 
 /// Leads a datagram along the flow of its socket to a Service.
 #[inline(never)]
-fn goes_on<F: Family>(sock: *mut bpf_sock_addr, service: u32, row: u64, restricted: u32) -> u32 {
+fn goes_on<F: Family>(sock: *mut bpf_sock_addr, service: u32, row: u64, flags: u32) -> u32 {
     let ctx = SockAddrContext::new(sock);
     // SAFETY: the entry points run each family on its own hook, whose context belongs to a socket.
     let (to, cookie) = unsafe {
         let to = Destination { addr: F::read(sock), port: (*sock).user_port as u16 };
         (to, bpf_get_socket_cookie(sock.cast()))
     };
-    let way = Way { to, service, row, restricted };
-    let charge = charges::find(cookie);
+    let way = Way { to, service, row, restricted: flags & RESTRICTED };
+    let charge = charge(cookie, flags);
     if let Some(charge) = charge
         && let Some(known) = udp::row(charge, to, service)
     {
@@ -163,6 +172,12 @@ fn goes_on<F: Family>(sock: *mut bpf_sock_addr, service: u32, row: u64, restrict
     led::<F>(sock, found.backend)
 }
 
+/// The charge of a socket, where it is not known that it has none.
+#[inline(always)]
+fn charge(cookie: u64, flags: u32) -> Option<Charge> {
+    if flags & UNCHARGED != 0 { None } else { charges::find(cookie) }
+}
+
 /// Notes a flow to a backend whose counter was raised for it, and leads its first datagram.
 #[inline(never)]
 fn begins<F: Family>(
@@ -170,7 +185,7 @@ fn begins<F: Family>(
     service: u32,
     row: u64,
     backend: u32,
-    restricted: u32,
+    flags: u32,
 ) -> u32 {
     let ctx = SockAddrContext::new(sock);
     // SAFETY: as above.
@@ -178,12 +193,12 @@ fn begins<F: Family>(
         let to = Destination { addr: F::read(sock), port: (*sock).user_port as u16 };
         (to, bpf_get_socket_cookie(sock.cast()))
     };
-    let way = Way { to, service, row, restricted };
+    let way = Way { to, service, row, restricted: flags & RESTRICTED };
     let Some(from) = address(backend) else {
         lower(backend);
         return LOST;
     };
-    let charge = charges::find(cookie);
+    let charge = charge(cookie, flags);
     // The charge of this Service, whose backend the datagrams leave.
     let mut left = udp::NO_CHARGE;
     if let Some(charge) = charge
