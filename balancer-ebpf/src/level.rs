@@ -1,6 +1,6 @@
 //! What the agent says of a row, where that is still believed.
 
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use balancer_common::layout::{Service, is_fresh, milliseconds};
 
 use crate::{atomic, opaque::opaque};
@@ -23,7 +23,7 @@ fn heard(entry: *const Service) -> u64 {
     // no precondition.
     unsafe {
         let fresh = atomic::load(&raw const (*entry).fresh);
-        if fresh == 0 || !is_fresh(fresh, milliseconds(bpf_ktime_get_boot_ns())) {
+        if fresh == 0 || !is_fresh(fresh, milliseconds(bpf_ktime_get_coarse_ns())) {
             return ALONE;
         }
         atomic::load(&raw const (*entry).band)

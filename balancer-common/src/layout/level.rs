@@ -100,11 +100,12 @@ pub const FRESH_MS: u32 = (FRESH_NS / MILLISECOND_NS) as u32;
 /// Nanoseconds of a millisecond of levels: a power of two, so that programs need not divide.
 pub const MILLISECOND_NS: u64 = 1 << 20;
 
-/// The time of a level, from CLOCK_BOOTTIME in nanoseconds: units of 2 to the power of 20 nanoseconds,
-/// modulo 2 to the power of 32 (52 days), and never 0, which stands for no level.
+/// The time of a level, from CLOCK_MONOTONIC_COARSE in nanoseconds: units of 2 to the power of 20
+/// nanoseconds, modulo 2 to the power of 32 (52 days), and never 0, which stands for no level. The finer
+/// clock is ahead of this one, and takes longer to read.
 #[inline(always)]
-pub const fn milliseconds(boot_ns: u64) -> u32 {
-    let now = (boot_ns / MILLISECOND_NS) as u32;
+pub const fn milliseconds(coarse_ns: u64) -> u32 {
+    let now = (coarse_ns / MILLISECOND_NS) as u32;
     if now == 0 { 1 } else { now }
 }
 

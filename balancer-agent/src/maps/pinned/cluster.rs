@@ -34,7 +34,8 @@ impl ClusterCounts for PinnedMaps {
 
     fn now_ms(&self) -> u32 {
         // Every Linux has this clock.
-        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+        let now =
+            clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from);
         milliseconds(now.as_nanos() as u64)
     }
 }

@@ -75,7 +75,8 @@ impl Cluster {
             Others::Busy => (MOST / 2 * 256 - 1, MOST / 2 * 256),
             Others::Quiet => (2 * 256 - 1, 256),
         };
-        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+        let now =
+            clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from);
         let level = Level { floor, span, fresh_ms: milliseconds(now.as_nanos() as u64) };
         self.services.set((at + offset_of!(Service, band)) / 8, level.band().pack());
         self.services.set_half(at + offset_of!(Service, fresh), level.fresh_ms);
