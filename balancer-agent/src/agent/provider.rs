@@ -42,6 +42,8 @@ pub struct Shared {
     bpffs: PathBuf,
     /// Asks about connections that somebody wants to see.
     helper: Helper,
+    /// Whose processes are looked at.
+    cgroup: PathBuf,
     pins: Pins,
     maps: PinnedMaps,
     node: String,
@@ -75,6 +77,7 @@ impl Shared {
         let helper = Helper::new(Some(config.cgroup.clone()), Arc::clone(moving.watch()));
         Ok(Self {
             bpffs: config.bpffs.clone(),
+            cgroup: config.cgroup.clone(),
             helper,
             maps: PinnedMaps::open(&pins, config.capacities)?,
             pins,
@@ -165,7 +168,7 @@ impl Shared {
         }
         let names = self.maps.names().unwrap_or_default().into_iter().collect();
         let pods = self.read().desired.pods.clone();
-        stuck.iter().map(|stuck| stuck::problem(stuck, &names, &pods)).collect()
+        stuck.iter().map(|stuck| stuck::problem(stuck, &names, &pods, &self.cgroup)).collect()
     }
 
     /// Takes what is in the way of a first state, and the kinds that are missing.

@@ -2,10 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     io,
     net::SocketAddr,
-    os::unix::fs::MetadataExt as _,
     path::PathBuf,
 };
 
@@ -15,10 +13,15 @@ use serde::{Deserialize, Serialize};
 use crate::{
     maps::{ReadMaps, Recorded, convert},
     node::{
-        networks, processes,
+        networks,
+        processes::Thread,
         sockets::tcp::{Connections, Found, Tuple},
     },
 };
+
+/// Most network namespaces of which it is remembered who led there: most pods of a node, and some that
+/// are gone.
+const MOST: usize = 1_024;
 
 /// The kernel's name of a connection.
 pub fn tuple(connection: &Recorded, backend: SocketAddr) -> Tuple {
@@ -60,13 +63,25 @@ pub struct Kernel {
     namespaces: BTreeMap<u64, (u64, Connections)>,
     /// Processes that were looked at.
     seen: BTreeSet<u32>,
-    searched: bool,
+    /// Which process led to which namespace, by cookie, earlier too.
+    led: Led,
+    /// Processes that may lead to others, the likeliest last; none before these are looked for.
+    rest: Option<Vec<u32>>,
 }
 
+/// Which process led to which network namespace, by cookie.
+pub type Led = BTreeMap<u64, u32>;
+
 impl Kernel {
-    /// Will ask by way of the processes that opened the connections, and of those of a cgroup.
-    pub const fn new(cgroup: Option<PathBuf>) -> Self {
-        Self { cgroup, namespaces: BTreeMap::new(), seen: BTreeSet::new(), searched: false }
+    /// Will ask by way of the processes that opened the connections, of those that led to their network
+    /// namespaces before, and of those of a cgroup.
+    pub const fn new(cgroup: Option<PathBuf>, led: Led) -> Self {
+        Self { cgroup, namespaces: BTreeMap::new(), seen: BTreeSet::new(), led, rest: None }
+    }
+
+    /// Which processes have led to network namespaces, for the next pass.
+    pub fn led(self) -> Led {
+        if self.led.len() > MOST { Led::new() } else { self.led }
     }
 
     /// The inode of a connection's network namespace.
@@ -95,26 +110,71 @@ impl Kernel {
     /// The sockets of a network namespace, given as its cookie and a process that may be in it; 0 for
     /// none.
     pub(super) fn namespace(&mut self, cookie: u64, tgid: u32) -> Option<&mut Connections> {
-        if tgid != 0 && !self.namespaces.contains_key(&cookie) && self.seen.insert(tgid) {
-            // Its process may be gone, and another one have its number: the cookie tells.
-            self.open(File::open(processes::network(tgid)));
-        }
-        if !self.namespaces.contains_key(&cookie) && !self.searched {
-            self.searched = true;
-            let networks = self.cgroup.as_deref().map(networks::networks).unwrap_or_default();
-            for file in networks.into_values() {
-                self.open(Ok(file));
-            }
+        let likely = [Some(tgid).filter(|tgid| *tgid != 0), self.led.get(&cookie).copied()];
+        let mut likely = likely.into_iter().flatten();
+        while !self.namespaces.contains_key(&cookie) {
+            let process = likely.next().or_else(|| self.next())?;
+            // It may be gone, and another one have its number: the cookie tells.
+            self.open(process);
         }
         self.namespaces.get_mut(&cookie).map(|(_, connections)| connections)
     }
 
-    fn open(&mut self, namespace: io::Result<File>) {
-        let opened = namespace.and_then(|file| {
-            let inode = file.metadata()?.ino();
-            let (cookie, connections) = Connections::of(&file)?;
-            Ok((cookie, (inode, connections)))
+    /// Another process that may lead to a network namespace that is not open yet.
+    fn next(&mut self) -> Option<u32> {
+        let Self { cgroup, namespaces, led, rest, .. } = self;
+        let rest = rest.get_or_insert_with(|| {
+            let mut all = cgroup.as_deref().map(networks::processes).unwrap_or_default();
+            all.retain(|inode, _| namespaces.values().all(|(open, _)| open != inode));
+            let mut rest: Vec<u32> = all.into_values().collect();
+            led.retain(|_, process| rest.contains(process));
+            // Those whose namespaces are known lead to others only if they are not what they were.
+            rest.sort_by_key(|process| !led.values().any(|known| known == process));
+            rest
         });
+        rest.pop()
+    }
+
+    fn open(&mut self, process: u32) {
+        if !self.seen.insert(process) {
+            return;
+        }
+        let opened = Thread::of(process).and_then(|thread| {
+            let file = thread.open_network().ok()?;
+            let (cookie, connections) = Connections::of(&file).ok()?;
+            Some((cookie, (thread.network, connections)))
+        });
+        if let Some((cookie, _)) = opened {
+            self.led.insert(cookie, process);
+        }
         self.namespaces.extend(opened);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::node::{cgroup, netns};
+
+    /// Needs root.
+    #[test]
+    fn only_the_network_namespace_that_is_asked_for_is_opened() {
+        let mut other = Command::new("unshare");
+        other.args(["--net", "cat"]).stdin(Stdio::piped());
+        let mut other = other.spawn().unwrap();
+        let cgroup = Some(cgroup::root().unwrap());
+        let own = netns::own().unwrap();
+        let mut kernel = Kernel::new(cgroup.clone(), Led::from([(own, std::process::id())]));
+        assert!(kernel.namespace(own, 0).is_some());
+        assert_eq!(kernel.namespaces.len(), 1, "it was led to before");
+        let mut kernel = Kernel::new(cgroup, Led::from([(own, u32::MAX)]));
+        assert!(kernel.namespace(own, 0).is_some(), "who led to it has ended");
+        let led = kernel.led();
+        assert_ne!(led[&own], u32::MAX);
+        // Its input ends, and with it the process.
+        drop(other.stdin.take());
+        other.wait().unwrap();
     }
 }

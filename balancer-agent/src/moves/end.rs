@@ -8,7 +8,11 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ask::Kernel, holders::Holders, input::End};
+use super::{
+    ask::Kernel,
+    holders::{Holders, Taken},
+    input::End,
+};
 use crate::{
     maps::Recorded,
     model::Way,
@@ -53,13 +57,23 @@ pub enum Outcome {
 }
 
 /// Ends a connection, and says what came of it. What [`super::helper`] runs in a process of its own:
-/// it may take as long as the pod likes.
-pub fn carry_out(order: &Order, kernel: &mut Kernel, holders: &mut Holders) -> Outcome {
+/// it may take as long as the pod likes, from where `touches` is called.
+pub fn carry_out(
+    order: &Order,
+    kernel: &mut Kernel,
+    holders: &mut Holders,
+    touches: impl Fn(),
+) -> Outcome {
     let Order { end, connection, backend, may_reset } = order;
     if end.way == Way::Gentle {
-        match holders.take(end.inode, connection, kernel) {
-            Ok(Some(socket)) => return gently(&socket, end),
-            Ok(None) => {}
+        let taken = holders.take(end.inode, connection, kernel);
+        if holders.has_looked() {
+            touches();
+        }
+        match taken {
+            Ok(Taken::Socket(socket)) => return gently(&socket, end),
+            Ok(Taken::NotNow) => return Outcome::Later,
+            Ok(Taken::Nobody) => {}
             Err(error) => return Outcome::Failed(error.to_string()),
         }
         if !may_reset {
@@ -78,7 +92,9 @@ pub fn carry_out(order: &Order, kernel: &mut Kernel, holders: &mut Holders) -> O
 fn gently(socket: &Shared, end: &End) -> Outcome {
     match socket.activity() {
         Ok(activity) if !is_as_chosen(&activity, end) => Outcome::Busy,
-        Ok(activity) if end.unsure && !was_answered(socket, &activity) => Outcome::Untold,
+        Ok(activity) if end.unsure && !was_answered(&activity, sends_at_once(socket)) => {
+            Outcome::Untold
+        }
         Ok(_) => match socket.end() {
             Ok(()) => Outcome::Ended(Way::Gentle),
             Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Outcome::Gone,
@@ -88,15 +104,20 @@ fn gently(socket: &Shared, end: &End) -> Outcome {
     }
 }
 
-/// True where the client is known to have been answered, as it does not send at once on receipt.
+/// True where the client is known to have been answered, as it does not send at once on receipt. What the
+/// server has said must be an answer: a client that none was ever given has not shown what it does then.
 ///
 /// Whoever sends soon after it has received something has its kernel wait with acknowledgements, to send
 /// them along ("interactive session"; `icsk_ack.pingpong` in include/net/inet_connection_sock.h). That
 /// begins with the first such time or the third, by the version of the kernel, and ends when a wait was
 /// in vain.
-fn was_answered(socket: &Shared, activity: &Activity) -> bool {
-    let has_shown = activity.data_segments >= SHOWN;
-    has_shown && socket.sends_at_once().is_ok_and(|at_once| !at_once)
+fn was_answered(activity: &Activity, sends_at_once: bool) -> bool {
+    activity.data_segments >= SHOWN && !activity.is_new() && !sends_at_once
+}
+
+/// True where that can't be known, too.
+fn sends_at_once(socket: &Shared) -> bool {
+    socket.sends_at_once().unwrap_or(true)
 }
 
 /// True where nothing has moved since the connection was chosen, and the moment is as good still.
@@ -113,6 +134,21 @@ mod tests {
 
     use super::*;
     use crate::model::Reason;
+
+    #[test]
+    fn only_who_was_answered_has_shown_what_it_does_then() {
+        let told = Activity {
+            bytes_sent: 4_000,
+            bytes_received: 4_000,
+            data_segments: SHOWN,
+            ..Activity::default()
+        };
+        assert!(was_answered(&told, false));
+        assert!(!was_answered(&told, true), "it may have sent at once");
+        assert!(!was_answered(&Activity { data_segments: SHOWN - 1, ..told }, false));
+        // It sends a long first request: nothing but a greeting has come back.
+        assert!(!was_answered(&Activity { bytes_received: 40, ..told }, false));
+    }
 
     #[test]
     fn what_was_used_since_it_was_chosen_is_let_alone() {

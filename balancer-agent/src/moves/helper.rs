@@ -27,7 +27,7 @@ use std::{
 
 use self::{
     process::{Process, Trouble},
-    protocol::{Batch, Done, Job},
+    protocol::{Batch, Done, Job, Subject},
     watch::Watch,
 };
 use super::{
@@ -103,7 +103,8 @@ impl Helper {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             for (job, done) in jobs.iter().zip(&mut done) {
-                if done.is_none() && job.owner().is_some_and(|owner| self.watch.spares(owner)) {
+                let is_spared = |subject: Subject| self.watch.spares(subject.owner());
+                if done.is_none() && job.subject().is_some_and(is_spared) {
                     *done = Some(Err(Miss::LeftAlone));
                 }
             }
@@ -130,16 +131,19 @@ impl Helper {
                 Ok(took) => {
                     spent += took;
                     if at < open.len() {
+                        // What it says next may be of these jobs.
+                        self.watch.give_up(process.take(), None);
                         break;
                     }
                 }
                 Err(Trouble::Silent) => {
-                    if let Some(index) = open.get(at).copied() {
-                        done[index] = Some(Err(Miss::Stuck));
-                        self.watch.give_up(process.take(), Some(&jobs[index]));
-                    }
+                    let job = open.get(at).map(|index| {
+                        done[*index] = Some(Err(Miss::Stuck));
+                        &jobs[*index]
+                    });
+                    self.watch.give_up(process.take(), job);
                 }
-                Err(Trouble::Late) => {
+                Err(Trouble::Slow | Trouble::Late) => {
                     self.watch.give_up(process.take(), None);
                     break;
                 }
@@ -188,3 +192,6 @@ impl Helper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,72 +1,94 @@
 //! Which process has which socket.
+//!
+//! - [`walk`]: looks through the descriptors of many processes, a piece at a time.
+
+pub mod walk;
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     io,
-    os::fd::RawFd,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use balancer_common::charge;
 
+use self::walk::{Place, Places, Told, Walk};
 use super::ask::Kernel;
 use crate::{
     maps::Recorded,
     node::{
         cgroup,
+        clock::now,
         holders::{self, Process, Shared},
-        networks, processes,
+        processes::Thread,
     },
 };
 
 /// How long it is remembered who has which socket.
 const REMEMBERED: Duration = Duration::from_secs(1);
-
-/// How often at most all processes are looked at: one that has thousands of descriptors takes a few
-/// milliseconds.
+/// How long it is remembered where sockets are that were looked for among all processes. To look at
+/// all takes a few milliseconds or, where there are many descriptors, seconds.
 const EVERYTHING: Duration = Duration::from_secs(10);
+/// What may be spent, of one batch, on processes that opened what is to be ended, and on others.
+const PIECE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(200));
+
+/// What became of a socket that was asked for.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is shared.
+    Socket(Shared),
+    /// Not all processes that may have it were looked at: there was no time for it.
+    NotNow,
+    /// No process has it.
+    Nobody,
+}
 
 /// Which process has which socket. Remembered for a moment, since to look through the descriptors of
 /// processes that have many takes longer than their connections rest: who was busy when it was done
 /// is not when he is tried again.
 pub struct Holders {
-    /// Called before each process that is looked at: those that have many descriptors take long.
-    alive: Box<dyn Fn()>,
+    looking: Looking,
     /// Whose processes are looked at.
     cgroup: Option<PathBuf>,
     since: Instant,
-    /// True if all of it was seen for what is being ended now.
-    fresh: bool,
-    /// Where the sockets are, by inode.
-    found: BTreeMap<u32, Place>,
-    /// Network namespaces whose processes were all looked at, by cookie.
-    searched: BTreeSet<u64>,
+    /// Sockets of processes that have or had some of those that are ended.
+    known: Places,
+    /// These processes.
     seen: BTreeSet<u32>,
-    /// When all processes were looked at last, whatever their network namespace.
-    all: Option<Instant>,
+    /// Those of them that were looked at since something is ended.
+    fresh: BTreeSet<u32>,
+    /// The first of those that there was no time for, if any.
+    next: u32,
+    /// Network namespaces, by cookie, whose processes are looked at.
+    networks: BTreeMap<u64, Walk>,
+    /// All processes, whatever their network namespace.
+    all: Option<Walk>,
 }
 
-/// Where a socket is.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    process: u32,
-    /// One that runs.
-    thread: u32,
-    descriptor: RawFd,
+/// Looks at processes for as long as there is time.
+struct Looking {
+    /// Called now and then: processes that have many descriptors take long.
+    alive: Box<dyn Fn()>,
+    /// True if it was called since somebody asked.
+    said: Cell<bool>,
+    /// What is left for those that opened what is to be ended, and for others.
+    left: (Duration, Duration),
 }
 
 impl Holders {
     /// Calls `alive` now and then while it looks at processes.
     pub fn new(alive: impl Fn() + 'static) -> Self {
         Self {
-            alive: Box::new(alive),
+            looking: Looking { alive: Box::new(alive), said: Cell::new(false), left: PIECE },
             cgroup: None,
             since: Instant::now(),
-            fresh: true,
-            found: BTreeMap::new(),
-            searched: BTreeSet::new(),
+            known: Places::new(),
             seen: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            next: 0,
+            networks: BTreeMap::new(),
             all: None,
         }
     }
@@ -74,7 +96,8 @@ impl Holders {
     /// Sockets of the processes of a cgroup are to be taken: what is remembered may be of before.
     pub fn begin(&mut self, cgroup: Option<PathBuf>) {
         self.cgroup = cgroup;
-        self.fresh = false;
+        self.looking.left = PIECE;
+        self.fresh.clear();
         if self.since.elapsed() > REMEMBERED {
             self.forget();
         }
@@ -83,26 +106,29 @@ impl Holders {
     /// Nothing more is to be ended soon.
     pub fn forget(&mut self) {
         self.since = Instant::now();
-        self.fresh = true;
-        self.found.clear();
-        self.searched.clear();
+        self.known.clear();
         self.seen.clear();
+        self.fresh.clear();
+        self.networks.retain(|_, walk| {
+            let kept = if walk.is_long() { EVERYTHING } else { REMEMBERED };
+            !is_over(walk, kept)
+        });
     }
 
-    /// Looks through the descriptors of these processes, each once.
+    /// True if it has looked at processes since this was asked last.
+    pub fn has_looked(&self) -> bool {
+        self.looking.said.take()
+    }
+
+    /// Looks through the descriptors of these processes, each once, as far as there is time: the next
+    /// time with those first that there was none for.
     pub fn look_at_all(&mut self, processes: impl Iterator<Item = u32>) {
-        for process in processes.collect::<BTreeSet<_>>() {
-            self.look_at(process);
-        }
-    }
-
-    /// Looks through the descriptors of a process.
-    pub fn look_at(&mut self, process: u32) {
-        if self.seen.insert(process) {
-            (self.alive)();
-            let thread = processes::thread(process);
-            for (inode, descriptor) in holders::sockets(thread) {
-                self.found.entry(inode).or_insert(Place { process, thread, descriptor });
+        let all: BTreeSet<u32> = processes.filter(|process| !self.seen.contains(process)).collect();
+        let next = std::mem::take(&mut self.next);
+        for process in all.range(next..).chain(all.range(..next)) {
+            if !self.look_at(*process) {
+                self.next = *process;
+                return;
             }
         }
     }
@@ -114,62 +140,146 @@ impl Holders {
         inode: u32,
         connection: &Recorded,
         kernel: &mut Kernel,
-    ) -> io::Result<Option<Shared>> {
-        let taken = self.look_for(inode, connection, kernel)?;
-        if taken.is_some() || self.fresh {
+    ) -> io::Result<Taken> {
+        if inode == 0 {
+            return Ok(Taken::Nobody);
+        }
+        let cookie = charge::cookie_of(connection.word);
+        // Where it was, as it was seen just now or before; where it is now; and who opened it.
+        let held = self.known.get(&inode).map(|place| place.process);
+        let mut had_time = true;
+        for process in held.into_iter().chain([connection.tgid]) {
+            if let Some(place) = self.known.get(&inode)
+                && let Some(taken) = take(*place, cookie)?
+            {
+                return Ok(taken);
+            }
+            had_time &= self.look_at(process);
+        }
+        if let Some(place) = self.known.get(&inode)
+            && let Some(taken) = take(*place, cookie)?
+        {
             return Ok(taken);
         }
-        self.forget();
-        self.look_at(connection.tgid);
-        self.look_for(inode, connection, kernel)
-    }
-
-    /// Looks through the descriptors of all processes, now and then: a socket may have been handed to
-    /// another network namespace.
-    fn look_at_everything(&mut self) {
-        if self.all.is_some_and(|at| at.elapsed() < EVERYTHING) {
-            return;
+        let opened = Duration::from_nanos(connection.since_ns);
+        let told = match self.look_in_network(inode, opened, connection, kernel) {
+            Told::There(place) => Told::There(place),
+            Told::Nowhere | Told::NotYet => self.look_everywhere(inode, opened),
+        };
+        match told {
+            Told::There(place) => match take(place, cookie)? {
+                Some(taken) => Ok(taken),
+                // Its process may have moved it.
+                None if self.look_at(place.process) => {
+                    let place = self.known.get(&inode).copied();
+                    let taken = place.map(|place| take(place, cookie)).transpose()?.flatten();
+                    Ok(taken.unwrap_or(Taken::NotNow))
+                }
+                None => Ok(Taken::NotNow),
+            },
+            Told::Nowhere if had_time => Ok(Taken::Nobody),
+            Told::Nowhere | Told::NotYet => Ok(Taken::NotNow),
         }
-        let processes = self.cgroup.as_deref().map(cgroup::processes);
-        self.look_at_all(processes.unwrap_or_default().into_iter());
-        self.all = Some(Instant::now());
     }
 
-    fn look_for(
+    /// Looks through the descriptors of a process, unless that was just done; false where there is no
+    /// time for it.
+    fn look_at(&mut self, process: u32) -> bool {
+        if self.fresh.contains(&process) {
+            return true;
+        }
+        if !self.looking.at(process, None, &mut self.known, |left| &mut left.0) {
+            return false;
+        }
+        self.seen.insert(process);
+        self.fresh.insert(process)
+    }
+
+    /// Looks at the processes of the network namespace of a connection.
+    fn look_in_network(
         &mut self,
         inode: u32,
+        opened: Duration,
         connection: &Recorded,
         kernel: &mut Kernel,
-    ) -> io::Result<Option<Shared>> {
-        if inode == 0 {
-            return Ok(None);
+    ) -> Told {
+        let Some(network) = kernel.inode(connection) else { return Told::Nowhere };
+        let known = self.networks.remove(&connection.netns);
+        let known = known.filter(|walk| !is_over(walk, EVERYTHING));
+        let mut walk = known.unwrap_or_else(|| Walk::new(now(), processes(self.cgroup.as_ref())));
+        walk.go_on(|process, places| {
+            self.looking.at(process, Some(network), places, |left| &mut left.1)
+        });
+        let told = walk.tell(inode, opened);
+        // What was opened since is looked for anew, unless that takes long.
+        if !(told == Told::NotYet && walk.is_whole() && !walk.is_long()) {
+            self.networks.insert(connection.netns, walk);
         }
-        if !self.found.contains_key(&inode) && self.searched.insert(connection.netns) {
-            let network = kernel.inode(connection);
-            let cgroup = self.cgroup.as_deref();
-            let processes = cgroup.map(|cgroup| networks::processes_in(cgroup, network));
-            self.look_at_all(processes.unwrap_or_default().into_iter());
-        }
-        if !self.found.contains_key(&inode) {
-            self.look_at_everything();
-        }
-        let Some(Place { process, thread, descriptor }) = self.found.get(&inode).copied() else {
-            return Ok(None);
-        };
-        let shared = Process::open(process, thread).and_then(|process| process.socket(descriptor));
-        let cookie = charge::cookie_of(connection.word);
-        match shared {
-            // The process may have closed it and opened something else in its place.
-            Ok(shared) if shared.cookie().is_ok_and(|found| found == cookie) => Ok(Some(shared)),
-            Ok(_) => Ok(None),
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        told
+    }
+
+    /// Looks at all processes: a socket may have been handed to another network namespace.
+    fn look_everywhere(&mut self, inode: u32, opened: Duration) -> Told {
+        self.all.take_if(|walk| is_over(walk, EVERYTHING));
+        let begin = || Walk::new(now(), processes(self.cgroup.as_ref()));
+        let walk = self.all.get_or_insert_with(begin);
+        walk.go_on(|process, places| self.looking.at(process, None, places, |left| &mut left.1));
+        walk.tell(inode, opened)
     }
 }
 
-/// True where the process, or its descriptor, is there no more, or can't be referred to by another
-/// thread than its main one (before Linux 6.9).
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EBADF | libc::EINVAL))
+impl Looking {
+    /// Adds the sockets of a process, if it is in the network namespace where one is given; false where
+    /// there is no time for it. `part` says of which time.
+    fn at(
+        &mut self,
+        process: u32,
+        network: Option<u64>,
+        places: &mut Places,
+        part: impl Fn(&mut (Duration, Duration)) -> &mut Duration,
+    ) -> bool {
+        let left = part(&mut self.left);
+        if left.is_zero() {
+            return false;
+        }
+        let started = Instant::now();
+        let alive = || {
+            (self.alive)();
+            self.said.set(true);
+        };
+        let thread = Thread::of(process);
+        if let Some(thread) = thread.filter(|found| network.is_none_or(|net| net == found.network))
+        {
+            holders::sockets(thread.number, alive, |inode, descriptor| {
+                places.insert(inode, Place { process, thread: thread.number, descriptor });
+            });
+        }
+        *left = left.saturating_sub(started.elapsed());
+        true
+    }
+}
+
+/// True for a walk that is whole and of long ago. What is not whole is gone on with.
+fn is_over(walk: &Walk, kept: Duration) -> bool {
+    walk.is_whole() && walk.age(now()) >= kept
+}
+
+fn processes(cgroup: Option<&PathBuf>) -> Vec<u32> {
+    cgroup.map(|cgroup| cgroup::processes(cgroup)).unwrap_or_default()
+}
+
+/// The socket that is where one was seen; none where that is another one, or nothing any more.
+fn take(place: Place, cookie: u64) -> io::Result<Option<Taken>> {
+    let process = Process::open(place.process, place.thread);
+    match process.and_then(|process| process.socket(place.descriptor)) {
+        // The process may have closed it and opened something else in its place.
+        Ok(shared) if shared.cookie().is_ok_and(|found| found == cookie) => {
+            Ok(Some(Taken::Socket(shared)))
+        }
+        Ok(_) => Ok(None),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EBADF)) => Ok(None),
+        // It can't be referred to by another thread than its main one (before Linux 6.9).
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(Some(Taken::Nobody)),
+        Err(error) => Err(error),
+    }
 }

@@ -5,7 +5,6 @@
 #![allow(unsafe_code, reason = "no safe wrapper asks a socket of another process")]
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     mem::MaybeUninit,
     os::fd::{AsRawFd as _, OwnedFd, RawFd},
@@ -16,16 +15,28 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use super::tcp_info::{Activity, LENGTH};
 
-/// The descriptors of a thread and those that share them with it: sockets by inode. Nothing where it
-/// is gone.
-pub fn sockets(thread: u32) -> BTreeMap<u32, RawFd> {
+/// Most descriptors of a process that are looked at.
+const MOST: usize = 1 << 16;
+/// After so many of them who looks says that it goes on.
+const PART: usize = 500;
+
+/// The descriptors of a thread and those that share them with it: `each` takes the inode of each socket
+/// and its number. Nothing where the thread is gone. `alive` is called now and then.
+pub fn sockets(thread: u32, alive: impl Fn(), mut each: impl FnMut(u32, RawFd)) {
     let entries = fs::read_dir(format!("/proc/{thread}/fd")).into_iter().flatten().flatten();
-    let socket = |entry: fs::DirEntry| {
+    let socket = |entry: &fs::DirEntry| {
         let target = fs::read_link(entry.path()).ok()?;
         let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
         Some((inode.parse().ok()?, entry.file_name().to_str()?.parse().ok()?))
     };
-    entries.filter_map(socket).collect()
+    for (number, entry) in entries.take(MOST).enumerate() {
+        if number % PART == 0 {
+            alive();
+        }
+        if let Some((inode, descriptor)) = socket(&entry) {
+            each(inode, descriptor);
+        }
+    }
 }
 
 /// The name of a process, as it or its program says.
@@ -121,6 +132,8 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use std::{
+        cell::Cell,
+        collections::BTreeMap,
         io::{Read as _, Write as _},
         net::{TcpListener, TcpStream},
         os::unix::fs::MetadataExt as _,
@@ -135,6 +148,21 @@ mod tests {
         u32::try_from(fs::metadata(path).unwrap().ino()).unwrap()
     }
 
+    fn all(thread: u32) -> BTreeMap<u32, RawFd> {
+        let mut all = BTreeMap::new();
+        sockets(thread, || {}, |inode, descriptor| all.extend([(inode, descriptor)]));
+        all
+    }
+
+    #[test]
+    fn who_looks_at_many_descriptors_says_that_it_goes_on() {
+        let file = fs::File::open("/dev/null").unwrap();
+        let _many: Vec<_> = (0..PART).map(|_| file.try_clone().unwrap()).collect();
+        let said = Cell::new(0);
+        sockets(process::id(), || said.set(said.get() + 1), |_, _| {});
+        assert!(said.get() >= 2, "{said:?}");
+    }
+
     /// The process shares with itself, which needs no privilege.
     #[test]
     fn a_shared_socket_is_read_and_ended() {
@@ -142,7 +170,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         let own = process::id();
-        assert_eq!(sockets(own)[&inode(&client)], client.as_raw_fd());
+        assert_eq!(all(own)[&inode(&client)], client.as_raw_fd());
 
         let shared = Process::open(own, own).unwrap().socket(client.as_raw_fd()).unwrap();
         let other = Process::open(own, own).unwrap().socket(server.as_raw_fd()).unwrap();
@@ -186,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_process_that_is_gone_is_no_error_to_look_at() {
-        assert!(sockets(u32::MAX).is_empty());
+        assert!(all(u32::MAX).is_empty());
         assert!(Process::open(u32::MAX, u32::MAX).is_err());
         assert_eq!(name(u32::MAX), None);
     }

@@ -1,8 +1,9 @@
 //! Which processes this one sees, and what is left of them.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    fs::{self, File},
+    io,
+    path::Path,
 };
 
 /// The kernel's fixed inode of the first namespace of processes (`PROC_PID_INIT_INO`).
@@ -13,36 +14,54 @@ pub fn sees_all() -> bool {
     fs::read_link("/proc/self/ns/pid").is_ok_and(|found| found == Path::new(INITIAL))
 }
 
-/// A thread of a process that runs: its main thread, or where that has ended another one. What a main
-/// thread has ended with, such as descriptors and namespaces, is told of the others alone.
-pub fn thread(process: u32) -> u32 {
-    if is_alive(process, process) {
-        return process;
+/// A thread of a process that runs. What a main thread has ended with, such as descriptors and
+/// namespaces, is told of the others alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Its number.
+    pub number: u32,
+    /// The inode of its network namespace.
+    pub network: u64,
+}
+
+impl Thread {
+    /// The main thread of a process, or where that has ended another one; none where all have.
+    pub fn of(process: u32) -> Option<Self> {
+        Self::running(process, process).or_else(|| {
+            let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
+            let mut numbers =
+                threads.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            numbers.find_map(|thread| Self::running(process, thread))
+        })
     }
-    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let mut numbers = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.find(|thread| is_alive(process, *thread)).unwrap_or(process)
-}
 
-/// The file of the network namespace of a process.
-pub fn network(process: u32) -> PathBuf {
-    format!("/proc/{}/ns/net", thread(process)).into()
-}
+    /// The file of its network namespace.
+    pub fn open_network(&self) -> io::Result<File> {
+        File::open(format!("/proc/{}/ns/net", self.number))
+    }
 
-/// True for a thread that has a network namespace.
-fn is_alive(process: u32, thread: u32) -> bool {
-    fs::read_link(format!("/proc/{process}/task/{thread}/ns/net")).is_ok()
+    /// The link tells both: whether it runs, and the inode.
+    fn running(process: u32, number: u32) -> Option<Self> {
+        let link = fs::read_link(format!("/proc/{process}/task/{number}/ns/net")).ok()?;
+        let inode = link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?;
+        Some(Self { number, network: inode.parse().ok()? })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
     fn the_main_thread_is_named_while_it_runs() {
         let own = std::process::id();
-        assert_eq!(thread(own), own);
-        assert_eq!(thread(u32::MAX), u32::MAX, "of none, its number");
+        let thread = Thread::of(own).unwrap();
+        assert_eq!(thread.number, own);
+        let network = thread.open_network().unwrap().metadata().unwrap();
+        assert_eq!(thread.network, network.ino());
+        assert_eq!(Thread::of(u32::MAX), None);
     }
 
     #[test]

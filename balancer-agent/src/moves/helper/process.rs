@@ -19,8 +19,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Why a batch was not done.
 #[derive(Debug)]
 pub enum Trouble {
-    /// It says nothing.
+    /// It says nothing, and is at a job.
     Silent,
+    /// It says nothing, and is at none: it starts, or looks at processes.
+    Slow,
     /// It takes too long, or the agent ends.
     Late,
     /// It has ended.
@@ -52,6 +54,20 @@ impl Process {
         Ok(Self { child, socket: own, buffer: Vec::new() })
     }
 
+    /// One that says what `replies` are, for tests, and what it says ends.
+    #[cfg(test)]
+    pub fn saying(replies: &[Reply]) -> Self {
+        let (own, mut other) = UnixStream::pair().unwrap();
+        own.set_read_timeout(Some(LOOK)).unwrap();
+        let mut command = Command::new("cat");
+        command.stdin(OwnedFd::from(other.try_clone().unwrap())).stdout(Stdio::null());
+        let child = command.spawn().unwrap();
+        let mut bytes = Vec::new();
+        replies.iter().for_each(|reply| put(&mut bytes, reply).unwrap());
+        other.write_all(&bytes).unwrap();
+        Self { child, socket: own, buffer: Vec::new() }
+    }
+
     /// Its number.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -63,7 +79,7 @@ impl Process {
     }
 
     /// Has a batch done; `each` takes what came of each job in their order, and how long the process
-    /// said nothing before. Gives what it took of a processor. Waits no longer than until `deadline`,
+    /// said nothing before, unless it was at something else. Gives what it took of a processor. Waits no longer than until `deadline`,
     /// nor once `is_stopped` says so.
     pub fn exchange(
         &mut self,
@@ -76,14 +92,19 @@ impl Process {
         put(&mut bytes, batch).map_err(Trouble::Ended)?;
         self.socket.write_all(&bytes).map_err(Trouble::Ended)?;
         let mut heard = Instant::now();
+        let mut is_at_job = false;
         let mut chunk = [0; 1 << 14];
         loop {
             while let Some(reply) = take::<Reply>(&mut self.buffer).map_err(Trouble::Ended)? {
-                let silent = heard.elapsed();
+                let silent = if is_at_job { heard.elapsed() } else { Duration::ZERO };
                 heard = Instant::now();
                 match reply {
-                    Reply::Alive => {}
-                    Reply::Done(done) => each(done, silent),
+                    Reply::Looks => is_at_job = false,
+                    Reply::Alive => is_at_job = true,
+                    Reply::Done(done) => {
+                        each(done, silent);
+                        is_at_job = true;
+                    }
                     Reply::Finished(spent) => return Ok(spent),
                 }
             }
@@ -91,7 +112,7 @@ impl Process {
                 return Err(Trouble::Late);
             }
             if heard.elapsed() >= LIMIT {
-                return Err(Trouble::Silent);
+                return Err(if is_at_job { Trouble::Silent } else { Trouble::Slow });
             }
             match self.socket.read(&mut chunk) {
                 Ok(0) => return Err(Trouble::Ended(io::ErrorKind::UnexpectedEof.into())),

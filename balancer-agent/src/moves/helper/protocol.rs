@@ -45,27 +45,46 @@ pub enum Job {
     Part(Ending),
 }
 
-impl Job {
-    /// The connection that it is about, and its other end where that is known.
-    pub fn connection(&self) -> Option<(&Recorded, Option<SocketAddr>)> {
+/// What may hold up who does a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A socket, and its other end where that is known.
+    Connection(Recorded, Option<SocketAddr>),
+    /// One of the UDP sockets of a network namespace, given as its cookie, while they are listed.
+    Listing(u64),
+}
+
+impl Subject {
+    /// Network namespace and process that may hold it up; 0 for any of those that are there.
+    pub const fn owner(&self) -> (u64, u32) {
         match self {
-            Self::Probe | Self::Find(_) | Self::Miss(_) => None,
-            Self::Ask { connection, backend } => Some((connection, Some(*backend))),
-            Self::End(order) => Some((&order.connection, order.backend)),
-            Self::Part(ending) => Some((&ending.connection, Some(ending.socket.peer()))),
+            Self::Connection(connection, _) => (connection.netns, connection.tgid),
+            Self::Listing(netns) => (*netns, 0),
         }
     }
+}
 
-    /// Network namespace and process that may hold it up.
-    pub fn owner(&self) -> Option<(u64, u32)> {
-        self.connection().map(|(connection, _)| (connection.netns, connection.tgid))
+impl Job {
+    /// What may hold it up.
+    pub fn subject(&self) -> Option<Subject> {
+        Some(match self {
+            Self::Probe => return None,
+            Self::Find(search) | Self::Miss(search) => Subject::Listing(search.netns),
+            Self::Ask { connection, backend } => Subject::Connection(*connection, Some(*backend)),
+            Self::End(order) => Subject::Connection(order.connection, order.backend),
+            Self::Part(Ending { connection, socket }) => {
+                Subject::Connection(*connection, Some(socket.peer()))
+            }
+        })
     }
 }
 
 /// What the process says.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Reply {
-    /// It goes on.
+    /// It looks at processes: what comes before it says something else is no pod's doing.
+    Looks,
+    /// It goes on, with what may take as long as a pod likes.
     Alive,
     /// The next job is done.
     Done(Done),

@@ -18,7 +18,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::protocol::{Batch, Done, Job, Reply, put, take};
 use crate::{
     moves::{
-        ask::{Answer, Kernel},
+        ask::{Answer, Kernel, Led},
         datagrams, end,
         holders::Holders,
     },
@@ -95,7 +95,8 @@ fn write(mut socket: UnixStream, said: &Receiver<Reply>) {
 fn work(todo: &Receiver<Batch>, replies: &Sender<Reply>) {
     let alive = || drop(replies.send(Reply::Alive));
     let looks = replies.clone();
-    let mut holders = Holders::new(move || drop(looks.send(Reply::Alive)));
+    let mut holders = Holders::new(move || drop(looks.send(Reply::Looks)));
+    let mut led = Led::new();
     loop {
         let batch = match todo.recv_timeout(REMEMBERED) {
             Ok(batch) => batch,
@@ -110,13 +111,15 @@ fn work(todo: &Receiver<Batch>, replies: &Sender<Reply>) {
         };
         let started = processor_time();
         // Lives for one batch: what it has open keeps the namespaces of pods that are gone.
-        let mut kernel = Kernel::new(batch.cgroup.clone());
+        let mut kernel = Kernel::new(batch.cgroup.clone(), std::mem::take(&mut led));
         holders.begin(batch.cgroup);
         let ends = batch.jobs.iter().filter_map(|job| match job {
             Job::End(order) => Some(order.connection.tgid),
             _ => None,
         });
         holders.look_at_all(ends);
+        // From here on what takes long is counted against the first job.
+        alive();
         for job in batch.jobs {
             let done = match job {
                 Job::Probe => {
@@ -128,7 +131,9 @@ fn work(todo: &Receiver<Batch>, replies: &Sender<Reply>) {
                     let answer = kernel.ask(&connection, backend);
                     Done::Answered(answer.unwrap_or_else(|error| Answer::Failed(error.to_string())))
                 }
-                Job::End(order) => Done::Ended(end::carry_out(&order, &mut kernel, &mut holders)),
+                Job::End(order) => {
+                    Done::Ended(end::carry_out(&order, &mut kernel, &mut holders, alive))
+                }
                 Job::Find(search) => {
                     told(datagrams::find(&search, &mut kernel, alive).map(Done::Found))
                 }
@@ -141,6 +146,7 @@ fn work(todo: &Receiver<Batch>, replies: &Sender<Reply>) {
                 return;
             }
         }
+        led = kernel.led();
         let spent = processor_time().saturating_sub(started);
         if replies.send(Reply::Finished(spent)).is_err() {
             return;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -10,8 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{process::Process, protocol::Job};
-use crate::{maps::Recorded, node::netns};
+use super::{
+    process::Process,
+    protocol::{Job, Subject},
+};
+use crate::node::netns;
 
 /// Most processes that were given up and have not ended. With so many, no other is started.
 const MOST: usize = 16;
@@ -24,10 +26,8 @@ type Owner = (u64, u32);
 /// A socket that held up who touched it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stuck {
-    /// The connection.
-    pub connection: Recorded,
-    /// Its other end, where that is known.
-    pub backend: Option<SocketAddr>,
+    /// The socket, or where it is one of several.
+    pub subject: Subject,
     /// For how long it is known to be held.
     pub since: Instant,
     /// Until when its pod is left alone at least.
@@ -90,7 +90,8 @@ impl Watch {
         if let Some(job) = job {
             self.leave_alone(job, true);
         }
-        let owner = job.and_then(Job::owner).map(|owner| self.owner(owner));
+        let subject = job.and_then(Job::subject);
+        let owner = subject.map(|subject| self.owner(subject.owner()));
         self.lock().given_up.push((process, owner));
     }
 
@@ -141,16 +142,13 @@ impl Watch {
     }
 
     fn leave_alone(&self, job: &Job, holds: bool) {
-        let (Some((connection, backend)), Some(owner)) = (job.connection(), job.owner()) else {
-            return;
-        };
-        let owner = self.owner(owner);
+        let Some(subject) = job.subject() else { return };
+        let owner = self.owner(subject.owner());
         let mut inner = self.lock();
         let times = inner.alone.get(&owner).map_or(0, |(_, times)| times + 1);
         let alone = ALONE.0.saturating_mul(1 << times.min(10)).min(ALONE.1);
         let since = Instant::now();
-        let connection = *connection;
-        let stuck = Stuck { connection, backend, since, until: since + alone, holds };
+        let stuck = Stuck { subject, since, until: since + alone, holds };
         inner.alone.insert(owner, (stuck, times));
         inner.news.push(stuck);
     }
