@@ -6,7 +6,12 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use balancer_common::charge;
 use tokio::sync::watch::Receiver;
 
-use super::{disconnected::Disconnected, handover::Look, provider::Shared, stale};
+use super::{
+    disconnected::Disconnected,
+    handover::{Handover, Look},
+    provider::Shared,
+    stale,
+};
 use crate::{
     config::RunConfig,
     maps::{Connected, MapsError, ReadMaps as _, convert, pinned::PinnedMaps, pins::Pins},
@@ -37,19 +42,20 @@ impl Datagrams {
                 () = shared.datagrams().given() => {}
             }
             if let Some(look) = shared.datagrams().take() {
-                tokio::task::block_in_place(|| self.pass(&look));
+                tokio::task::block_in_place(|| self.pass(&look, shared.datagrams()));
                 shared.tell_stuck();
             }
         }
     }
 
-    fn pass(&mut self, look: &Look) {
+    fn pass(&mut self, look: &Look, handover: &Handover) {
         let (maps, helper) = (&self.maps, &self.helper);
         let peer = |found: &Connected| -> Option<SocketAddr> {
             let backend = maps.backend(charge::backend_of(found.word));
             convert::backend_addr(&backend).map(|backend| backend.addr())
         };
-        let left = stale::end(maps, &look.left, peer, helper);
+        let still = |left: &[Connected]| handover.still_left(left);
+        let left = stale::end(maps, &look.left, peer, still, helper);
         if left.done > 0 {
             tracing::info!(
                 sockets = left.done,

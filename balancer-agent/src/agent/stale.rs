@@ -19,20 +19,23 @@ use crate::{
 };
 
 /// Ends sockets, which are charged to what they are to leave. `peer` says to whom they are connected.
-/// Says how many were ended, and why some could not be.
+/// `still` says which of them are to leave it still, after all were looked for: that may take long. Says
+/// how many were ended, and why some could not be.
 pub fn end(
     maps: &impl Charges,
     left: &[Connected],
     peer: impl Fn(&Connected) -> Option<SocketAddr>,
+    still: impl Fn(&[Connected]) -> Vec<Connected>,
     helper: &Helper,
 ) -> Seen<usize> {
     let searches = searches(left, peer);
     if searches.is_empty() {
         return Seen { done: 0, failed: Vec::new() };
     }
+    let mut found = helper.find_udp(searches);
+    let left = still(left);
     let charges: BTreeMap<u64, &Connected> =
         left.iter().map(|found| (charge::cookie_of(found.word), found)).collect();
-    let mut found = helper.find_udp(searches);
     let endings = found.done.iter().filter_map(|found| {
         let charge = charges.get(&found.socket.cookie)?;
         Some(Ending::new(charge, found.socket))
