@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     api::{Client, ClientError},
+    moves::looks::UNSURE,
     render,
     settings::moving,
     view::{ConnectionView, DrainRequest, DrainView, Wanted},
@@ -35,7 +36,8 @@ started anew has forgotten what was drained.";
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long beyond the timeout connections that are busy are waited for.
+/// How long beyond the timeout and the rest that is asked of those of which nothing tells whose turn it is,
+/// connections that are busy are waited for.
 const MORE: Duration = Duration::from_secs(30);
 
 /// Give a backend no new connections, and end those that are open when they are quiet
@@ -123,7 +125,10 @@ fn why_left(left: &[ConnectionView], address: IpAddr) -> String {
             None => "out of reach, as no process of its pod is left or its socket is held",
             Some(activity) if activity.state != "established" => "about to close",
             Some(activity) if activity.busy => "busy",
-            Some(_) => "at rest, and has not been so for the quiet time, or no process has it",
+            Some(_) => {
+                "at rest, and has not been so for the quiet time (for a minute where nothing tells whose \
+                 turn it is), or no process has it"
+            }
         };
         *reasons.entry(reason).or_default() += 1;
     }
@@ -149,7 +154,7 @@ async fn wait(
     timeout: Duration,
 ) -> Result<Vec<DrainView>, ClientError> {
     let bar = bar(open(&drains));
-    let deadline = tokio::time::Instant::now() + timeout + MORE;
+    let deadline = tokio::time::Instant::now() + timeout + UNSURE + MORE;
     while open(&drains) > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(PAUSE).await;
         drains = agent.drains().await?;

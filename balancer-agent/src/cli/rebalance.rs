@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     for waits in &view.waiting {
         let port = &waits.service_port;
         print::note(&format!(
-            "{}/{}: {} rest, and not yet for the quiet time of {}ms",
+            "{}/{}: {} rest, and not yet for {}ms",
             port.number, port.protocol, waits.connections, waits.quiet_ms
         ));
     }

@@ -53,9 +53,10 @@ impl Seen {
             && self.rest(quiet).is_some_and(|rest| self.activity.idle() >= rest)
     }
 
-    /// True where it will be quiet if nothing moves.
-    pub fn waits(&self, quiet: Duration) -> bool {
-        self.activity.is_empty() && self.rest(quiet).is_some_and(|rest| self.activity.idle() < rest)
+    /// For how long nothing must move, where it will be quiet after that and is not yet.
+    pub fn waits(&self, quiet: Duration) -> Option<Duration> {
+        let rest = self.rest(quiet).filter(|_| self.activity.is_empty());
+        rest.filter(|rest| self.activity.idle() < *rest)
     }
 
     /// After which time it may be quiet and [safe](Activity::is_safe) for the next time, if not now: when

@@ -17,7 +17,7 @@ use super::{
     input::{Demand, End, Input, backend},
     looks::Seen,
     movable::{Asked, Drained, Movable},
-    plan,
+    plan::{self, Waiting},
     report::{move_view, shares, waits},
     tally::{Fate, Tally},
 };
@@ -69,8 +69,8 @@ struct Chosen {
     spent: Duration,
     /// After which time there may be more.
     soonest: Option<Duration>,
-    /// What rests, and not yet for long enough, by row.
-    waiting: BTreeMap<u32, usize>,
+    /// What rests, and not yet for long enough.
+    waiting: Waiting,
 }
 
 impl Mover {
@@ -172,7 +172,7 @@ impl Mover {
         let mut view = RebalanceView {
             backends: shares(&input, &movable, &self.maps, &rows, &history),
             moves: Vec::new(),
-            waiting: waits(&input, &movable, &waiting),
+            waiting: waits(&movable, &waiting),
             busy: wanted(&demands).saturating_sub(ends.len()) as u64,
         };
         let views = |ends: &[End], maps: &PinnedMaps| {

@@ -323,6 +323,9 @@ const fn needs_safety(reason: Reason) -> bool {
     !matches!(reason, Reason::Idle | Reason::Stale)
 }
 
+/// Connections that rest: by row and time for which they must.
+pub type Waiting = BTreeMap<(u32, Duration), usize>;
+
 /// After which time one of those that were asked about may be ended that was not now.
 pub fn soonest(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> Option<Duration> {
     let of = |demand: &Demand| {
@@ -332,14 +335,14 @@ pub fn soonest(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> Option<Du
     demands.iter().filter(|demand| demand.reason != Reason::Idle).filter_map(of).min()
 }
 
-/// How many of those that were asked about rest, and not yet for long enough, by row.
-pub fn waiting(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> BTreeMap<u32, usize> {
-    let mut waiting = BTreeMap::new();
+/// How many of those that were asked about rest, and not yet for long enough, by row, and for how long
+/// they must.
+pub fn waiting(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> Waiting {
+    let mut waiting = Waiting::new();
     for demand in demands {
         let found = demand.among.iter().filter_map(|index| answers.get(index));
-        let count = found.filter(|found| found.waits(demand.quiet)).count();
-        if count > 0 {
-            *waiting.entry(demand.row).or_default() += count;
+        for rest in found.filter_map(|found| found.waits(demand.quiet)) {
+            *waiting.entry((demand.row, rest)).or_default() += 1;
         }
     }
     waiting

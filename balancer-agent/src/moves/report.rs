@@ -1,6 +1,6 @@
 //! What a pass chose and what it would choose, as it is shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     ask::address,
@@ -8,6 +8,7 @@ use super::{
     history::History,
     input::{End, Input, backend},
     movable::Movable,
+    plan::Waiting,
 };
 use crate::{
     maps::pinned::PinnedMaps,
@@ -34,13 +35,13 @@ pub fn move_view(
     })
 }
 
-/// What rests, and not yet for the quiet time of its Service port.
-pub fn waits(input: &Input, movable: &Movable, waiting: &BTreeMap<u32, usize>) -> Vec<WaitView> {
-    let of = |(row, connections): (&u32, &usize)| {
+/// What rests, and not yet for long enough.
+pub fn waits(movable: &Movable, waiting: &Waiting) -> Vec<WaitView> {
+    let of = |((row, rest), connections): (&(u32, Duration), &usize)| {
         Some(WaitView {
             service_port: port_view(movable, *row)?,
             connections: *connections as u64,
-            quiet_ms: input.rows.get(row)?.policy.quiet.as_millis() as u64,
+            quiet_ms: rest.as_millis() as u64,
         })
     };
     waiting.iter().filter_map(of).collect()

@@ -25,7 +25,7 @@ pub struct RebalanceView {
     pub backends: Vec<ShareView>,
     /// Connections that are ended, or would be.
     pub moves: Vec<MoveView>,
-    /// What rests, and not yet for as long as it must, by Service port.
+    /// What rests, and not yet for as long as it must, by Service port and that time.
     #[serde(default)]
     pub waiting: Vec<WaitView>,
     /// How many more should be moved and are busy. They are ended in quiet moments of the minute that
@@ -33,7 +33,8 @@ pub struct RebalanceView {
     pub busy: u64,
 }
 
-/// Connections of a Service port that are to be moved and rest, and not yet for its quiet time.
+/// Connections of a Service port that are to be moved and rest, and not yet for its quiet time; or where
+/// nothing tells whose turn it is, for a minute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitView {
     /// The Service port.

@@ -67,7 +67,7 @@ fn what_was_answered_at_once_is_quiet() {
     assert!(seen.turn == Turn::Unknown && seen.is_unsure(), "one look does not tell: {seen:?}");
     wire.exchange(0, 0);
     wire.later(ms(20));
-    assert!(wire.look(&mut looks).waits(QUIET));
+    assert_eq!(wire.look(&mut looks).waits(QUIET), Some(QUIET));
     wire.acknowledge(0, 1);
     wire.later(ms(32));
     let seen = wire.look(&mut looks);
@@ -134,7 +134,8 @@ fn what_nothing_tells_rests_for_longer() {
     assert!(seen.is_quiet(QUIET) && seen.is_unsure(), "the socket is asked: {seen:?}");
     looks.untold(1);
     let seen = wire.look(&mut looks);
-    assert!(seen.waits(QUIET) && !seen.is_quiet(QUIET), "{seen:?}");
+    assert_eq!(seen.waits(QUIET), Some(UNSURE), "{seen:?}");
+    assert!(!seen.is_quiet(QUIET), "{seen:?}");
     wire.later(ms(100));
     let seen = wire.look(&mut looks);
     assert!(seen.is_quiet(QUIET) && !seen.is_unsure(), "{seen:?}");

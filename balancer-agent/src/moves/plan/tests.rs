@@ -6,7 +6,12 @@ use std::{net::SocketAddr, sync::Arc};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
-use crate::{maps::Recorded, model::Moving, moves::policy::Policy, node::tcp_info::Activity};
+use crate::{
+    maps::Recorded,
+    model::Moving,
+    moves::{looks::UNSURE, policy::Policy},
+    node::tcp_info::{Activity, Turn},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_millis(50);
@@ -272,6 +277,26 @@ fn what_is_old_is_ended_at_its_first_quiet_moment_and_reset_where_that_is_allowe
     world.change(|row| row.policy.reset_after = time(30));
     // One never was quiet, the other is ended and was not closed.
     assert_eq!(reasons(&world.pass()), [(Reason::Age, Way::Reset), (Reason::Age, Way::Reset)]);
+}
+
+/// Those of which nothing tells whose turn it is are told with the time that they wait for.
+#[test]
+fn what_rests_is_told_with_the_time_that_it_must() {
+    let moving = Moving { max_age: time(1), ..Moving::default() };
+    let mut world = World::new(moving, &[1]);
+    world.open(1, 3, 9 * SECOND);
+    let demands = demands(&world.input, &mut world.history);
+    let mut answers = world.answers(&demands);
+    for (seen, (turn, untold)) in answers.values_mut().zip([
+        (Turn::Client, false),
+        (Turn::Unknown, true),
+        (Turn::Server, false),
+    ]) {
+        *seen = Seen { turn, untold, ..*seen };
+        (seen.activity.sent, seen.activity.received) = (QUIET / 2, QUIET / 2);
+    }
+    let told = Waiting::from([((1, QUIET), 1), ((1, UNSURE), 1)]);
+    assert_eq!(waiting(&demands, &answers), told);
 }
 
 #[test]
