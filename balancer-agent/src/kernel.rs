@@ -13,6 +13,7 @@
 
 mod attach;
 mod cleanup;
+pub mod damage;
 mod grow;
 pub mod guard;
 pub mod link;

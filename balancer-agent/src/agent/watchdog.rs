@@ -10,7 +10,7 @@ use tokio::{sync::watch::Receiver, time::MissedTickBehavior};
 
 use super::{provider::Shared, selftest::SelfTest};
 use crate::{
-    kernel::guard::Guard,
+    kernel::{damage::Broken, guard::Guard},
     node::cgroup::{self, Kind},
     view::{BalancingState, BalancingView},
 };
@@ -81,7 +81,7 @@ impl Watchdog {
         self.last = now;
     }
 
-    fn judge(&mut self, broken: &[String]) -> (BalancingState, String) {
+    fn judge(&mut self, broken: &[Broken]) -> (BalancingState, String) {
         let tested = self.test.run();
         if !broken.is_empty() {
             return (BalancingState::Broken, summary(broken));
@@ -114,10 +114,10 @@ impl Watchdog {
 }
 
 /// The first of all that is wrong, which often is the same for all.
-fn summary(broken: &[String]) -> String {
+fn summary(broken: &[Broken]) -> String {
     match broken {
         [first, rest @ ..] if !rest.is_empty() => format!("{first}; and {} more", rest.len()),
-        _ => broken.concat(),
+        _ => broken.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! agent runs: it is made again. A link that was detached can't be revived: a new one is made.
 
 use std::{
+    error::Error,
     fs, io,
     os::{
         fd::{AsFd as _, OwnedFd},
@@ -18,6 +19,7 @@ use aya::Ebpf;
 use super::{
     KernelError,
     attach::{self, Target},
+    damage::{Broken, Change, Mended, Object},
     link::{self, PROGRAMS},
     lock::Lock,
     pin,
@@ -29,12 +31,12 @@ use crate::{
 };
 
 /// What was found on one look.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Look {
     /// What was wrong and is right again.
-    pub mended: Vec<String>,
+    pub mended: Vec<Mended>,
     /// What is wrong, with the reason why it can't be mended, or not yet.
-    pub broken: Vec<String>,
+    pub broken: Vec<Broken>,
 }
 
 /// Programs, links and maps as they should be.
@@ -106,17 +108,16 @@ impl Guard {
         let mut look = Look::default();
         let pinnable = self.pinnable();
         for at in 0..self.links.len() {
-            let name = self.links[at].name;
-            look.note(|| format!("program {name}"), self.attached(at));
+            look.note(self.attached(at));
+            let Link { name, object, .. } = &mut self.links[at];
             if pinnable.is_ok() {
-                let found = self.links[at].object.look(link_id);
-                look.note(|| format!("the pin of link {name}"), found);
+                look.note(object.look(Object::Link(name), link_id));
             }
         }
         match pinnable {
             Ok(()) => {
                 for Map { name, object } in &mut self.maps {
-                    look.note(|| format!("the pin of map {name}"), object.look(map_id));
+                    look.note(object.look(Object::Map(name), map_id));
                 }
             }
             Err(why) => look.broken.push(why),
@@ -125,51 +126,58 @@ impl Guard {
     }
 
     /// Whether there is a place for pins, which may have been unmounted.
-    fn pinnable(&mut self) -> Result<(), String> {
+    fn pinnable(&mut self) -> Result<(), Broken> {
         let folder = self.pins.folder();
         if !bpffs::mounted_at(folder) {
-            return Err(format!(
-                "{} is on no BPF file system any more: mount it again, else balancing ends with \
-                 the agent",
-                folder.display()
-            ));
+            return Err(Broken::Unmounted(folder.to_owned()));
         }
-        pin::create_folders(&self.pins)
-            .and_then(|()| self.lock.keep())
-            .map_err(|error| error.to_string())
+        pin::create_folders(&self.pins)?;
+        Ok(self.lock.keep()?)
     }
 
     /// Whether a program is attached to the cgroup, and is the one that was loaded.
-    fn attached(&mut self, at: usize) -> Result<Option<&'static str>, String> {
+    fn attached(&mut self, at: usize) -> Found {
         let Link { name, object, program } = &self.links[at];
         let (name, program) = (*name, *program);
-        let held = link::read_fd(&object.object)
-            .map_err(|error| format!("can't be looked at: {error}"))?;
+        let this = Object::Program(name);
+        let held = link::read_fd(&object.object).map_err(|error| unseen(this, error))?;
         if held.cgroup == 0 {
-            let target = Target::open(&self.cgroup)
-                .map_err(|error| format!("is detached, and can't be attached again: {error}"))?;
-            attach::attach(&mut self.ebpf, name, &self.pins, &target)
-                .map_err(|error| format!("is detached, and can't be attached again: {error}"))?;
-            self.links[at].object = Pinned::open(self.pins.link(name), link_id)
-                .map_err(|error| format!("can't be looked at: {error}"))?;
-            return Ok(Some("was detached"));
+            let mut attach = || -> Result<Pinned, KernelError> {
+                let target = Target::open(&self.cgroup)?;
+                attach::attach(&mut self.ebpf, name, &self.pins, &target)?;
+                Pinned::open(self.pins.link(name), link_id)
+            };
+            self.links[at].object =
+                attach().map_err(|error| lost(this, Change::Detached, error))?;
+            return Ok(Some(Mended { object: this, change: Change::Detached }));
         }
         if held.program != program {
-            let fd = attach::fd(&mut self.ebpf, name).map_err(|error| error.to_string())?;
+            let change = Change::Replaced;
+            let fd = attach::fd(&mut self.ebpf, name).map_err(|error| lost(this, change, error))?;
             bpf::update_link(&self.links[at].object.object, fd)
-                .map_err(|error| format!("was replaced, and can't be put back: {error}"))?;
-            return Ok(Some("was replaced by another"));
+                .map_err(|error| lost(this, change, error))?;
+            return Ok(Some(Mended { object: this, change }));
         }
         Ok(None)
     }
 }
 
+/// What was mended, if anything was to be.
+type Found = Result<Option<Mended>, Broken>;
+
+fn unseen(object: Object, error: impl Error + Send + Sync + 'static) -> Broken {
+    Broken::Unseen { object, source: Box::new(error) }
+}
+
+fn lost(object: Object, change: Change, error: impl Error + Send + Sync + 'static) -> Broken {
+    Broken::Lost { object, change, source: Box::new(error) }
+}
+
 impl Look {
-    fn note(&mut self, object: impl Fn() -> String, found: Result<Option<&str>, String>) {
+    fn note(&mut self, found: Found) {
         match found {
-            Ok(None) => {}
-            Ok(Some(what)) => self.mended.push(format!("{} {what}", object())),
-            Err(why) => self.broken.push(format!("{} {why}", object())),
+            Ok(mended) => self.mended.extend(mended),
+            Err(broken) => self.broken.push(broken),
         }
     }
 }
@@ -189,18 +197,18 @@ impl Pinned {
     /// Whether the pin leads to the object; else it is made again. What else may be there is no
     /// business of anybody below this folder. As long as its file is the same the kernel is not
     /// asked.
-    fn look(&mut self, id: Identify) -> Result<Option<&'static str>, String> {
+    fn look(&mut self, this: Object, id: Identify) -> Found {
         let file = pin_file(&self.pin);
         if file.is_some() && file == self.file {
             return Ok(None);
         }
-        let what = match bpf::open(&self.pin).and_then(|found| id(&found)) {
+        let change = match bpf::open(&self.pin).and_then(|found| id(&found)) {
             Ok(found) if found == self.id => {
                 self.file = file;
                 return Ok(None);
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => "was removed",
-            _ => "led to something else",
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Change::Removed,
+            _ => Change::Misled,
         };
         self.file = None;
         let again = || {
@@ -210,8 +218,8 @@ impl Pinned {
             }
             bpf::pin(&self.object, &self.pin)
         };
-        again().map_err(|error| format!("{what}, and can't be made again: {error}"))?;
-        Ok(Some(what))
+        again().map_err(|error| lost(this, change, error))?;
+        Ok(Some(Mended { object: this, change }))
     }
 }
 
