@@ -142,6 +142,17 @@ pub trait ReadMaps {
     fn backend(&self, backend: u32) -> Backend;
     /// Open connections of a backend.
     fn active(&self, backend: u32) -> u32;
+    /// Backends from identifier 0 on whose open connections are others than in `seen`, which then has them.
+    fn changed_active(&self, seen: &mut [u32]) -> Vec<u32> {
+        let mut changed = Vec::new();
+        for (id, seen) in (0..).zip(seen) {
+            let active = self.active(id);
+            if std::mem::replace(seen, active) != active {
+                changed.push(id);
+            }
+        }
+        changed
+    }
     /// True if a backend has just failed and gets no connection while others answer.
     fn is_suspect(&self, backend: u32) -> bool;
     /// Words of the table of charges.

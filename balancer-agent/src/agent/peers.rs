@@ -6,11 +6,12 @@ mod shown;
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -20,18 +21,18 @@ use tokio::{
 
 use crate::{
     config::{PeersConfig, RunConfig},
-    desired::BackendAddr,
     maps::{MapsError, pinned::PinnedMaps, pins::Pins},
     model::{Problem, State},
     peers::{
         exchange::{Draw, Exchange},
         key::Keys,
-        membership::{Membership, membership},
-        name::{NodeId, ServiceId},
+        membership::{Basis, Membership, membership},
+        name::NodeId,
+        own::ServiceRows,
         socket::{BUFFER, PeerSocket},
     },
 };
-use counters::Counters;
+use counters::{Counted, Counters};
 
 /// How often the counters are looked at: a load each.
 const LOOK: Duration = Duration::from_millis(25);
@@ -56,11 +57,17 @@ struct Inner {
     /// None as long as there is no key.
     exchange: Option<Exchange>,
     membership: Membership,
+    /// What that follows from.
+    basis: Option<Basis>,
     /// What is wrong with the file of the keys.
     key_problem: Option<Problem>,
-    /// The file as it was read last.
-    key_file: Option<(u64, SystemTime)>,
+    /// The file of the keys as it was when they were read.
+    key_file: Option<Stamp>,
 }
+
+/// What tells two states of a file apart: device, inode, and the time of the last change of its bytes or
+/// of its mode (ctime of inode(7)), in seconds and nanoseconds.
+type Stamp = (u64, u64, i64, i64);
 
 impl Peers {
     /// Where the configuration names the Service of the agents.
@@ -84,8 +91,14 @@ impl Peers {
 
     /// Takes who the peers are.
     pub fn learn(&self, state: &State, ipv6: bool) {
-        let found = membership(state, &self.config.service, ipv6);
+        let service = &self.config.service;
         let mut inner = self.inner();
+        // Most states differ in something else.
+        if inner.basis.as_ref().is_some_and(|basis| basis.is_of(state, service)) {
+            return;
+        }
+        inner.basis = Some(Basis::new(state, service));
+        let found = membership(state, service, ipv6);
         if found == inner.membership {
             return;
         }
@@ -103,12 +116,6 @@ impl Peers {
         inner.key_problem.iter().chain(&inner.membership.problems).cloned().collect()
     }
 
-    /// Connections of all nodes to a backend; none where it was not told.
-    pub fn cluster(&self, service: ServiceId, backend: &BackendAddr, own: u32) -> Option<u64> {
-        let inner = self.inner();
-        inner.exchange.as_ref()?.node().cluster(self.now(), service, backend, own)
-    }
-
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -121,14 +128,16 @@ impl Peers {
     fn read_keys(&self) {
         let mut inner = self.inner();
         let Some(file) = &self.config.key else { return };
-        let stamp = fs::metadata(file).and_then(|found| Ok((found.len(), found.modified()?))).ok();
+        let stamp = fs::metadata(file).ok();
+        let stamp =
+            stamp.map(|found| (found.dev(), found.ino(), found.ctime(), found.ctime_nsec()));
         if stamp.is_some() && stamp == inner.key_file {
             return;
         }
-        inner.key_file = stamp;
         match Keys::read(file) {
             Ok(keys) => {
                 inner.key_problem = None;
+                inner.key_file = stamp;
                 let ids: Vec<_> = inner.membership.members.keys().copied().collect();
                 match &mut inner.exchange {
                     Some(exchange) => exchange.set_keys(keys),
@@ -136,11 +145,12 @@ impl Peers {
                         let draw: Draw = Box::new(rand::random);
                         let exchange = none.insert(Exchange::new(self.me, keys, draw));
                         exchange.set_peers(self.now(), &ids);
-                        self.rows_differ.store(true, SeqCst);
                     }
                 }
             }
             Err(error) => {
+                // It may not have been readable for a moment, without a change of it.
+                inner.key_file = None;
                 let stays = match inner.exchange {
                     Some(_) => "; the keys that were read before stay in force",
                     None => "; this node counts alone",
@@ -173,23 +183,35 @@ impl Parts {
         Ok(Self { peers, socket, counters: Counters::new(maps) })
     }
 
-    /// Looks at the counters, and says what there is to say.
+    /// Looks at the counters, and says what there is to say. What is read from the maps holds nobody up.
     fn look(&mut self) {
         let now = self.peers.now();
+        if self.peers.inner().exchange.is_none() {
+            return;
+        }
+        let rows = self.renew(now);
+        let counted = self.counters.look();
         let mut inner = self.peers.inner();
         let Inner { exchange: Some(exchange), membership, .. } = &mut *inner else { return };
-        if self.counters.may_renew(now) && self.peers.rows_differ.swap(false, SeqCst) {
-            match self.counters.renew(now) {
-                Ok(rows) => exchange.node_mut().set_rows(now, rows),
-                Err(error) => {
-                    tracing::warn!("{error}; the peers are told of the rows that were known");
-                    self.peers.rows_differ.store(true, SeqCst);
-                }
-            }
+        let node = exchange.node_mut();
+        node.change_rows(now, rows);
+        for Counted { backend, active, opened } in counted {
+            node.observe(now, backend, active, opened);
         }
-        self.counters.look(now, exchange.node_mut());
-        self.counters.write(now, &exchange.node_mut().words(now));
+        self.counters.write(now, &node.words(now));
         say(&self.socket, now, exchange, membership);
+    }
+
+    /// The rows that have changed.
+    fn renew(&mut self, now: Duration) -> ServiceRows {
+        if !self.counters.may_renew(now) || !self.peers.rows_differ.swap(false, SeqCst) {
+            return ServiceRows::new();
+        }
+        self.counters.renew(now).unwrap_or_else(|error| {
+            tracing::warn!("{error}; the peers are told of the rows that were known");
+            self.peers.rows_differ.store(true, SeqCst);
+            ServiceRows::new()
+        })
     }
 
     /// Takes datagrams, and answers if one was believed.

@@ -288,7 +288,9 @@ impl Reconciler {
             self.look_at_datagrams(shared);
         }
         shared.moving().changed(!self.unsure.is_empty());
-        if let Some(peers) = shared.peers() {
+        if done.writes > 0
+            && let Some(peers) = shared.peers()
+        {
             peers.changed();
         }
         self.failed = failed;

@@ -37,6 +37,12 @@ impl<T> Elements<T> {
         self.at(index, offset).map_or(0, |at| self.slab.get64(at))
     }
 
+    /// Reads the first elements, which are a word of 8 bytes each: so many, or as many as there are.
+    pub fn words(&self, count: usize) -> impl Iterator<Item = u64> {
+        const { assert!(size_of::<T>() == 8) };
+        self.slab.words(count.min(self.len as usize))
+    }
+
     /// Writes the aligned 4-byte word at a byte offset within an element.
     pub fn set32(&self, index: u32, offset: usize, value: u32) {
         if let Some(at) = self.at(index, offset) {

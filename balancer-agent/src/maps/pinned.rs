@@ -121,8 +121,10 @@ impl PinnedMaps {
     }
 }
 
-/// Where the half of a counter is that programs change.
+/// Where the half of a counter is that programs change: the lower one of its word.
 const ACTIVE: usize = offset_of!(Counter, active);
+
+const _: () = assert!(ACTIVE == 0 && cfg!(target_endian = "little"));
 
 fn data(pins: &Pins, map: &'static str) -> Result<MapData, MapsError> {
     MapData::from_pin(pins.map(map)).map_err(failed(map, "open"))

@@ -8,7 +8,7 @@ use super::{
     name::NodeId,
     node::{Node, Seen},
     pace,
-    seal::{Foreign, Header, Sealer},
+    seal::{Header, MAJOR, Sealer},
     session::{Judgement, Rejected, Session, address_check},
     wire::{Section, pack, read},
 };
@@ -163,20 +163,16 @@ impl Exchange {
         now: Moment,
         bytes: &mut [u8],
     ) -> Result<NodeId, (Option<NodeId>, Rejected)> {
-        let header = Header::read(bytes).map_err(|foreign| match foreign {
-            Foreign::Short => (None, Rejected::Garbage),
-            Foreign::Version { version, from } => {
-                if let Some(talk) = self.talks.get_mut(&from) {
-                    talk.version = Some(version);
-                }
-                (Some(from), Rejected::Version)
-            }
-        })?;
+        let header = Header::read(bytes).ok_or((None, Rejected::Garbage))?;
         let from = header.from;
         let rejected = |rejected| (Some(from), rejected);
         address_check(&header, self.me).map_err(rejected)?;
         let talk = self.talks.get_mut(&from).ok_or((None, Rejected::Stranger))?;
         let plain = talk.session.open(&header, bytes).map_err(rejected)?;
+        if header.version != MAJOR {
+            talk.version = Some(header.version);
+            return Err(rejected(Rejected::Version));
+        }
         let sections = read(plain).map_err(|_| rejected(Rejected::Malformed))?;
         let hello = sections.iter().find_map(|section| match section {
             Section::Hello(hello) => Some(*hello),
@@ -188,7 +184,8 @@ impl Exchange {
         talk.greets |= judgement != Ok(Judgement::Known);
         let judgement = judgement.map_err(rejected)?;
         talk.version = None;
-        if judgement == Judgement::Anew {
+        if judgement != Judgement::Known {
+            // This node may have forgotten the sessions of the peer, but not what it said in them.
             self.node.restarted(now, from);
         }
         self.node.heard(now, from);

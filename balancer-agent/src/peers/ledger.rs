@@ -4,11 +4,11 @@
 //! one that says what it has, and its own counter is exact and current.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_map::Entry},
     time::Duration,
 };
 
-use balancer_common::charge;
+use balancer_common::{charge, layout::MAX_BACKENDS};
 
 use super::{
     Moment,
@@ -18,17 +18,15 @@ use super::{
 };
 use crate::desired::BackendAddr;
 
-/// Rounds after which a backend that was not named any more has no connection.
-const ROUNDS: u8 = 5;
 /// Over which time opened connections are counted.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Backends that one node may name at most, over all Service ports.
-const MOST: usize = 1 << 17;
+/// Backends that one node may name at most, over all Service ports: as many as there can be.
+pub(super) const MOST: usize = MAX_BACKENDS as usize;
 
 /// True once a backend was not named for so many rounds that it is no accident. Rounds are numbered
 /// around and around; those that seem to lie ahead are late.
 pub(super) fn is_over(named: u8, round: u8) -> bool {
-    (ROUNDS..128).contains(&round.wrapping_sub(named))
+    (pace::ROUNDS..128).contains(&round.wrapping_sub(named))
 }
 
 /// What nodes have reported, by Service port.
@@ -37,8 +35,9 @@ pub struct Ledger {
     accounts: HashMap<ServiceId, Account>,
     /// Service ports whose sums were not told since they changed.
     dirty: BTreeSet<ServiceId>,
-    /// Backends that each node names.
-    named: HashMap<NodeId, usize>,
+    /// Backends that are kept for each node: those that it names, and those without a connection whose
+    /// last one was its own.
+    kept: HashMap<NodeId, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -49,11 +48,16 @@ struct Account {
     /// What was told last, and when.
     told: u64,
     told_at: Option<Moment>,
+    /// What all nodes open in 1,000 s, as it was summed last.
+    rate: (Moment, u64),
 }
 
 #[derive(Debug, Default)]
 struct Reporter {
     counts: HashMap<BackendAddr, (u32, u8)>,
+    /// Its round, and the one in which it was last looked for what it does not name any more.
+    round: u8,
+    looked: u8,
     /// True if it has begun anew since, and its rounds with it.
     restarted: bool,
     /// When how many connections had been opened, one before the window at most.
@@ -74,7 +78,6 @@ impl Ledger {
     /// Takes the report of a node.
     pub fn report(&mut self, now: Moment, from: NodeId, report: &Report) {
         let account = self.accounts.entry(report.service).or_default();
-        let named = self.named.entry(from).or_default();
         let before = account.version;
         let reporter = account.nodes.entry(from).or_default();
         reporter.at = now;
@@ -82,68 +85,77 @@ impl Ledger {
             reporter.opened.clear();
             reporter.counts.values_mut().for_each(|(_, round)| *round = report.round);
         }
+        reporter.round = report.round;
         reporter.opened(now, report.opened);
         for (backend, count) in &report.counts {
             // No node has more connections than its table has room for.
             let count = (*count).min(charge::MAX_CHARGES);
+            let kept = self.kept.entry(from).or_default();
             let old = match reporter.counts.get(backend) {
                 Some((old, _)) => *old,
-                None if count == 0 || *named == MOST => continue,
+                None if count == 0 || *kept >= MOST => continue,
                 None => {
-                    *named += 1;
+                    *kept += 1;
                     0
                 }
             };
             reporter.counts.insert(*backend, (count, report.round));
-            account.version += u64::from(old != count);
-            add(&mut account.sums, now, account.version, from, *backend, old, count);
-        }
-        let gone: Vec<_> = {
-            let over = |(_, (_, round)): &(&_, &(u32, u8))| is_over(*round, report.round);
-            reporter
-                .counts
-                .iter()
-                .filter(over)
-                .map(|(backend, (count, _))| (*backend, *count))
-                .collect()
-        };
-        for (backend, count) in gone {
-            reporter.counts.remove(&backend);
-            *named -= 1;
-            account.version += u64::from(count > 0);
-            add(&mut account.sums, now, account.version, from, backend, count, 0);
+            if old != count {
+                account.version += 1;
+                let change = Change { now, version: account.version, from, old, new: count };
+                change.add(&mut account.sums, &mut self.kept, *backend);
+            }
         }
         if account.version != before {
             self.dirty.insert(report.service);
         }
     }
 
-    /// Forgets what was reported by nodes that are gone, and by those that are silent for too long.
-    pub fn forget(&mut self, now: Moment, is_gone: impl Fn(NodeId) -> bool) {
+    /// Forgets what nodes do not name any more, and all of those that are silent for too long. `named` is
+    /// how long a backend without a connection is named where there are so many.
+    pub fn forget(&mut self, now: Moment, named: impl Fn(usize) -> Duration) {
         for (service, account) in &mut self.accounts {
-            let over = |id: &NodeId, reporter: &Reporter| {
-                is_gone(*id) || reporter.at + pace::SILENT <= now
-            };
-            let gone: Vec<_> = {
-                let nodes = account.nodes.iter();
-                nodes.filter(|(id, reporter)| over(id, reporter)).map(|(id, _)| *id).collect()
-            };
-            for id in gone {
-                let Some(reporter) = account.nodes.remove(&id) else { continue };
-                if let Some(named) = self.named.get_mut(&id) {
-                    *named = named.saturating_sub(reporter.counts.len());
+            let mut gone = Vec::new();
+            account.nodes.retain(|id, reporter| {
+                let stays = reporter.at + pace::SILENT > now;
+                if !stays || reporter.looked != reporter.round {
+                    reporter.looked = reporter.round;
+                    let (round, before) = (reporter.round, gone.len());
+                    let over = |named| !stays || is_over(named, round);
+                    let over = reporter.counts.extract_if(|_, (_, named)| over(*named));
+                    gone.extend(over.map(|(backend, (count, _))| (*id, backend, count)));
+                    if let Some(kept) = self.kept.get_mut(id) {
+                        *kept = kept.saturating_sub(gone.len() - before);
+                    }
                 }
-                for (backend, (count, _)) in reporter.counts {
-                    account.version += u64::from(count > 0);
-                    add(&mut account.sums, now, account.version, id, backend, count, 0);
-                }
+                stays
+            });
+            for (from, backend, old) in gone.into_iter().filter(|(.., old)| *old > 0) {
+                account.version += 1;
+                let change = Change { now, version: account.version, from, old, new: 0 };
+                change.add(&mut account.sums, &mut self.kept, backend);
                 self.dirty.insert(*service);
             }
-            account.sums.retain(|_, sum| sum.total > 0 || sum.changed + pace::SILENT > now);
+            let named = named(account.sums.len());
+            account.sums.retain(|_, sum| {
+                let stays = sum.total > 0 || sum.changed + named > now;
+                if !stays {
+                    release(&mut self.kept, sum.last.1);
+                }
+                stays
+            });
         }
         self.accounts.retain(|_, account| !account.nodes.is_empty() || !account.sums.is_empty());
         self.dirty.retain(|service| self.accounts.contains_key(service));
-        self.named.retain(|_, named| *named > 0);
+        self.kept.retain(|_, kept| *kept > 0);
+    }
+
+    /// This node is the steward of a Service port from now on, and has told nobody anything.
+    pub fn begin(&mut self, service: ServiceId) {
+        if let Some(account) = self.accounts.get_mut(&service) {
+            (account.told, account.told_at) = (0, None);
+            self.dirty.insert(service);
+        }
     }
 
     /// A node has begun anew. What it had stands until it has had the time to name it again.
@@ -174,34 +186,38 @@ impl Ledger {
     }
 
     /// What all nodes but the addressee have: what has changed since it was told last, where that is
-    /// not nothing, or all.
+    /// not nothing, or all, and then for so long also what has no connection any more.
     pub fn totals(
-        &self,
+        &mut self,
         now: Moment,
         service: ServiceId,
         to: NodeId,
         nodes: u16,
-        all: bool,
+        all: Option<Duration>,
     ) -> Option<Totals> {
-        let account = self.accounts.get(&service)?;
+        let account = self.accounts.get_mut(&service)?;
         let own = account.nodes.get(&to).map(|reporter| &reporter.counts);
         let told = |sum: &Sum| {
             let (version, node) = sum.last;
             let version = if node == to { sum.other } else { version };
-            version > account.told || (all && (sum.total > 0 || sum.changed + pace::HEARD > now))
+            version > account.told
+                || all.is_some_and(|named| sum.total > 0 || sum.changed + named > now)
         };
         let counts = account.sums.iter().filter(|(_, sum)| told(sum)).map(|(backend, sum)| {
             let own = own.and_then(|own| own.get(backend)).map_or(0, |(count, _)| *count);
             (*backend, u32::try_from(sum.total.saturating_sub(own.into())).unwrap_or(u32::MAX))
         });
         let counts: Vec<_> = counts.collect();
-        if counts.is_empty() && !all {
+        if counts.is_empty() && all.is_none() {
             return None;
         }
-        let others = account.nodes.iter().filter(|(id, _)| **id != to);
-        let rate = others.map(|(_, reporter)| reporter.rate(now)).sum::<u64>();
-        let rate = u32::try_from(rate).unwrap_or(u32::MAX);
-        Some(Totals { service, round: 0, nodes, rate, counts })
+        let all = all.map(|_| u16::try_from(counts.len()).unwrap_or(u16::MAX));
+        Some(Totals { service, round: 0, nodes, rate: account.rate(now, to), all, counts })
+    }
+
+    /// Connections that all nodes but one open to a Service port in 1,000 s.
+    pub fn rate(&mut self, now: Moment, service: ServiceId, but: NodeId) -> u32 {
+        self.accounts.get_mut(&service).map_or(0, |account| account.rate(now, but))
     }
 
     /// The sums of a Service port have been told as they are now; `at` is none where nobody had to be.
@@ -224,26 +240,63 @@ impl Ledger {
     }
 }
 
-fn add(
-    sums: &mut BTreeMap<BackendAddr, Sum>,
+/// A node has another number of connections to a backend.
+struct Change {
     now: Moment,
     version: u64,
     from: NodeId,
-    backend: BackendAddr,
     old: u32,
     new: u32,
-) {
-    if old == new {
-        return;
+}
+
+impl Change {
+    fn add(
+        self,
+        sums: &mut BTreeMap<BackendAddr, Sum>,
+        kept: &mut HashMap<NodeId, usize>,
+        backend: BackendAddr,
+    ) {
+        let Self { now, version, from, old, new } = self;
+        let sum = match sums.entry(backend) {
+            Entry::Occupied(known) => {
+                let sum = known.into_mut();
+                if sum.total == 0 {
+                    release(kept, sum.last.1);
+                }
+                sum
+            }
+            Entry::Vacant(free) => {
+                free.insert(Sum { total: 0, changed: now, last: (0, from), other: 0 })
+            }
+        };
+        sum.total = sum.total.saturating_sub(old.into()) + u64::from(new);
+        sum.changed = now;
+        if sum.last.1 != from {
+            sum.other = sum.last.0;
+        }
+        sum.last = (version, from);
+        if sum.total == 0 {
+            *kept.entry(from).or_default() += 1;
+        }
     }
-    let first = Sum { total: 0, changed: now, last: (0, from), other: 0 };
-    let sum = sums.entry(backend).or_insert(first);
-    sum.total = sum.total.saturating_sub(old.into()) + u64::from(new);
-    sum.changed = now;
-    if sum.last.1 != from {
-        sum.other = sum.last.0;
+}
+
+/// A backend is kept for a node no longer.
+fn release(kept: &mut HashMap<NodeId, usize>, node: NodeId) {
+    if let Some(kept) = kept.get_mut(&node) {
+        *kept = kept.saturating_sub(1);
     }
-    sum.last = (version, from);
+}
+
+impl Account {
+    /// Connections that all nodes but one open in 1,000 s.
+    fn rate(&mut self, now: Moment, but: NodeId) -> u32 {
+        if self.rate.0 != now || now == Moment::ZERO {
+            self.rate = (now, self.nodes.values().map(|reporter| reporter.rate(now)).sum());
+        }
+        let own = self.nodes.get(&but).map_or(0, |reporter| reporter.rate(now));
+        u32::try_from(self.rate.1.saturating_sub(own)).unwrap_or(u32::MAX)
+    }
 }
 
 impl Reporter {

@@ -24,7 +24,7 @@ const HIGHEST: u64 = 1 << 40;
 
 /// Which backends of a row may get a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Level {
+pub struct Filling {
     /// Below it backends are accepted, with a chance that grows with the distance. In parts of a
     /// connection: 256ths, or 4,096ths of a connection of weight 1 where weights count.
     pub floor: u32,
@@ -34,7 +34,7 @@ pub struct Level {
 
 /// What is known of a row.
 #[derive(Clone, Debug, Default)]
-pub struct Known<'a> {
+pub struct RowCounts<'a> {
     /// Estimate of the connections of each backend on all nodes, and its weight.
     pub backends: &'a [(u32, u16)],
     /// True if weights count.
@@ -50,7 +50,7 @@ pub struct Known<'a> {
 }
 
 /// The level of a row; none where it is empty.
-pub fn level(known: &Known<'_>) -> Option<Level> {
+pub fn level(known: &RowCounts<'_>) -> Option<Filling> {
     let bits = if known.weighted { WEIGHTED_FRACTION } else { CLUSTER_FRACTION };
     let weight = |weight: u16| if known.weighted { u64::from(weight.max(1)) } else { 1 };
     // Estimates by weight, rounded down as in the programs, and what makes them up.
@@ -75,13 +75,13 @@ pub fn level(known: &Known<'_>) -> Option<Level> {
     }
     let floor = level.saturating_sub(1);
     let word = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-    Some(Level { floor: word(floor), span: word((floor + 1).saturating_sub(least)) })
+    Some(Filling { floor: word(floor), span: word((floor + 1).saturating_sub(least)) })
 }
 
 /// Connections to pour: this one and those that others open before they hear of it, or those that are
 /// about to come back, where they are more. What comes back is what others open then, and this one is
 /// among it: counted twice, it would lead to backends that are full.
-fn need(known: &Known<'_>, bits: u32) -> u64 {
+fn need(known: &RowCounts<'_>, bits: u32) -> u64 {
     let age = pace::GAP / 2 + known.interval / 2 + WAY;
     let age = age.min(pace::SILENT).as_millis() as u64;
     let (row, of) = (known.backends.len() as u64, known.of.max(known.backends.len()) as u64);
@@ -96,38 +96,38 @@ fn need(known: &Known<'_>, bits: u32) -> u64 {
 mod tests {
     use super::*;
 
-    fn of(estimates: &[u32], rate: u32, returning: u64) -> Level {
+    fn of(estimates: &[u32], rate: u32, returning: u64) -> Filling {
         let backends: Vec<_> = estimates.iter().map(|estimate| (*estimate, 1)).collect();
         // 125 + 100 + 25 ms.
         let interval = Duration::from_millis(200);
         let of = backends.len();
         let backends = &backends;
-        level(&Known { backends, weighted: false, rate, interval, of, returning }).unwrap()
+        level(&RowCounts { backends, weighted: false, rate, interval, of, returning }).unwrap()
     }
 
     #[test]
     fn while_nobody_opens_only_the_least_are_accepted() {
         // One connection over k backends with the least: e + 1/k.
-        assert_eq!(of(&[3, 5, 4], 0, 0), Level { floor: 4 * 256 - 1, span: 256 });
-        assert_eq!(of(&[3, 5, 3], 0, 0), Level { floor: 3 * 256 + 128 - 1, span: 128 });
-        assert_eq!(of(&[0, 0, 0, 0], 0, 0), Level { floor: 63, span: 64 });
-        assert_eq!(of(&[7], 0, 0), Level { floor: 8 * 256 - 1, span: 256 });
+        assert_eq!(of(&[3, 5, 4], 0, 0), Filling { floor: 4 * 256 - 1, span: 256 });
+        assert_eq!(of(&[3, 5, 3], 0, 0), Filling { floor: 3 * 256 + 128 - 1, span: 128 });
+        assert_eq!(of(&[0, 0, 0, 0], 0, 0), Filling { floor: 63, span: 64 });
+        assert_eq!(of(&[7], 0, 0), Filling { floor: 8 * 256 - 1, span: 256 });
     }
 
     #[test]
     fn what_is_expected_is_poured_over_the_lowest() {
         // 8 opens a second, 0.25 s, 1.5: 3 more than one. 4 over 0, 1 and 2: to 7/3.
-        assert_eq!(of(&[2, 0, 1, 5], 8_000, 0), Level { floor: 596, span: 597 });
+        assert_eq!(of(&[2, 0, 1, 5], 8_000, 0), Filling { floor: 596, span: 597 });
         // 4 over 0 and 0 and 3: up to 2 before 3 is reached.
-        assert_eq!(of(&[0, 3, 0], 8_000, 0), Level { floor: 511, span: 512 });
+        assert_eq!(of(&[0, 3, 0], 8_000, 0), Filling { floor: 511, span: 512 });
     }
 
     #[test]
     fn what_left_is_about_to_come_back() {
         // 12 over 1, 2, 3: to 6.
-        assert_eq!(of(&[1, 2, 3], 0, 12), Level { floor: 6 * 256 - 1, span: 5 * 256 });
+        assert_eq!(of(&[1, 2, 3], 0, 12), Filling { floor: 6 * 256 - 1, span: 5 * 256 });
         // All that come back fit into the new one, and none of them is too much.
-        assert_eq!(of(&[20, 0, 20], 0, 20), Level { floor: 20 * 256 - 1, span: 20 * 256 });
+        assert_eq!(of(&[20, 0, 20], 0, 20), Filling { floor: 20 * 256 - 1, span: 20 * 256 });
         // They are among those that others open.
         assert_eq!(of(&[2, 0, 1, 5], 8_000, 2), of(&[2, 0, 1, 5], 8_000, 0));
     }
@@ -136,9 +136,10 @@ mod tests {
     fn a_row_has_its_part_of_what_is_expected() {
         let backends = [(0, 1), (0, 1)];
         let interval = Duration::from_millis(200);
-        let known = Known { backends: &backends, rate: 8_000, interval, of: 4, ..Known::default() };
+        let known =
+            RowCounts { backends: &backends, rate: 8_000, interval, of: 4, ..RowCounts::default() };
         // 1 + 3 * 2/4 over two: to 1.25.
-        assert_eq!(level(&known), Some(Level { floor: 319, span: 320 }));
+        assert_eq!(level(&known), Some(Filling { floor: 319, span: 320 }));
     }
 
     #[test]
@@ -146,7 +147,7 @@ mod tests {
         let interval = Duration::from_millis(200);
         // 1 + 3 over widths of 3 and 1 with 3 and 0 in them: (4 + 3) / 4 for each.
         let backends = [(3, 3), (0, 1)];
-        let known = Known {
+        let known = RowCounts {
             backends: &backends,
             weighted: true,
             rate: 8_000,
@@ -154,16 +155,16 @@ mod tests {
             of: 2,
             returning: 0,
         };
-        assert_eq!(level(&known), Some(Level { floor: 7 * 1_024 - 1, span: 7 * 1_024 }));
+        assert_eq!(level(&known), Some(Filling { floor: 7 * 1_024 - 1, span: 7 * 1_024 }));
         // One over the one that is idle: to 1.
-        let quiet = Known { rate: 0, ..known };
-        assert_eq!(level(&quiet), Some(Level { floor: 4_095, span: 4_096 }));
+        let quiet = RowCounts { rate: 0, ..known };
+        assert_eq!(level(&quiet), Some(Filling { floor: 4_095, span: 4_096 }));
     }
 
     #[test]
     fn nothing_overflows() {
         let backends = vec![(u32::MAX, 1); 2_000];
-        let known = Known {
+        let known = RowCounts {
             backends: &backends,
             weighted: true,
             rate: u32::MAX,
@@ -172,6 +173,6 @@ mod tests {
             returning: u64::MAX,
         };
         assert!(level(&known).is_some());
-        assert_eq!(level(&Known::default()), None);
+        assert_eq!(level(&RowCounts::default()), None);
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::name::NodeId;
-use crate::model::{Endpoint, EndpointSlice, ObjectRef, Problem, Protocol, State};
+use crate::model::{Endpoint, EndpointSlice, Headless, ObjectRef, Problem, Protocol, State};
 
 /// Name of the port of the Service.
 pub const PORT: &str = "peers";
@@ -27,6 +27,32 @@ pub struct Membership {
     pub members: BTreeMap<NodeId, Member>,
     /// What is wrong with the Service, and what to do about it.
     pub problems: Vec<Problem>,
+}
+
+/// All of a state that [`membership`] looks at.
+#[derive(Debug)]
+pub struct Basis {
+    headless: Headless,
+    is_balanced: bool,
+    slices: Vec<EndpointSlice>,
+}
+
+impl Basis {
+    /// That of a state.
+    pub fn new(state: &State, service: &ObjectRef) -> Self {
+        Self {
+            headless: state.headless.clone(),
+            is_balanced: state.services.contains_key(service),
+            slices: state.slices.of(service).cloned().collect(),
+        }
+    }
+
+    /// True if a state has the same.
+    pub fn is_of(&self, state: &State, service: &ObjectRef) -> bool {
+        self.is_balanced == state.services.contains_key(service)
+            && self.slices.iter().eq(state.slices.of(service))
+            && self.headless == state.headless
+    }
 }
 
 /// Who the peers are, by the endpoints of a Service. One that is not ready takes part, too: it is
@@ -128,7 +154,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{EndpointPort, Headless, Place};
+    use crate::model::{EndpointPort, Place};
 
     fn service() -> ObjectRef {
         ObjectRef { namespace: "kube-system".into(), name: "balancer-agent-peers".into() }
@@ -181,6 +207,19 @@ mod tests {
         assert_eq!(members(&found), want.map(|(a, b)| (a.to_owned(), b.to_owned())));
         assert_eq!(found.problems, []);
         assert_eq!(membership(&state, &service(), false).members.len(), 2);
+    }
+
+    #[test]
+    fn who_they_are_is_found_again_where_anything_differs_that_counts() {
+        let one = state(vec![slice("a", PORT, &[("192.0.2.1", Some("n1"))])]);
+        let two = state(vec![slice("a", PORT, &[("192.0.2.2", Some("n1"))])]);
+        let labelled = State { slices: one.headless.slices.clone(), ..one.clone() };
+        let states = [State::default(), one, two, labelled];
+        for (index, state) in states.iter().enumerate() {
+            let basis = Basis::new(state, &service());
+            let same: Vec<_> = states.iter().map(|other| basis.is_of(other, &service())).collect();
+            assert_eq!(same, [0, 1, 2, 3].map(|other| other == index), "{index}");
+        }
     }
 
     #[test]

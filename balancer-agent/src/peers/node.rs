@@ -17,11 +17,12 @@ use super::{
     known::Known,
     ledger::Ledger,
     name::{NodeId, ServiceId},
-    own::{Own, Row},
+    own::{Own, Row, ServiceRows},
     pace,
     steward::steward,
-    wire::Section,
+    wire::{Section, bytes_of},
 };
+use crate::desired::BackendAddr;
 
 /// How often what is too old is looked for.
 const FORGET: Duration = Duration::from_millis(500);
@@ -72,22 +73,37 @@ impl Node {
         }
     }
 
-    /// Takes who the peers are. What one that is gone has reported counts nothing any more.
+    /// Takes who the peers are. What one that is gone has reported counts until it has been silent for as
+    /// long as any other: an agent that starts anew has left for a moment, and its connections have not.
     pub fn set_peers(&mut self, now: Moment, peers: impl IntoIterator<Item = NodeId>) {
         let mut before = std::mem::take(&mut self.peers);
         for id in peers.into_iter().filter(|id| *id != self.me) {
             let known = before.remove(&id);
             self.peers.insert(id, known.unwrap_or_else(|| Peer::new(now, self.me, id)));
         }
-        self.ledger.forget(now, |node| before.contains_key(&node));
         self.find_stewards(now);
     }
 
-    /// Takes the rows as they are now.
+    /// Takes all rows as they are now.
     pub fn set_rows(&mut self, now: Moment, rows: Vec<Row>) {
-        self.own.set_rows(now, &rows);
-        self.levels.set_rows(rows);
-        self.renew_stewards(now);
+        let mut all = ServiceRows::new();
+        for row in rows {
+            all.entry(row.service).or_default().push(row);
+        }
+        let gone = self.own.services().filter(|service| !all.contains_key(service));
+        let gone: Vec<_> = gone.map(|service| (service, Vec::new())).collect();
+        all.extend(gone);
+        self.change_rows(now, all);
+    }
+
+    /// Takes the rows of some Service ports as they are now; one without rows is gone.
+    pub fn change_rows(&mut self, now: Moment, rows: ServiceRows) {
+        self.own.change_rows(now, &rows);
+        let changed: Vec<_> = rows.keys().copied().collect();
+        self.levels.change_rows(rows);
+        for service in changed {
+            self.renew_steward(now, service);
+        }
     }
 
     /// Takes a counter of the maps: open connections of a backend, and those ever opened.
@@ -98,12 +114,11 @@ impl Node {
     /// A peer was heard. What it says follows, section by section.
     pub fn heard(&mut self, now: Moment, from: NodeId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let took_part = peer.takes_part(now);
         peer.heard = Some(now);
-        if !took_part {
+        if self.heard.insert(from) {
             // It may know nothing.
             peer.beat_at = now;
-            self.find_stewards(now);
+            self.joined(now, from);
         }
     }
 
@@ -152,10 +167,12 @@ impl Node {
         &self,
         now: Moment,
         service: ServiceId,
-        backend: &crate::desired::BackendAddr,
+        backend: &BackendAddr,
         own: u32,
     ) -> Option<u64> {
-        let others = self.known.told(now, service)?.others(backend);
+        let told = self.known.told(now, service)?.others(backend);
+        let others = self.others(now, self.own.services_at(backend), backend);
+        let others = others.map_or(told, |others| others.max(told));
         Some(u64::from(own) + u64::from(others))
     }
 
@@ -185,7 +202,7 @@ impl Node {
     /// When the first of the peers that take part does no longer, if it is not heard again.
     fn silent_at(&self) -> Option<Moment> {
         let heard = self.heard.iter().filter_map(|id| self.peers.get(id)?.heard);
-        heard.min().map(|at| at + pace::HEARD)
+        heard.min().map(|at| at + pace::heard(self.peers.len()))
     }
 
     /// Leaves out who is silent, and looks once in a while for what is too old.
@@ -198,34 +215,72 @@ impl Node {
         }
         self.forget_at = now + FORGET;
         self.own.forget(now);
-        self.ledger.forget(now, |_| false);
+        let peers = self.peers.len();
+        let every = |backends| pace::repeat(bytes_of(backends, false), peers);
+        self.ledger.forget(now, |backends| pace::named(peers, every(backends)));
         self.known.forget(now, |service| self.own.has(service));
     }
 
-    /// Finds the stewards where other peers take part than before.
+    /// Leaves out the peers that do not take part any more.
     fn find_stewards(&mut self, now: Moment) {
-        let heard: BTreeSet<_> = {
-            let takes_part = self.peers.iter().filter(|(_, peer)| peer.takes_part(now));
-            takes_part.map(|(id, _)| *id).collect()
-        };
-        if heard != self.heard {
-            self.heard = heard;
-            self.renew_stewards(now);
+        let within = pace::heard(self.peers.len());
+        let mut left = BTreeSet::new();
+        self.heard.retain(|id| {
+            let stays = self.peers.get(id).is_some_and(|peer| peer.takes_part(now, within));
+            if !stays {
+                left.insert(*id);
+            }
+            stays
+        });
+        let theirs = self.stewards.iter().filter(|(_, (node, _))| left.contains(node));
+        let theirs: Vec<_> = theirs.map(|(service, _)| *service).collect();
+        for service in theirs {
+            self.renew_steward(now, service);
         }
     }
 
-    /// Finds the stewards. One that is new knows nothing of this node.
-    fn renew_stewards(&mut self, now: Moment) {
-        let mut before = std::mem::take(&mut self.stewards);
-        let services: Vec<_> = self.own.services().collect();
-        for service in services {
-            let nodes = self.heard.iter().copied().chain([self.me]);
-            let Some(found) = steward(service, nodes) else { continue };
-            let known = before.remove(&service).filter(|(node, _)| *node == found);
-            if known.is_none() {
-                self.own.renew(service);
+    /// A peer takes part that did not: it may be the steward of some Service ports instead of another.
+    fn joined(&mut self, now: Moment, node: NodeId) {
+        let is_higher = |service, than| steward(service, [than, node]) != Some(than);
+        let theirs =
+            self.stewards.iter().filter(|(service, (than, _))| is_higher(**service, *than));
+        let theirs: Vec<_> = theirs.map(|(service, _)| *service).collect();
+        for service in theirs {
+            self.set_steward(now, service, node);
+        }
+    }
+
+    /// Finds the steward of a Service port. One that is new knows nothing of this node.
+    fn renew_steward(&mut self, now: Moment, service: ServiceId) {
+        if !self.own.has(service) {
+            if self.stewards.remove(&service).is_some_and(|(node, _)| node == self.me) {
+                self.forget_rounds(service);
             }
-            self.stewards.insert(service, known.unwrap_or((found, now)));
+            return;
+        }
+        let nodes = self.heard.iter().copied().chain([self.me]);
+        let Some(found) = steward(service, nodes) else { return };
+        if self.stewards.get(&service).is_none_or(|(node, _)| *node != found) {
+            self.set_steward(now, service, found);
+        }
+    }
+
+    /// Another node is the steward of a Service port. It knows nothing of this node, and where it is this
+    /// node, it has told nobody anything.
+    fn set_steward(&mut self, now: Moment, service: ServiceId, node: NodeId) {
+        self.own.renew(service);
+        let before = self.stewards.insert(service, (node, now));
+        if node == self.me {
+            self.ledger.begin(service);
+        } else if before.is_some_and(|(before, _)| before == self.me) {
+            self.forget_rounds(service);
+        }
+    }
+
+    /// This node is no longer the steward of a Service port: whoever hears it again as such hears all.
+    fn forget_rounds(&mut self, service: ServiceId) {
+        for peer in self.peers.values_mut() {
+            peer.rounds.remove(&service);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What this node has itself, by Service port, and what of it the stewards do not know yet.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use super::{Moment, name::ServiceId, pace};
 use crate::desired::BackendAddr;
@@ -18,6 +21,9 @@ pub struct Row {
     pub backends: Vec<RowBackend>,
 }
 
+/// The rows of some Service ports, all of each.
+pub type ServiceRows = BTreeMap<ServiceId, Vec<Row>>;
+
 /// A backend of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowBackend {
@@ -33,6 +39,8 @@ pub struct RowBackend {
 #[derive(Debug, Default)]
 pub struct Own {
     backends: HashMap<u32, Mine>,
+    /// The same, by their addresses.
+    identifiers: HashMap<BackendAddr, u32>,
     services: BTreeMap<ServiceId, Service>,
     /// Service ports of which something was not reported yet.
     dirty: BTreeSet<ServiceId>,
@@ -40,6 +48,8 @@ pub struct Own {
     changed: BTreeSet<ServiceId>,
     /// Service ports that this node uses, or has used a while ago.
     in_use: BTreeSet<ServiceId>,
+    /// Service ports that backends have left not long ago.
+    leaving: BTreeSet<ServiceId>,
     version: u64,
 }
 
@@ -68,43 +78,97 @@ struct Service {
 }
 
 impl Own {
-    /// Takes the rows as they are now. What has left its Service port is still known for a while.
-    pub fn set_rows(&mut self, now: Moment, rows: &[Row]) {
-        let mut before = std::mem::take(&mut self.services);
-        for row in rows {
-            let old = before.get(&row.service).map(|old| (old.opened, old.used));
-            let (opened, used) = old.unwrap_or_default();
-            let service = self.services.entry(row.service).or_default();
-            (service.opened, service.used) = (opened, used);
-            for backend in &row.backends {
-                service.backends.insert(backend.id, None);
-                let known = self.backends.get(&backend.id).map(|mine| mine.addr);
-                if known != Some(backend.addr) {
-                    self.backends.insert(backend.id, Mine::new(backend.addr));
-                }
+    /// Takes the rows of some Service ports as they are now; one without rows is gone. What has left its
+    /// Service port is still known for a while.
+    pub fn change_rows(&mut self, now: Moment, rows: &ServiceRows) {
+        for (id, rows) in rows {
+            if rows.is_empty() {
+                self.remove(*id);
+                continue;
             }
-        }
-        for (id, service) in &mut self.services {
-            let Some(old) = before.remove(id) else { continue };
-            (service.reported, service.reported_at) = (old.reported, old.reported_at);
-            for (backend, left) in old.backends {
-                let at = left.unwrap_or(now);
-                if at + pace::LEFT > now {
-                    service.backends.entry(backend).or_insert(Some(at));
-                }
+            let mut service = self.services.remove(id).unwrap_or_default();
+            for left in service.backends.values_mut() {
+                left.get_or_insert(now);
             }
-        }
-        self.backends.values_mut().for_each(|mine| mine.services.clear());
-        for (id, service) in &self.services {
-            for backend in service.backends.keys() {
-                if let Some(mine) = self.backends.get_mut(backend) {
+            for backend in rows.iter().flat_map(|row| &row.backends) {
+                let before = service.backends.insert(backend.id, None);
+                let mine = self.backends.entry(backend.id);
+                let mine = mine.or_insert_with(|| Mine::new(backend.addr));
+                if mine.addr != backend.addr {
+                    // Another one has its identifier. What the first one has left does not know it.
+                    let mut services = std::mem::take(&mut mine.services);
+                    services.retain(|service| {
+                        let Some(other) = self.services.get_mut(service) else { return true };
+                        let left = matches!(other.backends.get(&backend.id), Some(Some(_)));
+                        if left {
+                            other.backends.remove(&backend.id);
+                        }
+                        !left
+                    });
+                    forget_addr(&mut self.identifiers, mine.addr, backend.id);
+                    *mine = Mine { services, ..Mine::new(backend.addr) };
+                }
+                self.identifiers.insert(backend.addr, backend.id);
+                if before.is_none() {
                     mine.services.push(*id);
+                    if mine.active > 0 {
+                        // It has connections already, of which its steward has not heard.
+                        self.version += 1;
+                        mine.version = self.version;
+                        service.used = Some(now);
+                        for news in [&mut self.dirty, &mut self.changed, &mut self.in_use] {
+                            news.insert(*id);
+                        }
+                    }
                 }
             }
+            if service.backends.values().any(Option::is_some) {
+                self.leaving.insert(*id);
+            }
+            self.services.insert(*id, service);
         }
-        self.backends.retain(|_, mine| !mine.services.is_empty());
-        self.dirty.retain(|id| self.services.contains_key(id));
-        self.in_use.retain(|id| self.services.contains_key(id));
+        self.forget_left(now);
+    }
+
+    /// A Service port is gone.
+    fn remove(&mut self, id: ServiceId) {
+        let Some(service) = self.services.remove(&id) else { return };
+        for backend in service.backends.keys() {
+            self.part(*backend, id);
+        }
+        let sets = [&mut self.dirty, &mut self.changed, &mut self.in_use, &mut self.leaving];
+        for set in sets {
+            set.remove(&id);
+        }
+    }
+
+    /// A backend is none of a Service port any more.
+    fn part(&mut self, backend: u32, id: ServiceId) {
+        let Some(mine) = self.backends.get_mut(&backend) else { return };
+        mine.services.retain(|service| *service != id);
+        if mine.services.is_empty() {
+            forget_addr(&mut self.identifiers, mine.addr, backend);
+            self.backends.remove(&backend);
+        }
+    }
+
+    /// Forgets what left long ago.
+    fn forget_left(&mut self, now: Moment) {
+        let mut gone = Vec::new();
+        self.leaving.retain(|id| {
+            let Some(service) = self.services.get_mut(id) else { return false };
+            service.backends.retain(|backend, left| {
+                let stays = left.is_none_or(|at| at + pace::LEFT > now);
+                if !stays {
+                    gone.push((*backend, *id));
+                }
+                stays
+            });
+            service.backends.values().any(Option::is_some)
+        });
+        for (backend, id) in gone {
+            self.part(backend, id);
+        }
     }
 
     /// Takes a counter of the maps: open connections, and those ever opened.
@@ -155,8 +219,9 @@ impl Own {
         self.in_use.iter().copied().collect()
     }
 
-    /// Forgets which Service ports were used, where that is long ago.
+    /// Forgets which Service ports were used and what has left them, where that is long ago.
     pub fn forget(&mut self, now: Moment) {
+        self.forget_left(now);
         let (services, backends) = (&self.services, &self.backends);
         self.in_use.retain(|id| {
             let Some(service) = services.get(id) else { return false };
@@ -182,15 +247,16 @@ impl Own {
     }
 
     /// What to report of a Service port: what has changed since the last time, or all; and the
-    /// connections opened so far.
+    /// connections opened so far. `named` is how long a backend is named whose last connection has ended.
     pub fn report(
         &mut self,
         now: Moment,
         id: ServiceId,
         all: bool,
+        named: Duration,
     ) -> Option<(u32, Vec<(BackendAddr, u32)>)> {
         let service = self.services.get_mut(&id)?;
-        let recent = |mine: &Mine| mine.version > 0 && mine.changed + pace::HEARD > now;
+        let recent = |mine: &Mine| mine.version > 0 && mine.changed + named > now;
         let told = |mine: &Mine| {
             mine.version > service.reported || (all && (mine.active > 0 || recent(mine)))
         };
@@ -202,6 +268,16 @@ impl Own {
         }
         self.dirty.remove(&id);
         Some((service.opened, counts))
+    }
+
+    /// Service ports that a backend belongs to, or has belonged to not long ago.
+    pub fn services_of(&self, backend: u32) -> &[ServiceId] {
+        self.backends.get(&backend).map_or(&[], |mine| &mine.services)
+    }
+
+    /// The same, by its address.
+    pub fn services_at(&self, backend: &BackendAddr) -> &[ServiceId] {
+        self.identifiers.get(backend).map_or(&[], |id| self.services_of(*id))
     }
 
     /// Open connections to a backend.
@@ -219,6 +295,13 @@ impl Own {
     }
 }
 
+/// An address has no longer that identifier; it may have got another one.
+fn forget_addr(identifiers: &mut HashMap<BackendAddr, u32>, addr: BackendAddr, backend: u32) {
+    if identifiers.get(&addr) == Some(&backend) {
+        identifiers.remove(&addr);
+    }
+}
+
 impl Mine {
     const fn new(addr: BackendAddr) -> Self {
         let services = Vec::new();
@@ -227,99 +310,4 @@ impl Mine {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::model::Protocol;
-
-    const WEB: ServiceId = ServiceId(1);
-    const API: ServiceId = ServiceId(2);
-
-    fn addr(id: u32) -> BackendAddr {
-        BackendAddr::new(([10, 0, 0, id as u8], 80).into(), Protocol::Tcp)
-    }
-
-    fn row(service: ServiceId, ids: &[u32]) -> Row {
-        let backend = |id: &u32| RowBackend { id: *id, addr: addr(*id), weight: 1 };
-        let backends = ids.iter().map(backend).collect();
-        Row { id: service.0 as u32, service, weighted: false, backends }
-    }
-
-    fn at(ms: u64) -> Moment {
-        Duration::from_millis(ms)
-    }
-
-    #[test]
-    fn what_changed_is_reported_once_and_everything_when_asked() {
-        let mut own = Own::default();
-        own.set_rows(at(0), &[row(WEB, &[1, 2, 3])]);
-        // What was opened before the first look is no news, what is open is.
-        own.observe(at(0), 1, 4, 100);
-        own.observe(at(0), 2, 0, 0);
-        assert_eq!(own.report(at(1), WEB, false), Some((0, vec![(addr(1), 4)])));
-        assert_eq!(own.dirty().count(), 0);
-        own.observe(at(10), 2, 1, 1);
-        own.observe(at(10), 1, 4, 100);
-        assert_eq!(own.dirty().collect::<Vec<_>>(), [WEB]);
-        assert_eq!(own.report(at(10), WEB, false), Some((1, vec![(addr(2), 1)])));
-        assert_eq!(own.report(at(10), WEB, true), Some((1, vec![(addr(1), 4), (addr(2), 1)])));
-        // A connection that came and went between two looks was opened.
-        own.observe(at(20), 2, 1, 3);
-        assert_eq!(own.report(at(20), WEB, false), Some((3, vec![(addr(2), 1)])));
-        // One that ended is named as long as the news may have been lost.
-        own.observe(at(30), 1, 0, 100);
-        let counts = |own: &mut Own, ms| own.report(at(ms), WEB, true).unwrap().1;
-        assert_eq!(counts(&mut own, 1_000), [(addr(1), 0), (addr(2), 1)]);
-        assert_eq!(counts(&mut own, 4_000), [(addr(2), 1)]);
-    }
-
-    #[test]
-    fn services_that_share_a_backend_both_report_it() {
-        let mut own = Own::default();
-        own.set_rows(at(0), &[row(WEB, &[1, 2]), row(API, &[2, 3])]);
-        own.observe(at(0), 2, 0, 0);
-        own.observe(at(1), 2, 1, 1);
-        assert_eq!(own.dirty().collect::<Vec<_>>(), [WEB, API]);
-        for id in [WEB, API] {
-            assert_eq!(own.report(at(1), id, false), Some((1, vec![(addr(2), 1)])));
-        }
-        assert_eq!(own.used(), [WEB, API]);
-        own.forget(at(700_000));
-        assert_eq!(own.used(), [WEB, API], "it has a connection");
-        own.observe(at(700_000), 2, 0, 1);
-        own.forget(at(1_400_000));
-        assert_eq!(own.used(), []);
-    }
-
-    #[test]
-    fn what_left_a_row_counts_for_a_while() {
-        let mut own = Own::default();
-        own.set_rows(at(0), &[row(WEB, &[1, 2])]);
-        own.observe(at(0), 1, 5, 5);
-        own.set_rows(at(1_000), &[row(WEB, &[2])]);
-        own.observe(at(1_500), 1, 3, 5);
-        assert_eq!(own.left(at(2_000), WEB), [(addr(1), 3)]);
-        assert_eq!(own.report(at(2_000), WEB, true).unwrap().1, [(addr(1), 3)]);
-        assert_eq!(own.left(at(31_000), WEB), []);
-        // It is back before.
-        own.set_rows(at(3_000), &[row(WEB, &[1, 2])]);
-        assert_eq!(own.left(at(3_000), WEB), []);
-        // Its identifier has gone to another backend.
-        let mut other = row(WEB, &[2]);
-        other.backends.push(RowBackend { id: 1, addr: addr(9), weight: 1 });
-        own.set_rows(at(4_000), &[other]);
-        assert_eq!(own.active(1), 0);
-    }
-
-    #[test]
-    fn a_new_steward_hears_everything() {
-        let mut own = Own::default();
-        own.set_rows(at(0), &[row(WEB, &[1, 2])]);
-        own.observe(at(0), 1, 5, 5);
-        assert!(own.report(at(0), WEB, false).is_some());
-        own.renew(WEB);
-        assert_eq!((own.dirty().count(), own.reported_at(WEB)), (1, None));
-        assert_eq!(own.report(at(1), WEB, false), Some((0, vec![(addr(1), 5)])));
-    }
-}
+mod tests;

@@ -9,8 +9,13 @@ use balancer_common::layout::FRESH_NS;
 pub const GAP: Duration = Duration::from_millis(250);
 /// Time between two heartbeats to one peer, which repeat everything.
 pub const BEAT: Duration = Duration::from_secs(1);
-/// A peer that was heard within this time takes part.
-pub const HEARD: Duration = Duration::from_secs(3);
+/// Heartbeats within which a peer must be heard to take part: two may be lost.
+const HEARD: u32 = 3;
+/// Time between two heartbeats at most, however many peers there are: what is repeated by them counts
+/// for [`FRESH`].
+const SLOWEST: Duration = Duration::from_secs(2);
+/// Rounds after which a backend that was not named any more has no connection.
+pub const ROUNDS: u8 = 5;
 /// What a silent node had counts for so long: its connections are most likely there still.
 pub const SILENT: Duration = Duration::from_secs(10);
 /// What this node was told counts for so long; the programs compare, too.
@@ -23,14 +28,25 @@ pub const USED: Duration = Duration::from_secs(600);
 pub const LEVEL: Duration = Duration::from_millis(100);
 /// Peers up to which each hears of a change at once, whether it dials the Service or not.
 pub const FEW: usize = 32;
-/// Peers above which heartbeats are slower, so that they are no more a second.
+/// Peers above which heartbeats are slower: up to twice as many get no more a second.
 pub const MANY: usize = 500;
 /// Bytes a second at which one node repeats the totals of one Service port at most.
 pub const REPEATED: usize = 256 * 1024;
 
 /// Time between two heartbeats to one peer where there are so many.
 pub fn beat(peers: usize) -> Duration {
-    BEAT * u32::try_from(peers.div_ceil(MANY).max(1)).unwrap_or(u32::MAX)
+    BEAT.saturating_mul(u32::try_from(peers.div_ceil(MANY).max(1)).unwrap_or(u32::MAX)).min(SLOWEST)
+}
+
+/// How long ago one of so many peers may have been heard that takes part.
+pub fn heard(peers: usize) -> Duration {
+    beat(peers) * HEARD
+}
+
+/// How long a backend is named whose last connection has ended, where everything is repeated at every
+/// `every`th heartbeat: as long as who has heard nothing of that takes it to have some.
+pub fn named(peers: usize, every: u32) -> Duration {
+    beat(peers).saturating_mul(every).saturating_mul(u32::from(ROUNDS) + 1)
 }
 
 /// How long a node waits before it speaks as the steward of a Service port: until every peer has had
@@ -51,9 +67,26 @@ mod tests {
 
     #[test]
     fn a_thousand_peers_are_sent_no_more_heartbeats_than_five_hundred() {
-        for (peers, seconds) in [(0, 1), (1, 1), (500, 1), (501, 2), (2_000, 4)] {
+        for (peers, seconds) in [(0, 1), (1, 1), (500, 1), (501, 2), (1_000, 2), (5_000, 2)] {
             assert_eq!(beat(peers), Duration::from_secs(seconds), "{peers} peers");
         }
+        assert_eq!(beat(usize::MAX), SLOWEST);
+    }
+
+    #[test]
+    fn two_heartbeats_may_be_lost_however_many_peers_there_are() {
+        for peers in [1, 500, 501, 2_000, 5_000] {
+            assert!(heard(peers) >= 3 * beat(peers), "{peers} peers");
+            assert!(beat(peers) < FRESH && heard(peers) < SILENT, "{peers} peers");
+        }
+    }
+
+    #[test]
+    fn ends_are_named_until_silence_says_the_same() {
+        for (peers, every) in [(1, 1), (600, 1), (500, 20)] {
+            assert!(named(peers, every) > beat(peers) * every * u32::from(ROUNDS));
+        }
+        assert!(named(usize::MAX, u32::MAX) > SILENT);
     }
 
     #[test]

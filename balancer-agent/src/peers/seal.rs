@@ -22,7 +22,9 @@ use ring::{
 
 use super::{key::Keys, name::NodeId};
 
-/// Version that must be equal on both sides. Fields may be added without a new one.
+/// Version that must be equal on both sides. Fields may be added without a new one. It is that of the
+/// sections: every version seals as this one does, so that another one is believed to be there only
+/// where a key has sealed it.
 pub const MAJOR: u8 = 1;
 /// Bytes before what is sealed.
 const HEADER: usize = 29;
@@ -32,6 +34,8 @@ pub const OVERHEAD: usize = HEADER + 16;
 /// What everybody can read of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// Major version of the sections.
+    pub version: u8,
     /// Who says that it sent it.
     pub from: NodeId,
     /// Whom it is for.
@@ -42,43 +46,21 @@ pub struct Header {
     pub counter: u32,
 }
 
-/// What is no datagram of this version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Foreign {
-    /// Too short to be one.
-    Short,
-    /// Of another major version, by the name of this node.
-    Version {
-        /// That version.
-        version: u8,
-        /// Who says that it sent it: every version has the sender there.
-        from: NodeId,
-    },
-}
-
 impl Header {
-    /// The header of a datagram.
-    ///
-    /// # Errors
-    ///
-    /// Where there is none of this version.
-    pub fn read(bytes: &[u8]) -> Result<Self, Foreign> {
+    /// The header of a datagram; none where it is too short to be one.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         if bytes.len() < OVERHEAD {
-            return Err(Foreign::Short);
+            return None;
         }
         let word =
             |at: usize| bytes[at..at + 8].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
-        let (from, to) = (NodeId(word(1)), NodeId(word(9)));
-        match bytes[0] {
-            MAJOR => {}
-            version => return Err(Foreign::Version { version, from }),
-        }
+        let (version, from, to) = (bytes[0], NodeId(word(1)), NodeId(word(9)));
         let counter = u32::from_be_bytes([bytes[25], bytes[26], bytes[27], bytes[28]]);
-        Ok(Self { from, to, session: word(17), counter })
+        Some(Self { version, from, to, session: word(17), counter })
     }
 
     fn bytes(&self) -> [u8; HEADER] {
-        let mut bytes = [MAJOR; HEADER];
+        let mut bytes = [self.version; HEADER];
         for (at, word) in [(1, self.from.0), (9, self.to.0), (17, self.session)] {
             bytes[at..at + 8].copy_from_slice(&word.to_be_bytes());
         }
@@ -150,7 +132,7 @@ impl Sealer {
         assert!(!self.is_spent(), "no nonce is used twice");
         self.counter += 1;
         let Self { from, session, counter, .. } = *self;
-        let header = Header { from, to, session, counter };
+        let header = Header { version: MAJOR, from, to, session, counter };
         let mut bytes = Vec::with_capacity(sections.len() + OVERHEAD);
         bytes.extend(header.bytes());
         bytes.extend(sections);
@@ -173,7 +155,7 @@ fn nonce(header: &Header) -> Nonce {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
@@ -189,7 +171,7 @@ mod tests {
         assert_eq!(datagram.len(), 5 + OVERHEAD);
         assert!(!datagram.windows(5).any(|bytes| bytes == b"hello"));
         let open = |mut bytes: Vec<u8>| {
-            let header = Header::read(&bytes).ok()?;
+            let header = Header::read(&bytes)?;
             let key = NodeKey::new(keys.first(), header.from);
             key.open(&header, &mut bytes).map(<[u8]>::to_vec)
         };
@@ -218,10 +200,22 @@ mod tests {
     }
 
     #[test]
-    fn another_major_version_is_told() {
-        let from = NodeId(0x0909_0909_0909_0909);
-        assert_eq!(Header::read(&[9; 100]), Err(Foreign::Version { version: 9, from }));
-        assert_eq!(Header::read(&[1; OVERHEAD - 1]), Err(Foreign::Short));
-        assert_eq!(Header::read(&[]), Err(Foreign::Short));
+    fn what_is_too_short_has_no_header() {
+        assert_eq!(Header::read(&[1; OVERHEAD - 1]), None);
+        assert_eq!(Header::read(&[]), None);
+        assert_eq!(Header::read(&[9; OVERHEAD]).map(|header| header.version), Some(9));
+    }
+
+    /// A datagram of another major version, as an agent of that one seals it.
+    pub fn sealed_as(version: u8, keys: &Keys, from: NodeId, to: NodeId) -> Vec<u8> {
+        let header = Header { version, from, to, session: 5, counter: 1 };
+        let mut bytes = header.bytes().to_vec();
+        bytes.extend(b"sections of another version");
+        let key = NodeKey::new(keys.first(), from);
+        let aad = Aad::from(header.bytes());
+        let tag =
+            key.0.seal_in_place_separate_tag(nonce(&header), aad, &mut bytes[HEADER..]).unwrap();
+        bytes.extend(tag.as_ref());
+        bytes
     }
 }

@@ -21,7 +21,7 @@ use super::{
 pub enum Rejected {
     /// Too short to be a datagram of an agent.
     Garbage,
-    /// Of another major version.
+    /// Of another major version, and sealed by a key.
     Version,
     /// Not for this node.
     Misdirected,
@@ -99,11 +99,6 @@ impl Session {
         Hello { challenge: self.challenge, echo: self.echo }
     }
 
-    /// True once something of the peer was believed.
-    pub const fn is_believed(&self) -> bool {
-        self.believed.is_some()
-    }
-
     /// Opens a datagram that says that it comes from the peer. Numbers are compared before anything is
     /// computed.
     ///
@@ -153,7 +148,7 @@ impl Session {
                     return Err(Rejected::Unproven);
                 }
                 self.challenge = draw();
-                if before.is_some() { Judgement::Anew } else { Judgement::First }
+                Judgement::New
             }
         };
         self.believed = Some(Believed { session, counter });
@@ -167,10 +162,9 @@ impl Session {
 pub enum Judgement {
     /// It was believed before.
     Known,
-    /// It is the first one.
-    First,
-    /// It takes the place of another one: the peer has begun anew.
-    Anew,
+    /// It is the first one that is believed, or takes the place of another one: the peer has begun anew,
+    /// or this node has.
+    New,
 }
 
 /// The name of a node is what its datagrams are checked by, wherever they come from.

@@ -3,9 +3,13 @@
 use std::{
     io,
     net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsRawFd as _,
 };
 
-use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket,
+    sockopt::{Ipv6V6Only, RcvBufForce},
+};
 use tokio::net::UdpSocket;
 
 /// Port that agents listen at, unless told otherwise.
@@ -16,6 +20,9 @@ pub const BUFFER: usize = 2_048;
 /// Bytes that the kernel keeps of what was not received yet: all nodes of a cluster may have something to
 /// report in the same moment, and each datagram takes 2 KiB there.
 const QUEUE: usize = 4 << 20;
+
+/// Errors that are taken from the socket before anything else is done.
+const ERRORS: usize = 16;
 
 /// A socket that reaches peers of both families, or of one.
 #[derive(Debug)]
@@ -59,12 +66,10 @@ impl PeerSocket {
         }
     }
 
-    /// An unspecified IPv6 address stands for IPv4, too, as is the default of Linux
-    /// (`net.ipv6.bindv6only`).
+    /// An unspecified IPv6 address stands for IPv4, too, whatever `net.ipv6.bindv6only` says.
     fn listen(address: SocketAddr) -> Result<Self, BindError> {
         let failed = |source| BindError { address, source };
-        let sender = net::UdpSocket::bind(address).map_err(failed)?;
-        sender.set_nonblocking(true).map_err(failed)?;
+        let sender = open(address).map_err(failed)?;
         // Beyond net.core.rmem_max, by CAP_NET_ADMIN. Without it more is lost in such a moment, and
         // repeated a second later.
         let _ = setsockopt(&sender, RcvBufForce, &QUEUE);
@@ -108,16 +113,29 @@ impl PeerSocket {
     }
 
     /// Receives a datagram; none where there is none now. An error of an earlier one that was sent is
-    /// taken from the socket with it.
+    /// taken from the socket with it; of many such there is none for now.
     pub fn receive(&self, buffer: &mut [u8]) -> Option<usize> {
-        loop {
+        for _ in 0..ERRORS {
             match self.socket.try_recv(buffer) {
                 Ok(length) => return Some(length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(_) => {}
             }
         }
+        None
     }
+}
+
+/// A socket that does not wait.
+fn open(address: SocketAddr) -> io::Result<net::UdpSocket> {
+    let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(family, SockType::Datagram, flags, None)?;
+    if address.is_ipv6() {
+        setsockopt(&socket, Ipv6V6Only, &false)?;
+    }
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]

@@ -65,6 +65,9 @@ pub struct Totals {
     pub nodes: u16,
     /// Connections that these nodes open to the Service port in 1,000 s.
     pub rate: u32,
+    /// How many backends this round names, in however many sections; none where only what has changed
+    /// is named.
+    pub all: Option<u16>,
     /// Open connections of each backend.
     pub counts: Vec<(BackendAddr, u32)>,
 }
@@ -86,13 +89,21 @@ pub fn pack(sections: &[Section]) -> Vec<Vec<u8>> {
             }
             Section::Report(report) => {
                 let fields = report.opened.to_be_bytes();
-                packer.counts(REPORT, report.service, report.round, &fields, &report.counts);
+                packer.counts(REPORT, report.service, report.round, [&fields, &[]], &report.counts);
             }
             Section::Totals(totals) => {
                 let mut fields = [0; 6];
                 fields[..2].copy_from_slice(&totals.nodes.to_be_bytes());
                 fields[2..].copy_from_slice(&totals.rate.to_be_bytes());
-                packer.counts(TOTALS, totals.service, totals.round, &fields, &totals.counts);
+                // 0 for none.
+                let all = totals.all.map_or(0, |all| all.saturating_add(1)).to_be_bytes();
+                packer.counts(
+                    TOTALS,
+                    totals.service,
+                    totals.round,
+                    [&fields, &all],
+                    &totals.counts,
+                );
             }
         }
     }
@@ -101,7 +112,7 @@ pub fn pack(sections: &[Section]) -> Vec<Vec<u8>> {
 
 /// Bytes that the totals of so many backends take.
 pub const fn bytes_of(counts: usize, ipv6: bool) -> usize {
-    FIXED + 6 + counts * width(ipv6)
+    FIXED + 6 + 2 + counts * width(ipv6)
 }
 
 const fn width(ipv6: bool) -> usize {
@@ -121,12 +132,13 @@ impl Packer {
         &mut self.0[last]
     }
 
+    /// Sections with counts. Fields that came after the first version stand after these.
     fn counts(
         &mut self,
         kind: u8,
         service: ServiceId,
         round: u8,
-        fields: &[u8],
+        [before, after]: [&[u8]; 2],
         counts: &[(BackendAddr, u32)],
     ) {
         let shape =
@@ -135,7 +147,7 @@ impl Packer {
         loop {
             let (ipv6, protocol) = rest.first().map_or((false, Protocol::Tcp), shape);
             let alike = rest.iter().take_while(|count| shape(count) == (ipv6, protocol)).count();
-            let fixed = FIXED + fields.len();
+            let fixed = FIXED + before.len() + after.len();
             // A section of nothing stands for that: the Service port is known, and has nothing.
             let datagram = self.room(fixed + if rest.is_empty() { 0 } else { width(ipv6) });
             let number = alike.min((MOST - datagram.len() - fixed) / width(ipv6));
@@ -144,7 +156,7 @@ impl Packer {
             datagram.extend((length as u16).to_be_bytes());
             datagram.extend(service.0.to_be_bytes());
             datagram.extend([if ipv6 { 6 } else { 4 }, protocol.number(), round]);
-            datagram.extend(fields);
+            datagram.extend(before);
             datagram.extend((number as u16).to_be_bytes());
             for (backend, count) in &rest[..number] {
                 match backend.addr().ip() {
@@ -154,6 +166,7 @@ impl Packer {
                 datagram.extend(backend.addr().port().to_be_bytes());
                 datagram.extend(count.to_be_bytes());
             }
+            datagram.extend(after);
             rest = &rest[number..];
             if rest.is_empty() {
                 break;

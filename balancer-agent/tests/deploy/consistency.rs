@@ -107,7 +107,16 @@ fn the_agents_find_each_other() {
         assert_eq!(service["spec"]["clusterIP"], "None", "{name}");
         let port = &service["spec"]["ports"][0];
         assert_eq!((&port["name"], &port["protocol"]), (&json!(PORT), &json!("UDP")), "{name}");
-        assert_eq!(port["port"], json!(socket::PORT), "{name}");
+        // Others send to the port of the Service.
+        let settings = the(&objects, "ConfigMap")["data"]["agent.yaml"].as_str().expect("text");
+        let settings: Value = serde_saphyr::from_str(settings).expect("YAML");
+        let address = settings["peerBindAddress"].as_str();
+        let address = address.map(|address| address.parse::<SocketAddr>().expect("an address"));
+        let listens = address.map_or(socket::PORT, |address| address.port());
+        assert_eq!(listens == socket::PORT, name != "helm-own-peer-port", "{name}");
+        assert_eq!(port["port"], json!(listens), "{name}");
+        let ports = &pod(&objects)["containers"][0]["ports"];
+        assert_eq!(ports[1], json!({"name": PORT, "containerPort": listens, "protocol": "UDP"}));
         let labels = &the(&objects, "DaemonSet")["spec"]["template"]["metadata"]["labels"];
         for (key, value) in service["spec"]["selector"].as_object().expect("labels") {
             assert_eq!(&labels[key], value, "{name}");

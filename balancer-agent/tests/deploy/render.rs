@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{deploy, objects::strict};
 
 /// Each with the values that are set for the chart.
-const CHARTS: [(&str, &str); 3] = [
+const CHARTS: [(&str, &str); 4] = [
     ("helm-beside-kube-proxy", r#"{"peers":{"key":"a-key-of-the-tests-and-of-nothing-else"}}"#),
     (
         "helm-instead-of-kube-proxy",
@@ -29,6 +29,11 @@ const CHARTS: [(&str, &str); 3] = [
             "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},
             "config":{"healthzBindAddress":"[::]:10999"},"peers":{"enabled":false},
             "podLabels":{"a":"b"},"podAnnotations":{"c":"d"}}"#,
+    ),
+    (
+        "helm-own-peer-port",
+        r#"{"peers":{"existingSecret":"balancer-agent-peers"},"config":{"peerBindAddress":"[::]:10457",
+            "peers":"kube-system/balancer-agent-peers"}}"#,
     ),
 ];
 const OVERLAYS: [&str; 3] = ["beside-kube-proxy", "instead-of-kube-proxy", "uninstall"];

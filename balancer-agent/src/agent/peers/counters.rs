@@ -1,19 +1,23 @@
 //! The rows of the maps and their counters, as the peers are told of them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use balancer_common::layout::{Level, MILLISECOND_NS};
+use balancer_common::{
+    layout::{Level, MILLISECOND_NS, PAD_BACKEND},
+    verdict::Verdict,
+};
 
 use crate::{
     maps::{ClusterCounts, MapsError, ReadMaps, convert, identity::RowId},
     peers::{
         name::ServiceId,
-        node::{Node, Words},
-        own::{Row, RowBackend},
+        node::Words,
+        own::{Row, RowBackend, ServiceRows},
     },
+    plan::held::slots,
 };
 
 /// Least time between two looks at all rows: changes come in bursts.
@@ -21,19 +25,57 @@ const RENEW: Duration = Duration::from_millis(200);
 /// At every which look connections are found that came and went between two looks.
 const TOTALS: u32 = 10;
 
-/// Counters of the maps that somebody may want to know.
+/// Rows and counters of the maps that somebody may want to know. What has not changed costs a load for
+/// each row and each backend.
 pub struct Counters<M> {
     maps: M,
-    /// Backends of the rows: identifier, open connections, and how many were ever opened.
-    seen: Vec<(u32, Option<u32>, u64)>,
+    rows: BTreeMap<u32, Row>,
+    /// What the maps had last for every identifier of a row, in use or not.
+    words: Vec<(u64, bool)>,
+    /// Rows of each Service port.
+    of: BTreeMap<ServiceId, BTreeSet<u32>>,
+    /// Service ports whose rows have changed since they were given.
+    changed: BTreeSet<ServiceId>,
+    /// By identifier of the backend: open connections, and how many were ever opened.
+    active: Vec<u32>,
+    opened: Vec<u64>,
+    /// Backends of rows that have changed, whose counters are told whether they have changed or not.
+    untold: BTreeSet<u32>,
     renewed: Option<Duration>,
     looks: u32,
+    /// How many connections this node had opened when it was looked for those that came and went.
+    balanced: Option<u64>,
+}
+
+/// A counter that has changed.
+pub struct Counted {
+    /// Identifier of the backend.
+    pub backend: u32,
+    /// Open connections.
+    pub active: u32,
+    /// How many were ever opened.
+    pub opened: u64,
 }
 
 impl<M: ReadMaps + ClusterCounts> Counters<M> {
     /// Nothing is known yet.
-    pub const fn new(maps: M) -> Self {
-        Self { maps, seen: Vec::new(), renewed: None, looks: 0 }
+    pub fn new(maps: M) -> Self {
+        let words = vec![(0, false); maps.limits().services as usize];
+        // The padding's counter never changes.
+        let (active, opened) = (vec![maps.active(PAD_BACKEND)], vec![0]);
+        Self {
+            maps,
+            rows: BTreeMap::new(),
+            words,
+            of: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            active,
+            opened,
+            untold: BTreeSet::new(),
+            renewed: None,
+            looks: 0,
+            balanced: None,
+        }
     }
 
     /// True if the rows were not read just now.
@@ -41,45 +83,78 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
         self.renewed.is_none_or(|at| at + RENEW <= now)
     }
 
-    /// Reads the rows. Those that left stay known for as long as their connections may count.
+    /// Reads the rows that have changed, and gives all rows of their Service ports.
     ///
     /// # Errors
     ///
-    /// Where the maps can't be read; everything is as before then.
-    pub fn renew(&mut self, now: Duration) -> Result<Vec<Row>, MapsError> {
-        let mut rows = Vec::new();
-        let known: HashMap<u32, (Option<u32>, u64)> =
-            self.seen.iter().map(|(id, active, opened)| (*id, (*active, *opened))).collect();
-        let mut seen: BTreeMap<u32, (Option<u32>, u64)> = BTreeMap::new();
-        for (id, name) in self.maps.names()? {
-            let Some(RowId { port, family, .. }) = convert::row_id(&name) else { continue };
+    /// Where the maps can't be read; what was found is given the next time.
+    pub fn renew(&mut self, now: Duration) -> Result<ServiceRows, MapsError> {
+        for id in 0..self.maps.limits().services {
+            let found = match self.maps.row_word(id) {
+                0 => (0, false),
+                word => (word, self.maps.settings(id).weighs()),
+            };
+            // A row is emptied before its name goes, and it gets a name before it is written.
+            let is_empty = || self.rows.get(&id).is_some_and(|row| row.backends.is_empty());
+            if self.words[id as usize] != found || is_empty() {
+                self.read(id)?;
+                self.words[id as usize] = found;
+            }
+        }
+        self.renewed = Some(now);
+        let changed = std::mem::take(&mut self.changed);
+        let rows = changed.into_iter().map(|service| {
+            let ids = self.of.get(&service).into_iter().flatten();
+            (service, ids.filter_map(|id| self.rows.get(id)).cloned().collect())
+        });
+        Ok(rows.collect())
+    }
+
+    /// Reads a row.
+    fn read(&mut self, id: u32) -> Result<(), MapsError> {
+        let name = self.maps.name(id)?.and_then(|name| convert::row_id(&name));
+        let found = name.map(|RowId { port, family, .. }| {
             let row = self.maps.row(id);
-            let settings = self.maps.settings(id);
-            let slots = (row.base..row.base + row.len).map(|index| self.maps.slot(index));
-            let backends = slots.filter_map(|slot| {
+            let backends = slots(row).filter_map(|index| {
+                let slot = self.maps.slot(index);
                 let addr = convert::backend_addr(&self.maps.backend(slot.backend))?;
                 Some(RowBackend { id: slot.backend, addr, weight: slot.weight })
             });
-            let row = Row {
+            Row {
                 id,
                 service: ServiceId::of(&port, family),
-                weighted: settings.weighs(),
+                weighted: self.maps.settings(id).weighs(),
                 backends: backends.collect(),
-            };
-            for backend in &row.backends {
-                let before = known.get(&backend.id).copied();
-                seen.insert(backend.id, before.unwrap_or_default());
             }
-            rows.push(row);
+        });
+        let is_empty = found.as_ref().is_none_or(|row| row.backends.is_empty());
+        if is_empty && self.rows.get(&id) == found.as_ref() {
+            return Ok(());
         }
-        // What has left its row may have connections still.
-        let open = known.iter().filter(|(_, (active, _))| active.is_some_and(|active| active > 0));
-        for (id, before) in open {
-            seen.entry(*id).or_insert(*before);
+        if let Some(before) = self.rows.remove(&id) {
+            let service = before.service;
+            self.changed.insert(service);
+            if let Some(ids) = self.of.get_mut(&service) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.of.remove(&service);
+                }
+            }
         }
-        self.seen = seen.into_iter().map(|(id, (active, opened))| (id, active, opened)).collect();
-        self.renewed = Some(now);
-        Ok(rows)
+        if let Some(found) = found {
+            let service = found.service;
+            self.changed.insert(service);
+            self.of.entry(service).or_default().insert(id);
+            let backends = found.backends.iter().map(|backend| backend.id);
+            self.untold.extend(backends.clone());
+            let most = backends.max().map_or(0, |most| most as usize + 1);
+            if self.active.len() < most {
+                self.active.resize(most, 0);
+                self.opened.resize(most, 0);
+            }
+            self.rows.insert(id, found);
+        }
+        Ok(())
     }
 
     /// Writes what follows from what the others have said. Programs believe it for 3 s from when it was
@@ -98,21 +173,30 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
         }
     }
 
-    /// Tells a node of every counter that has changed.
-    pub fn look(&mut self, now: Duration, node: &mut Node) {
+    /// The counters that have changed, and those of rows that were read anew.
+    pub fn look(&mut self) -> Vec<Counted> {
+        let mut told = std::mem::take(&mut self.untold);
+        told.extend(self.maps.changed_active(&mut self.active));
         self.looks = self.looks.wrapping_add(1);
-        let totals = self.looks.is_multiple_of(TOTALS);
-        for (id, seen, opened) in &mut self.seen {
-            let active = self.maps.active(*id);
-            if *seen == Some(active) && !totals {
-                continue;
-            }
-            let total = self.maps.backend(*id).opened;
-            if *seen != Some(active) || *opened != total {
-                (*seen, *opened) = (Some(active), total);
-                node.observe(now, *id, active, total);
+        if self.looks.is_multiple_of(TOTALS) {
+            // None were opened where no program has balanced any.
+            let balanced = self.maps.verdict(Verdict::Balanced).ok();
+            if balanced.is_none() || balanced != self.balanced {
+                self.balanced = balanced;
+                let opened = (0..).zip(&self.opened);
+                told.extend(
+                    opened
+                        .filter(|(id, seen)| self.maps.backend(*id).opened != **seen)
+                        .map(|(id, _)| id),
+                );
             }
         }
+        let counted = told.into_iter().map(|backend| {
+            let (active, opened) = (self.maps.active(backend), self.maps.backend(backend).opened);
+            (self.active[backend as usize], self.opened[backend as usize]) = (active, opened);
+            Counted { backend, active, opened }
+        });
+        counted.collect()
     }
 }
 
@@ -132,7 +216,7 @@ mod tests {
             in_memory::InMemoryMaps,
         },
         model::{ObjectRef, Protocol},
-        peers::{name::NodeId, wire::Section},
+        peers::{name::NodeId, node::Node, wire::Section},
     };
 
     const LIMITS: Limits = Limits { services: 4, frontends: 4, backends: 8, slots: 16 };
@@ -184,6 +268,14 @@ mod tests {
         counts
     }
 
+    /// Tells a node of rows and counters.
+    fn tell(counters: &mut Counters<InMemoryMaps>, node: &mut Node, now: Duration) {
+        node.change_rows(now, counters.renew(now).unwrap());
+        for Counted { backend, active, opened } in counters.look() {
+            node.observe(now, backend, active, opened);
+        }
+    }
+
     #[test]
     fn rows_and_counters_are_those_of_the_maps() {
         let mut counters = Counters::new(maps());
@@ -194,25 +286,56 @@ mod tests {
             |id: u8| RowBackend { id: id.into(), addr: addr(id), weight: 10 * u16::from(id) };
         let service = ServiceId::of(&port(), Family::V4);
         let backends = vec![backend(1), backend(2)];
-        assert_eq!(rows, [Row { id: 1, service, weighted: true, backends }]);
+        let row = Row { id: 1, service, weighted: true, backends };
+        assert_eq!(rows, [(service, vec![row])].into());
         assert!(!counters.may_renew(Duration::from_millis(199)));
 
         let mut node = Node::new(NodeId(1));
         node.set_peers(at(0), [NodeId(2)]);
-        node.set_rows(at(0), rows);
-        counters.look(at(0), &mut node);
+        node.change_rows(at(0), rows);
+        tell(&mut counters, &mut node, at(0));
         counters.maps.set_active(2, 3);
         // One that is in no row is nobody's business.
         counters.maps.set_active(3, 9);
-        counters.look(at(1), &mut node);
+        tell(&mut counters, &mut node, at(1));
         said(&mut node, at(1));
         assert_eq!(said(&mut node, at(3)), [(addr(2), 3)]);
         // It leaves its row with connections, which end.
         set_row(&mut counters.maps, 1);
-        node.set_rows(at(4), counters.renew(at(4)).unwrap());
         counters.maps.set_active(2, 1);
-        counters.look(at(5), &mut node);
+        tell(&mut counters, &mut node, at(5));
         assert_eq!(said(&mut node, at(5)), [(addr(2), 1)]);
+        // It comes back when all have forgotten it, with a connection of then.
+        node.due(at(60));
+        set_row(&mut counters.maps, 2);
+        tell(&mut counters, &mut node, at(61));
+        assert_eq!(said(&mut node, at(61)), [(addr(2), 1)]);
+    }
+
+    #[test]
+    fn only_what_has_changed_is_read_again() {
+        let mut counters = Counters::new(maps());
+        let at = Duration::from_secs;
+        let service = ServiceId::of(&port(), Family::V4);
+        assert_eq!(counters.renew(at(0)).unwrap().len(), 1);
+        assert_eq!(counters.look().len(), 2);
+        assert_eq!(counters.renew(at(1)).unwrap(), ServiceRows::new());
+        assert_eq!(counters.look().len(), 0);
+        // Counters are told again with a row, as who is told may have forgotten its backends.
+        set_row(&mut counters.maps, 2);
+        assert_eq!(counters.renew(at(2)).unwrap().len(), 1);
+        assert_eq!(counters.look().iter().map(|c| c.backend).collect::<Vec<_>>(), [1, 2]);
+        // So is a change of settings alone.
+        counters.maps.set_settings(1, Settings::default());
+        assert!(!counters.renew(at(3)).unwrap()[&service][0].weighted);
+        // An empty row is known until its name goes.
+        set_row(&mut counters.maps, 0);
+        let rows = counters.renew(at(4)).unwrap();
+        assert_eq!(rows[&service].iter().map(|row| row.backends.len()).collect::<Vec<_>>(), [0]);
+        assert_eq!(counters.renew(at(5)).unwrap(), ServiceRows::new());
+        counters.maps.remove_name(1).unwrap();
+        assert_eq!(counters.renew(at(6)).unwrap(), [(service, Vec::new())].into());
+        assert_eq!(counters.renew(at(7)).unwrap(), ServiceRows::new());
     }
 
     /// The programs weigh by these settings, and read the level in that unit.
@@ -238,7 +361,9 @@ mod tests {
             maps.set_settings(1, settings);
             assert_eq!(maps.level(1).is_some(), before == weighted, "{settings:?}");
             let mut counters = Counters::new(maps);
-            assert_eq!(counters.renew(Duration::ZERO).unwrap()[0].weighted, weighted);
+            let rows = counters.renew(Duration::ZERO).unwrap();
+            assert!(rows.values().flatten().all(|row| row.weighted == weighted), "{settings:?}");
+            assert_eq!(rows.len(), 1);
             maps = counters.maps;
         }
     }
@@ -247,7 +372,7 @@ mod tests {
     fn words_are_as_old_as_what_was_said() {
         let mut counters = Counters::new(maps());
         counters.maps.now_ms = 10_000;
-        let level = crate::peers::level::Level { floor: 255, span: 256 };
+        let level = crate::peers::level::Filling { floor: 255, span: 256 };
         let words = Words {
             others: vec![(1, 7), (2, 0)],
             levels: vec![(1, level, Duration::from_secs(8))],

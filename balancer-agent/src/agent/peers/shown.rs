@@ -80,6 +80,8 @@ impl Peers {
 
     /// Adds what all nodes have to what this one has.
     pub fn complete(&self, services: &mut [ServiceView]) {
+        let (inner, now) = (self.inner(), self.now());
+        let Some(exchange) = &inner.exchange else { return };
         for service in services {
             let port = PortId {
                 service: ObjectRef {
@@ -97,7 +99,7 @@ impl Peers {
                 };
                 let addr = (backend.address, backend.port).into();
                 let addr = BackendAddr::new(addr, service.port.protocol);
-                backend.cluster_active = self.cluster(*id, &addr, backend.active);
+                backend.cluster_active = exchange.node().cluster(now, *id, &addr, backend.active);
             }
         }
     }

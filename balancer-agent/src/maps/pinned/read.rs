@@ -95,6 +95,20 @@ impl ReadMaps for PinnedMaps {
         suspect::count(self.active.get32(backend, ACTIVE))
     }
 
+    /// One walk over the words of the map.
+    fn changed_active(&self, seen: &mut [u32]) -> Vec<u32> {
+        let mut changed = Vec::new();
+        let words = self.active.words(seen.len());
+        for ((id, word), seen) in (0..).zip(words).zip(seen) {
+            let active = suspect::count(word as u32);
+            if *seen != active {
+                *seen = active;
+                changed.push(id);
+            }
+        }
+        changed
+    }
+
     fn is_suspect(&self, backend: u32) -> bool {
         suspect::is_suspect(self.active.get32(backend, ACTIVE))
     }

@@ -14,6 +14,7 @@ use crate::{
     peers::{
         name::ServiceId,
         own::{Row, RowBackend},
+        seal::tests::sealed_as,
     },
 };
 
@@ -208,12 +209,16 @@ fn reflections_and_strangers_are_told_apart() {
 fn another_major_version_is_named() {
     let mut pair = Pair::new(KEY, KEY);
     pair.run(1_000);
-    let (_, mut datagram) = pair.recorded.iter().find(|(to, _)| *to == TWO).unwrap().clone();
-    datagram[0] = 2;
     let now = at(pair.now);
+    // Whoever has no key says nothing that is shown.
+    let (_, mut forged) = pair.recorded.iter().find(|(to, _)| *to == TWO).unwrap().clone();
+    (forged[0], forged[20]) = (2, 77);
+    assert_eq!(pair.get(TWO).receive(now, &mut forged), Err(Rejected::Forged));
+    assert_eq!(pair.get(TWO).shown(now)[&ONE].version, None);
+    let mut datagram = sealed_as(2, &keys(KEY), ONE, TWO);
     assert_eq!(pair.get(TWO).receive(now, &mut datagram), Err(Rejected::Version));
     let shown = pair.get(TWO).shown(now)[&ONE];
-    assert_eq!((shown.version, shown.rejected > 0), (Some(2), true));
+    assert_eq!((shown.version, shown.rejected > 1), (Some(2), true));
     pair.run(1_500);
     let now = at(pair.now);
     assert_eq!(pair.get(TWO).shown(now)[&ONE].version, None, "it is mended");
@@ -223,14 +228,28 @@ fn another_major_version_is_named() {
 fn an_answer_to_a_recorded_greeting_is_one_datagram_at_most() {
     let mut pair = Pair::new(KEY, KEY);
     pair.run(3_000);
-    pair.nodes[1].1 = exchange(TWO, KEY, 77);
-    let now = at(pair.now);
     let recorded = pair.recorded.clone();
-    for (_, datagram) in recorded.iter().filter(|(to, _)| *to == TWO) {
-        let _ = pair.get(TWO).receive(now, &mut datagram.clone());
-    }
-    assert_eq!(pair.get(TWO).due(now).len(), 1);
-    assert_eq!(pair.get(TWO).due(now).len(), 0);
+    pair.nodes[1].1 = exchange(TWO, KEY, 77);
+    let said = |two: &mut Exchange, from: u64, replays: bool| -> usize {
+        let looks = (0..1_000).step_by(25).map(|ms| {
+            let now = at(from + ms);
+            let addressed = recorded.iter().filter(|(to, _)| replays && *to == TWO);
+            for (_, datagram) in addressed {
+                assert!(two.receive(now, &mut datagram.clone()).is_err());
+            }
+            let said = two.due(now).len();
+            assert!(said <= 1, "{said} datagrams to one peer at once");
+            said
+        });
+        looks.sum()
+    };
+    let now = pair.now;
+    let quiet = said(&mut exchange(TWO, KEY, 77), now, false);
+    assert!((1..=2).contains(&quiet), "{quiet} heartbeats");
+    // A recorded greeting is answered; a thousand are no more often than each 250 ms.
+    let two = pair.get(TWO);
+    let flooded = said(two, now, true);
+    assert!((quiet + 2..=quiet + 5).contains(&flooded), "{flooded} beside {quiet} heartbeats");
 }
 
 /// Nodes of one cluster that all have a row of one Service.

@@ -7,9 +7,9 @@ use crate::{
     desired::BackendAddr,
     peers::{
         Moment,
-        level::{Known, Level, level},
+        level::{Filling, RowCounts, level},
         name::ServiceId,
-        own::Row,
+        own::{Row, ServiceRows},
         pace,
     },
 };
@@ -20,7 +20,7 @@ pub struct Words {
     /// Backends by identifier, and the connections that all other nodes have to them.
     pub others: Vec<(u32, u32)>,
     /// Rows by identifier, their level, and when what it rests on was told.
-    pub levels: Vec<(u32, Level, Moment)>,
+    pub levels: Vec<(u32, Filling, Moment)>,
 }
 
 /// Rows, and what was written of them last.
@@ -35,17 +35,22 @@ pub struct Levels {
 }
 
 impl Levels {
-    pub fn set_rows(&mut self, rows: Vec<Row>) {
-        self.rows.clear();
-        let mut addrs = HashMap::new();
-        for row in rows {
-            addrs.extend(row.backends.iter().map(|backend| (backend.id, backend.addr)));
+    /// Takes the rows of some Service ports; one without rows is gone.
+    pub fn change_rows(&mut self, rows: ServiceRows) {
+        for (service, rows) in rows {
             // What is written of a new row or backend is not known.
-            self.due.insert(row.service);
-            self.rows.entry(row.service).or_default().push(row);
+            for backend in rows.iter().flat_map(|row| &row.backends) {
+                self.others.remove(&backend.id);
+            }
+            if rows.is_empty() {
+                self.rows.remove(&service);
+                self.written.remove(&service);
+                self.due.remove(&service);
+            } else {
+                self.rows.insert(service, rows);
+                self.due.insert(service);
+            }
         }
-        self.others.retain(|id, (addr, _)| addrs.get(id) == Some(addr));
-        self.written.retain(|service, _| self.rows.contains_key(service));
     }
 }
 
@@ -72,6 +77,19 @@ impl Node {
         words
     }
 
+    /// What all others have to a backend of some Service ports; none where nobody told. Each of their
+    /// stewards sums what the nodes have that know the backend by that Service port, so that the one who
+    /// says most leaves out fewest.
+    pub(super) fn others(
+        &self,
+        now: Moment,
+        services: &[ServiceId],
+        backend: &BackendAddr,
+    ) -> Option<u32> {
+        let told = services.iter().filter_map(|service| self.known.told(now, *service));
+        told.map(|told| told.others(backend)).max()
+    }
+
     /// The words of the rows of a Service port; false where nothing was told that counts.
     fn write(&mut self, now: Moment, service: ServiceId, words: &mut Words) -> bool {
         let Some(told) = self.known.told(now, service) else { return false };
@@ -91,17 +109,20 @@ impl Node {
         for row in rows {
             estimates.clear();
             for backend in &row.backends {
-                let others = told.others(&backend.addr);
+                let services = self.own.services_of(backend.id);
+                let others = self.others(now, services, &backend.addr).unwrap_or(0);
                 let own = self.own.active(backend.id);
                 estimates.push((own.saturating_add(others), backend.weight));
                 let word = (backend.addr, others);
                 if self.levels.others.insert(backend.id, word) != Some(word) {
                     words.others.push((backend.id, others));
+                    let sharing = services.iter().filter(|id| **id != service);
+                    self.levels.due.extend(sharing);
                 }
             }
             let (weighted, rate, interval) = (row.weighted, told.rate, told.interval);
             let backends = &estimates[..];
-            let known = Known { backends, weighted, rate, interval, of, returning };
+            let known = RowCounts { backends, weighted, rate, interval, of, returning };
             words.levels.extend(level(&known).map(|level| (row.id, level, told.at)));
         }
         true

@@ -5,7 +5,6 @@ use std::{collections::HashMap, time::Duration};
 use crate::peers::{
     Moment,
     name::{NodeId, ServiceId},
-    pace,
 };
 
 /// A peer.
@@ -40,8 +39,8 @@ impl Peer {
         self.beat_at = Duration::from_nanos(phase + turns * interval);
     }
 
-    /// True if it was heard not long ago.
-    pub fn takes_part(&self, now: Moment) -> bool {
-        self.heard.is_some_and(|at| at + pace::HEARD > now)
+    /// True if it was heard within that time.
+    pub fn takes_part(&self, now: Moment, within: Duration) -> bool {
+        self.heard.is_some_and(|at| at + within > now)
     }
 }

@@ -1,6 +1,6 @@
 //! What is said now, and when there is something to say again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::Node;
 use crate::peers::{
@@ -64,7 +64,8 @@ impl Node {
 
     /// A report to the steward, which this node may be itself.
     fn report(&mut self, now: Moment, service: ServiceId, to: NodeId, all: bool) -> Option<Report> {
-        let (opened, counts) = self.own.report(now, service, all)?;
+        let named = pace::named(self.peers.len(), 1);
+        let (opened, counts) = self.own.report(now, service, all, named)?;
         let beats = match self.peers.get(&to) {
             Some(peer) => peer.beats,
             None => (now.as_millis() / pace::BEAT.as_millis()) as u32,
@@ -94,7 +95,9 @@ impl Node {
             if !self.speaks(now, service) {
                 continue;
             }
-            self.tell_oneself(now, service, false);
+            // A steward that has just begun has told nobody anything: its first word is all there is.
+            let all = self.ledger.told_at(service).is_none().then(|| self.named(service));
+            self.tell_oneself(now, service, all);
             if !due {
                 continue;
             }
@@ -105,7 +108,7 @@ impl Node {
                     continue;
                 }
                 let nodes = self.nodes() as u16;
-                if let Some(mut totals) = self.ledger.totals(now, service, *to, nodes, false) {
+                if let Some(mut totals) = self.ledger.totals(now, service, *to, nodes, all) {
                     told = Some(now);
                     totals.round = self.round(service, *to);
                     letters.entry(*to).or_default().sections.push(Section::Totals(totals));
@@ -132,7 +135,7 @@ impl Node {
         for to in turns {
             let Some(peer) = self.peers.get_mut(&to) else { continue };
             peer.beat(now, interval);
-            let takes_part = peer.takes_part(now);
+            let takes_part = self.heard.contains(&to);
             let letter = letters.entry(to).or_default();
             letter.beat = true;
             if !takes_part {
@@ -159,14 +162,15 @@ impl Node {
                 }
             }
             for service in spoken {
-                self.tell_oneself(now, service, true);
+                let all = Some(self.named(service));
+                self.tell_oneself(now, service, all);
             }
         }
     }
 
     /// A steward is its own peer. What it tells itself is as old as what it heard last: where all others
     /// are silent, it is for itself what it is for them.
-    fn tell_oneself(&mut self, now: Moment, service: ServiceId, all: bool) {
+    fn tell_oneself(&mut self, now: Moment, service: ServiceId, all: Option<Duration>) {
         let heard = self.heard.iter().filter_map(|id| self.peers.get(id)?.heard);
         let Some(heard) = heard.max() else { return };
         let nodes = self.nodes() as u16;
@@ -178,7 +182,7 @@ impl Node {
 
     /// Totals that stand in a heartbeat: all of them, or where those are many, mostly none.
     fn repeat(&mut self, now: Moment, service: ServiceId, to: NodeId) -> Section {
-        let every = pace::repeat(bytes_of(self.ledger.backends(service), false), self.peers.len());
+        let every = self.every(service);
         let all = self.peers.get_mut(&to).is_some_and(|peer| {
             let is_new = !peer.rounds.contains_key(&service);
             let all = is_new || peer.beats.is_multiple_of(every);
@@ -187,11 +191,24 @@ impl Node {
             all
         });
         let nodes = self.nodes() as u16;
-        let found = all.then(|| self.ledger.totals(now, service, to, nodes, true)).flatten();
-        let nothing = Totals { service, round: 0, nodes, rate: 0, counts: Vec::new() };
-        let mut totals = found.unwrap_or(nothing);
+        let named = all.then(|| self.named(service));
+        let found = named.and_then(|_| self.ledger.totals(now, service, to, nodes, named));
+        // What has changed is told when it is due.
+        let rate = self.ledger.rate(now, service, to);
+        let unchanged = Totals { service, round: 0, nodes, rate, all: None, counts: Vec::new() };
+        let mut totals = found.unwrap_or(unchanged);
         totals.round = self.round(service, to);
         Section::Totals(totals)
+    }
+
+    /// At every which heartbeat the totals of a Service port are repeated in full.
+    fn every(&self, service: ServiceId) -> u32 {
+        pace::repeat(bytes_of(self.ledger.backends(service), false), self.peers.len())
+    }
+
+    /// How long its backends are named that have no connection any more.
+    fn named(&self, service: ServiceId) -> Duration {
+        pace::named(self.peers.len(), self.every(service))
     }
 
     fn round(&self, service: ServiceId, to: NodeId) -> u8 {

@@ -65,7 +65,11 @@ fn counted(kind: u8, body: &mut Reader<'_>) -> Result<Option<Section>, Malformed
     let counts = entries.chunks_exact(width(ipv6)).map(entry).collect::<Result<_, _>>()?;
     Ok(Some(match kind {
         REPORT => Section::Report(Report { service, round, opened, counts }),
-        _ => Section::Totals(Totals { service, round, nodes, rate, counts }),
+        _ => {
+            // An agent that does not know this field says nothing of it.
+            let all = body.u16().unwrap_or(0).checked_sub(1);
+            Section::Totals(Totals { service, round, nodes, rate, all, counts })
+        }
     }))
 }
 

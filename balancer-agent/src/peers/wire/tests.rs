@@ -36,6 +36,7 @@ fn sections_survive_the_way() {
             round: 1,
             nodes: 2_000,
             rate: 1_500,
+            all: Some(1),
             counts: ipv6.into(),
         }),
     ];
@@ -51,7 +52,14 @@ fn what_does_not_fit_is_divided() {
         let counts = many(1_000, ipv6);
         let totals = |counts: &[(BackendAddr, u32)]| {
             let counts = counts.to_vec();
-            Section::Totals(Totals { service: ServiceId(7), round: 1, nodes: 2, rate: 3, counts })
+            Section::Totals(Totals {
+                service: ServiceId(7),
+                round: 1,
+                nodes: 2,
+                rate: 3,
+                all: Some(counts.len() as u16),
+                counts,
+            })
         };
         let hello = Section::Hello(Hello::default());
         let datagrams = pack(&[hello.clone(), totals(&counts), totals(&counts[..3])]);
@@ -82,6 +90,27 @@ fn what_a_later_version_adds_is_skipped() {
     let length = known.len() - 3 + 3;
     bytes[6..8].copy_from_slice(&(length as u16).to_be_bytes());
     assert_eq!(read(&bytes), Ok(vec![Section::Report(report)]));
+}
+
+/// Agents whose totals end with their counts say of no word that it is all.
+#[test]
+fn fields_that_are_missing_say_nothing() {
+    for all in [None, Some(0), Some(2), Some(u16::MAX - 1)] {
+        let totals = Totals {
+            service: ServiceId(9),
+            round: 1,
+            nodes: 2,
+            rate: 3,
+            all,
+            counts: many(2, false),
+        };
+        let [mut bytes] = pack(&[Section::Totals(totals.clone())]).try_into().unwrap();
+        assert_eq!(read(&bytes), Ok(vec![Section::Totals(totals.clone())]));
+        bytes.truncate(bytes.len() - 2);
+        let length = bytes.len() - 3;
+        bytes[1..3].copy_from_slice(&(length as u16).to_be_bytes());
+        assert_eq!(read(&bytes), Ok(vec![Section::Totals(Totals { all: None, ..totals })]));
+    }
 }
 
 proptest! {

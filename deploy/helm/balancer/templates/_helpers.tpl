@@ -25,6 +25,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ (.Values.config).healthzBindAddress | default "0.0.0.0:10356" }}
 {{- end }}
 
+{{/* Where agents hear each other: the port of config.peerBindAddress, else the agent's default. */}}
+{{- define "balancer.peersPort" -}}
+{{ (.Values.config).peerBindAddress | default "0.0.0.0:10357" | regexFind "[0-9]+$" }}
+{{- end }}
+
 {{- define "balancer.healthzPort" -}}
 {{ include "balancer.healthz" . | regexFind "[0-9]+$" }}
 {{- end }}
