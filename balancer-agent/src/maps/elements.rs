@@ -23,7 +23,7 @@ impl<T> Elements<T> {
     }
 
     /// How many there are.
-    pub const fn len(&self) -> u32 {
+    pub const fn count(&self) -> u32 {
         self.len
     }
 
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn each_element_has_words_of_its_own() {
         let elements = elements(3);
-        assert_eq!(elements.len(), 3);
+        assert_eq!(elements.count(), 3);
         for index in 0..3 {
             elements.set64(index, 0, index.into());
             elements.set32(index, 12, 10 + index);

@@ -87,9 +87,9 @@ impl PinnedMaps {
         let (names, names_max) = Table::open(pins, "NAMES")?;
         Ok(Self {
             limits: Limits {
-                services: capacities.services.min(services.len()).min(names_max),
+                services: capacities.services.min(services.count()).min(names_max),
                 frontends: frontends_max,
-                backends: capacities.backends.min(backends.len()).min(MAX_BACKENDS),
+                backends: capacities.backends.min(backends.count()).min(MAX_BACKENDS),
                 slots: capacities.slots.min(MAX_SLOTS),
             },
             active: Elements::new(active),
