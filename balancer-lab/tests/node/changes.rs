@@ -69,6 +69,18 @@ fn await_problems(web: &Web, words: &[&str]) {
     }
 }
 
+/// Waits until the agent tells a problem that holds this word, whatever else it tells.
+fn await_problem(web: &Web, word: &str) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let told = problems(web);
+        if told.iter().any(|problem| problem.contains(word)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "wanted {word}, told {told:#?}");
+    }
+}
+
 #[test]
 fn a_change_is_in_the_maps_within_50_ms_and_touches_nothing_else() {
     let mut web = Web::start("change", 3);
@@ -217,7 +229,9 @@ fn broken_files_are_named_and_everything_else_stays_balanced() {
 
     // The good file breaks in the middle of a write: its Service stays.
     web.manifests.write_text("default-web.yaml", &good[..good.len() / 2]).expect("written");
-    await_shown(&web.agent, |services| services.iter().any(|s| s["name"] == "web"));
+    await_problem(&web, "default-web.yaml");
+    let backends = |service: &Value| service["backends"].as_array().map(Vec::len);
+    assert_eq!(backends(&web.shown("default/web")), Some(3));
     assert_balanced(&web, "with its own file broken");
 
     // An endpoint that is no IP is left out; the others stay.
@@ -226,7 +240,6 @@ fn broken_files_are_named_and_everything_else_stays_balanced() {
     fs::remove_file(web.manifests.dir().join("wrong.yaml")).expect("removed");
     web.manifests.write(&mixed).expect("written");
     await_problems(&web, &["endpoints[1].addresses[0]"]);
-    let backends = |service: &Value| service["backends"].as_array().map(Vec::len);
     assert_eq!(backends(&web.shown("default/web")), Some(2));
 
     // Mended: picked up again, and nothing is left to tell.
@@ -257,6 +270,7 @@ fn a_file_that_is_broken_at_the_start_ends_nothing_that_works() {
     assert!(web.agent.terminate().expect("terminated").success());
     web.manifests.write_text("default-web.yaml", &good[..good.len() / 2]).expect("written");
     web.agent.resume().expect("resumed");
+    await_problem(&web, "default-web.yaml");
     assert_eq!(web.shown("default/web")["backends"].as_array().map(Vec::len), Some(3));
     assert_balanced(&web, "after a start with its file broken");
     web.manifests.write_text("default-web.yaml", &good).expect("written");
