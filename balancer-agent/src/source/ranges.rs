@@ -70,7 +70,7 @@ pub fn ranges(
     let mut found = Vec::new();
     for (field, text) in &named {
         match text.parse::<IpNet>() {
-            Ok(net) => found.push(net.trunc()),
+            Ok(net) => found.push(unmapped(net.trunc())),
             Err(_) => faults.push_with(|| {
                 Fault::new(
                     field.as_str(),
@@ -91,6 +91,15 @@ pub fn ranges(
         found.push(NOBODY);
     }
     found
+}
+
+/// Clients of IPv4, where a network of IPv6 names nothing else (RFC 4291, 2.5.5.2): sockets of either family
+/// have their addresses in that form, and the map tells no difference.
+fn unmapped(net: IpNet) -> IpNet {
+    let IpNet::V6(ipv6) = net else { return net };
+    let prefix = ipv6.prefix_len().checked_sub(96);
+    let ipv4 = ipv6.addr().to_ipv4_mapped().zip(prefix);
+    ipv4.and_then(|(addr, prefix)| Ipv4Net::new(addr, prefix).ok()).map_or(net, IpNet::V4)
 }
 
 #[cfg(test)]
@@ -130,6 +139,13 @@ mod tests {
             (&["192.0.2.0/24"], Some("10.0.0.0/8"), &["192.0.2.0/24"], 0),
             (&[], Some("10.0.0.0/8, fd00::/8"), &["10.0.0.0/8", "fd00::/8"], 0),
             (&[], Some(""), &[], 0),
+            (
+                &["::ffff:10.1.0.0/104", "::ffff:192.0.2.7/128"],
+                None,
+                &["10.0.0.0/8", "192.0.2.7/32"],
+                0,
+            ),
+            (&["::ffff:0:0/96", "::/64", "::/0"], None, &["0.0.0.0/0", "::/64", "::/0"], 0),
             (&["10.0.0.0/33", "10.0.0.0/8"], None, &["10.0.0.0/8"], 1),
             (&["10.0.0.1"], None, &["0.0.0.0/32"], 2),
             (&["office"], Some("10.0.0.0/8"), &["0.0.0.0/32"], 2),
