@@ -55,7 +55,7 @@ fn report() -> Section {
 
 fn totals() -> Section {
     let service = balancer_agent::peers::name::ServiceId(0);
-    Section::Totals(Totals { service, round: 0, nodes: 0, rate: 0, counts: Vec::new() })
+    Section::Totals(Totals { service, round: 0, nodes: 0, rate: 0, all: None, counts: Vec::new() })
 }
 
 #[cfg(test)]
