@@ -9,7 +9,7 @@ use rand::Rng as _;
 use crate::{
     maps::{MapsError, WriteMaps, convert},
     model::Problem,
-    plan::{Plan, Write},
+    plan::{Entry, Plan, Write},
     pods::Resolved,
 };
 
@@ -83,8 +83,12 @@ fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> 
         }
         Write::SetRow { service, row } => maps.set_row(*service, *row),
         Write::SetSettings { service, settings } => maps.set_settings(*service, *settings),
-        Write::PutRange { service, range } => maps.put_range(*service, *range)?,
-        Write::RemoveRange { service, range } => maps.remove_range(*service, *range)?,
+        Write::PutRange { service, range } => {
+            maps.put_range(convert::range(*service, *range))?;
+        }
+        Write::RemoveRange { service, range } => {
+            maps.remove_range(convert::range(*service, *range))?;
+        }
         Write::PutServing { service, backend } => maps.put_serving(*service, *backend)?,
         Write::RemoveServing { service, backend } => maps.remove_serving(*service, *backend)?,
         Write::PutFrontend { frontend, service, restricted } => {
@@ -95,6 +99,8 @@ fn carry_out(maps: &mut impl WriteMaps, write: &Write) -> Result<(), MapsError> 
             maps.remove_frontend(convert::frontend(*frontend, 0, false).0)?;
         }
         Write::RemoveName { service } => maps.remove_name(*service)?,
+        Write::RemoveEntry { entry: Entry::Frontend(key) } => maps.remove_frontend(*key)?,
+        Write::RemoveEntry { entry: Entry::Range(entry) } => maps.remove_range(*entry)?,
     }
     Ok(())
 }

@@ -24,11 +24,13 @@ use std::{
 
 use balancer_common::{
     charge,
-    layout::{Backend, Frontend, FrontendKey4, FrontendKey6, Level, Row, ServiceName, Slot},
+    layout::{
+        Backend, Frontend, FrontendKey4, FrontendKey6, Level, RangeKey, Row, SLOT_WORDS,
+        ServiceName, Slot,
+    },
     policy::Policy,
     verdict::Verdict,
 };
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// A map operation that failed.
@@ -61,6 +63,15 @@ pub enum FrontendKey {
     V4(FrontendKey4),
     /// In `FRONTENDS6`.
     V6(FrontendKey6),
+}
+
+/// A source range as `RANGES` has it: its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RangeEntry {
+    /// How many bits of the key must agree.
+    pub bits: u32,
+    /// The key.
+    pub key: RangeKey,
 }
 
 /// How a backend of a Service port is chosen.
@@ -109,10 +120,13 @@ pub struct Gauge {
     pub frozen: bool,
 }
 
-/// Read access to the maps.
+/// Read access to the maps. Identifiers and indices may be any: others write to the maps too, and what is
+/// not there is 0.
 pub trait ReadMaps {
     /// How much fits.
     fn limits(&self) -> Limits;
+    /// How many Service ports the maps have room for, whatever the limits are: identifiers are below.
+    fn services(&self) -> u32;
     /// Every frontend, in no order.
     fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError>;
     /// Every Service port that has a name, in no order.
@@ -133,11 +147,16 @@ pub trait ReadMaps {
     /// How a backend of a Service port is chosen.
     fn settings(&self, service: u32) -> Settings;
     /// Clients that may use the restricted addresses of Service ports, in no order.
-    fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError>;
+    fn ranges(&self) -> Result<Vec<RangeEntry>, MapsError>;
     /// Pairs of a Service port and a backend that is not in its row and serves it, in no order.
     fn serving(&self) -> Result<Vec<(u32, u32)>, MapsError>;
     /// A slot.
     fn slot(&self, index: u32) -> Slot;
+    /// The slots of a row, without padding. None lies outside of the slab, whatever others have written
+    /// in its place.
+    fn slots(&self, row: Row) -> impl Iterator<Item = Slot> {
+        (row.base..(row.base + row.len).min(SLOT_WORDS as u32)).map(|index| self.slot(index))
+    }
     /// A backend, with its totals.
     fn backend(&self, backend: u32) -> Backend;
     /// Open connections of a backend.
@@ -256,9 +275,9 @@ pub trait WriteMaps: ReadMaps {
     /// unit than before, their level is forgotten.
     fn set_settings(&mut self, service: u32, settings: Settings);
     /// Admits clients to the restricted addresses of a Service port.
-    fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError>;
+    fn put_range(&mut self, range: RangeEntry) -> Result<(), MapsError>;
     /// Takes an admission back; one that isn't there is no error.
-    fn remove_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError>;
+    fn remove_range(&mut self, range: RangeEntry) -> Result<(), MapsError>;
     /// Has flows of a Service port stay with a backend that is not in its row.
     fn put_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError>;
     /// Has them leave it; one that isn't there is no error.

@@ -115,16 +115,17 @@ impl Snapshot {
                 let then = backends.get(&id).and_then(convert::backend_addr);
                 shown(id, None, &entry).filter(|shown| Some(shown.backend) == then)
             });
-            let row = row.slots.iter();
-            let row = row.filter_map(|(slot, entry)| shown(slot.backend, Some(slot.weight), entry));
+            let slots = row.slots.iter();
+            let usable =
+                slots.filter_map(|(slot, entry)| shown(slot.backend, Some(slot.weight), entry));
             let empty = || PortSnapshot {
                 number: name.port,
-                settings: maps.settings(service),
+                settings: row.settings,
                 frontends: Vec::new(),
                 backends: Vec::new(),
             };
             let view = ports.entry(port).or_insert_with(empty);
-            view.backends.extend(row.chain(left));
+            view.backends.extend(usable.chain(left));
             // A backend may be in two rows of a port, of which one may not use it (any more).
             view.backends.sort_unstable_by_key(|shown| (shown.backend, !shown.in_row));
             view.backends.dedup_by_key(|shown| shown.backend);

@@ -8,6 +8,8 @@
 
 pub mod audit;
 pub mod book;
+pub mod entries;
+pub mod foreign;
 pub mod held;
 pub mod leading;
 mod planner;
@@ -19,7 +21,7 @@ use ipnet::IpNet;
 
 use crate::{
     desired::{BackendAddr, FrontendAddr},
-    maps::{Settings, identity::RowId},
+    maps::{FrontendKey, RangeEntry, Settings, identity::RowId},
     model::Problem,
 };
 pub use planner::{Extent, plan};
@@ -123,6 +125,20 @@ pub enum Write {
         /// The identifier.
         service: u32,
     },
+    /// Take away what no agent of this version wrote.
+    RemoveEntry {
+        /// The entry.
+        entry: Entry,
+    },
+}
+
+/// An entry of a map, by its key alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Of `FRONTENDS4` or `FRONTENDS6`.
+    Frontend(FrontendKey),
+    /// Of `RANGES`.
+    Range(RangeEntry),
 }
 
 /// The writes for one object. If one fails, the rest of the step is left out; other steps are not

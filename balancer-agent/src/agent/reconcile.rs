@@ -26,7 +26,10 @@ use crate::{
         pinned::PinnedMaps,
     },
     model::{Changes, Parts, Problem, Protocol, State},
-    plan::{book::Book, rows::rows},
+    plan::{
+        book::{Book, Epoch},
+        rows::rows,
+    },
     source::Kind,
 };
 use audit::Audit;
@@ -41,6 +44,8 @@ pub struct Reconciler {
     maps: PinnedMaps,
     /// What they hold; none where a write has failed since they were read.
     book: Option<Book>,
+    /// The plan that was made last, of whichever book.
+    epoch: Epoch,
     grace_periods: GracePeriods,
     node_ports: NodePortAddresses,
     /// Whether there was a first state: before, what is desired is not known, and not nothing.
@@ -88,6 +93,7 @@ impl Reconciler {
         let book = Book::read(&maps)?;
         Ok(Self {
             unsure: book.held().rows.keys().cloned().collect(),
+            epoch: book.epoch(),
             book: Some(book),
             maps,
             grace_periods: GracePeriods::start().map_err(TakeOverError::Thread)?,
@@ -249,6 +255,11 @@ impl Reconciler {
     }
 
     fn write(&mut self, wanted: Wanted, started: Instant, shared: &Shared) {
+        // Without a book everything is read and written anew, which is not done at each change.
+        let waits = self.book.is_none() && self.retry_at.is_some_and(|at| started < at);
+        if waits && matches!(wanted, Wanted::Some(_)) {
+            return self.tell(shared);
+        }
         let mut failed = Vec::new();
         let udp = match &wanted {
             Wanted::All => true,

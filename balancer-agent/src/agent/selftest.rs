@@ -17,10 +17,7 @@ use nix::sys::socket::{
 };
 use rand::Rng as _;
 
-use crate::maps::{MapsError, pinned::Probe, pins::Pins};
-
-/// What is dialled. Of the host itself; a number nobody has a reason to use.
-pub const ADDRESS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 66, 76, 82), 1);
+use crate::maps::{MapsError, convert::SELF_TEST as ADDRESS, pinned::Probe, pins::Pins};
 
 /// The way that is tried.
 pub struct SelfTest {
@@ -70,7 +67,7 @@ impl SelfTest {
         if self.dial_all().is_ok() {
             return Ok(());
         }
-        self.probe.lead(ADDRESS, self.to.port())?;
+        self.probe.lead(self.to.port())?;
         self.dial_all()
     }
 

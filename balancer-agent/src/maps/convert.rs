@@ -1,21 +1,25 @@
 //! Between plain types and the types of the maps.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use balancer_common::layout::{
     Backend, Client, Frontend, FrontendKey4, FrontendKey6, FrontendKind, LABEL, RESTRICTED,
-    RangeKey, ServiceName, is_mapped, mapped,
+    RangeKey, SELF_TEST as FRONTEND_SELF_TEST, ServiceName, UDP, is_mapped, mapped,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
-    FrontendKey,
+    FrontendKey, RangeEntry,
     identity::{Family, RowId, Scope},
 };
 use crate::{
     desired::{BackendAddr, FrontendAddr, PortId},
     model::{ObjectRef, Protocol},
 };
+
+/// What the agent dials to see that the programs run. Of the host itself; a number nobody has a reason to
+/// use.
+pub const SELF_TEST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 66, 76, 82), 1);
 
 /// The key of a frontend, and its value.
 pub fn frontend(frontend: FrontendAddr, service: u32, restricted: bool) -> (FrontendKey, Frontend) {
@@ -35,17 +39,37 @@ pub fn frontend(frontend: FrontendAddr, service: u32, restricted: bool) -> (Fron
 
 /// The inverse of [`frontend`]. `None` where the map holds what no agent of this version wrote.
 pub fn frontend_addr(key: FrontendKey, value: Frontend) -> Option<FrontendAddr> {
-    let (ip, port, protocol): (IpAddr, _, _) = match key {
+    Some(FrontendAddr { kind: FrontendKind::from_raw(value.kind)?, ..frontend_key(key)? })
+}
+
+/// What a key stands for, of any kind. `None` where no agent of this version wrote it.
+pub fn frontend_key(key: FrontendKey) -> Option<FrontendAddr> {
+    let (ip, port, protocol, zero): (IpAddr, _, _, _) = match key {
         FrontendKey::V4(key) => {
-            (Ipv4Addr::from(key.addr.to_ne_bytes()).into(), key.port, key.protocol)
+            (Ipv4Addr::from(key.addr.to_ne_bytes()).into(), key.port, key.protocol, key.zero)
         }
-        FrontendKey::V6(key) => (ipv6(key.addr).into(), key.port, key.protocol),
+        FrontendKey::V6(key) => (ipv6(key.addr).into(), key.port, key.protocol, key.zero),
     };
-    Some(FrontendAddr {
-        kind: FrontendKind::from_raw(value.kind)?,
-        addr: SocketAddr::new(ip, u16::from_be(port)),
-        protocol: Protocol::from_number(protocol)?,
-    })
+    let protocol = Protocol::from_number(protocol).filter(|_| zero == 0)?;
+    let addr = SocketAddr::new(ip, u16::from_be(port));
+    Some(FrontendAddr { kind: FrontendKind::ClusterIp, addr, protocol })
+}
+
+/// True of the one frontend that is no Service's but the agent's own.
+pub fn is_self_test(key: FrontendKey, value: Frontend) -> bool {
+    value.kind == RESTRICTED | FRONTEND_SELF_TEST && key == self_test(0).0
+}
+
+/// That frontend: sockets of UDP that dial [`SELF_TEST`] are led to a port of 127.0.0.1.
+pub fn self_test(port: u16) -> (FrontendKey, Frontend) {
+    let dialled = FrontendKey4 {
+        addr: u32::from_ne_bytes(SELF_TEST.ip().octets()),
+        port: SELF_TEST.port().to_be(),
+        protocol: UDP,
+        zero: 0,
+    };
+    let kind = RESTRICTED | FRONTEND_SELF_TEST;
+    (FrontendKey::V4(dialled), Frontend { service: u32::from(port.to_be()), kind })
 }
 
 /// The address words, port and protocol of a backend, as its map holds them.
@@ -101,27 +125,28 @@ pub fn row_id(name: &ServiceName) -> Option<RowId> {
     Some(RowId { port, family: Family::from_version(name.family)?, scope })
 }
 
-/// The key of a source range, and the length of its prefix in bits.
-pub fn range(service: u32, range: IpNet) -> (u32, RangeKey) {
+/// A source range as its map has it.
+pub fn range(service: u32, range: IpNet) -> RangeEntry {
     let (addr, bits) = match range {
         IpNet::V4(net) => {
             (mapped(u32::from_ne_bytes(net.network().octets())), 96 + u32::from(net.prefix_len()))
         }
         IpNet::V6(net) => (words(net.network()), u32::from(net.prefix_len())),
     };
-    (32 + bits, RangeKey { service: service.to_be_bytes(), addr })
+    RangeEntry { bits: 32 + bits, key: RangeKey { service: service.to_be_bytes(), addr } }
 }
 
 /// The inverse of [`range`]. `None` where the map holds what no agent of this version wrote.
-pub fn range_of(bits: u32, key: &RangeKey) -> Option<(u32, IpNet)> {
+pub fn range_of(RangeEntry { bits, key }: RangeEntry) -> Option<(u32, IpNet)> {
     let bits = u8::try_from(bits.checked_sub(32)?).ok()?;
-    let net = if is_mapped(key.addr) && bits >= 96 {
+    let net: IpNet = if is_mapped(key.addr) && bits >= 96 {
         let ip = Ipv4Addr::from(key.addr[3].to_ne_bytes());
         Ipv4Net::new(ip, bits - 96).ok()?.into()
     } else {
         Ipv6Net::new(ipv6(key.addr), bits).ok()?.into()
     };
-    Some((u32::from_be_bytes(key.service), net))
+    // What lies behind the prefix is never compared.
+    Some((u32::from_be_bytes(key.service), net.trunc()))
 }
 
 /// The addresses of a network namespace: the first of each family.
@@ -219,8 +244,7 @@ mod tests {
     fn ranges_survive_the_way_to_the_maps_and_back() {
         for net in ["10.1.0.0/16", "0.0.0.0/0", "10.1.2.3/32", "fd00::/8", "::/0", "fd00::1/128"] {
             let net: IpNet = net.parse().unwrap();
-            let (bits, key) = range(9, net);
-            assert_eq!(range_of(bits, &key), Some((9, net)));
+            assert_eq!(range_of(range(9, net)), Some((9, net)));
         }
     }
 

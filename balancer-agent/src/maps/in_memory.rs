@@ -17,9 +17,9 @@ use balancer_common::{
     verdict::Verdict,
 };
 
-use ipnet::IpNet;
-
-use super::{ClusterCounts, FrontendKey, Gauge, Limits, MapsError, ReadMaps, Settings, WriteMaps};
+use super::{
+    ClusterCounts, FrontendKey, Gauge, Limits, MapsError, RangeEntry, ReadMaps, Settings, WriteMaps,
+};
 
 /// Maps in memory.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct InMemoryMaps {
     /// Rows, packed, with their generation.
     rows: Vec<u64>,
     settings: Vec<Settings>,
-    ranges: BTreeSet<(u32, IpNet)>,
+    ranges: BTreeSet<RangeEntry>,
     serving: BTreeSet<(u32, u32)>,
     opted_out: BTreeMap<u64, u32>,
     clients: BTreeMap<u64, Vec<IpAddr>>,
@@ -144,6 +144,10 @@ impl ReadMaps for InMemoryMaps {
         self.limits
     }
 
+    fn services(&self) -> u32 {
+        self.rows.len() as u32
+    }
+
     fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError> {
         Ok(self.frontends.iter().map(|(key, frontend)| (*key, *frontend)).collect())
     }
@@ -179,14 +183,14 @@ impl ReadMaps for InMemoryMaps {
     }
 
     fn row_word(&self, service: u32) -> u64 {
-        self.rows[service as usize]
+        self.rows.get(service as usize).copied().unwrap_or_default()
     }
 
     fn settings(&self, service: u32) -> Settings {
-        self.settings[service as usize]
+        self.settings.get(service as usize).copied().unwrap_or_default()
     }
 
-    fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError> {
+    fn ranges(&self) -> Result<Vec<RangeEntry>, MapsError> {
         Ok(self.ranges.iter().copied().collect())
     }
 
@@ -195,19 +199,19 @@ impl ReadMaps for InMemoryMaps {
     }
 
     fn slot(&self, index: u32) -> Slot {
-        self.slots[index as usize]
+        self.slots.get(index as usize).copied().unwrap_or(Slot::unpack(0))
     }
 
     fn backend(&self, backend: u32) -> Backend {
-        self.backends[backend as usize]
+        self.backends.get(backend as usize).copied().unwrap_or_default()
     }
 
     fn active(&self, backend: u32) -> u32 {
-        suspect::count(self.active[backend as usize])
+        suspect::count(self.active.get(backend as usize).copied().unwrap_or_default())
     }
 
     fn is_suspect(&self, backend: u32) -> bool {
-        suspect::is_suspect(self.active[backend as usize])
+        suspect::is_suspect(self.active.get(backend as usize).copied().unwrap_or_default())
     }
 
     fn charges(&self) -> u32 {
@@ -262,29 +266,33 @@ impl WriteMaps for InMemoryMaps {
 
     fn set_row(&mut self, service: u32, row: Row) {
         self.log.push(format!("row of service {service}"));
-        let word = &mut self.rows[service as usize];
-        *word = row.pack(Row::generation(*word).wrapping_add(1));
+        if let Some(word) = self.rows.get_mut(service as usize) {
+            *word = row.pack(Row::generation(*word).wrapping_add(1));
+        }
     }
 
     fn set_settings(&mut self, service: u32, settings: Settings) {
         self.log.push(format!("settings of service {service}"));
-        let before = std::mem::replace(&mut self.settings[service as usize], settings);
+        let before = self.settings(service);
+        if let Some(held) = self.settings.get_mut(service as usize) {
+            *held = settings;
+        }
         if before.weighs() != settings.weighs() {
             self.levels().remove(&service);
         }
     }
 
-    fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {
+    fn put_range(&mut self, range: RangeEntry) -> Result<(), MapsError> {
         self.check("RANGES", false)?;
-        self.log.push(format!("range of service {service}"));
-        self.ranges.insert((service, range));
+        self.log.push(format!("range of service {}", u32::from_be_bytes(range.key.service)));
+        self.ranges.insert(range);
         Ok(())
     }
 
-    fn remove_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {
+    fn remove_range(&mut self, range: RangeEntry) -> Result<(), MapsError> {
         self.check("RANGES", false)?;
-        self.log.push(format!("no range of service {service}"));
-        self.ranges.remove(&(service, range));
+        self.log.push(format!("no range of service {}", u32::from_be_bytes(range.key.service)));
+        self.ranges.remove(&range);
         Ok(())
     }
 

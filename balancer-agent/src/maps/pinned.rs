@@ -34,15 +34,14 @@ use balancer_common::{
     suspect::{self, SUSPECT},
     verdict::Verdict,
 };
-use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 
 pub use self::probe::Probe;
 use self::{settled::Settled, table::Table};
 use super::{
-    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, ReadMaps, Settings,
-    WriteMaps, convert, elements::Elements, pins::Pins, slab::Slab,
+    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, RangeEntry, ReadMaps,
+    Settings, WriteMaps, convert, elements::Elements, pins::Pins, slab::Slab,
 };
 use crate::config::Capacities;
 

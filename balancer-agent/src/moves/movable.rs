@@ -167,8 +167,8 @@ fn left(maps: &impl ReadMaps) -> BTreeMap<u32, BTreeSet<u32>> {
     }
     left.retain(|service, backends| {
         let row = maps.row(*service);
-        for index in row.base..row.base + row.len {
-            backends.remove(&maps.slot(index).backend);
+        for slot in maps.slots(row) {
+            backends.remove(&slot.backend);
         }
         !backends.is_empty()
     });
@@ -186,8 +186,7 @@ fn gone(row: &mut Row, port: &DesiredPort, left: &BTreeSet<u32>, maps: &impl Rea
 }
 
 fn row(maps: &impl ReadMaps, id: u32, policy: Policy, port: &DesiredPort) -> Row {
-    let held = maps.row(id);
-    let slots = (held.base..held.base + held.len).map(|index| maps.slot(index));
+    let slots = maps.slots(maps.row(id));
     let weighs = port.options.policy == Choice::WeightedLeastConnections;
     Row {
         policy,

@@ -9,10 +9,7 @@ use std::collections::BTreeMap;
 
 use balancer_common::layout::{Backend, Frontend, Row, ServiceName, Slot};
 
-use crate::{
-    maps::{FrontendKey, MapsError, ReadMaps},
-    plan::held,
-};
+use crate::maps::{FrontendKey, MapsError, ReadMaps, Settings};
 
 /// How often rows are looked at again that change meanwhile.
 const LOOKS: usize = 64;
@@ -34,6 +31,8 @@ pub struct Moment {
 #[derive(Clone, Debug, Default)]
 pub struct RowThen {
     word: u64,
+    /// How one of its backends is chosen.
+    pub settings: Settings,
     /// Its slots, without padding, and the backend of each.
     pub slots: Vec<(Slot, Backend)>,
 }
@@ -47,21 +46,25 @@ impl RowThen {
     fn read(maps: &impl ReadMaps, service: u32) -> Self {
         let mut word = maps.row_word(service);
         for _ in 0..LOOKS {
-            let slots = slots(maps, Row::unpack(word));
+            let found = Self::at(maps, service, word);
             let now = maps.row_word(service);
             if now == word {
-                return Self { word, slots };
+                return found;
             }
             word = now;
         }
         // Replaced all the time: what stood at the last look.
-        Self { word, slots: slots(maps, Row::unpack(word)) }
+        Self::at(maps, service, word)
+    }
+
+    fn at(maps: &impl ReadMaps, service: u32, word: u64) -> Self {
+        let slots = slots(maps, Row::unpack(word));
+        Self { word, settings: maps.settings(service), slots }
     }
 }
 
 fn slots(maps: &impl ReadMaps, row: Row) -> Vec<(Slot, Backend)> {
-    let slots = held::slots(row).map(|index| maps.slot(index));
-    slots.map(|slot| (slot, maps.backend(slot.backend))).collect()
+    maps.slots(row).map(|slot| (slot, maps.backend(slot.backend))).collect()
 }
 
 impl Moment {

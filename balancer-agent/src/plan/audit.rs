@@ -4,42 +4,21 @@
 //! and what the book does not know is looked for at the end of each. What differs comes with the
 //! writes that put it back, as in a plan. Counts are not among it: programs write those.
 
-use std::{collections::BTreeSet, fmt::Display, ops::Bound};
+use std::{collections::BTreeSet, ops::Bound};
 
 use balancer_common::layout::{Backend, Row, Slot};
 
 use super::{
-    Plan, Step, Write,
+    Write,
     book::Book,
+    entries::Entries,
+    foreign::{self, Finding},
     held::{Held, HeldRow},
 };
 use crate::{
     desired::{BackendAddr, FrontendAddr},
     maps::{MapsError, ReadMaps, convert, identity::RowId},
 };
-
-/// Something in the maps that is not as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The map.
-    pub map: &'static str,
-    /// Of what, as messages name it.
-    pub object: String,
-    /// What puts it back.
-    pub writes: Vec<Write>,
-}
-
-impl Finding {
-    fn new(map: &'static str, object: impl Display, writes: Vec<Write>) -> Self {
-        Self { map, object: object.to_string(), writes }
-    }
-}
-
-/// The plan that puts it back.
-pub fn plan(finding: &Finding) -> Plan {
-    let object = format!("map {}: {}", finding.map, finding.object);
-    Plan { steps: vec![Step { object, writes: finding.writes.clone() }], ..Plan::default() }
-}
 
 /// How far a round has come in what has an order.
 #[derive(Clone, Debug, Default)]
@@ -102,7 +81,8 @@ impl Round {
             if maps.frontend(key)? != Some(value) {
                 let (service, restricted) = (leads.service, leads.restricted);
                 let write = Write::PutFrontend { frontend: *frontend, service, restricted };
-                findings.push(Finding::new(map_of(frontend), named(frontend), vec![write]));
+                let object = foreign::named(frontend);
+                findings.push(Finding::new(foreign::map_of(key), object, vec![write]));
             }
             last = Some(*frontend);
         }
@@ -144,6 +124,8 @@ fn check_row(
         let write = Write::SetSettings { service, settings };
         findings.push(Finding::new("SERVICES", id, vec![write]));
     }
+    // One that no agent has written stays until it is known what should be there.
+    let Some(row) = row else { return Ok(()) };
     let link = Write::SetRow { service, row };
     let is_linked = maps.row(service) == row;
     if row.len > 0 && !holds(maps, row, backends) {
@@ -158,8 +140,7 @@ fn check_row(
 
 /// True if the slots of a row are these backends with their weights, sorted, and padding.
 fn holds(maps: &impl ReadMaps, row: Row, backends: &[(u32, u16)]) -> bool {
-    let slots = (row.base..row.base + row.len).map(|index| maps.slot(index));
-    let mut found: Vec<_> = slots.map(|slot| (slot.backend, slot.weight)).collect();
+    let mut found: Vec<_> = maps.slots(row).map(|slot| (slot.backend, slot.weight)).collect();
     found.sort_unstable();
     let mut padding = row.base + row.len..row.base + Row::width(row.len);
     found == backends && padding.all(|index| maps.slot(index) == Slot::PAD)
@@ -172,53 +153,20 @@ fn unknown(
     findings: &mut Vec<Finding>,
 ) -> Result<(), MapsError> {
     let held = book.held();
-    for (key, value) in maps.frontends()? {
-        // That of no Service is the agent's own.
-        let Some(frontend) = convert::frontend_addr(key, value) else { continue };
-        // The maps know an address once, whatever its kind: what is wrong with it was found before.
-        if !held.frontends.has_dialled(&frontend) {
-            let write = Write::RemoveFrontend { frontend };
-            findings.push(Finding::new(map_of(&frontend), named(&frontend), vec![write]));
+    let entries = Entries::read(maps)?;
+    let found: BTreeSet<_> = entries.ranges.iter().copied().collect();
+    for entry in foreign::ranges(held).difference(&found).copied() {
+        if let Some((service, range)) = convert::range_of(entry) {
+            let write = Write::PutRange { service, range };
+            findings.push(Finding::new("RANGES", foreign::named_range(entry), vec![write]));
         }
     }
-    let known: BTreeSet<u32> = held.rows.values().map(|row| row.id).collect();
-    for (service, _) in maps.names()? {
-        if !known.contains(&service) {
-            let write = Write::RemoveName { service };
-            findings.push(Finding::new("NAMES", format!("identifier {service}"), vec![write]));
-        }
-    }
-    let found: BTreeSet<_> = maps.ranges()?.into_iter().collect();
-    let of_row =
-        |row: &HeldRow| row.ranges.iter().map(|range| (row.id, *range)).collect::<Vec<_>>();
-    let wanted: BTreeSet<_> = held.rows.values().flat_map(of_row).collect();
-    let object = |service, what: &dyn Display| format!("{what} of identifier {service}");
-    for &(service, range) in wanted.difference(&found) {
-        let write = Write::PutRange { service, range };
-        findings.push(Finding::new("RANGES", object(service, &range), vec![write]));
-    }
-    for &(service, range) in found.difference(&wanted) {
-        let write = Write::RemoveRange { service, range };
-        findings.push(Finding::new("RANGES", object(service, &range), vec![write]));
-    }
-    let found: BTreeSet<_> = maps.serving()?.into_iter().collect();
-    let of_row = |row: &HeldRow| row.serving.iter().map(|id| (row.id, *id)).collect::<Vec<_>>();
-    let wanted: BTreeSet<_> = held.rows.values().flat_map(of_row).collect();
-    for &(service, backend) in wanted.difference(&found) {
+    let found: BTreeSet<_> = entries.serving.iter().copied().collect();
+    for (service, backend) in foreign::serving(held).difference(&found).copied() {
         let write = Write::PutServing { service, backend };
-        findings.push(Finding::new("SERVING", object(service, &backend), vec![write]));
+        let object = foreign::named_serving(service, backend);
+        findings.push(Finding::new("SERVING", object, vec![write]));
     }
-    for &(service, backend) in found.difference(&wanted) {
-        let write = Write::RemoveServing { service, backend };
-        findings.push(Finding::new("SERVING", object(service, &backend), vec![write]));
-    }
+    findings.extend(foreign::foreign(held, &entries, maps));
     Ok(())
-}
-
-const fn map_of(frontend: &FrontendAddr) -> &'static str {
-    if frontend.addr.is_ipv4() { "FRONTENDS4" } else { "FRONTENDS6" }
-}
-
-fn named(frontend: &FrontendAddr) -> String {
-    format!("{} over {}", frontend.addr, frontend.protocol)
 }

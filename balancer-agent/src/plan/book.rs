@@ -8,13 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use balancer_common::layout::Row;
 
 use super::{
-    held::{Held, HeldRow},
+    Write,
+    entries::Entries,
+    foreign::{Finding, foreign},
+    held::{self, Held, HeldRow},
     pools::{Full, Pools},
 };
 use crate::{
     desired::{BackendAddr, PortId},
     maps::{
-        Limits, MapsError, ReadMaps, convert,
+        MapsError, ReadMaps, convert,
         identity::{Family, RowId, Scope},
     },
     model::{Protocol, compact},
@@ -42,6 +45,8 @@ pub struct Book {
     epoch: Epoch,
     /// Programs that ran when this plan was carried out have ended.
     released: Epoch,
+    /// What the maps have beside what they hold, until a plan of everything takes it away.
+    pub(super) foreign: Vec<Finding>,
 }
 
 /// What is not free at once.
@@ -49,40 +54,72 @@ pub struct Book {
 enum GivenUp {
     Row(Row),
     Service(u32),
+    /// Of a row that no agent has written.
+    Slots {
+        start: u32,
+        width: u32,
+    },
+    Backend(u32),
 }
 
 impl Book {
     /// Reads the maps. No program may be running that began before they became as they are.
     pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
-        let mut book = Self::new(Held::read(maps)?, maps.limits(), maps.services_named());
-        book.compact();
-        Ok(book)
-    }
-
-    fn new(held: Held, limits: Limits, mut lingering: BTreeSet<u32>) -> Self {
-        for row in held.rows.values() {
-            lingering.remove(&row.id);
-        }
-        let pools = Pools::new(
-            limits,
-            held.rows.values().map(|row| row.id).chain(lingering.iter().copied()),
-            held.backends.values().copied(),
-            held.rows.values().map(|row| row.row),
+        let entries = Entries::read(maps)?;
+        let held = Held::of(&entries, maps);
+        // Beside what is held, nothing that a program may find in the maps is given out.
+        let led = entries.frontends.iter().map(|(_, frontend)| frontend.service);
+        let led = led.chain(entries.names.iter().map(|(id, _)| *id));
+        let led: BTreeSet<u32> = led.filter(|id| *id < maps.services()).collect();
+        let known: BTreeSet<u32> = held.rows.values().map(|row| row.id).collect();
+        let named = maps.services_named();
+        let lingering: BTreeSet<u32> = named.difference(&known).copied().collect();
+        let mut pools = Pools::new(
+            maps.limits(),
+            led.iter().chain(&lingering).chain(&known).copied(),
+            held::backends(maps).map(|(id, _)| id).chain(charged(maps)),
+            held.rows.values().filter_map(|row| row.row),
         );
+        let foreign = foreign(&held, &entries, maps);
+        // The next plan takes away what leads to them.
+        let unknown = led.difference(&known).filter(|id| !lingering.contains(id));
+        let unknown = unknown.map(|id| GivenUp::Service(*id));
+        let slots = led.iter().flat_map(|id| pools.reserve(maps.row(*id)));
+        let slots = slots.map(|(start, width)| GivenUp::Slots { start, width });
+        let removed = foreign.iter().flat_map(|found| &found.writes);
+        let removed = removed.filter_map(|write| match write {
+            Write::RemoveBackend { id } => Some(GivenUp::Backend(*id)),
+            _ => None,
+        });
+        let given_up = unknown.chain(slots).chain(removed).map(|thing| (1, thing)).collect();
         let mut book = Self {
             pools,
             named: Vec::new(),
             unnamed: held.backends.values().map(|id| (*id, 0)).collect(),
             lingering,
-            given_up: Vec::new(),
+            given_up,
             epoch: 0,
             released: 0,
+            foreign,
             held,
         };
         let held = std::mem::take(&mut book.held);
         held.rows.values().for_each(|row| book.name(row));
         book.held = held;
-        book
+        book.compact();
+        Ok(book)
+    }
+
+    /// Numbers plans on from one: grace periods that were asked for before this book was read tell of
+    /// plans up to there.
+    #[must_use]
+    pub fn after(mut self, epoch: Epoch) -> Self {
+        self.epoch += epoch;
+        self.released += epoch;
+        for (given_up, _) in &mut self.given_up {
+            *given_up += epoch;
+        }
+        self
     }
 
     /// What the maps hold.
@@ -92,7 +129,8 @@ impl Book {
 
     /// True if the maps lead nowhere.
     pub fn is_empty(&self) -> bool {
-        self.held.rows.is_empty() && self.held.frontends.is_empty()
+        let Held { rows, frontends, .. } = &self.held;
+        rows.is_empty() && frontends.is_empty() && self.foreign.is_empty()
     }
 
     /// The plan that was made last.
@@ -113,6 +151,8 @@ impl Book {
         for (_, thing) in self.given_up.drain(..kept) {
             match thing {
                 GivenUp::Row(row) => self.pools.give_row(row),
+                GivenUp::Slots { start, width } => self.pools.give_slots(start, width),
+                GivenUp::Backend(id) => self.pools.give_backend(id),
                 GivenUp::Service(id) => {
                     self.lingering.insert(id);
                 }
@@ -175,7 +215,7 @@ impl Book {
     pub(super) fn begin(&mut self, maps: &impl ReadMaps) -> Vec<(BackendAddr, u32)> {
         self.epoch += 1;
         let idle: Vec<_> =
-            self.idle(maps).filter_map(|id| Some((backend(maps, id)?, id))).collect();
+            self.idle(maps).filter_map(|id| Some((self.backend(maps, id)?, id))).collect();
         for &(backend, id) in &idle {
             self.forget(backend, id);
         }
@@ -200,6 +240,13 @@ impl Book {
         self.unnamed.insert(id, self.epoch);
     }
 
+    /// The backend of an identifier. The maps tell which it is, where nobody else has written that.
+    fn backend(&self, maps: &impl ReadMaps, id: u32) -> Option<BackendAddr> {
+        let has = |backend: &BackendAddr| self.held.backends.get(backend) == Some(&id);
+        let told = convert::backend_addr(&maps.backend(id)).filter(has);
+        told.or_else(|| self.held.backends.keys().copied().find(has))
+    }
+
     /// Takes the identifier of a backend back.
     pub(super) fn forget(&mut self, backend: BackendAddr, id: u32) {
         self.held.backends.remove(&backend);
@@ -207,7 +254,8 @@ impl Book {
         self.pools.give_backend(id);
     }
 
-    /// Puts a row in the place of the one that is held, if any; true if programs may still use that.
+    /// Puts a row in the place of the one that is held, if any; true if programs may still use that, or
+    /// what it named.
     pub(super) fn put(&mut self, id: &RowId, row: HeldRow) -> bool {
         self.name(&row);
         let Some(held) = self.held.rows.get_mut(id) else {
@@ -216,12 +264,10 @@ impl Book {
         };
         let new = row.row;
         let old = std::mem::replace(held, row);
-        self.unname(&old);
-        let replaced = old.row != new && old.row.len > 0;
-        if replaced {
-            self.given_up.push((self.epoch, GivenUp::Row(old.row)));
-        }
-        replaced
+        let unnamed = self.unname(&old);
+        let replaced = old.row.filter(|row| Some(*row) != new && row.len > 0);
+        self.given_up.extend(replaced.map(|row| (self.epoch, GivenUp::Row(row))));
+        unnamed || replaced.is_some()
     }
 
     /// Gives a row up.
@@ -229,9 +275,8 @@ impl Book {
         let row = self.held.rows.remove(id)?;
         self.unname(&row);
         self.given_up.push((self.epoch, GivenUp::Service(row.id)));
-        if row.row.len > 0 {
-            self.given_up.push((self.epoch, GivenUp::Row(row.row)));
-        }
+        let slots = row.row.filter(|row| row.len > 0);
+        self.given_up.extend(slots.map(|row| (self.epoch, GivenUp::Row(row))));
         Some(row)
     }
 
@@ -246,14 +291,18 @@ impl Book {
         }
     }
 
-    fn unname(&mut self, row: &HeldRow) {
+    /// True if no row names some backend any more.
+    fn unname(&mut self, row: &HeldRow) -> bool {
+        let mut unnamed = false;
         for id in named(row) {
             let rows = &mut self.named[id as usize];
             *rows -= 1;
             if *rows == 0 {
                 self.unnamed.insert(id, self.epoch);
+                unnamed = true;
             }
         }
+        unnamed
     }
 }
 
@@ -262,6 +311,7 @@ fn named(row: &HeldRow) -> impl Iterator<Item = u32> {
     row.backends.iter().map(|(id, _)| *id).chain(row.serving.iter().copied())
 }
 
-fn backend(maps: &impl ReadMaps, id: u32) -> Option<BackendAddr> {
-    convert::backend_addr(&maps.backend(id))
+/// Backends that count connections.
+fn charged(maps: &impl ReadMaps) -> impl Iterator<Item = u32> {
+    (1..maps.limits().backends).filter(|id| maps.active(*id) > 0)
 }

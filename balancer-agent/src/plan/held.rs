@@ -2,12 +2,15 @@
 //!
 //! Everything that the agent needs to go on after a restart is here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry};
 
-use balancer_common::layout::{Backend, RESTRICTED, Row, SLOT_WORDS};
+use balancer_common::layout::{Backend, MAX_SLOTS, RESTRICTED, Row, Slot};
 use ipnet::IpNet;
 
-use super::leading::{HeldFrontend, Leading};
+use super::{
+    entries::Entries,
+    leading::{HeldFrontend, Leading},
+};
 use crate::{
     desired::BackendAddr,
     maps::{MapsError, ReadMaps, Settings, convert, identity::RowId},
@@ -20,8 +23,8 @@ pub struct HeldRow {
     pub id: u32,
     /// `spec.ports[].port`.
     pub number: u16,
-    /// Where its slots are.
-    pub row: Row,
+    /// Where its slots are; none where no agent has written what stands there.
+    pub row: Option<Row>,
     /// Identifiers of the backends of the row and their weights, sorted.
     pub backends: Vec<(u32, u16)>,
     /// Identifiers of backends beside these that flows stay with, sorted.
@@ -46,48 +49,85 @@ pub struct Held {
 impl Held {
     /// Reads the maps.
     pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
+        Ok(Self::of(&Entries::read(maps)?, maps))
+    }
+
+    /// What was meant by entries and by what stands in the arrays. What others have written between it is
+    /// left out: nothing is held twice, and what is held names nothing that is not.
+    pub fn of(entries: &Entries, maps: &impl ReadMaps) -> Self {
         let mut held = Self::default();
-        let mut ranges: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
-        for (service, range) in maps.ranges()? {
-            ranges.entry(service).or_default().insert(range);
+        let mut known = HashSet::new();
+        for (id, entry) in backends(maps) {
+            if let Some(backend) = convert::backend_addr(&entry)
+                && let Entry::Vacant(vacant) = held.backends.entry(backend)
+            {
+                vacant.insert(id);
+                known.insert(id);
+            }
         }
-        let mut serving: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (service, backend) in maps.serving()? {
-            serving.entry(service).or_default().push(backend);
-        }
-        for (id, name) in maps.names()? {
-            let Some(found) = convert::row_id(&name) else { continue };
-            let row = maps.row(id);
-            let slots = slots(row).map(|index| maps.slot(index));
-            let mut backends: Vec<_> = slots.map(|slot| (slot.backend, slot.weight)).collect();
-            backends.sort_unstable();
-            let mut serving = serving.remove(&id).unwrap_or_default();
-            serving.sort_unstable();
-            let settings = maps.settings(id);
-            let ranges = ranges.remove(&id).unwrap_or_default();
-            let row = HeldRow { id, number: name.port, row, backends, serving, settings, ranges };
-            held.rows.insert(found, row);
-        }
-        for (key, value) in maps.frontends()? {
+        for &(key, value) in &entries.frontends {
             if let Some(frontend) = convert::frontend_addr(key, value) {
                 let restricted = value.kind & RESTRICTED != 0;
                 let leads = HeldFrontend { service: value.service, restricted };
                 held.frontends.insert(frontend, leads);
+            } else if let Some(frontend) = convert::frontend_key(key)
+                && !convert::is_self_test(key, value)
+            {
+                held.frontends.insert(frontend, HeldFrontend::NOWHERE);
             }
         }
-        for (id, entry) in backends(maps) {
-            if let Some(backend) = convert::backend_addr(&entry) {
-                held.backends.insert(backend, id);
-            }
+        let mut ranges: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
+        for (service, range) in entries.ranges.iter().copied().filter_map(convert::range_of) {
+            ranges.entry(service).or_default().insert(range);
         }
-        Ok(held)
+        let mut serving: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for &(service, backend) in entries.serving.iter().filter(|pair| known.contains(&pair.1)) {
+            serving.entry(service).or_default().push(backend);
+        }
+        let mut names = entries.names.clone();
+        names.retain(|(id, _)| *id < maps.services());
+        names.sort_unstable_by_key(|(id, _)| *id);
+        let mut taken = BTreeMap::new();
+        for (id, name) in names {
+            let Some(found) = convert::row_id(&name) else { continue };
+            let Entry::Vacant(vacant) = held.rows.entry(found) else { continue };
+            let (row, backends) = read_row(maps, id, &known, &mut taken);
+            let mut serving = serving.remove(&id).unwrap_or_default();
+            serving.sort_unstable();
+            let settings = maps.settings(id);
+            let ranges = ranges.remove(&id).unwrap_or_default();
+            let number = name.port;
+            vacant.insert(HeldRow { id, number, row, backends, serving, settings, ranges });
+        }
+        held
     }
 }
 
-/// The slots of a row, without padding. None lies outside of the slab, whatever others have written
-/// in its place.
-pub fn slots(row: Row) -> impl Iterator<Item = u32> {
-    row.base..(row.base + row.len).min(SLOT_WORDS as u32)
+/// A row and its backends, sorted. No row where it is not one that an agent has written: it reaches out of
+/// the slab, shares slots with another one, or its slots are not backends that are known, and padding.
+fn read_row(
+    maps: &impl ReadMaps,
+    service: u32,
+    known: &HashSet<u32>,
+    taken: &mut BTreeMap<u32, u32>,
+) -> (Option<Row>, Vec<(u32, u16)>) {
+    let row = maps.row(service);
+    if row.len == 0 {
+        return ([Row::EMPTY, Row::NOT_LOCAL].contains(&row).then_some(row), Vec::new());
+    }
+    let end = row.base + Row::width(row.len);
+    let overlaps = taken.range(..end).next_back().is_some_and(|(_, past)| *past > row.base);
+    if end > MAX_SLOTS || overlaps {
+        return (None, Vec::new());
+    }
+    taken.insert(row.base, end);
+    let slots = maps.slots(row).map(|slot| (slot.backend, slot.weight));
+    let mut backends: Vec<_> = slots.filter(|(id, _)| known.contains(id)).collect();
+    backends.sort_unstable();
+    let mut padding = row.base + row.len..end;
+    let is_sound =
+        backends.len() == row.len as usize && padding.all(|index| maps.slot(index) == Slot::PAD);
+    (is_sound.then_some(row), backends)
 }
 
 /// Every backend that is in use, with its identifier.

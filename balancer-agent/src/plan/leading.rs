@@ -2,12 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     ops::Bound,
 };
 
 use balancer_common::layout::FrontendKind;
 
-use crate::{desired::FrontendAddr, maps::identity::Family, model::compact};
+use crate::{
+    desired::FrontendAddr,
+    maps::identity::Family,
+    model::{Protocol, compact},
+};
 
 /// Where a captured address leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +27,16 @@ pub struct HeldFrontend {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leading {
     by_address: BTreeMap<FrontendAddr, HeldFrontend>,
-    /// Those that lead to each row, by its identifier.
-    by_row: BTreeMap<u32, BTreeSet<FrontendAddr>>,
+    /// The same, by the identifier of the row. One tree: one for each row would take a node of its own for
+    /// an address or two.
+    by_row: BTreeSet<(u32, FrontendAddr)>,
     /// How many there are over IPv4 and IPv6.
     counts: [u32; 2],
+}
+
+impl HeldFrontend {
+    /// Where an address leads that is captured for no reason that is known: to no row.
+    pub const NOWHERE: Self = Self { service: u32::MAX, restricted: false };
 }
 
 impl Leading {
@@ -60,7 +71,8 @@ impl Leading {
 
     /// The addresses that lead to a row.
     pub fn to(&self, row: u32) -> impl Iterator<Item = &FrontendAddr> {
-        self.by_row.get(&row).into_iter().flatten()
+        let of_row = self.by_row.range((row, FIRST)..).take_while(move |(of, _)| *of == row);
+        of_row.map(|(_, frontend)| frontend)
     }
 
     /// How many there are over a family.
@@ -76,7 +88,7 @@ impl Leading {
     /// Has an address lead somewhere, wherever it led before.
     pub fn insert(&mut self, frontend: FrontendAddr, leads: HeldFrontend) {
         self.remove(&frontend);
-        self.by_row.entry(leads.service).or_default().insert(frontend);
+        self.by_row.insert((leads.service, frontend));
         self.by_address.insert(frontend, leads);
         self.counts[of(Family::of(frontend.addr.ip()))] += 1;
     }
@@ -84,12 +96,7 @@ impl Leading {
     /// Forgets an address; false if it is not there.
     pub fn remove(&mut self, frontend: &FrontendAddr) -> bool {
         let Some(led) = self.by_address.remove(frontend) else { return false };
-        if let Some(row) = self.by_row.get_mut(&led.service) {
-            row.remove(frontend);
-            if row.is_empty() {
-                self.by_row.remove(&led.service);
-            }
-        }
+        self.by_row.remove(&(led.service, *frontend));
         self.counts[of(Family::of(frontend.addr.ip()))] -= 1;
         true
     }
@@ -97,9 +104,16 @@ impl Leading {
     /// Gives back the memory that growing has left unused.
     pub fn compact(&mut self) {
         compact(&mut self.by_address);
-        compact(&mut self.by_row);
+        self.by_row = std::mem::take(&mut self.by_row).into_iter().collect();
     }
 }
+
+/// None is before it in the order of addresses.
+const FIRST: FrontendAddr = FrontendAddr {
+    kind: FrontendKind::ClusterIp,
+    addr: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
+    protocol: Protocol::Tcp,
+};
 
 const fn of(family: Family) -> usize {
     match family {
@@ -111,7 +125,6 @@ const fn of(family: Family) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Protocol;
 
     #[test]
     fn addresses_are_found_by_their_row() {

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::{
     Plan, Write,
     book::Book,
+    foreign::{self, Finding},
     held::HeldRow,
     leading::HeldFrontend,
     pools::Full,
@@ -43,6 +44,17 @@ pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl Read
     let unsure = if let Extent::All(unsure) = extent { unsure } else { &none };
     let mut planner = Planner { book, maps, plan: Plan::default(), room: None };
     planner.begin();
+    let foreign = match extent {
+        Extent::All(_) => std::mem::take(&mut planner.book.foreign),
+        Extent::Some(_) => Vec::new(),
+    };
+    planner.plan.gave_up = matches!(extent, Extent::All(_)) && planner.book.awaits_release();
+    planner.empty(unsure);
+    // Keys of these may be wanted from now on; a range is the same entry of its map even where it differs
+    // behind its prefix.
+    let is_first = |found: &Finding| matches!(found.map, "RANGES" | "SERVING");
+    let (first, last) = foreign.into_iter().partition::<Vec<_>, _>(is_first);
+    planner.plan.steps.extend(first.into_iter().map(Finding::step));
     let mut kept = BTreeMap::new();
     for (id, row) in wanted.iter().filter(|(id, _)| !unsure.contains(id)) {
         match planner.row(id, row) {
@@ -66,6 +78,8 @@ pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl Read
     for id in rows {
         planner.give_up(&id);
     }
+    // After all that led there.
+    planner.plan.steps.extend(last.into_iter().map(Finding::step));
     planner.plan
 }
 
@@ -106,6 +120,18 @@ impl<M: ReadMaps> Planner<'_, M> {
         }
     }
 
+    /// Rows that stay, and that no agent has written as they stand: their slots are not theirs.
+    fn empty(&mut self, unsure: &BTreeSet<RowId>) {
+        for id in unsure {
+            if let Some(held) = self.book.held.rows.get_mut(id).filter(|held| held.row.is_none()) {
+                held.row = Some(Row::EMPTY);
+                let write = Write::SetRow { service: held.id, row: Row::EMPTY };
+                self.plan.push(format!("Service {id}"), vec![write]);
+                self.plan.gave_up = true;
+            }
+        }
+    }
+
     /// Backends, name, slots and word of one row.
     fn row(&mut self, id: &RowId, wanted: &DesiredRow) -> Result<(u32, Vec<Write>), Full> {
         let frontends = self.new_frontends(wanted);
@@ -124,7 +150,8 @@ impl<M: ReadMaps> Planner<'_, M> {
             writes.push(Write::PutName { service, id, number: wanted.number });
         }
         let settings = self.settings(id, wanted, service);
-        if held.map_or(Settings::default(), |held| held.settings) != settings {
+        // Others may have written to an entry that had no name.
+        if held.map_or_else(|| self.maps.settings(service), |held| held.settings) != settings {
             writes.push(Write::SetSettings { service, settings });
         }
         let held_ranges = held.map(|held| &held.ranges);
@@ -141,8 +168,9 @@ impl<M: ReadMaps> Planner<'_, M> {
         let remove = |backend| Write::RemoveServing { service, backend };
         writes.extend(now.into_iter().map(remove));
         // Also where it is the same: who remembers its word compares again.
-        if held.is_none_or(|held| held.row != row || held.serving != serving) {
-            if row.len > 0 && held.is_none_or(|held| held.row != row) {
+        let is_linked = held.is_some_and(|held| held.row == Some(row));
+        if !is_linked || held.is_some_and(|held| held.serving != serving) {
+            if row.len > 0 && !is_linked {
                 writes.push(Write::PutSlots { row, backends: backends.clone() });
             }
             writes.push(Write::SetRow { service, row });
@@ -150,7 +178,7 @@ impl<M: ReadMaps> Planner<'_, M> {
         writes.extend(later.into_iter().map(remove));
         // Those that are not wanted any more are still in the maps until the row is linked.
         let ranges = held_ranges.into_iter().flatten().chain(&wanted.ranges).copied().collect();
-        let number = wanted.number;
+        let (number, row) = (wanted.number, Some(row));
         let entry = HeldRow { id: service, number, row, backends, serving, settings, ranges };
         self.plan.gave_up |= self.book.put(id, entry);
         Ok((service, writes))
@@ -210,10 +238,11 @@ impl<M: ReadMaps> Planner<'_, M> {
         placed.serving.sort_unstable();
         let held = self.book.held.rows.get(id);
         let known = held.map(|held| held.id);
-        placed.row = match held {
+        let same = held.filter(|held| held.backends == placed.backends).and_then(|held| held.row);
+        placed.row = match same {
             _ if placed.backends.is_empty() => wanted.empty,
-            Some(held) if held.backends == placed.backends => held.row,
-            _ => self.book.pools.row(placed.backends.len() as u32)?,
+            Some(row) => row,
+            None => self.book.pools.row(placed.backends.len() as u32)?,
         };
         placed.service = match known {
             Some(id) => id,
@@ -271,7 +300,7 @@ impl<M: ReadMaps> Planner<'_, M> {
     fn unlink(&mut self, frontends: Vec<FrontendAddr>) {
         for frontend in frontends {
             if self.book.held.frontends.remove(&frontend) {
-                let object = format!("frontend {} over {}", frontend.addr, frontend.protocol);
+                let object = format!("frontend {}", foreign::named(&frontend));
                 self.plan.push(object, vec![Write::RemoveFrontend { frontend }]);
                 self.plan.gave_up = true;
             }

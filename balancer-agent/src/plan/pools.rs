@@ -60,7 +60,7 @@ impl Pools {
         backends: impl IntoIterator<Item = u32>,
         rows: impl IntoIterator<Item = Row>,
     ) -> Self {
-        let one = |id: u32| (id, id + 1);
+        let one = |id: u32| (id, id.saturating_add(1));
         let rows = rows.into_iter().filter(|row| row.len > 0);
         Self {
             limits,
@@ -101,6 +101,16 @@ impl Pools {
         Ok(Row { base, len })
     }
 
+    /// Takes what is free of the room of a row that may be any; the runs, start and width.
+    pub fn reserve(&mut self, row: Row) -> Vec<(u32, u32)> {
+        self.slots.take_all(row.base, row.base + Row::width(row.len))
+    }
+
+    /// Takes such a run back.
+    pub fn give_slots(&mut self, start: u32, width: u32) {
+        self.slots.give(start, width);
+    }
+
     /// How many frontends of each family the maps hold at most.
     pub const fn frontends(&self) -> u32 {
         self.limits.frontends
@@ -119,9 +129,14 @@ impl Pools {
     }
 }
 
-/// Free runs: one past the last by the first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Runs(BTreeMap<u32, u32>);
+/// Free runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Runs {
+    /// One past the last by the first.
+    free: BTreeMap<u32, u32>,
+    /// What is beyond was taken with a larger limit, and is never given out again.
+    limit: u32,
+}
 
 impl Runs {
     /// The runs from `first` to `end` between those that are taken.
@@ -140,32 +155,54 @@ impl Runs {
         if end > at {
             runs.insert(at, end);
         }
-        Self(runs)
+        Self { free: runs, limit: end }
     }
 
     /// The first of `width` in a row.
     fn take(&mut self, width: u32) -> Option<u32> {
-        let (&start, &end) = self.0.iter().find(|(start, end)| *end - *start >= width)?;
-        self.0.remove(&start);
+        let (&start, &end) = self.free.iter().find(|(start, end)| *end - *start >= width)?;
+        self.free.remove(&start);
         if start + width < end {
-            self.0.insert(start + width, end);
+            self.free.insert(start + width, end);
         }
         Some(start)
     }
 
+    /// Takes what is free from `start` to `end`; the runs, start and width.
+    fn take_all(&mut self, start: u32, end: u32) -> Vec<(u32, u32)> {
+        let overlaps = |(from, past): (&u32, &u32)| (*past > start).then_some((*from, *past));
+        let found: Vec<_> = self.free.range(..end).filter_map(overlaps).collect();
+        let mut taken = Vec::new();
+        for (from, past) in found {
+            self.free.remove(&from);
+            if from < start {
+                self.free.insert(from, start);
+            }
+            if past > end {
+                self.free.insert(end, past);
+            }
+            let first = from.max(start);
+            taken.push((first, past.min(end) - first));
+        }
+        taken
+    }
+
     /// Takes back what [`Runs::take`] gave.
     fn give(&mut self, start: u32, width: u32) {
-        let mut run = (start, start + width);
-        if let Some((&before, &end)) = self.0.range(..start).next_back()
+        let mut run = (start, (start + width).min(self.limit));
+        if run.0 >= run.1 {
+            return;
+        }
+        if let Some((&before, &end)) = self.free.range(..start).next_back()
             && end == start
         {
-            self.0.remove(&before);
+            self.free.remove(&before);
             run.0 = before;
         }
-        if let Some(end) = self.0.remove(&run.1) {
+        if let Some(end) = self.free.remove(&run.1) {
             run.1 = end;
         }
-        self.0.insert(run.0, run.1);
+        self.free.insert(run.0, run.1);
     }
 }
 
@@ -176,12 +213,33 @@ mod tests {
     #[test]
     fn runs_are_what_lies_between() {
         let runs = |taken: &[(u32, u32)]| {
-            Runs::between(taken.iter().copied(), 0, 32).0.into_iter().collect::<Vec<_>>()
+            Runs::between(taken.iter().copied(), 0, 32).free.into_iter().collect::<Vec<_>>()
         };
         assert_eq!(runs(&[(16, 24), (0, 8)]), [(8, 16), (24, 32)]);
         assert_eq!(runs(&[]), [(0, 32)]);
         assert_eq!(runs(&[(0, 32)]), []);
         assert_eq!(runs(&[(0, 8), (40, 48), (50, 52)]), [(8, 32)], "made with a larger limit");
+    }
+
+    #[test]
+    fn what_is_free_of_any_stretch_is_taken() {
+        let all = || Runs::between([(8, 12)].into_iter(), 0, 32);
+        for (start, end, want) in [
+            (0, 4, vec![(0, 4)]),
+            (6, 14, vec![(6, 2), (12, 2)]),
+            (9, 11, vec![]),
+            (30, 90, vec![(30, 2)]),
+            (0, 90, vec![(0, 8), (12, 20)]),
+        ] {
+            let mut runs = all();
+            let taken = runs.take_all(start, end);
+            assert_eq!(taken, want, "{start} {end}");
+            assert_eq!(runs.take_all(start, end), [], "{start} {end}");
+            for (start, width) in taken {
+                runs.give(start, width);
+            }
+            assert_eq!(runs, all(), "{start} {end}");
+        }
     }
 
     #[test]
@@ -193,6 +251,16 @@ mod tests {
         for (start, width) in [(0, 4), (12, 4), (4, 8), (16, 16)] {
             runs.give(start, width);
         }
-        assert_eq!(runs, Runs(BTreeMap::from([(0, 32)])));
+        let all = Runs { free: BTreeMap::from([(0, 32)]), limit: 32 };
+        assert_eq!(runs, all);
+        // Taken with a larger limit.
+        for (start, width) in [(32, 4), (40, 1)] {
+            runs.give(start, width);
+        }
+        assert_eq!(runs, all);
+        assert_eq!(runs.take(32), Some(0));
+        runs.give(28, 8);
+        assert_eq!(runs.take(5), None);
+        assert_eq!(runs.take(4), Some(28));
     }
 }

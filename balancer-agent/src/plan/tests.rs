@@ -1,4 +1,5 @@
 mod audits;
+mod corrupt;
 mod identifiers;
 mod sequences;
 
@@ -9,7 +10,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     book::Book,
-    held::Held,
+    held::{self, Held},
     leading::{HeldFrontend, Leading},
     rows::rows,
     *,
@@ -147,7 +148,8 @@ fn each_family_of_a_service_port_has_a_row_of_its_own() {
     settle(&mut maps, &wanted);
     assert_holds(&maps, &wanted);
     let held = Held::read(&maps).unwrap();
-    let lens: Vec<_> = held.rows.iter().map(|(id, row)| (id.to_string(), row.row.len)).collect();
+    let lens: Vec<_> =
+        held.rows.iter().map(|(id, row)| (id.to_string(), row.row.unwrap().len)).collect();
     let expected = [("shop/web (TCP) over IPv4", 2), ("shop/web (TCP) over IPv6", 1)]
         .map(|(id, len)| (id.to_owned(), len));
     assert_eq!(lens, expected);
@@ -191,9 +193,9 @@ fn an_address_that_moves_is_never_missing() {
 fn a_replaced_row_is_not_written_over_in_the_same_plan() {
     let mut maps = InMemoryMaps::new(LIMITS);
     settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
-    let before = Held::read(&maps).unwrap().rows[&row_id("web")].row;
+    let before = Held::read(&maps).unwrap().rows[&row_id("web")].row.unwrap();
     settle(&mut maps, &desired(&[("web", &[1], &[1, 3])]));
-    let after = Held::read(&maps).unwrap().rows[&row_id("web")].row;
+    let after = Held::read(&maps).unwrap().rows[&row_id("web")].row.unwrap();
     assert_ne!(before.base, after.base);
 }
 
@@ -262,7 +264,7 @@ fn why_a_row_is_empty_is_part_of_it() {
     let mut maps = InMemoryMaps::new(LIMITS);
     let mut wanted = desired(&[("web", &[1], &[])]);
     let row = |maps: &InMemoryMaps| {
-        Held::read(maps).unwrap().rows.into_values().next().map(|held| held.row)
+        Held::read(maps).unwrap().rows.into_values().next().and_then(|held| held.row)
     };
     settle(&mut maps, &wanted);
     assert_eq!(row(&maps), Some(Row::EMPTY));

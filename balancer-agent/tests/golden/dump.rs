@@ -128,7 +128,7 @@ fn entries(maps: &InMemoryMaps) -> String {
         writeln!(text, "  service {id} {found}{} row={shown}", settings(maps.settings(id)))
             .unwrap();
     }
-    for (service, range) in maps.ranges().unwrap() {
+    for (service, range) in maps.ranges().unwrap().into_iter().filter_map(convert::range_of) {
         writeln!(text, "  range service {service} from {range}").unwrap();
     }
     for (id, entry) in held::backends(maps) {

@@ -29,7 +29,9 @@ pub struct Client {
 
 /// Key of the map of source ranges, behind the length of its prefix in bits: which clients may use
 /// the restricted addresses of a Service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct RangeKey {
     /// Index into the map of Services, big endian for the sake of the prefix.

@@ -17,7 +17,6 @@ use crate::{
         node::Words,
         own::{Row, RowBackend, ServiceRows},
     },
-    plan::held::slots,
 };
 
 /// Least time between two looks at all rows: changes come in bursts.
@@ -115,8 +114,7 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
         let name = self.maps.name(id)?.and_then(|name| convert::row_id(&name));
         let found = name.map(|RowId { port, family, .. }| {
             let row = self.maps.row(id);
-            let backends = slots(row).filter_map(|index| {
-                let slot = self.maps.slot(index);
+            let backends = self.maps.slots(row).filter_map(|slot| {
                 let addr = convert::backend_addr(&self.maps.backend(slot.backend))?;
                 Some(RowBackend { id: slot.backend, addr, weight: slot.weight })
             });

@@ -12,8 +12,9 @@ use crate::{
     maps::{Gauge, MapsError, WriteMaps},
     model::Problem,
     plan::{
-        audit::{self, Finding, Round},
+        audit::Round,
         book::{Book, Epoch},
+        foreign::Finding,
     },
     pods::Resolved,
 };
@@ -165,7 +166,7 @@ fn put_back(findings: &[Finding], maps: &mut impl WriteMaps, mended: &mut Mended
     let mut failed = Vec::new();
     let mut first = BTreeMap::new();
     for finding in findings {
-        let problems = apply::apply(maps, &audit::plan(finding)).problems;
+        let problems = apply::apply(maps, &finding.plan()).problems;
         if problems.is_empty() {
             *mended.entry(finding.map).or_default() += 1;
             first.entry(finding.map).or_insert(&finding.object);

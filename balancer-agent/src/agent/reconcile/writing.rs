@@ -87,6 +87,10 @@ impl Reconciler {
                 (rows(some.clone()), some.map(|(id, _)| id.clone()).collect::<BTreeSet<_>>())
             });
             self.plan_and_apply(&some, Some(&ports), done)?;
+            if !done.problems.is_empty() {
+                // All of it is written again, and each part would read the maps anew.
+                return Ok(());
+            }
             match ports.pop_last() {
                 Some(last) => next = Bound::Excluded(last),
                 None => {
@@ -108,7 +112,7 @@ impl Reconciler {
             Some(book) => book,
             None => {
                 self.maps.wait_grace_period();
-                Book::read(&self.maps)?
+                Book::read(&self.maps)?.after(self.epoch)
             }
         };
         book.release(self.grace_periods.passed());
@@ -124,6 +128,7 @@ impl Reconciler {
         if plan.gave_up {
             self.grace_periods.ask(book.epoch());
         }
+        self.epoch = book.epoch();
         if done.problems.is_empty() {
             self.book = Some(book);
         }

@@ -1,9 +1,5 @@
 //! The one frontend that is no Service's: where the agent dials itself.
 
-use std::net::SocketAddrV4;
-
-use balancer_common::layout::{RESTRICTED, SELF_TEST};
-
 use super::*;
 
 /// The entry of the self-test.
@@ -17,15 +13,11 @@ impl Probe {
         Ok(Self { frontends: Table::open(pins, "FRONTENDS4")?.0 })
     }
 
-    /// Leads sockets of UDP that dial `from` to a port of 127.0.0.1.
-    pub fn lead(&mut self, from: SocketAddrV4, port: u16) -> Result<(), MapsError> {
-        let key = FrontendKey4 {
-            addr: u32::from_ne_bytes(from.ip().octets()),
-            port: from.port().to_be(),
-            protocol: balancer_common::layout::UDP,
-            zero: 0,
-        };
-        let value = Frontend { service: u32::from(port.to_be()), kind: RESTRICTED | SELF_TEST };
-        self.frontends.put(transmute!(key), transmute!(value))
+    /// Leads sockets of UDP that dial [`convert::SELF_TEST`] to a port of 127.0.0.1.
+    pub fn lead(&mut self, port: u16) -> Result<(), MapsError> {
+        match convert::self_test(port) {
+            (FrontendKey::V4(key), value) => self.frontends.put(transmute!(key), transmute!(value)),
+            (FrontendKey::V6(_), _) => Ok(()),
+        }
     }
 }

@@ -7,6 +7,10 @@ impl ReadMaps for PinnedMaps {
         self.limits
     }
 
+    fn services(&self) -> u32 {
+        self.services.count()
+    }
+
     fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError> {
         let mut frontends = self
             .frontends4
@@ -64,12 +68,11 @@ impl ReadMaps for PinnedMaps {
         }
     }
 
-    fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError> {
+    fn ranges(&self) -> Result<Vec<RangeEntry>, MapsError> {
         let mut ranges = Vec::new();
         for key in self.ranges.keys() {
             let key = key.map_err(failed("RANGES", "read"))?;
-            let range: RangeKey = transmute!(key.data());
-            ranges.extend(convert::range_of(key.prefix_len(), &range));
+            ranges.push(RangeEntry { bits: key.prefix_len(), key: transmute!(key.data()) });
         }
         Ok(ranges)
     }

@@ -51,16 +51,15 @@ impl WriteMaps for PinnedMaps {
         set(offset_of!(Service, group), group);
     }
 
-    fn put_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {
-        let (bits, key) = convert::range(service, range);
-        let key: Range = transmute!(key);
-        self.ranges.insert(&Key::new(bits, key), 1, 0).map_err(failed("RANGES", "update"))
+    fn put_range(&mut self, range: RangeEntry) -> Result<(), MapsError> {
+        let key: Range = transmute!(range.key);
+        self.ranges.insert(&Key::new(range.bits, key), 1, 0).map_err(failed("RANGES", "update"))
     }
 
-    fn remove_range(&mut self, service: u32, range: IpNet) -> Result<(), MapsError> {
-        let (bits, key) = convert::range(service, range);
-        let key: Range = transmute!(key);
-        absent_is_fine(self.ranges.remove(&Key::new(bits, key)).map_err(failed("RANGES", "delete")))
+    fn remove_range(&mut self, range: RangeEntry) -> Result<(), MapsError> {
+        let key: Range = transmute!(range.key);
+        let removed = self.ranges.remove(&Key::new(range.bits, key));
+        absent_is_fine(removed.map_err(failed("RANGES", "delete")))
     }
 
     fn put_serving(&mut self, service: u32, backend: u32) -> Result<(), MapsError> {

@@ -6,13 +6,12 @@ use std::{
 };
 
 use balancer_common::verdict::Verdict;
-use ipnet::IpNet;
 
 use super::*;
 use crate::{
     apply::apply,
     desired::{BackendAddr, DesiredPort, PortId, backends::Details},
-    maps::{Gauge, Limits, Settings, in_memory::InMemoryMaps},
+    maps::{Gauge, Limits, RangeEntry, Settings, in_memory::InMemoryMaps},
     model::{ObjectRef, Protocol},
     observe::Snapshot,
     plan::{
@@ -54,6 +53,9 @@ impl ReadMaps for Changing {
     fn limits(&self) -> Limits {
         LIMITS
     }
+    fn services(&self) -> u32 {
+        LIMITS.services
+    }
     fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError> {
         self.read(InMemoryMaps::frontends)
     }
@@ -75,7 +77,7 @@ impl ReadMaps for Changing {
     fn settings(&self, service: u32) -> Settings {
         self.read(|maps| maps.settings(service))
     }
-    fn ranges(&self) -> Result<Vec<(u32, IpNet)>, MapsError> {
+    fn ranges(&self) -> Result<Vec<RangeEntry>, MapsError> {
         self.read(InMemoryMaps::ranges)
     }
     fn serving(&self) -> Result<Vec<(u32, u32)>, MapsError> {

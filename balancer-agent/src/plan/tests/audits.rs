@@ -5,14 +5,14 @@ use balancer_common::layout::{PAD_BACKEND, Slot};
 use super::*;
 use crate::{
     maps::convert,
-    plan::audit::{self, Finding, Round},
+    plan::{audit::Round, foreign::Finding},
 };
 
 /// Looks at everything, and puts it back.
 fn put_back(maps: &mut InMemoryMaps, book: &Book) -> Vec<Finding> {
     let findings = Round::default().look(book, maps, 1).unwrap();
     for finding in &findings {
-        assert_eq!(apply(maps, &audit::plan(finding)).problems, []);
+        assert_eq!(apply(maps, &finding.plan()).problems, []);
     }
     findings
 }
@@ -60,7 +60,7 @@ const EDITS: [(&str, Edit, &[&str], &str); 13] = [
     ("a row is unlinked", |maps, _| maps.set_row(1, Row::EMPTY), &["SERVICES"], "shop/web"),
     (
         "a row is that of another",
-        |maps, held| maps.set_row(1, held.rows[&row_id("api")].row),
+        |maps, held| maps.set_row(1, held.rows[&row_id("api")].row.unwrap()),
         &["SERVICES"],
         "shop/web",
     ),
@@ -73,7 +73,7 @@ const EDITS: [(&str, Edit, &[&str], &str); 13] = [
     (
         "a slot is another",
         |maps, held| {
-            let row = held.rows[&row_id("web")].row;
+            let row = held.rows[&row_id("web")].row.unwrap();
             maps.set_slot(row.base, Slot { backend: 9, weight: 1, salt: 0 });
         },
         &["SLOTS"],
@@ -82,7 +82,7 @@ const EDITS: [(&str, Edit, &[&str], &str); 13] = [
     (
         "padding is a backend",
         |maps, held| {
-            let row = held.rows[&row_id("web")].row;
+            let row = held.rows[&row_id("web")].row.unwrap();
             assert_eq!(maps.slot(row.base + row.len).backend, PAD_BACKEND);
             maps.set_slot(row.base + row.len, Slot { backend: 1, weight: 1, salt: 0 });
         },
@@ -101,8 +101,8 @@ const EDITS: [(&str, Edit, &[&str], &str); 13] = [
     (
         "ranges come and go",
         |maps, _| {
-            maps.remove_range(1, "10.1.0.0/16".parse().unwrap()).unwrap();
-            maps.put_range(0, "10.2.0.0/16".parse().unwrap()).unwrap();
+            maps.remove_range(convert::range(1, "10.1.0.0/16".parse().unwrap())).unwrap();
+            maps.put_range(convert::range(0, "10.2.0.0/16".parse().unwrap())).unwrap();
         },
         &["RANGES", "RANGES"],
         "10.1.0.0/16",

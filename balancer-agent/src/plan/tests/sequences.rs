@@ -51,7 +51,7 @@ fn whichever_write_fails_the_next_plan_makes_up_for_it() {
 }
 
 /// Any Services.
-fn anything(rng: &mut StdRng) -> Desired {
+pub(super) fn anything(rng: &mut StdRng) -> Desired {
     let mut ports = BTreeMap::new();
     for (index, name) in ["a", "b", "c", "d"].iter().enumerate() {
         if rng.random_bool(0.7) {
@@ -109,7 +109,7 @@ fn the_book_follows_the_maps_over_any_sequence_of_plans() {
         let mut changed = wanted.ports.clone();
         changed.retain(|id, _| differ.contains(id));
         let extent = if some { Extent::Some(&differ) } else { Extent::All(&none) };
-        let in_use: Vec<_> = book.held().rows.values().map(|held| held.row).collect();
+        let in_use: Vec<_> = book.held().rows.values().filter_map(|held| held.row).collect();
         let plan = plan(&mut book, &rows(&changed), extent, &maps);
         for write in plan.steps.iter().flat_map(|step| &step.writes) {
             if let Write::PutSlots { row, .. } = write {
@@ -138,7 +138,8 @@ fn the_book_follows_the_maps_over_any_sequence_of_plans() {
             book.reclaim(&maps);
             assert_eq!(book.free(), Book::read(&maps).unwrap().free(), "nothing leaks");
         }
-        for id in 1..limits.backends {
+        let in_use: Vec<_> = held::backends(&maps).map(|(id, _)| id).collect();
+        for id in in_use {
             maps.set_active(id, rng.random_range(0..2));
         }
     }

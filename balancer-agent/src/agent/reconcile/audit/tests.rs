@@ -3,7 +3,7 @@ use balancer_common::layout::{Row, Slot};
 use super::*;
 use crate::{
     desired::Desired,
-    maps::{ReadMaps as _, Settings, convert, in_memory::InMemoryMaps},
+    maps::{RangeEntry, ReadMaps as _, Settings, convert, in_memory::InMemoryMaps},
     plan::{Extent, held::Held, plan, rows::rows},
     testing::{
         logged,
@@ -103,17 +103,17 @@ const EDITS: [(&str, [Edit; 3]); 9] = [
         "SERVICES",
         [
             |maps, _| maps.set_row(1, Row::EMPTY),
-            |maps, held| maps.set_row(1, held.rows[&row_id("api")].row),
+            |maps, held| maps.set_row(1, held.rows[&row_id("api")].row.unwrap()),
             |maps, _| maps.set_settings(1, Settings { slow_start: 7, ..Settings::default() }),
         ],
     ),
     (
         "SLOTS",
         [
-            |maps, held| maps.set_slot(held.rows[&row_id("api")].row.base, Slot::PAD),
+            |maps, held| maps.set_slot(first_slot(held), Slot::PAD),
             |maps, held| alter(maps, held, 1),
             |maps, held| {
-                let row = held.rows[&row_id("api")].row;
+                let row = held.rows[&row_id("api")].row.unwrap();
                 maps.set_slot(row.base + row.len, Slot { backend: 3, weight: 1, salt: 1 });
             },
         ],
@@ -129,9 +129,9 @@ const EDITS: [(&str, [Edit; 3]); 9] = [
     (
         "RANGES",
         [
-            |maps, _| maps.remove_range(1, "10.1.0.0/16".parse().unwrap()).unwrap(),
-            |maps, _| maps.put_range(1, "10.0.0.0/8".parse().unwrap()).unwrap(),
-            |maps, _| maps.put_range(9, "10.0.0.0/8".parse().unwrap()).unwrap(),
+            |maps, _| maps.remove_range(range(1, "10.1.0.0/16")).unwrap(),
+            |maps, _| maps.put_range(range(1, "10.0.0.0/8")).unwrap(),
+            |maps, _| maps.put_range(RangeEntry { bits: 0, ..range(9, "10.0.0.0/8") }).unwrap(),
         ],
     ),
     (
@@ -162,13 +162,21 @@ const EDITS: [(&str, [Edit; 3]); 9] = [
     ),
 ];
 
+fn range(service: u32, range: &str) -> RangeEntry {
+    convert::range(service, range.parse().unwrap())
+}
+
 fn put(maps: &mut InMemoryMaps, vip: u8, service: u32) {
     let (key, value) = convert::frontend(frontend(vip), service, false);
     maps.put_frontend(key, value).unwrap();
 }
 
+fn first_slot(held: &Held) -> u32 {
+    held.rows[&row_id("api")].row.unwrap().base
+}
+
 fn alter(maps: &mut InMemoryMaps, held: &Held, by: u32) {
-    let base = held.rows[&row_id("api")].row.base;
+    let base = first_slot(held);
     let slot = maps.slot(base);
     maps.set_slot(base, Slot { backend: slot.backend + by, ..slot });
 }
