@@ -1,10 +1,12 @@
 //! `balancer-agent run`: ties the stages together.
 
+mod audience;
 mod datagrams;
 mod disconnected;
 mod drains;
 mod grace_periods;
 mod handover;
+mod known;
 mod moving;
 mod passes;
 mod peers;
@@ -19,7 +21,7 @@ mod stuck;
 mod sweep;
 mod watchdog;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use thiserror::Error;
 use tokio::{
@@ -39,10 +41,12 @@ use crate::{
     source::{Source, SourceError, Update},
     tasks::{self, Tasks},
 };
+use audience::Audience as _;
 use datagrams::Datagrams;
+use grace_periods::WaitingThread;
 use pods::Pods;
 use provider::Shared;
-use reconcile::{Reconciler, TakeOverError};
+use reconcile::Reconciler;
 use selftest::SelfTest;
 use watchdog::Watchdog;
 
@@ -70,9 +74,9 @@ pub enum RunError {
     /// The maps can't be read.
     #[error(transparent)]
     Maps(#[from] MapsError),
-    /// The maps can't be taken over.
-    #[error(transparent)]
-    TakeOver(#[from] TakeOverError),
+    /// There is no thread to wait for programs.
+    #[error("no thread can be started: {0}; raise the limit of processes (ulimit -u)")]
+    Thread(io::Error),
     /// The source can't be read at all.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -81,7 +85,7 @@ pub enum RunError {
     Task(#[from] tasks::Ended),
     /// No signal handler can be set.
     #[error("signals can't be handled: {0}")]
-    Signal(#[from] std::io::Error),
+    Signal(#[from] io::Error),
 }
 
 /// Runs until SIGTERM or SIGINT. What is in the kernel then stays there and goes on balancing.
@@ -108,10 +112,11 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     );
     let mut reconciler = Reconciler::new(
         maps,
+        WaitingThread::start().map_err(RunError::Thread)?,
         config.node_port_addresses.clone(),
         Pods::new(config.cgroup.clone()),
     )?;
-    let shared = Arc::new(Shared::new(&config, source.describe())?);
+    let shared = Arc::new(Shared::new(&config, source.describe(), reconciler.desired())?);
     shared.wait(&[], &source.awaited());
     let test = SelfTest::open(&Pins::new(&config.bpffs))?;
     let mut watchdog = Watchdog::new(programs.guard, test);
@@ -140,6 +145,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let mut sweeps = tokio::time::interval(sweep::INTERVAL);
     let mut audits = tokio::time::interval(reconcile::audit::INTERVAL);
     audits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let audience: &Shared = &shared;
     let result = loop {
         let state = tokio::select! {
             name = signals.next() => {
@@ -155,40 +161,40 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
                     state
                 }
                 Ok(Update::Waiting(problems, kinds)) => {
-                    reconciler.wait(problems, &kinds, &shared);
+                    reconciler.wait(problems, &kinds, audience);
                     continue;
                 }
                 Err(error) => break Err(error.into()),
             },
             _ = sweeps.tick() => {
                 let _work = health.work();
-                tokio::task::block_in_place(|| reconciler.sweep(&shared));
+                tokio::task::block_in_place(|| reconciler.sweep(audience));
                 continue;
             }
             _ = audits.tick() => {
                 let _work = health.work();
-                tokio::task::block_in_place(|| reconciler.audit(&shared));
+                tokio::task::block_in_place(|| reconciler.audit(audience));
                 continue;
             }
             () = reconciler.retry() => {
                 let _work = health.work();
-                tokio::task::block_in_place(|| reconciler.again(&shared));
+                tokio::task::block_in_place(|| reconciler.again(audience));
                 continue;
             }
             () = shared.moving().redo() => {
                 let _work = health.work();
-                tokio::task::block_in_place(|| reconciler.redo(&shared));
+                tokio::task::block_in_place(|| reconciler.redo(audience));
                 continue;
             }
             () = reconciler.pods_due() => {
                 let _work = health.work();
-                tokio::task::block_in_place(|| reconciler.look_for_pods(&shared));
+                tokio::task::block_in_place(|| reconciler.look_for_pods(audience));
                 continue;
             }
         };
         let _work = health.work();
-        tokio::task::block_in_place(|| reconciler.reconcile(state, &shared));
-        shared.desired(|desired| source.tell(&desired.clashes));
+        tokio::task::block_in_place(|| reconciler.reconcile(state, audience));
+        source.tell(&shared.desired().clashes);
         ready::announce();
     };
     reconciler.end();
@@ -207,7 +213,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         Ok(Self {
             term: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

@@ -27,7 +27,7 @@ use crate::model::{
     Clash, Moving, ObjectRef, Parts, Problem, Protocol, Service, ServicePort, State, TrafficPolicy,
 };
 pub use backends::BackendAddr;
-use backends::Backends;
+use backends::{Backends, Details};
 pub use frontends::Addresses;
 use health_checks::HealthChecks;
 use node_ports::NodePortAddresses;
@@ -90,6 +90,13 @@ pub struct DesiredPort {
     pub requests_only: bool,
     /// Clients that may use the addresses of the load balancer; all where there is no range.
     pub source_ranges: Vec<IpNet>,
+}
+
+impl DesiredPort {
+    /// Every endpoint, usable or not, whatever leads there. One may come twice.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&BackendAddr, &Details)> {
+        self.backends.iter().chain(self.external.iter().flat_map(Backends::iter))
+    }
 }
 
 /// Families in which some node has a usable endpoint.

@@ -74,6 +74,16 @@ pub struct RangeEntry {
     pub key: RangeKey,
 }
 
+impl FrontendKey {
+    /// Name of the map.
+    pub const fn map(self) -> &'static str {
+        match self {
+            Self::V4(_) => "FRONTENDS4",
+            Self::V6(_) => "FRONTENDS6",
+        }
+    }
+}
+
 /// How a backend of a Service port is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use crate::{
-    desired::{Desired, DesiredPort, backends::Backends},
+    desired::{Desired, DesiredPort},
     model::{ObjectRef, Protocol},
     provider::ProviderError,
     view::DrainRequest,
@@ -45,7 +45,7 @@ pub fn judge(
 
 /// Services that have a backend.
 pub fn services(desired: &Desired, backend: SocketAddr) -> Vec<ObjectRef> {
-    let has = |port: &DesiredPort| all(port).any(|(addr, _)| addr == backend);
+    let has = |port: &DesiredPort| port.endpoints().any(|(addr, _)| addr.addr() == backend);
     let found: BTreeSet<_> = tcp(desired).filter(|(_, port)| has(port)).map(|(id, _)| id).collect();
     found.into_iter().cloned().collect()
 }
@@ -57,25 +57,20 @@ fn left_empty(
     gone: &BTreeSet<SocketAddr>,
 ) -> BTreeSet<ObjectRef> {
     let is_left = |port: &DesiredPort| {
-        let usable: BTreeSet<_> = all(port).filter(|(_, usable)| *usable).map(|(a, _)| a).collect();
+        let usable = port.endpoints().filter(|(_, details)| details.usable);
+        let usable: BTreeSet<_> = usable.map(|(backend, _)| backend.addr()).collect();
         !usable.is_disjoint(leaving) && usable.is_subset(gone)
     };
     tcp(desired).filter(|(_, port)| is_left(port)).map(|(id, _)| id.clone()).collect()
 }
 
 fn backends(desired: &Desired) -> impl Iterator<Item = SocketAddr> {
-    tcp(desired).flat_map(|(_, port)| all(port).map(|(addr, _)| addr))
+    tcp(desired).flat_map(|(_, port)| port.endpoints().map(|(backend, _)| backend.addr()))
 }
 
 fn tcp(desired: &Desired) -> impl Iterator<Item = (&ObjectRef, &DesiredPort)> {
     let ports = desired.ports.iter().filter(|(id, _)| id.protocol == Protocol::Tcp);
     ports.map(|(id, port)| (&id.service, port))
-}
-
-/// Every backend of a port, and whether connections may go there.
-fn all(port: &DesiredPort) -> impl Iterator<Item = (SocketAddr, bool)> {
-    let backends = port.backends.iter().chain(port.external.iter().flat_map(Backends::iter));
-    backends.map(|(backend, details)| (backend.addr(), details.usable))
 }
 
 #[cfg(test)]

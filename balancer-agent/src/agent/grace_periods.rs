@@ -15,14 +15,22 @@ use std::{
 
 use crate::{maps::rcu::synchronize, plan::book::Epoch};
 
+/// Who waits.
+pub trait GracePeriods {
+    /// The plan of this number has been carried out.
+    fn ask(&self, epoch: Epoch);
+    /// The newest plan after which a grace period has passed.
+    fn passed(&self) -> Epoch;
+}
+
 /// The thread that waits.
 #[derive(Debug)]
-pub struct GracePeriods {
+pub struct WaitingThread {
     asked: mpsc::Sender<Epoch>,
     passed: Arc<AtomicU64>,
 }
 
-impl GracePeriods {
+impl WaitingThread {
     /// Starts the thread; it ends when this is dropped.
     pub fn start() -> io::Result<Self> {
         let (asked, asks) = mpsc::channel();
@@ -38,15 +46,15 @@ impl GracePeriods {
         })?;
         Ok(Self { asked, passed })
     }
+}
 
-    /// The plan of this number has been carried out.
-    pub fn ask(&self, epoch: Epoch) {
+impl GracePeriods for WaitingThread {
+    fn ask(&self, epoch: Epoch) {
         // The thread is there as long as this is.
         let _ = self.asked.send(epoch);
     }
 
-    /// The newest plan after which a grace has passed.
-    pub fn passed(&self) -> Epoch {
+    fn passed(&self) -> Epoch {
         self.passed.load(Ordering::Acquire)
     }
 }
@@ -59,7 +67,7 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_passes() {
-        let grace_periods = GracePeriods::start().unwrap();
+        let grace_periods = WaitingThread::start().unwrap();
         assert_eq!(grace_periods.passed(), 0);
         let deadline = Instant::now() + Duration::from_secs(10);
         for epoch in [1, 2, 7] {

@@ -39,7 +39,7 @@ fn pass(shared: &Shared) -> Duration {
     if let Some(lacking) = moving.news() {
         let drained = moving.drained().into_iter().map(|(addr, drain)| (addr, drain.over));
         mover.drain(drained.collect());
-        if let Err(error) = shared.desired(|desired| mover.learn(desired, lacking)) {
+        if let Err(error) = mover.learn(|| shared.desired(), lacking) {
             tracing::warn!("{error}; connections are moved as before");
             moving.look_again();
         }

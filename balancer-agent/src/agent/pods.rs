@@ -13,7 +13,7 @@ use std::{
 use crate::{
     desired::Desired,
     model::Problem,
-    pods::{Resolved, resolve},
+    pods::{PodsError, Resolved, resolve},
 };
 
 /// The first pause; each is twice as long as the one before.
@@ -23,10 +23,12 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// The pause while every pod is seen.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// How pods are looked for.
+type Find = dyn Fn(&Desired) -> Result<Resolved, PodsError> + Send;
+
 /// What was found of the pods of this node, and when to look again.
-#[derive(Debug)]
 pub struct Pods {
-    cgroup: PathBuf,
+    find: Box<Find>,
     found: Resolved,
     /// Why nothing could be found the last time.
     problem: Option<Problem>,
@@ -37,8 +39,15 @@ pub struct Pods {
 impl Pods {
     /// Will look below the cgroup that the programs are attached to.
     pub fn new(cgroup: PathBuf) -> Self {
+        Self::found_by(move |desired| resolve(&cgroup, desired))
+    }
+
+    /// Will be looked for in this way.
+    pub fn found_by(
+        find: impl Fn(&Desired) -> Result<Resolved, PodsError> + Send + 'static,
+    ) -> Self {
         Self {
-            cgroup,
+            find: Box::new(find),
             found: Resolved::default(),
             problem: None,
             pause: FIRST,
@@ -56,7 +65,7 @@ impl Pods {
     /// was, and is looked up again.
     pub fn look(&mut self, desired: &Desired) -> bool {
         let before = std::mem::take(&mut self.problem);
-        let (found, waits) = match resolve(&self.cgroup, desired) {
+        let (found, waits) = match (self.find)(desired) {
             Ok(found) => {
                 let waits = !found.unseen.is_empty();
                 (found, waits)

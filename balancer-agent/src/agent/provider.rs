@@ -1,6 +1,7 @@
 //! What the running agent shows of itself.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
     process,
@@ -11,8 +12,10 @@ use std::{
 use balancer_common::charge;
 
 use super::{
+    audience::Audience,
     drains,
-    handover::Handover,
+    handover::{Handover, Look},
+    known::Reader,
     moving::{Drained, Moving},
     peers::Peers,
     stuck,
@@ -49,6 +52,7 @@ pub struct Shared {
     node: String,
     source: String,
     started: Instant,
+    desired: Reader,
     published: RwLock<Published>,
     balancing: RwLock<Option<BalancingView>>,
     programming: Programming,
@@ -63,7 +67,6 @@ pub struct Shared {
 /// What the loop has told.
 #[derive(Default)]
 struct Published {
-    desired: Desired,
     problems: Vec<Problem>,
     /// Kinds that are missing until the first state.
     awaited: Vec<Kind>,
@@ -71,7 +74,7 @@ struct Published {
 
 impl Shared {
     /// Opens the maps a second time, for reading.
-    pub fn new(config: &RunConfig, source: String) -> Result<Self, MapsError> {
+    pub fn new(config: &RunConfig, source: String, desired: Reader) -> Result<Self, MapsError> {
         let pins = Pins::new(&config.bpffs);
         let moving = Moving::new(config)?;
         let helper = Helper::new(Some(config.cgroup.clone()), Arc::clone(moving.watch()));
@@ -84,6 +87,7 @@ impl Shared {
             node: config.node_name.clone(),
             source,
             started: Instant::now(),
+            desired,
             published: RwLock::default(),
             balancing: RwLock::default(),
             programming: Programming::default(),
@@ -95,27 +99,9 @@ impl Shared {
         })
     }
 
-    /// Brings what is desired up to date. What is about to be written to the maps adds to what they
-    /// tell, so it must be known before they tell it.
-    pub fn announce<T>(&self, change: impl FnOnce(&mut Desired) -> T) -> T {
-        let mut published = self.write();
-        let result = change(&mut published.desired);
-        self.health.know(&published.desired);
-        result
-    }
-
-    /// Looks at what is desired. Those who ask wait meanwhile only if there is something new.
-    pub fn desired<T>(&self, look: impl FnOnce(&Desired) -> T) -> T {
-        look(&self.read().desired)
-    }
-
-    /// Takes what remains wrong after the writes, and whether all were carried out.
-    pub fn settle(&self, problems: Vec<Problem>, complete: bool) {
-        let mut published = self.write();
-        published.problems = problems;
-        published.awaited.clear();
-        drop(published);
-        self.health.written(complete);
+    /// What is desired.
+    pub fn desired(&self) -> RwLockReadGuard<'_, Desired> {
+        self.desired.read()
     }
 
     /// Takes whether balancing works.
@@ -144,16 +130,6 @@ impl Shared {
         &self.health
     }
 
-    /// Takes how many entries of a map were put back that somebody else had changed.
-    pub fn put_back(&self, map: &'static str, entries: u64) {
-        self.mended.add(map, entries);
-    }
-
-    /// Takes when the changes were triggered that the maps have now.
-    pub fn written(&self, triggers: &[SystemTime]) {
-        self.programming.written(triggers);
-    }
-
     /// Logs what held up those who touch sockets since this was done last.
     pub fn tell_stuck(&self) {
         for problem in self.stuck(&self.moving.watch().news()) {
@@ -167,22 +143,15 @@ impl Shared {
             return Vec::new();
         }
         let names = self.maps.names().unwrap_or_default().into_iter().collect();
-        let pods = self.read().desired.pods.clone();
+        let pods = self.desired().pods.clone();
         stuck.iter().map(|stuck| stuck::problem(stuck, &names, &pods, &self.cgroup)).collect()
-    }
-
-    /// Takes what is in the way of a first state, and the kinds that are missing.
-    pub fn wait(&self, problems: &[Problem], kinds: &[Kind]) {
-        let mut published = self.write();
-        published.problems = problems.to_vec();
-        published.awaited = kinds.to_vec();
     }
 
     fn status_of(&self, snapshot: Result<Snapshot, MapsError>) -> StatusView {
         let (pods, mut problems, waiting_for) = {
             let published = self.read();
             let awaited = published.awaited.iter().map(ToString::to_string).collect();
-            (views::pods(&published.desired), published.problems.clone(), awaited)
+            (views::pods(&self.desired()), published.problems.clone(), awaited)
         };
         let snapshot = snapshot.map_err(|error| problems.push(unreadable(&error))).ok();
         problems.extend(self.stuck(&self.moving.watch().stuck()));
@@ -210,7 +179,7 @@ impl Shared {
     }
 
     fn services_of(&self, snapshot: &Snapshot) -> Vec<ServiceView> {
-        let mut services = views::services(snapshot, Some(&self.read().desired));
+        let mut services = views::services(snapshot, Some(&self.desired()));
         if let Some(peers) = self.peers() {
             peers.complete(&mut services);
         }
@@ -223,6 +192,49 @@ impl Shared {
 
     fn read(&self) -> RwLockReadGuard<'_, Published> {
         self.published.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Audience for Shared {
+    fn know(&self, desired: &Desired) {
+        self.health.know(desired);
+    }
+
+    fn wait(&self, problems: &[Problem], kinds: &[Kind]) {
+        let mut published = self.write();
+        published.problems = problems.to_vec();
+        published.awaited = kinds.to_vec();
+    }
+
+    fn changed(&self, lacking: bool, written: bool) {
+        self.moving.changed(lacking);
+        if let Some(peers) = self.peers.as_ref().filter(|_| written) {
+            peers.changed();
+        }
+    }
+
+    fn settle(&self, problems: Vec<Problem>, complete: bool) {
+        let mut published = self.write();
+        published.problems = problems;
+        published.awaited.clear();
+        drop(published);
+        self.health.written(complete);
+    }
+
+    fn written(&self, triggers: &[SystemTime]) {
+        self.programming.written(triggers);
+    }
+
+    fn put_back(&self, map: &'static str, entries: u64) {
+        self.mended.add(map, entries);
+    }
+
+    fn look(&self, look: Look) {
+        self.datagrams.give(look);
+    }
+
+    fn drained(&self) -> BTreeMap<SocketAddr, Drained> {
+        self.moving.drained()
     }
 }
 
@@ -243,7 +255,7 @@ impl Provider for Shared {
 
     fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
         // Held while the kernel is asked would keep changes from the maps.
-        let pods = self.read().desired.pods.clone();
+        let pods = self.desired().pods.clone();
         let ended = self.moving.since();
         Ok(connections(&self.maps, &self.helper, &pods, &ended, wanted)?)
     }
@@ -251,12 +263,11 @@ impl Provider for Shared {
     fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
         let RebalanceRequest { namespace, service, dry_run } = request.clone();
         let service = ObjectRef { namespace, name: service };
-        let is_known = |desired: &Desired| desired.ports.keys().any(|port| port.service == service);
-        if !self.desired(is_known) {
+        if !self.desired().ports.keys().any(|port| port.service == service) {
             return Err(ProviderError::NotBalanced { service });
         }
         let mut mover = self.moving.mover();
-        let look = self.desired(|desired| mover.look(desired, &service))?;
+        let look = mover.look(|| self.desired(), &service)?;
         let view = mover.rebalance(look, dry_run);
         drop(mover);
         self.moving.told();
@@ -265,7 +276,7 @@ impl Provider for Shared {
 
     fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
         let drained = self.moving.drained().into_keys().collect();
-        let backends = self.desired(|desired| drains::judge(request, desired, &drained))?;
+        let backends = drains::judge(request, &self.desired(), &drained)?;
         let over = Duration::from_secs(request.timeout_s.max(1));
         self.moving.drain(backends, (!request.cancel).then_some(over));
         Ok(self.drains())
@@ -276,7 +287,7 @@ impl Provider for Shared {
         let of = |id: u32| ended.keys().filter(|word| charge::backend_of(**word) == id).count();
         let view = |(addr, drained): (SocketAddr, Drained)| DrainView {
             backend: EndView { address: addr.ip(), port: addr.port() },
-            services: self.desired(|desired| drains::services(desired, addr)),
+            services: drains::services(&self.desired(), addr),
             timeout_s: drained.over.as_secs(),
             elapsed_s: drained.since.elapsed().as_secs(),
             connections: ids.get(&addr).map_or(0, |id| self.maps.active(*id)),

@@ -6,7 +6,6 @@ mod writing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -14,16 +13,21 @@ use std::{
 use balancer_common::charge;
 
 use super::{
-    grace_periods::GracePeriods, handover::Look, moving::Drained, pods::Pods,
-    problem_log::ProblemLog, provider::Shared, sweep::Sweeper,
+    audience::Audience,
+    grace_periods::GracePeriods,
+    handover::Look,
+    known::{Known, Reader},
+    moving::Drained,
+    pods::Pods,
+    problem_log::ProblemLog,
+    sweep::Sweeper,
 };
 use crate::{
     apply,
     desired::{Desired, PortId, desired, node_ports::NodePortAddresses},
     maps::{
-        Charges as _, Connected, MapsError, ReadMaps, WriteMaps as _, convert,
+        Charges, Connected, MapsError, ReadMaps, WriteMaps, convert,
         identity::{RowId, Scope},
-        pinned::PinnedMaps,
     },
     model::{Changes, Parts, Problem, Protocol, State},
     plan::{
@@ -40,13 +44,15 @@ use writing::{Done, Wanted};
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Owns the maps: everything that is written to them goes through here.
-pub struct Reconciler {
-    maps: PinnedMaps,
+pub struct Reconciler<M, G> {
+    maps: M,
+    /// What they should hold.
+    desired: Known,
     /// What they hold; none where a write has failed since they were read.
     book: Option<Book>,
     /// The plan that was made last, of whichever book.
     epoch: Epoch,
-    grace_periods: GracePeriods,
+    grace_periods: G,
     node_ports: NodePortAddresses,
     /// Whether there was a first state: before, what is desired is not known, and not nothing.
     begun: bool,
@@ -70,25 +76,15 @@ pub struct Reconciler {
     drained: BTreeMap<SocketAddr, Drained>,
 }
 
-/// Why the maps can't be taken over.
-#[derive(Debug, thiserror::Error)]
-pub enum TakeOverError {
-    /// They can't be read.
-    #[error(transparent)]
-    Maps(#[from] MapsError),
-    /// There is no thread to wait for programs.
-    #[error("no thread can be started: {0}; raise the limit of processes (ulimit -u)")]
-    Thread(io::Error),
-}
-
-impl Reconciler {
+impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
     /// Takes over the maps. An earlier agent may have died between giving something up and the
     /// grace after it.
     pub fn new(
-        mut maps: PinnedMaps,
+        mut maps: M,
+        grace_periods: G,
         node_ports: NodePortAddresses,
         pods: Pods,
-    ) -> Result<Self, TakeOverError> {
+    ) -> Result<Self, MapsError> {
         maps.wait_grace_period();
         let book = Book::read(&maps)?;
         Ok(Self {
@@ -96,7 +92,8 @@ impl Reconciler {
             epoch: book.epoch(),
             book: Some(book),
             maps,
-            grace_periods: GracePeriods::start().map_err(TakeOverError::Thread)?,
+            desired: Known::default(),
+            grace_periods,
             node_ports,
             begun: false,
             unused: Vec::new(),
@@ -113,51 +110,61 @@ impl Reconciler {
         })
     }
 
+    /// What is desired, for those who read it.
+    pub fn desired(&self) -> Reader {
+        self.desired.reader()
+    }
+
     /// Brings the maps to a new state.
     ///
     /// While the source may lack objects that an earlier agent knew, what that agent left stays,
     /// until it is seen: a broken file at the start must not end what works.
-    pub fn reconcile(&mut self, state: &State, shared: &Shared) {
+    pub fn reconcile(&mut self, state: &State, audience: &impl Audience) {
         let started = state.arrived.unwrap_or_else(Instant::now);
         self.unused.clone_from(&state.problems);
         let is_settled = self.begun && self.unsure.is_empty();
         match &state.changes {
-            Changes::Some(parts) if is_settled => self.follow(state, parts, started, shared),
-            _ => self.renew(state, started, shared),
+            Changes::Some(parts) if is_settled => self.follow(state, parts, started, audience),
+            _ => self.renew(state, started, audience),
         }
         if self.retry_at.is_none() {
-            shared.written(&state.triggers);
+            audience.written(&state.triggers);
         }
     }
 
     /// A state of which anything may be new.
-    fn renew(&mut self, state: &State, started: Instant, shared: &Shared) {
+    fn renew(&mut self, state: &State, started: Instant, audience: &impl Audience) {
         let new = desired(state, &self.node_ports);
         let first = !std::mem::replace(&mut self.begun, true);
-        let pods_changed = shared.announce(|known| {
-            let changed =
-                first || known.pods != new.pods || known.node_addresses != new.node_addresses;
-            *known = new;
-            changed
-        });
+        let mut known = self.desired.change();
+        let pods_changed =
+            first || known.pods != new.pods || known.node_addresses != new.node_addresses;
+        *known = new;
+        drop(known);
+        let known = self.desired.read();
+        audience.know(&known);
         if pods_changed {
-            self.pods_differ |= shared.desired(|desired| self.pods.changed(desired));
+            self.pods_differ |= self.pods.changed(&known);
         }
         if !self.unsure.is_empty() {
-            let wanted = shared.desired(|desired| rows(&desired.ports));
+            let wanted = rows(&known.ports);
             let seen = |id: &RowId| wanted.get(id).is_some_and(|row| !row.backends.is_empty());
             self.unsure.retain(|id| state.missing && !seen(id));
         }
-        self.write(Wanted::All, started, shared);
+        drop(known);
+        self.write(Wanted::All, started, audience);
     }
 
     /// A state of which only parts are new.
-    fn follow(&mut self, state: &State, parts: &Parts, started: Instant, shared: &Shared) {
-        let again = shared.announce(|desired| desired.follow(state, parts, &self.node_ports));
+    fn follow(&mut self, state: &State, parts: &Parts, started: Instant, audience: &impl Audience) {
+        let again = self.desired.change().follow(state, parts, &self.node_ports);
+        let known = self.desired.read();
+        audience.know(&known);
         if parts.pods {
-            self.pods_differ |= shared.desired(|desired| self.pods.changed(desired));
+            self.pods_differ |= self.pods.changed(&known);
         }
-        self.write(Wanted::Some(again), started, shared);
+        drop(known);
+        self.write(Wanted::Some(again), started, audience);
     }
 
     /// Waits until pods should be looked up again; for ever before the first state. Cancel-safe.
@@ -169,18 +176,18 @@ impl Reconciler {
     }
 
     /// Looks the pods up again.
-    pub fn look_for_pods(&mut self, shared: &Shared) {
-        if shared.desired(|desired| self.pods.look(desired)) {
+    pub fn look_for_pods(&mut self, audience: &impl Audience) {
+        if self.pods.look(&self.desired.read()) {
             self.pods_differ = true;
-            self.write(Wanted::Some(BTreeSet::new()), Instant::now(), shared);
+            self.write(Wanted::Some(BTreeSet::new()), Instant::now(), audience);
         }
     }
 
     /// Tells what is in the way of a first state; the maps stay as they are.
-    pub fn wait(&mut self, problems: &[Problem], kinds: &[Kind], shared: &Shared) {
+    pub fn wait(&mut self, problems: &[Problem], kinds: &[Kind], audience: &impl Audience) {
         let problems = Problem::bounded(problems.to_vec());
         self.problem_log.tell(&problems);
-        shared.wait(&problems, kinds);
+        audience.wait(&problems, kinds);
     }
 
     /// Waits until something that failed should be tried again; for ever if nothing did.
@@ -192,29 +199,29 @@ impl Reconciler {
     }
 
     /// Ends the charges of connections that never came to be.
-    pub fn sweep(&mut self, shared: &Shared) {
+    pub fn sweep(&mut self, audience: &impl Audience) {
         let now = Instant::now();
         self.sums.tell(now);
         let ended = self.sweeper.pass(&self.maps, now);
         if ended > 0 {
             tracing::debug!(ended, "charges of connections that failed inside connect()");
         }
-        self.look_at_datagrams(shared);
-        self.forget_idle(shared);
+        self.look_at_datagrams(audience);
+        self.forget_idle(audience);
     }
 
     /// Forgets backends whose last connection has ended since they left their rows.
-    fn forget_idle(&mut self, shared: &Shared) {
+    fn forget_idle(&mut self, audience: &impl Audience) {
         let Some(book) = self.book.as_mut().filter(|_| self.begun) else { return };
         book.release(self.grace_periods.passed());
         if book.has_idle(&self.maps) {
-            self.write(Wanted::Some(BTreeSet::new()), Instant::now(), shared);
+            self.write(Wanted::Some(BTreeSet::new()), Instant::now(), audience);
         }
     }
 
     /// Has connected UDP sockets looked at, and those ended whose backend does not serve what they
     /// dialled.
-    fn look_at_datagrams(&self, shared: &Shared) {
+    fn look_at_datagrams(&self, audience: &impl Audience) {
         let connected = self.maps.connected_udp();
         if connected.is_empty() {
             return;
@@ -224,16 +231,13 @@ impl Reconciler {
         let left = match self.book.as_ref().filter(|_| is_sure) {
             Some(book) => {
                 let rows = book.udp();
-                let leaves = |desired: &Desired, found: &&Connected| {
-                    !serves(&self.maps, desired, &rows, found)
-                };
-                shared.desired(|desired| {
-                    connected.iter().filter(|found| leaves(desired, found)).copied().collect()
-                })
+                let desired = self.desired.read();
+                let leaves = |found: &&Connected| !serves(&self.maps, &desired, &rows, found);
+                connected.iter().filter(leaves).copied().collect()
             }
             None => Vec::new(),
         };
-        shared.datagrams().give(Look { connected, left });
+        audience.look(Look { connected, left });
     }
 
     /// Logs what was not told of the last changes.
@@ -242,23 +246,23 @@ impl Reconciler {
     }
 
     /// Brings the maps to the state that was given last, once there is one.
-    pub fn redo(&mut self, shared: &Shared) {
+    pub fn redo(&mut self, audience: &impl Audience) {
         if self.begun {
-            self.again(shared);
+            self.again(audience);
         }
     }
 
     /// Brings the maps to the state that was given last.
-    pub fn again(&mut self, shared: &Shared) {
+    pub fn again(&mut self, audience: &impl Audience) {
         self.pods_differ = true;
-        self.write(Wanted::All, Instant::now(), shared);
+        self.write(Wanted::All, Instant::now(), audience);
     }
 
-    fn write(&mut self, wanted: Wanted, started: Instant, shared: &Shared) {
+    fn write(&mut self, wanted: Wanted, started: Instant, audience: &impl Audience) {
         // Without a book everything is read and written anew, which is not done at each change.
         let waits = self.book.is_none() && self.retry_at.is_some_and(|at| started < at);
         if waits && matches!(wanted, Wanted::Some(_)) {
-            return self.tell(shared);
+            return self.tell(audience);
         }
         let mut failed = Vec::new();
         let udp = match &wanted {
@@ -269,18 +273,18 @@ impl Reconciler {
             failed.extend(apply::pods(&mut self.maps, self.pods.found()).1);
             self.pods_differ = !failed.is_empty();
         }
-        self.drained = shared.moving().drained();
+        self.drained = audience.drained();
         let mut done = Done::default();
         // What the source has to tell may be about itself alone.
         let is_asked = !matches!(&wanted, Wanted::Some(ports) if ports.is_empty());
-        let result = self.bring(wanted, shared, &mut done);
+        let result = self.bring(wanted, &mut done);
         self.full = (done.full, done.does_not_fit);
         match result {
             Ok(()) => {
                 failed.extend(done.problems);
                 if is_asked || done.writes > 0 {
                     self.sums.add(Written {
-                        services: shared.desired(|desired| desired.ports.len()),
+                        services: self.desired.read().ports.len(),
                         rows: done.rows,
                         writes: done.writes,
                         took: started.elapsed(),
@@ -296,30 +300,25 @@ impl Reconciler {
             }),
         }
         if udp {
-            self.look_at_datagrams(shared);
+            self.look_at_datagrams(audience);
         }
-        shared.moving().changed(!self.unsure.is_empty());
-        if done.writes > 0
-            && let Some(peers) = shared.peers()
-        {
-            peers.changed();
-        }
+        audience.changed(!self.unsure.is_empty(), done.writes > 0);
         self.failed = failed;
         self.retry_at = (!self.failed.is_empty()).then(|| Instant::now() + RETRY);
-        self.tell(shared);
+        self.tell(audience);
     }
 
     /// Tells what is wrong.
-    fn tell(&mut self, shared: &Shared) {
+    fn tell(&mut self, audience: &impl Audience) {
         let mut problems = self.unused.clone();
-        shared.desired(|desired| problems.extend_from_slice(&desired.problems));
+        problems.extend_from_slice(&self.desired.read().problems);
         problems.extend(self.pods.problem().cloned());
         problems.extend_from_slice(&self.full.1);
         problems.extend_from_slice(&self.failed);
         problems.extend(self.audit.problems());
         let problems = Problem::bounded(problems);
         self.problem_log.tell(&problems);
-        shared.settle(problems, self.failed.is_empty());
+        audience.settle(problems, self.failed.is_empty());
     }
 }
 
@@ -341,3 +340,6 @@ fn serves(
     let details = backend.and_then(|backend| backends.get(&backend));
     details.is_some_and(|details| details.serving)
 }
+
+#[cfg(test)]
+mod tests;

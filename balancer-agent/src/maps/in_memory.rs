@@ -12,13 +12,16 @@ use std::{
 
 use balancer_common::{
     charge,
-    layout::{Backend, Frontend, Level, PAD_ACTIVE, PAD_BACKEND, Row, ServiceName, Slot},
+    layout::{Backend, Frontend, Level, PAD_ACTIVE, PAD_BACKEND, RangeKey, Row, ServiceName, Slot},
     suspect,
     verdict::Verdict,
 };
 
+use zerocopy::transmute;
+
 use super::{
-    ClusterCounts, FrontendKey, Gauge, Limits, MapsError, RangeEntry, ReadMaps, Settings, WriteMaps,
+    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, RangeEntry, ReadMaps,
+    Settings, WriteMaps,
 };
 
 /// Maps in memory.
@@ -28,11 +31,13 @@ pub struct InMemoryMaps {
     frontends: BTreeMap<FrontendKey, Frontend>,
     /// The Service port of each open connection.
     pub connections: Vec<u32>,
+    /// Connected sockets of UDP.
+    pub connected: Vec<Connected>,
     names: BTreeMap<u32, ServiceName>,
     /// Rows, packed, with their generation.
     rows: Vec<u64>,
     settings: Vec<Settings>,
-    ranges: BTreeSet<RangeEntry>,
+    ranges: BTreeMap<Node, RangeEntry>,
     serving: BTreeSet<(u32, u32)>,
     opted_out: BTreeMap<u64, u32>,
     clients: BTreeMap<u64, Vec<IpAddr>>,
@@ -51,6 +56,8 @@ pub struct InMemoryMaps {
     pub frozen: BTreeSet<&'static str>,
     /// How many more writes that can fail succeed before one fails; none where none does.
     pub fails_in: Option<usize>,
+    /// The same of reads.
+    reads_fail_in: Mutex<Option<usize>>,
 }
 
 impl InMemoryMaps {
@@ -62,10 +69,11 @@ impl InMemoryMaps {
             limits,
             frontends: BTreeMap::new(),
             connections: Vec::new(),
+            connected: Vec::new(),
             names: BTreeMap::new(),
             rows: vec![0; limits.services as usize],
             settings: vec![Settings::default(); limits.services as usize],
-            ranges: BTreeSet::new(),
+            ranges: BTreeMap::new(),
             serving: BTreeSet::new(),
             opted_out: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -79,12 +87,33 @@ impl InMemoryMaps {
             broken: false,
             frozen: BTreeSet::new(),
             fails_in: None,
+            reads_fail_in: Mutex::default(),
         }
     }
 
     /// Sets the number of open connections of a backend.
     pub fn set_active(&mut self, backend: u32, active: u32) {
         self.active[backend as usize] = active;
+    }
+
+    /// After how many more reads that can fail one does.
+    pub fn reads_fail_in(&self, reads: usize) {
+        *self.reads_left() = Some(reads);
+    }
+
+    fn reads_left(&self) -> MutexGuard<'_, Option<usize>> {
+        self.reads_fail_in.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_read(&self, map: &'static str) -> Result<(), MapsError> {
+        let mut left = self.reads_left();
+        let fails = *left == Some(0);
+        *left = left.and_then(|left| left.checked_sub(1));
+        if fails {
+            let source = io::Error::from_raw_os_error(libc::EPERM);
+            return Err(MapsError::Call { map, operation: "read", source });
+        }
+        Ok(())
     }
 
     fn levels(&self) -> MutexGuard<'_, BTreeMap<u32, Level>> {
@@ -102,19 +131,24 @@ impl InMemoryMaps {
     }
 }
 
+/// What a trie tells entries by: the length of the prefix, and the key without what lies behind it.
+type Node = (u32, [u8; size_of::<RangeKey>()]);
+
+fn node(RangeEntry { bits, key }: RangeEntry) -> Node {
+    let mut bytes: [u8; size_of::<RangeKey>()] = transmute!(key);
+    for (nth, byte) in (0..).zip(&mut bytes) {
+        let kept = bits.saturating_sub(nth * 8).min(8);
+        *byte &= !(0xff_u16 >> kept) as u8;
+    }
+    (bits, bytes)
+}
+
 /// Brings a map to what is wanted, and says how many entries differed.
 fn replace<V: Clone + PartialEq>(held: &mut BTreeMap<u64, V>, wanted: &BTreeMap<u64, V>) -> usize {
     let missing = wanted.iter().filter(|(key, value)| held.get(key) != Some(value)).count();
     let gone = held.keys().filter(|key| !wanted.contains_key(key)).count();
     held.clone_from(wanted);
     missing + gone
-}
-
-const fn map(key: FrontendKey) -> &'static str {
-    match key {
-        FrontendKey::V4(_) => "FRONTENDS4",
-        FrontendKey::V6(_) => "FRONTENDS6",
-    }
 }
 
 impl ClusterCounts for InMemoryMaps {
@@ -149,10 +183,12 @@ impl ReadMaps for InMemoryMaps {
     }
 
     fn frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>, MapsError> {
+        self.check_read("FRONTENDS4")?;
         Ok(self.frontends.iter().map(|(key, frontend)| (*key, *frontend)).collect())
     }
 
     fn names(&self) -> Result<Vec<(u32, ServiceName)>, MapsError> {
+        self.check_read("NAMES")?;
         Ok(self.names.iter().map(|(id, name)| (*id, *name)).collect())
     }
 
@@ -165,7 +201,7 @@ impl ReadMaps for InMemoryMaps {
     }
 
     fn gauges(&self) -> Result<Vec<Gauge>, MapsError> {
-        let of_family = |family| self.frontends.keys().filter(|key| map(**key) == family).count();
+        let of_family = |family| self.frontends.keys().filter(|key| key.map() == family).count();
         let entries = [
             ("CLIENTS", self.clients.len()),
             ("FRONTENDS4", of_family("FRONTENDS4")),
@@ -191,10 +227,12 @@ impl ReadMaps for InMemoryMaps {
     }
 
     fn ranges(&self) -> Result<Vec<RangeEntry>, MapsError> {
-        Ok(self.ranges.iter().copied().collect())
+        self.check_read("RANGES")?;
+        Ok(self.ranges.values().copied().collect())
     }
 
     fn serving(&self) -> Result<Vec<(u32, u32)>, MapsError> {
+        self.check_read("SERVING")?;
         Ok(self.serving.iter().copied().collect())
     }
 
@@ -231,18 +269,36 @@ impl ReadMaps for InMemoryMaps {
     }
 }
 
+impl Charges for InMemoryMaps {
+    fn unsent(&self) -> Vec<(u32, u64)> {
+        Vec::new()
+    }
+
+    fn connected_udp(&self) -> Vec<Connected> {
+        self.connected.clone()
+    }
+
+    fn end_charge(&self, _: u32, _: u64) -> bool {
+        false
+    }
+
+    fn end_unsent(&self, _: &[(u32, u64)]) -> usize {
+        0
+    }
+}
+
 impl WriteMaps for InMemoryMaps {
     fn put_frontend(&mut self, key: FrontendKey, value: Frontend) -> Result<(), MapsError> {
-        let family = self.frontends.keys().filter(|held| map(**held) == map(key)).count();
+        let family = self.frontends.keys().filter(|held| held.map() == key.map()).count();
         let full = family >= self.limits.frontends as usize && !self.frontends.contains_key(&key);
-        self.check(map(key), full)?;
+        self.check(key.map(), full)?;
         self.log.push(format!("frontend of service {}", value.service));
         self.frontends.insert(key, value);
         Ok(())
     }
 
     fn remove_frontend(&mut self, key: FrontendKey) -> Result<(), MapsError> {
-        self.check(map(key), false)?;
+        self.check(key.map(), false)?;
         if let Some(old) = self.frontends.remove(&key) {
             self.log.push(format!("no frontend of service {}", old.service));
         }
@@ -285,14 +341,14 @@ impl WriteMaps for InMemoryMaps {
     fn put_range(&mut self, range: RangeEntry) -> Result<(), MapsError> {
         self.check("RANGES", false)?;
         self.log.push(format!("range of service {}", u32::from_be_bytes(range.key.service)));
-        self.ranges.insert(range);
+        self.ranges.insert(node(range), range);
         Ok(())
     }
 
     fn remove_range(&mut self, range: RangeEntry) -> Result<(), MapsError> {
         self.check("RANGES", false)?;
         self.log.push(format!("no range of service {}", u32::from_be_bytes(range.key.service)));
-        self.ranges.remove(&range);
+        self.ranges.remove(&node(range));
         Ok(())
     }
 

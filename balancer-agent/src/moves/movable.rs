@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
+    ops::Deref,
     sync::Arc,
     time::Duration,
 };
@@ -15,10 +16,7 @@ use super::{
     policy::Policy,
 };
 use crate::{
-    desired::{
-        BackendAddr, Desired, DesiredPort, PortId,
-        backends::{Backends, Details},
-    },
+    desired::{BackendAddr, Desired, DesiredPort, PortId},
     maps::{MapsError, ReadMaps, convert, identity::RowId, pinned::PinnedMaps},
     model::{Moving, ObjectRef, Protocol},
 };
@@ -46,39 +44,37 @@ pub struct Movable {
 
 impl Movable {
     /// Looks at what is desired and what the maps hold of it. Where the source may lack objects,
-    /// nothing is taken for gone.
-    pub fn learn(
+    /// nothing is taken for gone. While it looks at what is desired it makes no system call, and does not go
+    /// through all backends and connections: those who change that wait meanwhile.
+    pub fn learn<D: Deref<Target = Desired>>(
         maps: &impl ReadMaps,
-        desired: &Desired,
+        desired: impl Fn() -> D,
         cluster: &Moving,
         asked: &Asked,
         lacking: bool,
     ) -> Result<Self, MapsError> {
         let in_use = in_use(maps);
         let left = if lacking { BTreeMap::new() } else { left(maps) };
-        let policies: BTreeMap<&PortId, Policy> = desired
-            .ports
-            .iter()
-            .filter(|(id, _)| id.protocol == Protocol::Tcp)
-            .map(|(id, port)| (id, Policy::of(port.moving.as_deref(), cluster, port.requests_only)))
-            .filter(|(id, policy)| {
-                policy.is_active()
-                    || !(left.is_empty() && asked.drained.is_empty())
-                    || asked.services.contains(&id.service)
-            })
-            .collect();
+        let policy = |id: &PortId, port: &DesiredPort| {
+            let policy = Policy::of(port.moving.as_deref(), cluster, port.requests_only);
+            let matters = policy.is_active()
+                || !(left.is_empty() && asked.drained.is_empty())
+                || asked.services.contains(&id.service);
+            (id.protocol == Protocol::Tcp && matters).then_some(policy)
+        };
         let mut movable = Self::default();
-        if policies.is_empty() {
+        if !desired().ports.iter().any(|(id, port)| policy(id, port).is_some()) {
             return Ok(movable);
         }
+        let names = maps.names()?;
         let mut rows = BTreeMap::new();
-        for (id, name) in maps.names()? {
+        let desired = desired();
+        for (id, name) in names {
             let Some(RowId { port, .. }) = convert::row_id(&name) else { continue };
             // Of a Service that is gone nothing could be opened again.
-            let Some((policy, wanted)) = policies.get(&port).zip(desired.ports.get(&port)) else {
-                continue;
-            };
-            let mut row = row(maps, id, *policy, wanted);
+            let Some(wanted) = desired.ports.get(&port) else { continue };
+            let Some(policy) = policy(&port, wanted) else { continue };
+            let mut row = row(maps, id, policy, wanted);
             leaving(&mut row, wanted, &in_use, &asked.drained);
             if let Some(left) = left.get(&id) {
                 gone(&mut row, wanted, left, maps);
@@ -153,11 +149,6 @@ pub fn in_use(maps: &impl ReadMaps) -> HashMap<SocketAddr, u32> {
         .collect()
 }
 
-/// Every endpoint of a port, usable or not.
-fn all(port: &DesiredPort) -> impl Iterator<Item = (&BackendAddr, &Details)> {
-    port.backends.iter().chain(port.external.iter().flat_map(Backends::iter))
-}
-
 /// Backends with connections of a Service port whose row does not name them, by the identifier of the
 /// row.
 fn left(maps: &impl ReadMaps) -> BTreeMap<u32, BTreeSet<u32>> {
@@ -178,7 +169,7 @@ fn left(maps: &impl ReadMaps) -> BTreeMap<u32, BTreeSet<u32>> {
 /// Those of them that no EndpointSlice of the Service has, ready or not, whatever others have.
 fn gone(row: &mut Row, port: &DesiredPort, left: &BTreeSet<u32>, maps: &impl ReadMaps) {
     let Some(after) = row.policy.stale else { return };
-    let known: BTreeSet<&BackendAddr> = all(port).map(|(backend, _)| backend).collect();
+    let known: BTreeSet<&BackendAddr> = port.endpoints().map(|(backend, _)| backend).collect();
     let is_gone = |id: &&u32| {
         convert::backend_addr(&maps.backend(**id)).is_some_and(|addr| !known.contains(&addr))
     };
@@ -209,7 +200,7 @@ fn leaving(
     in_use: &HashMap<SocketAddr, u32>,
     drained: &Drained,
 ) {
-    for (backend, details) in all(port) {
+    for (backend, details) in port.endpoints() {
         let addr = backend.addr();
         let Some(id) = in_use.get(&addr).filter(|id| !row.usable.contains_key(id)) else {
             continue;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -94,8 +95,13 @@ impl Mover {
         }
     }
 
-    /// Learns what has changed. Where the source may lack objects, nothing is taken for gone.
-    pub fn learn(&mut self, desired: &Desired, lacking: bool) -> Result<(), MapsError> {
+    /// Learns what has changed. Where the source may lack objects, nothing is taken for gone. What is
+    /// desired is looked at for moments, and the maps are read between.
+    pub fn learn<D: Deref<Target = Desired>>(
+        &mut self,
+        desired: impl Fn() -> D,
+        lacking: bool,
+    ) -> Result<(), MapsError> {
         self.movable = Movable::learn(&self.maps, desired, &self.cluster, &self.asked, lacking)?;
         Ok(())
     }
@@ -149,7 +155,11 @@ impl Mover {
     }
 
     /// Looks at a Service whose connections are to be moved, whatever its policy says.
-    pub fn look(&self, desired: &Desired, service: &ObjectRef) -> Result<Look, MapsError> {
+    pub fn look<D: Deref<Target = Desired>>(
+        &self,
+        desired: impl Fn() -> D,
+        service: &ObjectRef,
+    ) -> Result<Look, MapsError> {
         let mut asked = self.asked.clone();
         asked.services.insert(service.clone());
         // Nothing is to be ended here because its backend is gone.

@@ -82,7 +82,7 @@ impl Round {
                 let (service, restricted) = (leads.service, leads.restricted);
                 let write = Write::PutFrontend { frontend: *frontend, service, restricted };
                 let object = foreign::named(frontend);
-                findings.push(Finding::new(foreign::map_of(key), object, vec![write]));
+                findings.push(Finding::new(key.map(), object, vec![write]));
             }
             last = Some(*frontend);
         }
@@ -154,6 +154,8 @@ fn unknown(
 ) -> Result<(), MapsError> {
     let held = book.held();
     let entries = Entries::read(maps)?;
+    // First: a range that differs behind its prefix is the same entry of the map.
+    findings.extend(foreign::foreign(held, &entries, maps));
     let found: BTreeSet<_> = entries.ranges.iter().copied().collect();
     for entry in foreign::ranges(held).difference(&found).copied() {
         if let Some((service, range)) = convert::range_of(entry) {
@@ -167,6 +169,5 @@ fn unknown(
         let object = foreign::named_serving(service, backend);
         findings.push(Finding::new("SERVING", object, vec![write]));
     }
-    findings.extend(foreign::foreign(held, &entries, maps));
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     desired::FrontendAddr,
-    maps::{FrontendKey, RangeEntry, ReadMaps, convert},
+    maps::{RangeEntry, ReadMaps, convert},
 };
 
 /// Something in the maps that is not as it was written.
@@ -53,7 +53,7 @@ pub fn foreign(held: &Held, entries: &Entries, maps: &impl ReadMaps) -> Vec<Find
         if !is_held && !convert::is_self_test(key, value) {
             let write = Write::RemoveEntry { entry: Entry::Frontend(key) };
             let object = frontend.map_or_else(|| format!("{key:?}"), |f| named(&f));
-            findings.push(Finding::new(map_of(key), object, vec![write]));
+            findings.push(Finding::new(key.map(), object, vec![write]));
         }
     }
     let known: BTreeSet<u32> = held.rows.values().map(|row| row.id).collect();
@@ -93,14 +93,6 @@ pub fn ranges(held: &Held) -> BTreeSet<RangeEntry> {
 pub fn serving(held: &Held) -> BTreeSet<(u32, u32)> {
     let of_row = |row: &HeldRow| row.serving.iter().map(|id| (row.id, *id)).collect();
     held.rows.values().flat_map::<Vec<_>, _>(of_row).collect()
-}
-
-/// The map that a frontend stands in.
-pub const fn map_of(key: FrontendKey) -> &'static str {
-    match key {
-        FrontendKey::V4(_) => "FRONTENDS4",
-        FrontendKey::V6(_) => "FRONTENDS6",
-    }
 }
 
 /// A frontend, as messages name it.

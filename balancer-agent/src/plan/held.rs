@@ -58,11 +58,14 @@ impl Held {
         let mut held = Self::default();
         let mut known = HashSet::new();
         for (id, entry) in backends(maps) {
-            if let Some(backend) = convert::backend_addr(&entry)
-                && let Entry::Vacant(vacant) = held.backends.entry(backend)
-            {
-                vacant.insert(id);
+            let Some(backend) = convert::backend_addr(&entry) else { continue };
+            // Of two with one address the one that is charged counts.
+            let counts = |other: &u32| maps.active(id) > 0 && maps.active(*other) == 0;
+            if held.backends.get(&backend).is_none_or(counts) {
                 known.insert(id);
+                if let Some(other) = held.backends.insert(backend, id) {
+                    known.remove(&other);
+                }
             }
         }
         for &(key, value) in &entries.frontends {
@@ -77,8 +80,14 @@ impl Held {
             }
         }
         let mut ranges: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
-        for (service, range) in entries.ranges.iter().copied().filter_map(convert::range_of) {
-            ranges.entry(service).or_default().insert(range);
+        for &entry in &entries.ranges {
+            // What differs behind the prefix is another entry for whoever compares, and the same one for the
+            // map.
+            if let Some((service, range)) = convert::range_of(entry)
+                && convert::range(service, range) == entry
+            {
+                ranges.entry(service).or_default().insert(range);
+            }
         }
         let mut serving: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for &(service, backend) in entries.serving.iter().filter(|pair| known.contains(&pair.1)) {

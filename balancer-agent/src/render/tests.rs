@@ -1,8 +1,14 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{
     doctor::{Finding, Outcome},
+    model::{Reason, Way},
     testing,
-    view::{CountsView, ServiceBackendView, StatusView},
+    view::{
+        CountsView, DrainView, EndView, MoveView, RebalanceView, ServiceBackendView, ShareView,
+        StatusView, WaitView,
+    },
 };
 
 /// What a terminal without colours shows.
@@ -192,4 +198,69 @@ fn json_and_yaml_have_the_same_fields() {
             "suspected_total": 0,
         })
     );
+}
+
+/// The names of all fields of a value, however deep.
+fn fields(value: &serde_json::Value) -> BTreeSet<String> {
+    match value {
+        serde_json::Value::Object(object) => object
+            .iter()
+            .flat_map(|(name, value)| fields(value).into_iter().chain([name.clone()]))
+            .collect(),
+        serde_json::Value::Array(values) => values.iter().flat_map(fields).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+#[test]
+fn every_field_that_programs_can_read_is_documented() {
+    let docs = include_str!("../../../docs/operations.md");
+    let (_, section) = docs.split_once("\n## Output for programs\n").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("its end");
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let documented: BTreeSet<&str> = section.split(|c| !is_word(c)).collect();
+    let service_port = testing::services().remove(0).port;
+    let backend = EndView { address: [10, 0, 0, 1].into(), port: 80 };
+    let rebalance = RebalanceView {
+        backends: vec![ShareView {
+            service_port: service_port.clone(),
+            backend,
+            connections: 1,
+            target: 1,
+        }],
+        moves: vec![MoveView {
+            service_port: service_port.clone(),
+            backend,
+            client: backend,
+            pid: 1,
+            reason: Reason::Rebalance,
+            way: Way::Gentle,
+            idle_ms: 0,
+        }],
+        waiting: vec![WaitView { service_port, connections: 1, quiet_ms: 0 }],
+        busy: 0,
+    };
+    let drain = DrainView {
+        backend,
+        services: Vec::new(),
+        timeout_s: 1,
+        elapsed_s: 1,
+        connections: 1,
+        ended: 1,
+    };
+    let shown = [
+        serde_json::to_value(testing::status()),
+        serde_json::to_value(testing::services()),
+        serde_json::to_value(rows()),
+        serde_json::to_value(testing::connections()),
+        serde_json::to_value(testing::peers()),
+        serde_json::to_value(rebalance),
+        serde_json::to_value(drain),
+    ];
+    for value in shown {
+        let fields = fields(&value.expect("JSON"));
+        let missing: Vec<_> =
+            fields.iter().filter(|field| !documented.contains(field.as_str())).collect();
+        assert_eq!(missing, [""; 0], "missing in docs/operations.md");
+    }
 }

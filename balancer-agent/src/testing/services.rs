@@ -1,6 +1,6 @@
 //! Service ports as they are desired, in a few words, for what is planned.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use balancer_common::layout::FrontendKind;
 
@@ -13,7 +13,10 @@ use crate::{
         Limits,
         identity::{Family, RowId, Scope},
     },
-    model::{ObjectRef, Protocol},
+    model::{
+        Endpoint, EndpointPort, EndpointSlice, ObjectRef, Protocol, Service, ServicePort,
+        TrafficPolicy, Tuning,
+    },
 };
 
 pub(crate) const LIMITS: Limits = Limits { services: 16, frontends: 64, backends: 64, slots: 256 };
@@ -62,4 +65,48 @@ pub(crate) fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
 pub(crate) fn desired(ports: &[(&str, &[u8], &[u8])]) -> Desired {
     let ports = ports.iter().map(|(name, vips, backends)| (port_id(name), port(vips, backends)));
     Desired { ports: ports.collect(), ..Desired::default() }
+}
+
+/// A Service of one address and port.
+pub(crate) fn service(vip: u8) -> Service {
+    Service {
+        id: ObjectRef { namespace: "shop".into(), name: format!("s{vip}") },
+        uid: Box::default(),
+        cluster_ips: vec![[10, 96, 0, vip].into()],
+        external_ips: Vec::new(),
+        load_balancer_ips: Vec::new(),
+        source_ranges: Vec::new(),
+        session_affinity: None,
+        internal_traffic_policy: TrafficPolicy::Cluster,
+        health_check_node_port: None,
+        ports: vec![ServicePort {
+            name: String::new(),
+            port: 80,
+            node_port: None,
+            requests_only: false,
+            protocol: Protocol::Tcp,
+        }],
+        tuning: Tuning::default(),
+    }
+}
+
+/// Its endpoints, by their last bytes.
+pub(crate) fn endpoint_slice(vip: u8, endpoints: &[u8]) -> EndpointSlice {
+    let service = service(vip).id;
+    let endpoint = |last: &u8| Endpoint {
+        address: [10, 0, 0, *last].into(),
+        ready: true,
+        serving: true,
+        terminating: false,
+        place: Arc::default(),
+        pod: None,
+        hints: None,
+    };
+    EndpointSlice {
+        service: service.name.clone(),
+        id: service,
+        triggered: None,
+        ports: vec![EndpointPort { name: String::new(), port: 80, protocol: Protocol::Tcp }],
+        endpoints: endpoints.iter().map(endpoint).collect(),
+    }
 }

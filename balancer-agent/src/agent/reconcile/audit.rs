@@ -7,9 +7,9 @@ use std::{
 
 use super::Reconciler;
 use crate::{
-    agent::provider::Shared,
+    agent::{audience::Audience, grace_periods::GracePeriods},
     apply,
-    maps::{Gauge, MapsError, WriteMaps},
+    maps::{Charges, Gauge, MapsError, WriteMaps},
     model::Problem,
     plan::{
         audit::Round,
@@ -144,18 +144,18 @@ impl Audit {
     }
 }
 
-impl Reconciler {
+impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
     /// Compares the maps with the book, once there was a first state and while the book is known.
-    pub fn audit(&mut self, shared: &Shared) {
+    pub fn audit(&mut self, audience: &impl Audience) {
         let Some(book) = self.book.as_ref().filter(|_| self.begun) else { return };
         let before: Vec<_> = self.audit.problems().collect();
         let pods = (!self.pods_differ).then(|| self.pods.found());
         let mended = self.audit.look(book, pods, &mut self.maps, Instant::now());
         for (map, entries) in mended {
-            shared.put_back(map, entries);
+            audience.put_back(map, entries);
         }
         if !self.audit.problems().eq(before) {
-            self.tell(shared);
+            self.tell(audience);
         }
     }
 }

@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    super::{moving::Drained, provider::Shared},
+    super::{grace_periods::GracePeriods, moving::Drained},
     Reconciler,
 };
 use crate::{
     apply::apply,
     desired::PortId,
-    maps::{MapsError, WriteMaps as _},
+    maps::{Charges, MapsError, WriteMaps},
     model::{Problem, Protocol},
     plan::{
         Extent, Plan,
@@ -49,28 +49,22 @@ pub(super) enum Wanted {
     Some(BTreeSet<PortId>),
 }
 
-impl Reconciler {
+impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
     /// Plans and carries out, however much of what is wanted that takes.
-    pub(super) fn bring(
-        &mut self,
-        wanted: Wanted,
-        shared: &Shared,
-        done: &mut Done,
-    ) -> Result<(), MapsError> {
+    pub(super) fn bring(&mut self, wanted: Wanted, done: &mut Done) -> Result<(), MapsError> {
         match (wanted, &self.book) {
             (Wanted::Some(mut ports), Some(_)) => {
                 // What others gave up meanwhile may make room.
                 ports.extend(self.full.0.iter().cloned());
-                let wanted = shared.desired(|desired| {
-                    let known = |id: &&PortId| desired.ports.contains_key(*id);
-                    rows(ports.iter().filter(known).map(|id| (id, &desired.ports[id])))
-                });
+                let desired = self.desired.read();
+                let wanted = rows(ports.iter().filter_map(|id| desired.ports.get_key_value(id)));
+                drop(desired);
                 self.plan_and_apply(&wanted, Some(&ports), done)
             }
-            (Wanted::All, Some(book)) if book.is_empty() => self.fill(shared, done),
+            (Wanted::All, Some(book)) if book.is_empty() => self.fill(done),
             // Without a book a write has failed, and it is not known of what.
             _ => {
-                let wanted = shared.desired(|desired| rows(&desired.ports));
+                let wanted = rows(&self.desired.read().ports);
                 self.plan_and_apply(&wanted, None, done)
             }
         }
@@ -78,14 +72,15 @@ impl Reconciler {
 
     /// Fills empty maps, some Service ports at a time: in a large cluster all of them at once would
     /// take as much memory again as they do afterwards.
-    fn fill(&mut self, shared: &Shared, done: &mut Done) -> Result<(), MapsError> {
+    fn fill(&mut self, done: &mut Done) -> Result<(), MapsError> {
         let mut next = Bound::Unbounded;
         loop {
-            let (some, mut ports) = shared.desired(|desired| {
-                let range = (next.as_ref(), Bound::Unbounded);
-                let some = desired.ports.range::<PortId, _>(range).take(SOME);
-                (rows(some.clone()), some.map(|(id, _)| id.clone()).collect::<BTreeSet<_>>())
-            });
+            let desired = self.desired.read();
+            let range = (next.as_ref(), Bound::Unbounded);
+            let part = desired.ports.range::<PortId, _>(range).take(SOME);
+            let mut ports: BTreeSet<_> = part.clone().map(|(id, _)| id.clone()).collect();
+            let some = rows(part);
+            drop(desired);
             self.plan_and_apply(&some, Some(&ports), done)?;
             if !done.problems.is_empty() {
                 // All of it is written again, and each part would read the maps anew.

@@ -105,7 +105,7 @@ const EDITS: [(&str, Edit, &[&str], &str); 13] = [
             maps.put_range(convert::range(0, "10.2.0.0/16".parse().unwrap())).unwrap();
         },
         &["RANGES", "RANGES"],
-        "10.1.0.0/16",
+        "10.2.0.0/16",
     ),
 ];
 

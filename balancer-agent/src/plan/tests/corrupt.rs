@@ -92,7 +92,7 @@ fn write(maps: &mut InMemoryMaps, rng: &mut StdRng) {
 #[test]
 fn a_plan_makes_maps_right_that_hold_anything() {
     let mut rng = StdRng::seed_from_u64(23);
-    for round in 0..3000 {
+    for round in 0..1000 {
         let mut maps = InMemoryMaps::new(LIMITS);
         if rng.random_bool(0.8) {
             settle(&mut maps, &sequences::anything(&mut rng));

@@ -1,0 +1,279 @@
+use std::cell::{Cell, RefCell};
+
+use super::*;
+use crate::{
+    maps::in_memory::InMemoryMaps,
+    model::{EndpointSlice, Service},
+    plan::held::Held,
+    pods::Resolved,
+    testing::services::{LIMITS, endpoint_slice, service},
+};
+
+/// What was told.
+#[derive(Default)]
+struct Told {
+    problems: RefCell<Vec<Problem>>,
+    complete: Cell<bool>,
+    changes: Cell<usize>,
+    mended: Cell<u64>,
+    drained: RefCell<BTreeMap<SocketAddr, Drained>>,
+}
+
+impl Audience for Told {
+    fn know(&self, _: &Desired) {}
+    fn wait(&self, problems: &[Problem], _: &[Kind]) {
+        self.problems.replace(problems.to_vec());
+    }
+    fn changed(&self, _: bool, _: bool) {
+        self.changes.set(self.changes.get() + 1);
+    }
+    fn settle(&self, problems: Vec<Problem>, complete: bool) {
+        self.problems.replace(problems);
+        self.complete.set(complete);
+    }
+    fn written(&self, _: &[std::time::SystemTime]) {}
+    fn put_back(&self, _: &'static str, entries: u64) {
+        self.mended.set(self.mended.get() + entries);
+    }
+    fn look(&self, _: Look) {}
+    fn drained(&self) -> BTreeMap<SocketAddr, Drained> {
+        self.drained.borrow().clone()
+    }
+}
+
+/// Grace periods that pass when a test says so.
+#[derive(Default)]
+struct Asked {
+    asked: RefCell<Vec<Epoch>>,
+    passed: Cell<Epoch>,
+}
+
+impl GracePeriods for Asked {
+    fn ask(&self, epoch: Epoch) {
+        self.asked.borrow_mut().push(epoch);
+    }
+    fn passed(&self) -> Epoch {
+        self.passed.get()
+    }
+}
+
+type InMemory = Reconciler<InMemoryMaps, Asked>;
+
+fn start(maps: InMemoryMaps) -> InMemory {
+    let pods = Pods::found_by(|_| Ok(Resolved::default()));
+    Reconciler::new(maps, Asked::default(), NodePortAddresses::default(), pods).unwrap()
+}
+
+/// Services of one address each, and the last bytes of their endpoints.
+fn state(services: &[(u8, &[u8])]) -> State {
+    let of = |(vip, endpoints): &(u8, &[u8])| {
+        let service = service(*vip);
+        let slice = endpoint_slice(*vip, endpoints);
+        (service, slice)
+    };
+    let (services, slices): (Vec<Service>, Vec<EndpointSlice>) = services.iter().map(of).unzip();
+    State {
+        services: services.into_iter().map(|service| (service.id.clone(), service)).collect(),
+        slices: slices.into_iter().collect(),
+        ..State::default()
+    }
+}
+
+/// The same, of which only the endpoints of one Service are new.
+fn change(services: &[(u8, &[u8])], vip: u8) -> State {
+    let endpoints = [service(vip).id].into();
+    let changes = Changes::Some(Parts { endpoints, ..Parts::default() });
+    State { changes, ..state(services) }
+}
+
+/// What the maps hold of each Service: the last byte of its address, and those of its backends.
+fn balanced(reconciler: &InMemory) -> BTreeMap<u8, Vec<u8>> {
+    let last = |addr: SocketAddr| match addr {
+        SocketAddr::V4(addr) => addr.ip().octets()[3],
+        SocketAddr::V6(_) => panic!("{addr}"),
+    };
+    let held = Held::read(&reconciler.maps).unwrap();
+    let backends: BTreeMap<u32, u8> =
+        held.backends.iter().map(|(backend, id)| (*id, last(backend.addr()))).collect();
+    let led = held.frontends.iter().map(|(frontend, leads)| {
+        let row = held.rows.values().find(|row| row.id == leads.service).unwrap();
+        let mut found: Vec<_> = row.backends.iter().map(|(id, _)| backends[id]).collect();
+        found.sort_unstable();
+        (last(frontend.addr), found)
+    });
+    led.collect()
+}
+
+/// Time has come to try again.
+fn retry(reconciler: &mut InMemory, told: &Told) {
+    assert!(reconciler.retry_at.is_some());
+    reconciler.again(told);
+}
+
+fn agrees(reconciler: &InMemory) -> bool {
+    let book = reconciler.book.as_ref();
+    book.is_some_and(|book| *book.held() == Held::read(&reconciler.maps).unwrap())
+}
+
+const BEFORE: [(u8, &[u8]); 3] = [(1, &[1, 2]), (2, &[3]), (3, &[4])];
+const AFTER: [(u8, &[u8]); 3] = [(1, &[1, 5]), (4, &[3, 6]), (3, &[])];
+
+#[test]
+fn whichever_write_fails_it_is_told_and_tried_again() {
+    let mut failures = 0;
+    loop {
+        let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+        reconciler.reconcile(&state(&BEFORE), &told);
+        assert!(told.complete.get() && agrees(&reconciler));
+        reconciler.maps.fails_in = Some(failures);
+        reconciler.reconcile(&state(&AFTER), &told);
+        if reconciler.maps.fails_in.take().is_some() {
+            assert_eq!(
+                balanced(&reconciler),
+                [(1, vec![1, 5]), (3, vec![]), (4, vec![3, 6])].into()
+            );
+            break;
+        }
+        failures += 1;
+        assert!(!told.complete.get(), "{failures}");
+        assert_eq!(told.problems.borrow().len(), 1, "{failures}");
+        retry(&mut reconciler, &told);
+        assert!(told.complete.get() && agrees(&reconciler), "{failures}");
+        assert_eq!(*told.problems.borrow(), [], "{failures}");
+        assert_eq!(reconciler.retry_at, None, "{failures}");
+        assert_eq!(balanced(&reconciler), [(1, vec![1, 5]), (3, vec![]), (4, vec![3, 6])].into());
+    }
+    assert!(failures >= 4, "only {failures} writes");
+}
+
+#[test]
+fn where_the_maps_can_not_be_read_they_stay_and_are_read_again() {
+    for nth in 0..4 {
+        let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+        reconciler.reconcile(&state(&BEFORE), &told);
+        let before = balanced(&reconciler);
+        // Without a book they have to be read.
+        reconciler.book = None;
+        reconciler.maps.reads_fail_in(nth);
+        reconciler.reconcile(&state(&AFTER), &told);
+        assert!(!told.complete.get(), "{nth}");
+        assert!(told.problems.borrow()[0].message.ends_with("they stay as they are"), "{nth}");
+        assert_eq!(balanced(&reconciler), before, "{nth}");
+        retry(&mut reconciler, &told);
+        assert!(told.complete.get() && agrees(&reconciler), "{nth}");
+        assert_eq!(balanced(&reconciler).len(), 3);
+    }
+}
+
+#[test]
+fn after_a_failed_write_changes_wait_until_it_is_tried_again() {
+    let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+    reconciler.reconcile(&state(&BEFORE), &told);
+    reconciler.maps.broken = true;
+    reconciler.reconcile(&state(&AFTER), &told);
+    reconciler.maps.broken = false;
+    let at = reconciler.retry_at;
+    reconciler.maps.log.clear();
+    for last in 7..20 {
+        let endpoints = [1, last];
+        let services = [(1, &endpoints[..]), AFTER[1], AFTER[2]];
+        reconciler.reconcile(&change(&services, 1), &told);
+    }
+    assert_eq!(reconciler.maps.log, [""; 0], "everything would be read and written each time");
+    assert_eq!(reconciler.retry_at, at, "it comes when it was to come");
+    assert!(!told.complete.get());
+    retry(&mut reconciler, &told);
+    assert_eq!(balanced(&reconciler)[&1], [1, 19], "the last of them counts");
+}
+
+/// What a grace period was asked for before a write failed frees nothing that is given up afterwards.
+#[test]
+fn plans_are_numbered_on_when_the_maps_are_read_again() {
+    let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+    for last in 1..6 {
+        let endpoints = [last];
+        reconciler.reconcile(&state(&[(1, &endpoints)]), &told);
+    }
+    reconciler.maps.broken = true;
+    reconciler.reconcile(&state(&[(2, &[7])]), &told);
+    reconciler.maps.broken = false;
+    retry(&mut reconciler, &told);
+    reconciler.reconcile(&state(&[(2, &[8])]), &told);
+    let asked = reconciler.grace_periods.asked.take();
+    assert!(asked.is_sorted_by(|a, b| a < b), "{asked:?}");
+    let (last, before) = asked.split_last().unwrap();
+    reconciler.grace_periods.passed.set(*before.last().unwrap());
+    reconciler.sweep(&told);
+    assert!(reconciler.book.as_ref().unwrap().awaits_release());
+    reconciler.grace_periods.passed.set(*last);
+    reconciler.sweep(&told);
+    assert!(!reconciler.book.as_ref().unwrap().awaits_release());
+}
+
+/// Maps that nothing can be written to are read once, and not for each part of what is wanted.
+#[test]
+fn filling_stops_where_a_write_fails() {
+    let limits = crate::maps::Limits { services: 4096, frontends: 8192, ..LIMITS };
+    let (mut reconciler, told) = (start(InMemoryMaps::new(limits)), Told::default());
+    let names: Vec<_> = (0..2000).map(|n| format!("s{n}")).collect();
+    let mut wanted = state(&[]);
+    for (nth, name) in (0_u32..).zip(&names) {
+        let mut service = service(1);
+        service.id.name.clone_from(name);
+        service.cluster_ips = vec![std::net::Ipv4Addr::from(0x0a60_0000 + nth).into()];
+        wanted.services.insert(service.id.clone(), service);
+    }
+    reconciler.maps.broken = true;
+    reconciler.maps.log.clear();
+    reconciler.reconcile(&wanted, &told);
+    let graces = reconciler.maps.log.iter().filter(|line| *line == "grace").count();
+    assert_eq!(graces, 0, "each part would read the maps anew");
+    assert!(!told.complete.get());
+    reconciler.maps.broken = false;
+    retry(&mut reconciler, &told);
+    assert!(told.complete.get() && agrees(&reconciler));
+    assert_eq!(balanced(&reconciler).len(), 256, "by the last byte");
+}
+
+#[test]
+fn what_an_earlier_agent_left_stays_until_it_is_seen() {
+    let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+    reconciler.reconcile(&state(&BEFORE), &told);
+    let mut next = start(reconciler.maps);
+    let lacking = |services| State { missing: true, ..state(services) };
+    next.reconcile(&lacking(&[(1, &[9])]), &told);
+    let left: BTreeMap<u8, Vec<u8>> = [(1, vec![9]), (2, vec![3]), (3, vec![4])].into();
+    assert_eq!(balanced(&next), left);
+    next.reconcile(&state(&[(1, &[9])]), &told);
+    assert_eq!(balanced(&next), [(1, vec![9])].into());
+}
+
+#[test]
+fn backends_that_are_drained_by_hand_get_nothing_new() {
+    let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+    reconciler.reconcile(&state(&BEFORE), &told);
+    let drained = Drained { since: Instant::now(), over: Duration::from_secs(1) };
+    told.drained.borrow_mut().insert("10.0.0.2:80".parse().unwrap(), drained);
+    reconciler.redo(&told);
+    assert_eq!(balanced(&reconciler)[&1], [1]);
+    told.drained.borrow_mut().clear();
+    reconciler.redo(&told);
+    assert_eq!(balanced(&reconciler)[&1], [1, 2]);
+}
+
+#[test]
+fn what_others_remove_is_put_back_and_counted() {
+    let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+    reconciler.audit(&told);
+    assert_eq!(told.mended.get(), 0, "what should be there is not known yet");
+    reconciler.reconcile(&state(&BEFORE), &told);
+    let before = balanced(&reconciler);
+    reconciler.audit(&told);
+    let frontends = reconciler.maps.frontends().unwrap();
+    for (key, _) in frontends {
+        reconciler.maps.remove_frontend(key).unwrap();
+    }
+    reconciler.audit(&told);
+    assert_eq!(told.mended.get(), 3);
+    assert_eq!(balanced(&reconciler), before);
+}
