@@ -82,14 +82,25 @@ pub fn level(known: &RowCounts<'_>) -> Option<Filling> {
 /// about to come back, where they are more. What comes back is what others open then, and this one is
 /// among it: counted twice, it would lead to backends that are full.
 fn need(known: &RowCounts<'_>, bits: u32) -> u64 {
-    let age = pace::GAP / 2 + known.interval / 2 + WAY;
+    let age = held(known.interval) + WAY;
     let age = age.min(pace::SILENT).as_millis() as u64;
     let (row, of) = (known.backends.len() as u64, known.of.max(known.backends.len()) as u64);
     // Thousandths of an open by thousandths of a second, and hundredths of caution.
     let opened = (u128::from(known.rate) * u128::from(age)) << bits;
     let expected = opened * u128::from(row * CAUTION) / (u128::from(of.max(1)) * 100_000_000);
     let expected = u64::try_from(expected).unwrap_or(u64::MAX).min(HIGHEST);
+    // A part of a connection is none: where fewer than one is expected, the choice is exact.
+    let expected = expected >> bits << bits;
     ((1 << bits) + expected).max(known.returning.min(HIGHEST) << bits)
+}
+
+/// How long a change waits on average until it may be said, on both of its ways, where words come in this
+/// interval. They come when something changes: hardly any of those waits that come much more slowly than
+/// words may, and the last ones alone are what matters here.
+fn held(interval: Duration) -> Duration {
+    let interval = interval.max(pace::GAP);
+    let share = pace::GAP.as_secs_f64() / interval.as_secs_f64();
+    (pace::GAP / 2 + interval / 2).mul_f64(share.powi(4))
 }
 
 #[cfg(test)]
@@ -98,8 +109,8 @@ mod tests {
 
     fn of(estimates: &[u32], rate: u32, returning: u64) -> Filling {
         let backends: Vec<_> = estimates.iter().map(|estimate| (*estimate, 1)).collect();
-        // 125 + 100 + 25 ms.
-        let interval = Duration::from_millis(200);
+        // 125 + 125 + 25 ms.
+        let interval = pace::GAP;
         let of = backends.len();
         let backends = &backends;
         level(&RowCounts { backends, weighted: false, rate, interval, of, returning }).unwrap()
@@ -116,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_expected_is_poured_over_the_lowest() {
-        // 8 opens a second, 0.25 s, 1.5: 3 more than one. 4 over 0, 1 and 2: to 7/3.
+        // 8 opens a second, 0.275 s, 1.5: 3 more than one. 4 over 0, 1 and 2: to 7/3.
         assert_eq!(of(&[2, 0, 1, 5], 8_000, 0), Filling { floor: 596, span: 597 });
         // 4 over 0 and 0 and 3: up to 2 before 3 is reached.
         assert_eq!(of(&[0, 3, 0], 8_000, 0), Filling { floor: 511, span: 512 });
@@ -133,13 +144,33 @@ mod tests {
     }
 
     #[test]
+    fn changes_that_come_slowly_are_known_before_the_next_one() {
+        let of = |interval| {
+            let backends = [(1, 1), (1, 1), (1, 1), (1, 1), (0, 1)];
+            let interval = Duration::from_millis(interval);
+            let known = RowCounts {
+                backends: &backends,
+                rate: 4_000,
+                interval,
+                of: 5,
+                ..RowCounts::default()
+            };
+            level(&known).unwrap()
+        };
+        // Four connections in a second, each told as soon as it came: the one that is left.
+        assert_eq!(of(500), Filling { floor: 255, span: 256 });
+        // Told as often as may be, the last of them are not known.
+        assert_eq!(of(250), Filling { floor: 306, span: 307 });
+    }
+
+    #[test]
     fn a_row_has_its_part_of_what_is_expected() {
         let backends = [(0, 1), (0, 1)];
         let interval = Duration::from_millis(200);
         let known =
             RowCounts { backends: &backends, rate: 8_000, interval, of: 4, ..RowCounts::default() };
-        // 1 + 3 * 2/4 over two: to 1.25.
-        assert_eq!(level(&known), Some(Filling { floor: 319, span: 320 }));
+        // 1 + 3 * 2/4, without parts of a connection, over two: to 1.
+        assert_eq!(level(&known), Some(Filling { floor: 255, span: 256 }));
     }
 
     #[test]

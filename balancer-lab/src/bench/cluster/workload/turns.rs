@@ -17,6 +17,11 @@ pub(in super::super) struct Turns {
 
 impl Turns {
     pub(super) fn run(self, engine: &mut Engine<'_>) -> Figures {
+        // Clients that were there before: what they opened is long ago.
+        for node in 0..self.nodes {
+            let backend = engine.open(node, None);
+            engine.close(node, backend);
+        }
         let mut at = engine.quiet();
         for node in 0..self.nodes {
             engine.advance(at);
