@@ -28,7 +28,7 @@ use super::signals;
                         balancer-lab bench connect\n  \
                         balancer-lab bench connect choice --output json > bench.json\n  \
                         balancer-lab bench balance --trials 1000\n  \
-                        balancer-lab bench cluster --nodes 20\n  \
+                        balancer-lab bench cluster --nodes 20 --speak 500\n  \
                         balancer-lab bench cluster --simulate 100\n  \
                         balancer-lab bench --output markdown --charts docs/charts  # those of docs/benchmarks.md")]
 pub(super) struct Arguments {
@@ -51,12 +51,14 @@ pub(super) struct Arguments {
     /// `cluster`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     trials: Option<u32>,
-    /// Run `cluster` with the agents of so many nodes, at most 250, and simulate nothing unless that
-    /// is asked for, too
+    /// Run `cluster` with the agents of so many nodes, at most 250; of `--nodes`, `--speak` and
+    /// `--simulate` only what is asked for, all where nothing is
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=250))]
     nodes: Option<u8>,
-    /// Simulate the clusters of `cluster` with at most so many nodes, the largest has 2,000; and run
-    /// none with agents unless that is asked for, too
+    /// Measure what so many nodes take one agent, the others being played
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=5000))]
+    speak: Option<u16>,
+    /// Simulate the clusters of `cluster` with at most so many nodes; the largest has 2,000
     #[arg(long, value_name = "N")]
     simulate: Option<usize>,
     /// Run only those workloads of `cluster` whose name has this in it
@@ -93,11 +95,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     effort.moves.trials = arguments.trials.unwrap_or(effort.moves.trials);
     let clusters = &mut effort.clusters;
     clusters.runs = arguments.trials.map_or(clusters.runs, u64::from);
-    let asked = (arguments.nodes.map(usize::from), arguments.simulate);
-    (clusters.nodes, clusters.simulated_nodes) = match asked {
-        (None, None) => (clusters.nodes, clusters.simulated_nodes),
-        (nodes, simulated) => (nodes.unwrap_or(0), simulated.unwrap_or(0)),
-    };
+    let (nodes, played, simulated) = (arguments.nodes, arguments.speak, arguments.simulate);
+    if nodes.is_some() || played.is_some() || simulated.is_some() {
+        clusters.nodes = nodes.map_or(0, usize::from);
+        clusters.played = played.unwrap_or(0);
+        clusters.simulated_nodes = simulated.unwrap_or(0);
+    }
     clusters.only.clone_from(&arguments.workload);
     let names = match arguments.names.as_slice() {
         [] => Bench::value_variants(),

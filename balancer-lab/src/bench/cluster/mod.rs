@@ -31,6 +31,9 @@ pub use nodes::dial;
 pub struct Clusters {
     /// Real nodes; none where there is no other than simulated.
     pub nodes: usize,
+    /// Nodes of which all but one are played by one thread; none where what many peers take an agent
+    /// is not measured.
+    pub played: u16,
     /// Simulated workloads of more nodes are left out.
     pub simulated_nodes: usize,
     /// Runs of each workload, at most.
@@ -48,6 +51,7 @@ impl Clusters {
     pub fn full() -> Self {
         Self {
             nodes: 20,
+            played: 500,
             simulated_nodes: 500,
             runs: u64::MAX,
             only: None,
@@ -60,6 +64,7 @@ impl Clusters {
     pub fn quick() -> Self {
         Self {
             nodes: 7,
+            played: 0,
             simulated_nodes: 20,
             runs: 4,
             only: None,
@@ -96,6 +101,9 @@ pub(super) fn run(clusters: &Clusters, progress: &ProgressBar) -> Result<Report>
         tables.push(table(caption, &measured.outcomes));
         tables.extend(measured.tables);
         raw.extend(measured.outcomes.iter().map(|outcome| of_run(outcome, "agents")));
+    }
+    if clusters.played > 1 {
+        tables.push(nodes::among_many(clusters.played, clusters.over, progress)?);
     }
     if clusters.simulated_nodes > 0 {
         progress.set_message("simulated clusters");

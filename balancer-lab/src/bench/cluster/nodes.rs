@@ -1,12 +1,14 @@
 //! The same workloads with real agents and clients, in the time of the clock.
 
 mod cost;
+mod crowd;
 mod dialer;
 mod dialled;
 mod formula;
 mod lane;
 mod latency;
 mod maps;
+mod speaker;
 mod stage;
 
 use std::{
@@ -27,6 +29,7 @@ use crate::{bench::report::Table, error::Result};
 use lane::Lane;
 use stage::Stage;
 
+pub(super) use crowd::run as among_many;
 pub use dialer::run as dial;
 
 /// Services that are dialled side by side, each for a run of its own.

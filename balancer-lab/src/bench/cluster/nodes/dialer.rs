@@ -4,14 +4,14 @@
 use std::{
     collections::HashMap,
     io::{self, BufRead as _, Write as _},
-    net::{SocketAddr, SocketAddrV4, TcpStream},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     Lab, Place,
@@ -70,9 +70,8 @@ pub fn run() -> Result<()> {
         let errand = serde_json::from_str(&line)
             .map_err(|error| Error::Unmet(format!("{line:?} is no errand: {error}")))?;
         match errand {
-            Errand::Open(target) => answer(open(target).map(|stream| {
-                let local = stream.0;
-                held.insert(local, stream.1);
+            Errand::Open(target) => answer(open(target).map(|(local, stream)| {
+                held.insert(local, stream);
                 local
             })),
             Errand::Close(local) => answer(match held.remove(&local) {
@@ -84,10 +83,17 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
+/// A connection from a port that no other one has: left to choose, the kernel gives the same port to
+/// connections to different pods.
 fn open(target: SocketAddrV4) -> Result<(SocketAddr, TcpStream)> {
-    let stream = TcpStream::connect(target).attempt(format!("connect to {target}"))?;
+    let any: SocketAddr = (Ipv4Addr::UNSPECIFIED, 0).into();
+    let socket =
+        Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).attempt("socket()")?;
+    socket.bind(&any.into()).attempt("bind()")?;
+    socket.connect(&target.into()).attempt(format!("connect to {target}"))?;
     // A close resets: no port is in TIME_WAIT.
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).attempt("set SO_LINGER")?;
+    socket.set_linger(Some(Duration::ZERO)).attempt("set SO_LINGER")?;
+    let stream = TcpStream::from(socket);
     Ok((stream.local_addr().attempt("getsockname()")?, stream))
 }
 
