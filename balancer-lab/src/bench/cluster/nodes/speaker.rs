@@ -65,7 +65,7 @@ impl Play<'_> {
             match socket.recv(&mut buffer) {
                 Ok(length) => {
                     let bytes = &mut buffer[..length];
-                    if let Ok(header) = Header::read(bytes)
+                    if let Some(header) = Header::read(bytes)
                         && let Some(node) = played.get_mut(&header.to)
                     {
                         // Why it is not believed is counted.
