@@ -6,16 +6,11 @@ use std::time::{Duration, Instant};
 use crate::common::{
     self, Connections, VIP, Web,
     clients::{Client, pod_object, tell},
+    connections::listed,
     ends::{ended, not_ended},
 };
 use balancer_lab::manifests::Service;
 use serde_json::Value;
-
-/// What `connections` lists with these filters.
-fn listed(web: &Web, filters: &[&str]) -> Vec<Value> {
-    let all = web.agent.json(&[&["connections"], filters].concat()).expect("connections");
-    all.as_array().expect("an array").clone()
-}
 
 /// Has connections ended that nobody has used for a second.
 fn end_what_is_idle(web: &mut Web) {

@@ -7,12 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{self, Connection, Connections, VIP, Web, address, dial, serve};
-use balancer_lab::{
-    Pod,
-    http::{self, LoadOptions, Pools, Until},
-    manifests::Service,
-};
+use crate::common::{self, Connection, Connections, VIP, Web, address, dial, pools::pools, serve};
+use balancer_lab::{Pod, http, manifests::Service};
 use serde_json::{Value, json};
 
 const POLICIES: [&str; 5] =
@@ -204,12 +200,7 @@ fn no_connection_is_moved_to_a_backend_that_refuses() {
         service.annotated("balancer-agent/rebalance", "true")
     };
     web.change(|_| endpoints(&[1, 2]), |shown| common::in_use(shown) == [1, 2]);
-    let uri = format!("http://{VIP}/").parse().expect("uri");
-    let until = Until::Elapsed(Duration::from_secs(9));
-    let mut options = LoadOptions::new(uri, 12, Pools::PerThread, until);
-    options.pace = Duration::from_millis(150);
-    let mut client = http::Client::start(web.client.place(), &options).expect("client");
-    client.go().expect("started");
+    let mut client = pools(&web, 12, Duration::from_secs(9));
     let deadline = Instant::now() + Duration::from_secs(5);
     while web.counts() != [6, 6] {
         assert!(Instant::now() < deadline, "{:?}", web.counts());

@@ -7,14 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{self, Connections, VIP, Web, address, await_shown, dial, serve};
+use crate::common::{self, Connections, VIP, Web, address, await_shown, dial, pools::pools, serve};
 use aya::maps::MapData;
 use balancer_agent::maps::slab::Slab;
 use balancer_common::layout::{Backend, LAYOUT_VERSION};
-use balancer_lab::{
-    http::{self, LoadOptions, Pools, Until},
-    manifests::Service,
-};
+use balancer_lab::manifests::Service;
 use serde_json::json;
 
 /// Of a second Service over some of the pods, without session affinity.
@@ -117,12 +114,7 @@ fn a_backend_that_nobody_tries_for_long_gets_a_connection_that_is_moved() {
         assert!(Instant::now() < deadline, "{:#}", web.shown("default/web"));
         is_refused(&web, vip());
     }
-    let uri = format!("http://{VIP}/").parse().expect("uri");
-    let until = Until::Elapsed(Duration::from_secs(100));
-    let mut options = LoadOptions::new(uri, 12, Pools::PerThread, until);
-    options.pace = Duration::from_millis(150);
-    let mut client = http::Client::start(web.client.place(), &options).expect("client");
-    client.go().expect("started");
+    let client = pools(&web, 12, Duration::from_secs(100));
     let await_counts = |web: &Web, wanted: [u64; 3], within| {
         let deadline = Instant::now() + Duration::from_secs(within);
         while web.counts() != wanted {

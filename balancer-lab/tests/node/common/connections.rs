@@ -9,6 +9,14 @@ use std::{
 use balancer_lab::{Lab, Place};
 use serde_json::Value;
 
+use super::Web;
+
+/// What `connections` lists with these filters.
+pub fn listed(web: &Web, filters: &[&str]) -> Vec<Value> {
+    let all = web.agent.json(&[&["connections"], filters].concat()).expect("connections");
+    all.as_array().expect("an array").clone()
+}
+
 /// A process that has tried to connect some times, and what it said of each. Killed when dropped.
 pub struct Connections {
     child: Child,
