@@ -39,7 +39,7 @@ use crate::error::Result;
 
 pub use cluster::{Clusters, dial};
 pub use environment::Environment;
-pub use rebalance::Moves;
+pub use rebalance::{Moves, Part};
 pub use report::Report;
 pub use variant::Variant;
 

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use balancer_lab::bench::{
-    self, Bench, Effort, Environment, Report,
+    self, Bench, Effort, Environment, Part, Report,
     chart::charts,
     render::{self, Form},
     worker::{self, WorkerOptions},
@@ -30,6 +30,7 @@ use super::signals;
                         balancer-lab bench balance --trials 1000\n  \
                         balancer-lab bench cluster --nodes 20 --speak 500\n  \
                         balancer-lab bench cluster --simulate 100\n  \
+                        balancer-lab bench rebalance --part calls --ends 170  # a thousand in all\n  \
                         balancer-lab bench --output markdown --charts docs/charts  # those of docs/benchmarks.md")]
 pub(super) struct Arguments {
     /// What to measure; everything if nothing is named
@@ -51,6 +52,12 @@ pub(super) struct Arguments {
     /// `cluster`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     trials: Option<u32>,
+    /// Measure this part of `rebalance` alone
+    #[arg(long, value_enum, value_name = "NAME")]
+    part: Option<Part>,
+    /// Ends of connections of each kind of calls of `rebalance`, of which there are six
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    ends: Option<u64>,
     /// Run `cluster` with the agents of so many nodes, at most 250; of `--nodes`, `--speak` and
     /// `--simulate` only what is asked for, all where nothing is
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=250))]
@@ -93,6 +100,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds);
     effort.trials = arguments.trials.unwrap_or(effort.trials);
     effort.moves.trials = arguments.trials.unwrap_or(effort.moves.trials);
+    effort.moves.ends = arguments.ends.unwrap_or(effort.moves.ends);
+    effort.moves.only = arguments.part;
     let clusters = &mut effort.clusters;
     clusters.runs = arguments.trials.map_or(clusters.runs, u64::from);
     let (nodes, played, simulated) = (arguments.nodes, arguments.speak, arguments.simulate);

@@ -11,7 +11,14 @@ fn rows(bench: Bench) -> Vec<Value> {
 }
 
 fn tables(bench: Bench) -> Vec<Vec<Value>> {
-    let moves = Moves { trials: 2, ends: 2, budgets: Vec::new(), changes: 1, connections: 4_000 };
+    let moves = Moves {
+        trials: 2,
+        ends: 2,
+        budgets: Vec::new(),
+        changes: 1,
+        connections: 4_000,
+        only: None,
+    };
     let effort = Effort {
         rounds: 2,
         connects: 50,

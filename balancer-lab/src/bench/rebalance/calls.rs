@@ -10,10 +10,7 @@ use super::{
     super::report::{Cell, Column, Table},
     stage::{Stage, endpoint, service},
 };
-use crate::{
-    error::{Error, Result},
-    http::Pools,
-};
+use crate::{error::Result, http::Pools};
 
 const PODS: usize = 3;
 /// Clients of each kind, each with one connection and one call at a time.
@@ -24,7 +21,7 @@ const CALLS_MS: [u64; 3] = [20, 200, 2_000];
 const PAUSES_MS: [u64; 2] = [100, 0];
 const CLIENTS: [(&str, Pools); 2] =
     [("tonic, channels", Pools::Channel), ("hyper, HTTP/2", Pools::Http2)];
-/// When a trial is given up.
+/// Clients of each length of calls are looked at for so long at most.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What calls of one length and pause came to.
@@ -40,21 +37,30 @@ pub(super) struct Outcome {
 }
 
 /// With each kind of client and length of calls, until so many connections of those that rest were
-/// ended.
+/// ended, or for as long as is waited for that.
 pub(super) fn run(ends: u64, progress: &ProgressBar) -> Result<Vec<Outcome>> {
-    progress.set_length((CLIENTS.len() * CALLS_MS.len()) as u64);
+    progress.set_length((CLIENTS.len() * CALLS_MS.len()) as u64 * ends);
     let mut outcomes = Vec::new();
     for (clients, pools) in CLIENTS {
         for call_ms in CALLS_MS {
-            progress.set_message(format!("calls: {clients}, {call_ms} ms"));
-            outcomes.extend(with(clients, pools, call_ms, ends)?);
-            progress.inc(1);
+            progress.set_message(format!("ends: {clients}, calls of {call_ms} ms"));
+            let before = progress.position();
+            let seen = |ended: u64| progress.set_position(before + ended.min(ends));
+            outcomes.extend(with(clients, pools, call_ms, ends, seen)?);
+            seen(ends);
         }
     }
     Ok(outcomes)
 }
 
-fn with(clients: &'static str, pools: Pools, call_ms: u64, ends: u64) -> Result<Vec<Outcome>> {
+/// `seen` takes how many were ended so far.
+fn with(
+    clients: &'static str,
+    pools: Pools,
+    call_ms: u64,
+    ends: u64,
+    seen: impl Fn(u64),
+) -> Result<Vec<Outcome>> {
     let services: [_; PAUSES_MS.len()] = std::array::from_fn(|number| {
         let mut service =
             service(number, PODS).annotated("balancer-agent/max-connection-age", "1s");
@@ -64,8 +70,10 @@ fn with(clients: &'static str, pools: Pools, call_ms: u64, ends: u64) -> Result<
     let stage = Stage::build(PODS, pools, Duration::from_millis(call_ms), &services)?;
     let start = |(service, pause)| stage.client(service, CHANNELS, Duration::from_millis(pause));
     let mut running = services.iter().zip(PAUSES_MS).map(start).collect::<Result<Vec<_>>>()?;
-    let often = stage.wait(&services[0], PATIENCE, |look| look.old >= ends)?;
-    often.ok_or_else(|| Error::Unmet(format!("{clients}: {ends} were not ended in time")))?;
+    stage.wait(&services[0], PATIENCE, |look| {
+        seen(look.old);
+        look.old >= ends
+    })?;
     running.iter_mut().try_for_each(crate::http::Client::stop)?;
     let mut outcomes = Vec::new();
     for ((mut client, service), pause_ms) in running.into_iter().zip(&services).zip(PAUSES_MS) {
@@ -115,10 +123,15 @@ pub(super) fn table(outcomes: &[Outcome]) -> Table {
 }
 
 /// What the target says.
-pub(super) fn note(outcomes: &[Outcome]) -> String {
+pub(super) fn note(outcomes: &[Outcome], wanted: u64) -> String {
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     let (ended, failed) = (sum(|outcome| outcome.ended), sum(|outcome| outcome.failed));
-    let reached = if failed == 0 { "reached" } else { "missed" };
+    let wanted = wanted * outcomes.iter().filter(|outcome| outcome.pause_ms > 0).count() as u64;
+    let reached = match (failed, ended >= wanted) {
+        (0, true) => "reached".to_owned(),
+        (0, false) => format!("reached with fewer than the {wanted} ends that were to be tried"),
+        _ => "missed".to_owned(),
+    };
     let first = outcomes.iter().find_map(|outcome| outcome.first_error.as_ref());
     let first = first.map_or(String::new(), |error| format!("; the first failure: {error}"));
     format!(
@@ -142,8 +155,11 @@ mod tests {
             failed,
             first_error: (failed > 0).then(|| "gone".to_owned()),
         };
-        assert!(note(&[outcome(0), outcome(0)]).contains("0 failed with 340 ended, reached"));
-        let missed = note(&[outcome(0), outcome(2)]);
+        let reached = note(&[outcome(0), outcome(0)], 170);
+        assert!(reached.ends_with("0 failed with 340 ended, reached."), "{reached}");
+        let fewer = note(&[outcome(0), outcome(0)], 500);
+        assert!(fewer.ends_with("with fewer than the 1000 ends that were to be tried."), "{fewer}");
+        let missed = note(&[outcome(0), outcome(2)], 170);
         assert!(missed.ends_with("missed; the first failure: gone."), "{missed}");
         assert_eq!(table(&[outcome(0)]).rows[0].len(), table(&[]).columns.len());
     }

@@ -8,6 +8,7 @@ mod rollout;
 mod scale_out;
 mod stage;
 
+use clap::ValueEnum;
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -15,15 +16,39 @@ use super::{Effort, report::Report};
 use crate::error::Result;
 
 pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
-    let Moves { trials, ends, budgets, changes, connections } = &effort.moves;
-    let calls = calls::run(*ends, progress)?;
-    let rollouts = rollout::run(*trials, progress)?;
-    let scale_outs = scale_out::run(budgets, progress)?;
-    let churn = churn::run(*changes, progress)?;
-    let pass = pass::run(*connections, progress)?;
-    let mut notes = rollout::notes(&rollouts);
-    notes.extend(scale_out::notes(&scale_outs));
-    notes.extend([calls::note(&calls), churn.note(), pass.note()]);
+    let Moves { trials, ends, budgets, changes, connections, only } = &effort.moves;
+    let wants = |part: Part| only.is_none_or(|only| only == part);
+    let (mut tables, mut notes, mut raw) = (Vec::new(), Vec::new(), serde_json::Map::new());
+    if wants(Part::Rollout) {
+        let rollouts = rollout::run(*trials, progress)?;
+        tables.push(rollout::table(&rollouts));
+        notes.extend(rollout::notes(&rollouts));
+        raw.insert("rollout".into(), json!(rollouts));
+    }
+    if wants(Part::Calls) {
+        let calls = calls::run(*ends, progress)?;
+        tables.push(calls::table(&calls));
+        notes.push(calls::note(&calls, *ends));
+        raw.insert("calls".into(), json!(calls));
+    }
+    if wants(Part::ScaleOut) {
+        let scale_outs = scale_out::run(budgets, progress)?;
+        tables.push(scale_out::table(&scale_outs));
+        notes.extend(scale_out::notes(&scale_outs));
+        raw.insert("scale_out".into(), json!(scale_outs));
+    }
+    if wants(Part::Churn) {
+        let churn = churn::run(*changes, progress)?;
+        tables.push(churn.table());
+        notes.push(churn.note());
+        raw.insert("churn".into(), json!(churn));
+    }
+    if wants(Part::Pass) {
+        let pass = pass::run(*connections, progress)?;
+        tables.push(pass.table());
+        notes.push(pass.note());
+        raw.insert("pass".into(), json!(pass));
+    }
     Ok(Report {
         name: "rebalance",
         what: "Connections to a Service with rebalance: true; everything else is the agent's \
@@ -33,18 +58,25 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
                that carried requests later and had not before; seconds: from the change of the \
                manifest to an even spread of what the kernel counts."
             .into(),
-        tables: vec![
-            rollout::table(&rollouts),
-            calls::table(&calls),
-            scale_out::table(&scale_outs),
-            churn.table(),
-            pass.table(),
-        ],
+        tables,
         notes,
-        raw: json!({
-            "rollout": rollouts, "calls": calls, "scale_out": scale_outs, "churn": churn, "pass": pass,
-        }),
+        raw: raw.into(),
     })
+}
+
+/// A part of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Part {
+    /// Calls that take time, whose connections are ended again and again
+    Calls,
+    /// All connections on one of three pods, as a rolling restart leaves them
+    Rollout,
+    /// Four pods become eight
+    ScaleOut,
+    /// A pod joins or leaves every ten seconds
+    Churn,
+    /// The time of a pass over very many connections
+    Pass,
 }
 
 /// How much of each part.
@@ -60,16 +92,22 @@ pub struct Moves {
     pub changes: u32,
     /// Connections that a pass looks at.
     pub connections: usize,
+    /// This part alone.
+    pub only: Option<Part>,
 }
 
 impl Moves {
-    /// For figures to be published: a quarter of an hour.
+    /// For figures to be published: ten minutes for the churn alone, and as many for the rest.
     pub fn full() -> Self {
-        Self { trials: 100, ends: 170, budgets: vec![600, 60], changes: 60, connections: 100_000 }
+        let (trials, ends, changes) = (100, 170, 60);
+        let budgets = vec![600, 60];
+        Self { trials, ends, budgets, changes, connections: 100_000, only: None }
     }
 
     /// For a first impression.
     pub fn quick() -> Self {
-        Self { trials: 6, ends: 20, budgets: vec![600], changes: 6, connections: 100_000 }
+        let (trials, ends, changes) = (6, 20, 6);
+        let budgets = vec![600];
+        Self { trials, ends, budgets, changes, connections: 100_000, only: None }
     }
 }
