@@ -128,7 +128,8 @@ fn entries(maps: &InMemoryMaps) -> String {
         writeln!(text, "  service {id} {found}{} row={shown}", settings(maps.settings(id)))
             .unwrap();
     }
-    for (service, range) in maps.ranges().unwrap().into_iter().filter_map(convert::range_of) {
+    let ranges = maps.ranges().unwrap().into_iter().filter_map(convert::range_of);
+    for (service, range) in ranges.collect::<BTreeSet<_>>() {
         writeln!(text, "  range service {service} from {range}").unwrap();
     }
     for (id, entry) in held::backends(maps) {
