@@ -3,6 +3,7 @@
 
 mod counters;
 mod shown;
+mod silent;
 
 use std::{
     fs,
@@ -16,9 +17,10 @@ use std::{
 
 use tokio::{
     sync::watch::Receiver,
-    time::{MissedTickBehavior, interval},
+    time::{self, MissedTickBehavior, interval, sleep_until},
 };
 
+use super::problem_log::ProblemLog;
 use crate::{
     config::{PeersConfig, RunConfig},
     maps::{MapsError, pinned::PinnedMaps, pins::Pins},
@@ -39,7 +41,11 @@ const LOOK: Duration = Duration::from_millis(25);
 /// How often the file of the keys is looked at.
 const KEYS: Duration = Duration::from_secs(5);
 /// Datagrams that are taken before anything else is done.
-const BURST: usize = 64;
+const BURST: usize = 128;
+/// How long nothing is received where nothing of that was believed. What the kernel keeps meanwhile is
+/// taken at once: each time the agent wakes costs more than a datagram, and no flood costs more than so
+/// many of them.
+const REST: Duration = Duration::from_millis(5);
 
 /// What the loop shares with those who ask, and with the loop that follows changes.
 pub struct Peers {
@@ -59,6 +65,8 @@ struct Inner {
     membership: Membership,
     /// What that follows from.
     basis: Option<Basis>,
+    /// When it was learned.
+    learned: Duration,
     /// What is wrong with the file of the keys.
     key_problem: Option<Problem>,
     /// The file of the keys as it was when they were read.
@@ -105,15 +113,24 @@ impl Peers {
         tracing::info!(peers = found.members.len(), "the agents of the cluster");
         let ids: Vec<_> = found.members.keys().copied().collect();
         inner.membership = found;
+        inner.learned = self.now();
         if let Some(exchange) = &mut inner.exchange {
             exchange.set_peers(self.now(), &ids);
         }
     }
 
-    /// What is wrong with the keys and the Service.
+    /// What is wrong with the keys, the Service, and the way to the peers.
     pub fn problems(&self) -> Vec<Problem> {
-        let inner = self.inner();
-        inner.key_problem.iter().chain(&inner.membership.problems).cloned().collect()
+        let (inner, now) = (self.inner(), self.now());
+        let shown = inner.exchange.as_ref().map(|exchange| exchange.shown(now));
+        let known = now.saturating_sub(inner.learned);
+        let silent = silent::problems(
+            &self.config.service,
+            &inner.membership,
+            &shown.unwrap_or_default(),
+            known,
+        );
+        inner.key_problem.iter().chain(&inner.membership.problems).cloned().chain(silent).collect()
     }
 
     fn now(&self) -> Duration {
@@ -170,6 +187,7 @@ pub struct Parts {
     peers: Arc<Peers>,
     socket: PeerSocket,
     counters: Counters<PinnedMaps>,
+    problem_log: ProblemLog,
 }
 
 impl Parts {
@@ -180,7 +198,8 @@ impl Parts {
         config: &RunConfig,
     ) -> Result<Self, MapsError> {
         let maps = PinnedMaps::open(&Pins::new(&config.bpffs), config.capacities)?;
-        Ok(Self { peers, socket, counters: Counters::new(maps) })
+        let (counters, problem_log) = (Counters::new(maps), ProblemLog::default());
+        Ok(Self { peers, socket, counters, problem_log })
     }
 
     /// Looks at the counters, and says what there is to say. What is read from the maps holds nobody up.
@@ -214,14 +233,21 @@ impl Parts {
         })
     }
 
-    /// Takes datagrams, and answers if one was believed.
-    fn receive(&self, buffer: &mut [u8]) {
+    /// Looks at the keys, and logs what is wrong.
+    fn look_around(&mut self) {
+        self.peers.read_keys();
+        self.problem_log.tell(&self.peers.problems());
+    }
+
+    /// Takes datagrams, and answers if one was believed. False where there were some, and none was.
+    fn receive(&self, buffer: &mut [u8]) -> bool {
         let now = self.peers.now();
         let mut inner = self.peers.inner();
         let Inner { exchange, membership, .. } = &mut *inner;
-        let mut believed = false;
+        let (mut believed, mut received) = (false, false);
         for _ in 0..BURST {
             let Some(length) = self.socket.receive(buffer) else { break };
+            received = true;
             if let Some(exchange) = exchange {
                 // Why it was not is counted.
                 believed |= exchange.receive(now, &mut buffer[..length]).is_ok();
@@ -231,6 +257,7 @@ impl Parts {
             self.counters.write(now, &exchange.node_mut().words(now));
             say(&self.socket, now, exchange, membership);
         }
+        believed || !received
     }
 }
 
@@ -253,18 +280,23 @@ pub async fn run(mut parts: Parts, mut stopped: Receiver<bool>) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut keys = interval(KEYS);
     let mut buffer = [0; BUFFER];
+    let mut rests_until = None;
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => break,
-            _ = keys.tick() => parts.peers.read_keys(),
+            _ = keys.tick() => parts.look_around(),
             _ = looks.tick() => parts.look(),
-            result = parts.socket.readable() => {
+            () = sleep_until(rests_until.unwrap_or_else(time::Instant::now)),
+                if rests_until.is_some() => rests_until = None,
+            result = parts.socket.readable(), if rests_until.is_none() => {
                 if let Err(error) = result {
                     tracing::error!("the socket of the peers is broken: {error}");
                     break;
                 }
                 // The rest has its turn after what else is due.
-                parts.receive(&mut buffer);
+                if !parts.receive(&mut buffer) {
+                    rests_until = Some(time::Instant::now() + REST);
+                }
             }
         }
     }

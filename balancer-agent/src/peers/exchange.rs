@@ -50,6 +50,8 @@ pub struct Shown {
     pub traffic: Traffic,
     /// Datagrams in its name that had no effect.
     pub rejected: u64,
+    /// Those of them that no key had sealed, since one was believed.
+    pub forged: u64,
     /// The other major version that one of these was of.
     pub version: Option<u8>,
 }
@@ -61,6 +63,7 @@ struct Talk {
     greeted: Option<Moment>,
     traffic: Traffic,
     rejected: u64,
+    forged: u64,
     version: Option<u8>,
 }
 
@@ -72,6 +75,7 @@ impl Talk {
             greeted: None,
             traffic: Traffic { sent: 0, sent_bytes: 0, received: 0, received_bytes: 0 },
             rejected: 0,
+            forged: 0,
             version: None,
         }
     }
@@ -141,7 +145,10 @@ impl Exchange {
         let result = self.believe(now, bytes);
         match result {
             Ok(from) => {
-                let talk = self.talks.get_mut(&from).map(|talk| &mut talk.traffic);
+                let talk = self.talks.get_mut(&from).map(|talk| {
+                    talk.forged = 0;
+                    &mut talk.traffic
+                });
                 for traffic in [Some(&mut self.traffic), talk].into_iter().flatten() {
                     traffic.received += 1;
                     traffic.received_bytes += length;
@@ -152,6 +159,7 @@ impl Exchange {
                 *self.rejected.entry(rejected).or_default() += 1;
                 if let Some(talk) = from.and_then(|from| self.talks.get_mut(&from)) {
                     talk.rejected += 1;
+                    talk.forged += u64::from(rejected == Rejected::Forged);
                 }
                 Err(rejected)
             }
@@ -246,8 +254,8 @@ impl Exchange {
     pub fn shown(&self, now: Moment) -> BTreeMap<NodeId, Shown> {
         let shown = |(id, seen)| {
             let talk = self.talks.get(&id)?;
-            let (traffic, rejected, version) = (talk.traffic, talk.rejected, talk.version);
-            Some((id, Shown { seen, traffic, rejected, version }))
+            let Talk { traffic, rejected, forged, version, .. } = *talk;
+            Some((id, Shown { seen, traffic, rejected, forged, version }))
         };
         self.node.seen(now).into_iter().filter_map(shown).collect()
     }

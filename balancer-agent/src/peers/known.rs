@@ -99,6 +99,11 @@ impl Known {
         self.services.get(&service).filter(|told| told.counts_at(now))
     }
 
+    /// True if anything was told of a Service port not long ago.
+    pub fn has(&self, service: ServiceId) -> bool {
+        self.services.contains_key(&service)
+    }
+
     /// Service ports of which something new was told since this was asked last.
     pub fn news(&mut self) -> BTreeSet<ServiceId> {
         std::mem::take(&mut self.news)

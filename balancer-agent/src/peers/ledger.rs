@@ -233,10 +233,14 @@ impl Ledger {
         self.accounts.get(&service).map_or(0, |account| account.sums.len())
     }
 
-    /// What one node has reported of all Service ports: connections, each counted once a Service port.
-    pub fn reported(&self, node: NodeId) -> u64 {
-        let reporters = self.accounts.values().filter_map(|account| account.nodes.get(&node));
-        reporters.flat_map(|reporter| reporter.counts.values()).map(|(n, _)| u64::from(*n)).sum()
+    /// What each node has reported of all Service ports: connections, each counted once a Service port.
+    pub fn reported(&self) -> HashMap<NodeId, u64> {
+        let mut reported: HashMap<NodeId, u64> = HashMap::new();
+        for (node, reporter) in self.accounts.values().flat_map(|account| &account.nodes) {
+            let counts = reporter.counts.values().map(|(count, _)| u64::from(*count));
+            *reported.entry(*node).or_default() += counts.sum::<u64>();
+        }
+        reported
     }
 }
 

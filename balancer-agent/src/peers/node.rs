@@ -162,7 +162,8 @@ impl Node {
         self.known.age(now)
     }
 
-    /// Connections of all nodes to a backend that this one has so many to; none where it was not told.
+    /// Connections of all nodes to a backend that this one has so many to; none where it was not told. Of a
+    /// Service port that nobody uses its steward tells nothing.
     pub fn cluster(
         &self,
         now: Moment,
@@ -170,10 +171,24 @@ impl Node {
         backend: &BackendAddr,
         own: u32,
     ) -> Option<u64> {
-        let told = self.known.told(now, service)?.others(backend);
+        let told = match self.known.told(now, service) {
+            Some(told) => told.others(backend),
+            None if self.is_unused(now, service) => 0,
+            None => return None,
+        };
         let others = self.others(now, self.own.services_at(backend), backend);
         let others = others.map_or(told, |others| others.max(told));
         Some(u64::from(own) + u64::from(others))
+    }
+
+    /// True where the steward of a Service port is there, has had the time to hear of its users, and tells of
+    /// none.
+    fn is_unused(&self, now: Moment, service: ServiceId) -> bool {
+        let peers = self.peers.len();
+        let heard = pace::settled(peers) + 2 * pace::beat(peers);
+        !self.heard.is_empty()
+            && !self.known.has(service)
+            && self.stewards.get(&service).is_some_and(|(_, since)| *since + heard <= now)
     }
 
     /// What is shown of each peer.
@@ -182,11 +197,12 @@ impl Node {
         for (node, _) in self.stewards.values() {
             *stewards.entry(*node).or_default() += 1;
         }
+        let reported = self.ledger.reported();
         let seen = |(id, peer): (&NodeId, &Peer)| {
             let seen = Seen {
                 age: peer.heard.map(|at| now.saturating_sub(at)),
                 steward_of: stewards.get(id).copied().unwrap_or(0),
-                reported: self.ledger.reported(*id),
+                reported: reported.get(id).copied().unwrap_or(0),
             };
             (*id, seen)
         };

@@ -27,6 +27,7 @@ mod moves;
 mod nodes;
 mod others;
 mod overload;
+mod peer_faults;
 mod peers;
 mod pods;
 mod policies;

@@ -14,13 +14,14 @@ use balancer_lab::{
 use serde_json::Value;
 
 /// A backend on each node but the first, and a client on each.
-struct Stage {
+pub struct Stage {
     // Dropped in this order: agents and servers before the nodes they run on.
-    agents: Vec<Agent>,
+    pub agents: Vec<Agent>,
     _servers: Vec<Server>,
     _backends: Vec<Pod>,
-    clients: Vec<Pod>,
-    _cluster: Cluster,
+    pub clients: Vec<Pod>,
+    pub manifests: Manifests,
+    pub cluster: Cluster,
 }
 
 fn client(node: &Node) -> Pod {
@@ -34,7 +35,7 @@ impl Stage {
     }
 
     /// Agents that tell each other their counts.
-    fn start_peers(name: &str, nodes: usize) -> Self {
+    pub fn start_peers(name: &str, nodes: usize) -> Self {
         Self::start_with(name, nodes, |cluster| peer_flags(cluster).expect("a key").into())
     }
 
@@ -59,16 +60,16 @@ impl Stage {
         let flags = flags(&cluster);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let agents = Agent::start_all(cluster.nodes(), manifests.dir(), &flags).expect("agents");
-        Self { agents, _servers: servers, _backends: backends, clients, _cluster: cluster }
+        Self { agents, _servers: servers, _backends: backends, clients, manifests, cluster }
     }
 
     /// Open connections of each backend, as the agent of a node counts them.
-    fn counts(&self, node: usize) -> Vec<u64> {
+    pub fn counts(&self, node: usize) -> Vec<u64> {
         active(&self.shown(node)).into_iter().map(|(_, count)| count).collect()
     }
 
     /// Those of all nodes, as the agent of a node has heard of them.
-    fn cluster_counts(&self, node: usize) -> Vec<Option<u64>> {
+    pub fn cluster_counts(&self, node: usize) -> Vec<Option<u64>> {
         let shown = self.shown(node);
         let backends = shown["backends"].as_array().expect("backends");
         backends.iter().map(|backend| backend["cluster_active"].as_u64()).collect()
@@ -79,7 +80,7 @@ impl Stage {
     }
 
     /// Asks the agent of a node until it has heard that these are the connections of all nodes.
-    fn await_cluster_counts(&self, node: usize, wanted: &[Option<u64>], within: Duration) {
+    pub fn await_cluster_counts(&self, node: usize, wanted: &[Option<u64>], within: Duration) {
         let deadline = Instant::now() + within;
         loop {
             let counts = self.cluster_counts(node);
@@ -105,7 +106,7 @@ fn every_node_counts_the_connections_of_its_own_clients() {
 }
 
 /// Until all agents have heard each other, and repeated what they have, on a busy machine.
-const HEARD: Duration = Duration::from_secs(20);
+pub const HEARD: Duration = Duration::from_secs(20);
 
 #[test]
 fn every_node_hears_of_the_connections_of_all() {

@@ -37,7 +37,7 @@ const PEER: &str = "127.0.0.1:10358";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The headless Service of the agents, each port of it in a slice of its own.
-const PEERS: &str = "\
+pub const PEERS: &str = "\
 apiVersion: v1
 kind: Service
 metadata: {name: balancer-agent-peers, namespace: kube-system}
@@ -64,17 +64,18 @@ endpoints: [{addresses: [127.0.0.1], nodeName: other-node}]
 ports: [{name: peers, port: 10358, protocol: UDP}]
 ";
 
-struct Scene {
+pub struct Scene {
     // Dropped in this order.
-    agent: Agent,
+    pub agent: Agent,
     _servers: Vec<Server>,
     backends: Vec<Pod>,
     client: Pod,
+    pub manifests: Manifests,
     lab: Lab,
 }
 
 impl Scene {
-    fn start(name: &str) -> Self {
+    pub fn start(name: &str) -> Self {
         let lab = Lab::create(name).expect("a lab; the tests need root, iproute2, and cgroup2");
         let client = lab.pod("client", address(200)).expect("client");
         let backends = lab.pods((1..=2).map(|n| (format!("web-{n}"), address(n))));
@@ -91,7 +92,32 @@ impl Scene {
         let flags = ["--peers", "kube-system/balancer-agent-peers", "--peer-key", &key];
         let flags = [&flags[..], &["--peer-bind-address", AGENT]].concat();
         let agent = Agent::start(&lab, manifests.dir(), &flags).expect("agent");
-        Self { agent, _servers: servers, backends, client, lab }
+        Self { agent, _servers: servers, backends, client, manifests, lab }
+    }
+
+    /// A peer that has the key.
+    pub fn peer_that_is_believed(&self) -> Peer {
+        self.peer(KEY)
+    }
+
+    /// Connections of the client to the Service.
+    pub fn open(&self, count: usize) -> Connections {
+        Connections::open(self.client.place(), (VIP, 80), count).opened((VIP, 80))
+    }
+
+    /// Connections of this node to each backend.
+    pub fn own(&self) -> Vec<u64> {
+        let backends = self.agent.json(&["backends", "web"]).expect("backends");
+        let backends = backends.as_array().expect("an array");
+        backends.iter().map(|backend| backend["active"].as_u64().expect("a number")).collect()
+    }
+
+    /// Until all of them have ended.
+    pub fn await_none(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.own().iter().any(|active| *active > 0) {
+            assert!(Instant::now() < deadline, "still {:?}", self.own());
+        }
     }
 
     fn socket(&self) -> UdpSocket {
@@ -121,7 +147,7 @@ impl Scene {
     }
 
     /// `cluster_active` of each backend, as the agent shows it.
-    fn shown(&self) -> Vec<Option<u64>> {
+    pub fn shown(&self) -> Vec<Option<u64>> {
         let backends = self.agent.json(&["backends", "web"]).expect("backends");
         let backends = backends.as_array().expect("an array");
         backends.iter().map(|backend| backend["cluster_active"].as_u64()).collect()
@@ -133,7 +159,7 @@ impl Scene {
 }
 
 /// The agent of another node.
-struct Peer {
+pub struct Peer {
     exchange: Exchange,
     socket: UdpSocket,
     start: Instant,
@@ -146,7 +172,7 @@ impl Peer {
         self.start.elapsed()
     }
 
-    fn observe(&mut self, backend: u32, active: u32) {
+    pub fn observe(&mut self, backend: u32, active: u32) {
         let now = self.now();
         self.exchange.node_mut().observe(now, backend, active, active.into());
     }
@@ -158,7 +184,7 @@ impl Peer {
     }
 
     /// Listens and speaks until something is so.
-    fn until(&mut self, what: &str, mut wanted: impl FnMut(&Self) -> bool) {
+    pub fn until(&mut self, what: &str, mut wanted: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         let mut buffer = [0; 2_048];
         while !wanted(self) {

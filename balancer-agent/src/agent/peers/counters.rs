@@ -88,7 +88,13 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
     ///
     /// Where the maps can't be read; what was found is given the next time.
     pub fn renew(&mut self, now: Duration) -> Result<ServiceRows, MapsError> {
-        for id in 0..self.maps.limits().services {
+        if self.renewed.is_none() {
+            // An agent with larger capacities may have left rows beyond those of this one.
+            let named = self.maps.names()?.iter().map(|(id, _)| *id as usize + 1).max();
+            let most = self.words.len().max(named.unwrap_or(0));
+            self.words.resize(most, (0, false));
+        }
+        for id in 0..self.words.len() as u32 {
             let found = match self.maps.row_word(id) {
                 0 => (0, false),
                 word => (word, self.maps.settings(id).weighs()),

@@ -39,7 +39,7 @@ fn each_node_is_told_what_the_others_have() {
     assert_eq!(totals(&mut ledger, 0, ONE, true), [(1, 0), (2, 5)]);
     assert_eq!(totals(&mut ledger, 0, TWO, true), [(1, 4), (2, 1)]);
     assert_eq!(totals(&mut ledger, 0, THREE, true), [(1, 4), (2, 6)]);
-    assert_eq!(ledger.reported(ONE), 5);
+    assert_eq!(ledger.reported(), [(ONE, 5), (TWO, 5)].into());
 }
 
 #[test]

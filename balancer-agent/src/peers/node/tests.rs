@@ -217,6 +217,20 @@ fn who_leaves_for_a_moment_is_counted_all_the_time() {
     }
 }
 
+/// Such as the IPv6 half of a Service that all dial over IPv4.
+#[test]
+fn a_service_that_nobody_uses_is_known_to_have_nothing() {
+    let mut cluster = Cluster::new(3, 2);
+    cluster.run(1_000);
+    assert_eq!(cluster.others(0, 1), None, "there may be users that were not heard yet");
+    cluster.run(3_000);
+    assert_eq!((0..3).map(|node| cluster.others(node, 1)).collect::<Vec<_>>(), [Some(0); 3]);
+    // Whoever hears nobody knows nothing.
+    cluster.stop(0);
+    cluster.run(3_100);
+    assert_eq!((cluster.others(0, 1), cluster.others(1, 1)), (None, Some(0)));
+}
+
 /// The word of the steward of each is right for its own nodes alone.
 #[test]
 fn a_backend_of_two_services_has_what_the_larger_one_says() {
