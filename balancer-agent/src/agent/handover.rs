@@ -42,8 +42,8 @@ impl Handover {
         self.lock().take()
     }
 
-    /// Those of these sockets that were to be ended at an earlier look, and are still by what was given
-    /// since: a backend may serve again.
+    /// Those of these sockets that were to be ended at an earlier look, and are still by what was
+    /// given since: a backend may serve again.
     pub fn still_left(&self, left: &[Connected]) -> Vec<Connected> {
         let still: Option<BTreeSet<Connected>> =
             self.lock().as_ref().map(|look| look.left.iter().copied().collect());

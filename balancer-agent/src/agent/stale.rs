@@ -1,9 +1,9 @@
 //! Ends connected UDP sockets whose backend does not serve the Service any more that they dialled.
 //!
-//! A datagram to a pod that is gone is lost without a word, and nothing inside the kernel can lead a
-//! connected socket elsewhere: its program would wait for its timeout, often more than once. So the
-//! socket is disconnected and its program told, which makes it connect again, to a backend that is
-//! there. Sockets that are charged to what is gone, but not connected to it, are left to
+//! A datagram to a pod that is gone is lost without a word, and nothing inside the kernel can lead
+//! a connected socket elsewhere: its program would wait for its timeout, often more than once. So
+//! the socket is disconnected and its program told, which makes it connect again, to a backend that
+//! is there. Sockets that are charged to what is gone, but not connected to it, are left to
 //! [`super::disconnected`]; TCP connections to [`crate::moves`].
 
 use std::{collections::BTreeMap, net::SocketAddr};
@@ -18,9 +18,9 @@ use crate::{
     },
 };
 
-/// Ends sockets, which are charged to what they are to leave. `peer` says to whom they are connected.
-/// `still` says which of them are to leave it still, after all were looked for: that may take long. Says
-/// how many were ended, and why some could not be.
+/// Ends sockets, which are charged to what they are to leave. `peer` says to whom they are
+/// connected. `still` says which of them are to leave it still, after all were looked for: that may
+/// take long. Says how many were ended, and why some could not be.
 pub fn end(
     maps: &impl Charges,
     left: &[Connected],

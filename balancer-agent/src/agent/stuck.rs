@@ -12,8 +12,8 @@ use crate::{
     node::{holders, netns, networks, processes::Thread},
 };
 
-/// Names what is held, and whose it is. `names` are those of Service ports by their identifiers, `pods`
-/// those of this node by their uid, `cgroup` is whose processes are looked at.
+/// Names what is held, and whose it is. `names` are those of Service ports by their identifiers,
+/// `pods` those of this node by their uid, `cgroup` is whose processes are looked at.
 pub fn problem(
     stuck: &Stuck,
     names: &BTreeMap<u32, ServiceName>,

@@ -36,8 +36,8 @@ started anew has forgotten what was drained.";
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long beyond the timeout and the rest that is asked of those of which nothing tells whose turn it is,
-/// connections that are busy are waited for.
+/// How long beyond the timeout and the rest that is asked of those of which nothing tells whose
+/// turn it is, connections that are busy are waited for.
 const MORE: Duration = Duration::from_secs(30);
 
 /// Give a backend no new connections, and end those that are open when they are quiet
@@ -126,8 +126,8 @@ fn why_left(left: &[ConnectionView], address: IpAddr) -> String {
             Some(activity) if activity.state != "established" => "about to close",
             Some(activity) if activity.busy => "busy",
             Some(_) => {
-                "at rest, and has not been so for the quiet time (for a minute where nothing tells whose \
-                 turn it is), or no process has it"
+                "at rest, and has not been so for the quiet time (for a minute where nothing tells \
+                 whose turn it is), or no process has it"
             }
         };
         *reasons.entry(reason).or_default() += 1;

@@ -1,4 +1,5 @@
-//! Asks the kernel what connections do, one by one: what [`super::helper`] runs in a process of its own.
+//! Asks the kernel what connections do, one by one: what [`super::helper`] runs in a process of its
+//! own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,8 +20,8 @@ use crate::{
     },
 };
 
-/// Most network namespaces of which it is remembered who led there: most pods of a node, and some that
-/// are gone.
+/// Most network namespaces of which it is remembered who led there: most pods of a node, and some
+/// that are gone.
 const MOST: usize = 1_024;
 
 /// The kernel's name of a connection.
@@ -53,8 +54,8 @@ pub enum Answer {
     Later,
 }
 
-/// Asks in the network namespaces of the connections. Lives for one pass: what it has open keeps the
-/// namespaces of pods that are gone.
+/// Asks in the network namespaces of the connections. Lives for one pass: what it has open keeps
+/// the namespaces of pods that are gone.
 #[derive(Debug)]
 pub struct Kernel {
     /// Whose processes lead to network namespaces; none where that is not known.
@@ -73,8 +74,8 @@ pub struct Kernel {
 pub type Led = BTreeMap<u64, u32>;
 
 impl Kernel {
-    /// Will ask by way of the processes that opened the connections, of those that led to their network
-    /// namespaces before, and of those of a cgroup.
+    /// Will ask by way of the processes that opened the connections, of those that led to their
+    /// network namespaces before, and of those of a cgroup.
     pub const fn new(cgroup: Option<PathBuf>, led: Led) -> Self {
         Self { cgroup, namespaces: BTreeMap::new(), seen: BTreeSet::new(), led, rest: None }
     }
@@ -107,8 +108,8 @@ impl Kernel {
         namespace.reset(&tuple(connection, backend))
     }
 
-    /// The sockets of a network namespace, given as its cookie and a process that may be in it; 0 for
-    /// none.
+    /// The sockets of a network namespace, given as its cookie and a process that may be in it; 0
+    /// for none.
     pub(super) fn namespace(&mut self, cookie: u64, tgid: u32) -> Option<&mut Connections> {
         let likely = [Some(tgid).filter(|tgid| *tgid != 0), self.led.get(&cookie).copied()];
         let mut likely = likely.into_iter().flatten();

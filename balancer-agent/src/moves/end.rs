@@ -1,8 +1,8 @@
 //! Ends connections, gently where that is possible.
 //!
 //! The process that opened a connection shares its socket with this one, which looks once more what
-//! the connection does and shuts both sides: the program reads an end of file and can send nothing, as
-//! if the server had closed, and closes. `docs/moving.md` says why this and not a reset.
+//! the connection does and shuts both sides: the program reads an end of file and can send nothing,
+//! as if the server had closed, and closes. `docs/moving.md` says why this and not a reset.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,8 @@ use crate::{
     node::{holders::Shared, tcp_info::Activity},
 };
 
-/// Segments with data, of both sides, after which a client is known by what it does: three exchanges.
+/// Segments with data, of both sides, after which a client is known by what it does: three
+/// exchanges.
 const SHOWN: u32 = 20;
 
 /// A connection to be ended, with what is needed for it.
@@ -56,8 +57,8 @@ pub enum Outcome {
     Later,
 }
 
-/// Ends a connection, and says what came of it. What [`super::helper`] runs in a process of its own:
-/// it may take as long as the pod likes, from where `touches` is called.
+/// Ends a connection, and says what came of it. What [`super::helper`] runs in a process of its
+/// own: it may take as long as the pod likes, from where `touches` is called.
 pub fn carry_out(
     order: &Order,
     kernel: &mut Kernel,
@@ -88,7 +89,8 @@ pub fn carry_out(
     }
 }
 
-/// The look and the end follow each other at once: what is sent in between is the race that remains.
+/// The look and the end follow each other at once: what is sent in between is the race that
+/// remains.
 fn gently(socket: &Shared, end: &End) -> Outcome {
     match socket.activity() {
         Ok(activity) if !is_as_chosen(&activity, end) => Outcome::Busy,
@@ -104,13 +106,14 @@ fn gently(socket: &Shared, end: &End) -> Outcome {
     }
 }
 
-/// True where the client is known to have been answered, as it does not send at once on receipt. What the
-/// server has said must be an answer: a client that none was ever given has not shown what it does then.
+/// True where the client is known to have been answered, as it does not send at once on receipt.
+/// What the server has said must be an answer: a client that none was ever given has not shown what
+/// it does then.
 ///
-/// Whoever sends soon after it has received something has its kernel wait with acknowledgements, to send
-/// them along ("interactive session"; `icsk_ack.pingpong` in include/net/inet_connection_sock.h). That
-/// begins with the first such time or the third, by the version of the kernel, and ends when a wait was
-/// in vain.
+/// Whoever sends soon after it has received something has its kernel wait with acknowledgements, to
+/// send them along ("interactive session"; `icsk_ack.pingpong` in
+/// include/net/inet_connection_sock.h). That begins with the first such time or the third, by the
+/// version of the kernel, and ends when a wait was in vain.
 fn was_answered(activity: &Activity, sends_at_once: bool) -> bool {
     activity.data_segments >= SHOWN && !activity.is_new() && !sends_at_once
 }

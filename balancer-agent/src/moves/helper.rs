@@ -1,10 +1,10 @@
 //! A process beside the agent that does everything that touches the sockets of pods.
 //!
 //! A pod decides how long the lock of its socket is held: a page of what it sends may fault for as
-//! long as it likes. Whoever asks for `tcp_info` or ends the socket waits for that lock, and no signal
-//! ends the wait. A descriptor that was shared is closed as the pod wants it, too: the last close of a
-//! socket lingers. So this is done by a process of its own, which is given up when it says nothing for
-//! some time, and what held it up is left alone for a while.
+//! long as it likes. Whoever asks for `tcp_info` or ends the socket waits for that lock, and no
+//! signal ends the wait. A descriptor that was shared is closed as the pod wants it, too: the last
+//! close of a socket lingers. So this is done by a process of its own, which is given up when it
+//! says nothing for some time, and what held it up is left alone for a while.
 //!
 //! - [`protocol`]: what is said between both.
 //! - [`udp`]: what is asked of it about UDP sockets.

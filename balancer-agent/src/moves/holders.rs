@@ -45,9 +45,9 @@ pub enum Taken {
     Nobody,
 }
 
-/// Which process has which socket. Remembered for a moment, since to look through the descriptors of
-/// processes that have many takes longer than their connections rest: who was busy when it was done
-/// is not when he is tried again.
+/// Which process has which socket. Remembered for a moment, since to look through the descriptors
+/// of processes that have many takes longer than their connections rest: who was busy when it was
+/// done is not when he is tried again.
 pub struct Holders {
     looking: Looking,
     /// Whose processes are looked at.
@@ -120,8 +120,8 @@ impl Holders {
         self.looking.said.take()
     }
 
-    /// Looks through the descriptors of these processes, each once, as far as there is time: the next
-    /// time with those first that there was none for.
+    /// Looks through the descriptors of these processes, each once, as far as there is time: the
+    /// next time with those first that there was none for.
     pub fn look_at_all(&mut self, processes: impl Iterator<Item = u32>) {
         let all: BTreeSet<u32> = processes.filter(|process| !self.seen.contains(process)).collect();
         let next = std::mem::take(&mut self.next);
@@ -182,8 +182,8 @@ impl Holders {
         }
     }
 
-    /// Looks through the descriptors of a process, unless that was just done; false where there is no
-    /// time for it.
+    /// Looks through the descriptors of a process, unless that was just done; false where there is
+    /// no time for it.
     fn look_at(&mut self, process: u32) -> bool {
         if self.fresh.contains(&process) {
             return true;
@@ -229,8 +229,8 @@ impl Holders {
 }
 
 impl Looking {
-    /// Adds the sockets of a process, if it is in the network namespace where one is given; false where
-    /// there is no time for it. `part` says of which time.
+    /// Adds the sockets of a process, if it is in the network namespace where one is given; false
+    /// where there is no time for it. `part` says of which time.
     fn at(
         &mut self,
         process: u32,

@@ -1,7 +1,7 @@
 //! Whose turn it is on a connection, from one look at it to the next. Pure.
 //!
-//! One look tells it by times that have ticks: a request that follows at once on the answer before it
-//! and a quick answer to a request look alike. What the kernels have acknowledged since the look
+//! One look tells it by times that have ticks: a request that follows at once on the answer before
+//! it and a quick answer to a request look alike. What the kernels have acknowledged since the look
 //! before tells more. What these don't tell is asked of the socket itself when it is ended
 //! ([`super::end`]), and what nothing tells is taken for a rest when it has lasted.
 
@@ -46,8 +46,8 @@ impl Seen {
         self.turn == Turn::Unknown && self.activity.idle() < UNSURE
     }
 
-    /// True where it may be ended: nothing is under way, no answer is awaited, and nothing has moved
-    /// for `quiet`, or for longer where it is not known whose turn it is.
+    /// True where it may be ended: nothing is under way, no answer is awaited, and nothing has
+    /// moved for `quiet`, or for longer where it is not known whose turn it is.
     pub fn is_quiet(&self, quiet: Duration) -> bool {
         self.activity.is_empty()
             && self.rest(quiet).is_some_and(|rest| self.activity.idle() >= rest)
@@ -59,8 +59,9 @@ impl Seen {
         rest.filter(|rest| self.activity.idle() < *rest)
     }
 
-    /// After which time it may be quiet and [safe](Activity::is_safe) for the next time, if not now: when
-    /// it has been quiet for long enough, or has rested. What is neither has an exchange before it.
+    /// After which time it may be quiet and [safe](Activity::is_safe) for the next time, if not
+    /// now: when it has been quiet for long enough, or has rested. What is neither has an exchange
+    /// before it.
     pub fn next_safe(&self, quiet: Duration) -> Duration {
         // Whoever is answered rests from then on.
         let rests = self.activity.is_empty() && self.turn != Turn::Server && !self.untold;
@@ -110,7 +111,8 @@ impl Looks {
         Seen { inode, activity, turn, untold }
     }
 
-    /// The socket does not tell whose turn it is, either: it is not asked again before something moves.
+    /// The socket does not tell whose turn it is, either: it is not asked again before something
+    /// moves.
     pub fn untold(&mut self, word: u64) {
         if let Some(look) = self.0.get_mut(&word) {
             look.untold = true;

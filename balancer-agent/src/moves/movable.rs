@@ -1,5 +1,5 @@
-//! Rows and backends, as far as connections may have to be moved there. Learned anew after changes of
-//! what is desired, and not at every pass.
+//! Rows and backends, as far as connections may have to be moved there. Learned anew after changes
+//! of what is desired, and not at every pass.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -44,8 +44,8 @@ pub struct Movable {
 
 impl Movable {
     /// Looks at what is desired and what the maps hold of it. Where the source may lack objects,
-    /// nothing is taken for gone. While it looks at what is desired it makes no system call, and does not go
-    /// through all backends and connections: those who change that wait meanwhile.
+    /// nothing is taken for gone. While it looks at what is desired it makes no system call, and
+    /// does not go through all backends and connections: those who change that wait meanwhile.
     pub fn learn<D: Deref<Target = Desired>>(
         maps: &impl ReadMaps,
         desired: impl Fn() -> D,
@@ -149,8 +149,8 @@ pub fn in_use(maps: &impl ReadMaps) -> HashMap<SocketAddr, u32> {
         .collect()
 }
 
-/// Backends with connections of a Service port whose row does not name them, by the identifier of the
-/// row.
+/// Backends with connections of a Service port whose row does not name them, by the identifier of
+/// the row.
 fn left(maps: &impl ReadMaps) -> BTreeMap<u32, BTreeSet<u32>> {
     let mut left: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
     for (service, backend) in maps.charged() {

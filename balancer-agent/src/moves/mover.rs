@@ -95,8 +95,8 @@ impl Mover {
         }
     }
 
-    /// Learns what has changed. Where the source may lack objects, nothing is taken for gone. What is
-    /// desired is looked at for moments, and the maps are read between.
+    /// Learns what has changed. Where the source may lack objects, nothing is taken for gone. What
+    /// is desired is looked at for moments, and the maps are read between.
     pub fn learn<D: Deref<Target = Desired>>(
         &mut self,
         desired: impl Fn() -> D,
@@ -136,8 +136,8 @@ impl Mover {
         self.asked.services.retain(|service| {
             self.movable.rows_of(service).iter().any(|row| self.history.is_forced(*row))
         });
-        // Whoever will have been quiet for long enough is met when that is so: the moment that is the
-        // farthest from what its client does next.
+        // Whoever will have been quiet for long enough is met when that is so: the moment that is
+        // the farthest from what its client does next.
         let next = soonest.filter(|_| waits).into_iter().chain(settles_in).min();
         let pause = next.map_or(PAUSE, |next| next.clamp(LEAST, PAUSE));
         let spent = processor_time().saturating_sub(started) + asking + ending;
@@ -148,8 +148,8 @@ impl Mover {
             micros = spent.as_micros() as u64,
             "a pass over connections"
         );
-        // Each time another: with a fixed one, clients that send at a fixed rate would be looked at in
-        // the same moment of it each time.
+        // Each time another: with a fixed one, clients that send at a fixed rate would be looked at
+        // in the same moment of it each time.
         let share = (spent * SHARE).mul_f64(rand::rng().random_range(1.0..1.5));
         Some(pause.max(share))
     }
@@ -167,7 +167,8 @@ impl Mover {
         Ok(Look { service: service.clone(), asked, movable })
     }
 
-    /// Moves the connections of the Service to where there are fewer, now; or says what it would do.
+    /// Moves the connections of the Service to where there are fewer, now; or says what it would
+    /// do.
     pub fn rebalance(&mut self, look: Look, dry_run: bool) -> RebalanceView {
         let Look { service, asked, movable } = look;
         let rows = movable.rows_of(&service);
@@ -251,8 +252,8 @@ impl Mover {
         }
     }
 
-    /// Ends connections; gives those that were ended, with the way it was done, and what that took of
-    /// a processor elsewhere.
+    /// Ends connections; gives those that were ended, with the way it was done, and what that took
+    /// of a processor elsewhere.
     fn carry_out(
         &self,
         input: &Input,

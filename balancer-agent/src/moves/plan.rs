@@ -1,5 +1,5 @@
-//! Which connections are ended, and why. Pure: an input and a history in, demands out, and from these
-//! and what the kernel says of the candidates, ends.
+//! Which connections are ended, and why. Pure: an input and a history in, demands out, and from
+//! these and what the kernel says of the candidates, ends.
 
 use std::{
     cmp::Reverse,
@@ -238,8 +238,8 @@ pub fn asked(demands: &[Demand]) -> BTreeSet<usize> {
 }
 
 /// What is ended, of all that was asked about: each connection once, for the first reason of
-/// [`Reason`]. Those that have rested for long first, the longest before the others; then those that
-/// came to rest last, whose clients will not go on so soon. Who is `patient` waits for safe
+/// [`Reason`]. Those that have rested for long first, the longest before the others; then those
+/// that came to rest last, whose clients will not go on so soon. Who is `patient` waits for safe
 /// moments.
 pub fn choose(
     input: &Input,
@@ -317,8 +317,8 @@ fn is_long_idle(input: &Input, demand: &Demand, found: &Seen) -> bool {
         && reset.is_some_and(|reset| found.activity.idle() >= demand.quiet + reset)
 }
 
-/// True if a connection is to be ended at a safe moment rather than now. Where its backend is gone, and
-/// where nobody has used it for long, that is no question.
+/// True if a connection is to be ended at a safe moment rather than now. Where its backend is gone,
+/// and where nobody has used it for long, that is no question.
 const fn needs_safety(reason: Reason) -> bool {
     !matches!(reason, Reason::Idle | Reason::Stale)
 }
@@ -335,8 +335,8 @@ pub fn soonest(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> Option<Du
     demands.iter().filter(|demand| demand.reason != Reason::Idle).filter_map(of).min()
 }
 
-/// How many of those that were asked about rest, and not yet for long enough, by row, and for how long
-/// they must.
+/// How many of those that were asked about rest, and not yet for long enough, by row, and for how
+/// long they must.
 pub fn waiting(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> Waiting {
     let mut waiting = Waiting::new();
     for demand in demands {

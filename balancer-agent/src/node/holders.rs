@@ -20,8 +20,8 @@ const MOST: usize = 1 << 16;
 /// After so many of them who looks says that it goes on.
 const PART: usize = 500;
 
-/// The descriptors of a thread and those that share them with it: `each` takes the inode of each socket
-/// and its number. Nothing where the thread is gone. `alive` is called now and then.
+/// The descriptors of a thread and those that share them with it: `each` takes the inode of each
+/// socket and its number. Nothing where the thread is gone. `alive` is called now and then.
 pub fn sockets(thread: u32, alive: impl Fn(), mut each: impl FnMut(u32, RawFd)) {
     let entries = fs::read_dir(format!("/proc/{thread}/fd")).into_iter().flatten().flatten();
     let socket = |entry: &fs::DirEntry| {
@@ -53,8 +53,8 @@ const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_
 pub struct Process(OwnedFd);
 
 impl Process {
-    /// Refers to a process for as long as this lives, whoever gets its number afterwards. `thread` is
-    /// one that runs; where it is not the main thread, Linux 6.9 is needed (EINVAL before).
+    /// Refers to a process for as long as this lives, whoever gets its number afterwards. `thread`
+    /// is one that runs; where it is not the main thread, Linux 6.9 is needed (EINVAL before).
     pub fn open(process: u32, thread: u32) -> io::Result<Self> {
         let flags = if thread == process { PidfdFlags::empty() } else { PIDFD_THREAD };
         let number = i32::try_from(thread).ok().and_then(Pid::from_raw);
@@ -72,8 +72,8 @@ impl Process {
 pub struct Shared(OwnedFd);
 
 impl Shared {
-    /// The cookie of the socket: tells whether it is the one that was meant. An error for what is no
-    /// socket.
+    /// The cookie of the socket: tells whether it is the one that was meant. An error for what is
+    /// no socket.
     pub fn cookie(&self) -> io::Result<u64> {
         let (bytes, _) = self.option::<8>(libc::SOL_SOCKET, libc::SO_COOKIE)?;
         Ok(u64::from_ne_bytes(bytes))
@@ -88,15 +88,15 @@ impl Shared {
         Activity::read(&info[..length], unread, unacknowledged).ok_or_else(short)
     }
 
-    /// True where its program sends soon after it has received something: the kernel then waits with
-    /// acknowledgements, which `TCP_QUICKACK` tells.
+    /// True where its program sends soon after it has received something: the kernel then waits
+    /// with acknowledgements, which `TCP_QUICKACK` tells.
     pub fn sends_at_once(&self) -> io::Result<bool> {
         let (value, _) = self.option::<4>(libc::IPPROTO_TCP, libc::TCP_QUICKACK)?;
         Ok(i32::from_ne_bytes(value) == 0)
     }
 
-    /// Lets its program read an end of file, and send nothing more: what it sent to a socket of which
-    /// only the reading side is shut would be executed, and nobody would read the answer.
+    /// Lets its program read an end of file, and send nothing more: what it sent to a socket of
+    /// which only the reading side is shut would be executed, and nobody would read the answer.
     pub fn end(&self) -> io::Result<()> {
         Ok(shutdown(self.0.as_raw_fd(), Shutdown::Both)?)
     }

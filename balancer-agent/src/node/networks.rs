@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs::File, os::unix::fs::MetadataExt as _, path:
 
 use super::{cgroup, processes::Thread};
 
-/// The network namespaces of the processes of a cgroup and those below, by inode, each with one of the
-/// processes that are in it.
+/// The network namespaces of the processes of a cgroup and those below, by inode, each with one of
+/// the processes that are in it.
 pub fn processes(cgroup: &Path) -> BTreeMap<u64, u32> {
     let mut found = BTreeMap::new();
     for process in cgroup::processes(cgroup) {

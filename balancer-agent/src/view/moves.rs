@@ -28,13 +28,13 @@ pub struct RebalanceView {
     /// What rests, and not yet for as long as it must, by Service port and that time.
     #[serde(default)]
     pub waiting: Vec<WaitView>,
-    /// How many more should be moved and are busy. They are ended in quiet moments of the minute that
-    /// follows.
+    /// How many more should be moved and are busy. They are ended in quiet moments of the minute
+    /// that follows.
     pub busy: u64,
 }
 
-/// Connections of a Service port that are to be moved and rest, and not yet for its quiet time; or where
-/// nothing tells whose turn it is, for a minute.
+/// Connections of a Service port that are to be moved and rest, and not yet for its quiet time; or
+/// where nothing tells whose turn it is, for a minute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitView {
     /// The Service port.

@@ -128,7 +128,8 @@ fn a_service_is_rebalanced_by_hand() {
     assert_eq!((&balanced["moves"], &balanced["busy"]), (&json!([]), &json!(0)));
 }
 
-/// What hangs on a connection may rest between two requests, unless the port says that nothing does.
+/// What hangs on a connection may rest between two requests, unless the port says that nothing
+/// does.
 #[test]
 fn the_quiet_time_follows_the_protocol_of_the_port() {
     let mut web = Web::start("quiet-time", 2);
@@ -290,7 +291,8 @@ fn what_leads_to_a_backend_that_is_gone_is_ended() {
     drop(deaf);
 }
 
-/// Ends connections that neither side closes, whatever they are told, and awaits that they are reset.
+/// Ends connections that neither side closes, whatever they are told, and awaits that they are
+/// reset.
 fn is_reset_at_last(name: &str, annotation: &str, reason: &str) {
     let mut web = Web::start(name, 1);
     web.servers.clear();
@@ -329,9 +331,9 @@ fn a_socket_that_was_handed_on_is_ended_where_it_is() {
     assert_eq!(ended(&web, "idle", "gentle"), 1);
 }
 
-/// Whoever opened it is gone, and whoever has it is in the network namespace of another pod. The second
-/// is opened after all processes were looked at for the first: it is not taken for one that nobody has,
-/// and reset.
+/// Whoever opened it is gone, and whoever has it is in the network namespace of another pod. The
+/// second is opened after all processes were looked at for the first: it is not taken for one that
+/// nobody has, and reset.
 #[test]
 fn sockets_that_were_handed_to_another_network_namespace_are_ended_there() {
     let mut web = Web::start("handed-out", 1);
@@ -392,8 +394,8 @@ fn what_was_ended_and_nobody_closes_is_told() {
     assert!(table.contains("ended "), "{table}");
 }
 
-/// Clients that rest for longer than `idle-timeout` before each of their requests but the first: each
-/// of their connections is ended in each rest. Gives what failed, and the servers.
+/// Clients that rest for longer than `idle-timeout` before each of their requests but the first:
+/// each of their connections is ended in each rest. Gives what failed, and the servers.
 fn rests_too_long(name: &str, way: Way) -> (Vec<Said>, Vec<posts::Server>) {
     const CLIENTS: u64 = 6;
     const REQUESTS: u64 = 3;

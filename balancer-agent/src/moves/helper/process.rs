@@ -38,8 +38,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts one: this very program, even where its file was replaced. It has nothing of this one but
-    /// its end of a pair of sockets: every other descriptor is closed on exec.
+    /// Starts one: this very program, even where its file was replaced. It has nothing of this one
+    /// but its end of a pair of sockets: every other descriptor is closed on exec.
     pub fn start() -> io::Result<Self> {
         let (own, other) = UnixStream::pair()?;
         own.set_read_timeout(Some(LOOK))?;
@@ -78,9 +78,9 @@ impl Process {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Has a batch done; `each` takes what came of each job in their order, and how long the process
-    /// said nothing before, unless it was at something else. Gives what it took of a processor. Waits no longer than until `deadline`,
-    /// nor once `is_stopped` says so.
+    /// Has a batch done; `each` takes what came of each job in their order, and how long the
+    /// process said nothing before, unless it was at something else. Gives what it took of a
+    /// processor. Waits no longer than until `deadline`, nor once `is_stopped` says so.
     pub fn exchange(
         &mut self,
         batch: &Batch,

@@ -1,8 +1,8 @@
 //! The process that touches sockets.
 //!
-//! One thread reads what is to be done, one does it, one answers: however long a job takes, what was
-//! done before it is told, and the end of the agent is seen. Ending this process ends a close that
-//! lingers; what waits for a socket's lock stays until it has it.
+//! One thread reads what is to be done, one does it, one answers: however long a job takes, what
+//! was done before it is told, and the end of the agent is seen. Ending this process ends a close
+//! that lingers; what waits for a socket's lock stays until it has it.
 #![allow(unsafe_code, reason = "no safe wrapper calls close_range(2)")]
 
 use std::{

@@ -2,8 +2,8 @@
 
 use super::{protocol::Reply, *};
 
-/// What came of questions about connections of so many pods, to a process that says this; and whether
-/// it is kept.
+/// What came of questions about connections of so many pods, to a process that says this; and
+/// whether it is kept.
 fn asked(pods: u64, replies: &[Reply]) -> (Vec<Answer>, bool, Arc<Watch>) {
     let watch = Arc::new(Watch::new());
     let process = Mutex::new(Some(Process::saying(replies)));

@@ -27,8 +27,8 @@ impl Wire {
         Self { now: Duration::ZERO, activity }
     }
 
-    /// A request and an answer, in one tick, whichever came first. Either side may acknowledge by itself
-    /// what it received.
+    /// A request and an answer, in one tick, whichever came first. Either side may acknowledge by
+    /// itself what it received.
     fn exchange(&mut self, bare_received: u32, bare_sent: u32) {
         let Activity { bytes_sent, bytes_received, data_segments, .. } = &mut self.activity;
         *bytes_sent += 100;
@@ -75,8 +75,8 @@ fn what_was_answered_at_once_is_quiet() {
     assert!(seen.is_quiet(QUIET) && !seen.is_quiet(ms(60)), "{seen:?}");
 }
 
-/// Two segments are acknowledged at once, before they are answered; the client's kernel acknowledges the
-/// answer when it has waited for the next request in vain.
+/// Two segments are acknowledged at once, before they are answered; the client's kernel
+/// acknowledges the answer when it has waited for the next request in vain.
 #[test]
 fn who_acknowledges_late_has_been_answered() {
     let (mut wire, mut looks) = (Wire::new(), Looks::default());
