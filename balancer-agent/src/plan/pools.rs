@@ -170,6 +170,9 @@ impl Runs {
 
     /// Takes what is free from `start` to `end`; the runs, start and width.
     fn take_all(&mut self, start: u32, end: u32) -> Vec<(u32, u32)> {
+        if start >= end {
+            return Vec::new();
+        }
         let overlaps = |(from, past): (&u32, &u32)| (*past > start).then_some((*from, *past));
         let found: Vec<_> = self.free.range(..end).filter_map(overlaps).collect();
         let mut taken = Vec::new();
@@ -228,6 +231,7 @@ mod tests {
             (0, 4, vec![(0, 4)]),
             (6, 14, vec![(6, 2), (12, 2)]),
             (9, 11, vec![]),
+            (1, 1, vec![]),
             (30, 90, vec![(30, 2)]),
             (0, 90, vec![(0, 8), (12, 20)]),
         ] {
