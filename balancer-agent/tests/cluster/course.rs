@@ -1,0 +1,181 @@
+//! What happens when: connections, and faults that all end.
+
+use std::{ops::Range, time::Duration};
+
+use balancer_agent::peers::pace;
+use rand::{Rng as _, rngs::StdRng};
+
+use super::truth::{BACKENDS, NODES, SERVICES, Shape, whole};
+
+/// When the last fault has ended.
+pub(crate) const LAST_FAULT: Duration = Duration::from_secs(24);
+/// When everybody must know what is true: what a silent node had has been forgotten by then, and what
+/// was said of it since was heard.
+pub(crate) const CHECK: Duration =
+    LAST_FAULT.saturating_add(pace::SILENT).saturating_add(Duration::from_secs(2));
+/// When connections come and go for the last time: enough time is left to hear of it.
+const LAST_CHANGE: Duration = CHECK.saturating_sub(Duration::from_secs(1));
+/// How long what all nodes hear of takes to the last of them.
+const SPREAD: f64 = 1.0;
+/// Faults at most.
+const FAULTS: usize = 8;
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// A connection of a node to a backend comes, or goes, if there is one.
+    Opens(usize, usize),
+    Closes(usize, usize),
+    /// From now on so many of 100 datagrams are lost, come twice, or come up to 2 s late.
+    Lossy(u32),
+    Twice(u32),
+    Late(u32),
+    /// What one node says to another one gets lost, or does not any more.
+    Cut(usize, usize),
+    Mend(usize, usize),
+    /// An agent ends, or starts again; programs and maps stay.
+    Crashes(usize),
+    Restarts(usize),
+    /// An agent does nothing until `Thaws`.
+    Freezes(usize),
+    Thaws(usize),
+    /// The clock of an agent jumps ahead by so many milliseconds.
+    Jumps(usize, u64),
+    /// A node hears which nodes there are: one bit each.
+    Peers(usize, u8),
+    /// A node with all that it has goes, or comes.
+    Leaves(usize),
+    Comes(usize),
+    /// A node hears which backends the Services have.
+    Rows(usize, Shape),
+    /// A node reads its keys: the first, both in either order, the second; or one of nobody.
+    Keys(usize, usize),
+}
+
+/// Steps in the order of time.
+pub(crate) fn course(rng: &mut StdRng) -> Vec<(Duration, Step)> {
+    let mut steps = Vec::new();
+    let at = |seconds: f64| Duration::from_secs_f64(seconds);
+    for _ in 0..rng.random_range(20..200) {
+        let (node, backend) = (rng.random_range(0..NODES), rng.random_range(0..BACKENDS));
+        let when = at(rng.random_range(0.0..LAST_CHANGE.as_secs_f64()));
+        let step =
+            if rng.random() { Step::Opens(node, backend) } else { Step::Closes(node, backend) };
+        steps.push((when, step));
+    }
+    let mut faults = Faults { rng, steps: &mut steps, peers: (1 << NODES) - 1, shape: whole() };
+    for _ in 0..faults.rng.random_range(0..=FAULTS) {
+        faults.one();
+    }
+    steps.sort_by_key(|(when, _)| *when);
+    steps
+}
+
+struct Faults<'a> {
+    rng: &'a mut StdRng,
+    steps: &'a mut Vec<(Duration, Step)>,
+    peers: u8,
+    shape: Shape,
+}
+
+impl Faults<'_> {
+    /// A time in which a fault lasts.
+    fn span(&mut self) -> Range<f64> {
+        let last = LAST_FAULT.as_secs_f64();
+        let from = self.rng.random_range(1.0..last - 0.1);
+        let longest = if self.rng.random() { 1.0 } else { last };
+        from..(from + self.rng.random_range(0.05..longest)).min(last)
+    }
+
+    fn node(&mut self) -> usize {
+        self.rng.random_range(0..NODES)
+    }
+
+    fn say(&mut self, seconds: f64, step: Step) {
+        self.steps.push((Duration::from_secs_f64(seconds), step));
+    }
+
+    fn lasts(&mut self, begins: Step, ends: Step) {
+        let span = self.span();
+        self.say(span.start, begins);
+        self.say(span.end, ends);
+    }
+
+    /// Something that all nodes hear of, each a little later.
+    fn all_hear(&mut self, from: f64, step: impl Fn(usize) -> Step) {
+        for node in 0..NODES {
+            let seconds = (from + self.rng.random_range(0.0..SPREAD)).min(LAST_FAULT.as_secs_f64());
+            self.say(seconds, step(node));
+        }
+    }
+
+    fn one(&mut self) {
+        let (node, other) = (self.node(), self.node());
+        let percent = self.rng.random_range(1..60);
+        match self.rng.random_range(0..10) {
+            0 => self.lasts(Step::Lossy(percent), Step::Lossy(0)),
+            1 => self.lasts(Step::Twice(percent), Step::Twice(0)),
+            2 => self.lasts(Step::Late(percent), Step::Late(0)),
+            3 => self.lasts(Step::Cut(node, other), Step::Mend(node, other)),
+            4 => self.partition(),
+            5 => self.lasts(Step::Crashes(node), Step::Restarts(node)),
+            6 => self.lasts(Step::Freezes(node), Step::Thaws(node)),
+            7 => {
+                let span = self.span();
+                let by = self.rng.random_range(1..20_000);
+                self.say(span.start, Step::Jumps(node, by));
+            }
+            8 => self.absence(node),
+            _ if self.rng.random() => self.keys(node),
+            _ => self.services(),
+        }
+    }
+
+    /// Some nodes do not reach the others, nor are they reached.
+    fn partition(&mut self) {
+        let side: u8 = self.rng.random();
+        let span = self.span();
+        let is_in = |node: usize| side & (1 << node) != 0;
+        for (from, to) in (0..NODES).flat_map(|from| (0..NODES).map(move |to| (from, to))) {
+            if is_in(from) != is_in(to) {
+                self.say(span.start, Step::Cut(from, to));
+                self.say(span.end, Step::Mend(from, to));
+            }
+        }
+    }
+
+    /// A node goes, and comes back as an empty one.
+    fn absence(&mut self, node: usize) {
+        let span = self.span();
+        self.say(span.start, Step::Leaves(node));
+        self.say(span.end, Step::Comes(node));
+        let all = self.peers;
+        self.all_hear(span.start, |hears| Step::Peers(hears, all & !(1 << node)));
+        // Before the last of them hear that it went, nobody hears that it is back.
+        self.all_hear(span.end.max(span.start + SPREAD), |hears| Step::Peers(hears, all));
+    }
+
+    /// Backends leave a Service, or all do; some come back.
+    fn services(&mut self) {
+        let index = self.rng.random_range(0..SERVICES.len());
+        let span = self.span();
+        let mut shape = self.shape;
+        shape[index] &= if self.rng.random() { 0 } else { self.rng.random() };
+        self.all_hear(span.start, |hears| Step::Rows(hears, shape));
+        let back = self.shape;
+        self.all_hear(span.end.max(span.start + SPREAD), |hears| Step::Rows(hears, back));
+    }
+
+    /// All change their keys without a gap, or one has a wrong one for a while.
+    fn keys(&mut self, node: usize) {
+        if self.rng.random() {
+            self.lasts(Step::Keys(node, 4), Step::Keys(node, 0));
+            return;
+        }
+        // The last one is read before the last fault ends: key 0 again at the end, as all began.
+        for (turn, keys) in [1, 2, 3, 2, 1, 0].into_iter().enumerate() {
+            let from = 2.0 + 3.0 * turn as f64;
+            self.all_hear(from, |hears| Step::Keys(hears, keys));
+        }
+    }
+}
