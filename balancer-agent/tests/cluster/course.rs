@@ -13,8 +13,9 @@ pub(crate) const LAST_FAULT: Duration = Duration::from_secs(24);
 /// was said of it since was heard.
 pub(crate) const CHECK: Duration =
     LAST_FAULT.saturating_add(pace::SILENT).saturating_add(Duration::from_secs(2));
-/// When connections come and go for the last time: enough time is left to hear of it.
-const LAST_CHANGE: Duration = CHECK.saturating_sub(Duration::from_secs(1));
+/// When connections come and go for the last time. Nodes that do not use a Service are told its totals each
+/// second, by a steward that may have lost its first report: what is promised is four seconds.
+const LAST_CHANGE: Duration = CHECK.saturating_sub(Duration::from_secs(4));
 /// How long what all nodes hear of takes to the last of them.
 const SPREAD: f64 = 1.0;
 /// Faults at most.
