@@ -158,6 +158,8 @@ impl Shared {
         problems.extend(self.peers().into_iter().flat_map(|peers| peers.problems()));
         let alone = || CountsView::alone("--peers names no Service of the agents");
         let counts = self.peers().map_or_else(alone, |peers| peers.counts());
+        // Before the kernel is asked: what was put back meanwhile is seen, and not said to be missing.
+        let balancing = self.balancing.read().unwrap_or_else(PoisonError::into_inner).clone();
         let kernel = offline::status(&self.bpffs, &self.pins, snapshot.as_ref());
         problems.extend_from_slice(&kernel.problems);
         StatusView {
@@ -170,7 +172,7 @@ impl Shared {
                 ready: self.health.report().ready,
                 waiting_for,
             }),
-            balancing: self.balancing.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            balancing,
             counts: Some(counts),
             pods,
             problems,

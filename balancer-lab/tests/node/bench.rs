@@ -154,11 +154,13 @@ fn agents_of_several_nodes_are_as_even_as_simulated_ones_and_told_of_every_chang
 #[test]
 fn counts_of_the_cluster_are_nearly_ideal() {
     let rows = rows(Bench::Cluster);
-    assert_eq!(rows.len(), 3, "workloads of at most 10 nodes: {rows:?}");
+    assert_eq!(rows.len(), 5, "workloads of at most 10 nodes: {rows:?}");
     for row in &rows {
         let cv = |who: &str| row[who].as_f64().expect("a number");
         assert!(cv("cluster_cv") < 0.7 * cv("local_cv"), "{row}");
-        assert!(cv("local_cv") < cv("dice_cv"), "{row}");
+        // Nodes that have one connection each throw dice, whatever they count.
+        let is_dice = row["workload"].as_str().is_some_and(|name| name.contains("1 a node"));
+        assert!(is_dice || cv("local_cv") < cv("dice_cv"), "{row}");
     }
     let life = &rows[0];
     assert!(life["cluster_cv"].as_f64() < life["ideal_cv"].as_f64().map(|cv| cv * 1.25), "{life}");

@@ -283,7 +283,7 @@ fn a_cgroup_that_went_is_told_and_one_that_comes_is_taken() {
     fs::remove_dir(&cgroup).expect("an empty cgroup");
     let status = await_balancing(&agent, |balancing| balancing["state"] == "broken");
     let detail = status["balancing"]["detail"].to_string();
-    assert!(detail.contains("is detached") && detail.contains("and 9 more"), "{detail}");
+    assert!(detail.contains("was detached") && detail.contains("and 9 more"), "{detail}");
     assert!(detail.contains(&path), "{detail}");
 
     fs::create_dir(&cgroup).expect("a cgroup");

@@ -1,21 +1,22 @@
 //! Charges that need no second look.
 //!
 //! Once the SYN of a TCP connection was sent, its record holds nothing that a sweep waits for. There
-//! may be 100,000 of them, and each record is a line of memory of its own. So a byte for each word of
-//! the table says that the record was read when the word was this one.
+//! may be 100,000 of them, and each record is a line of memory of its own. So a mark for each word of
+//! the table says that the record was read when the word was this one. Twice: a charge stands before its
+//! record is written, and until then the record is that of the charge before.
 
 use std::{
     iter::repeat_with,
     sync::{
         Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        atomic::{AtomicU16, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use balancer_common::charge::WORDS;
 
-/// How long a byte counts: one of 255 other words has the same one, and a socket that dissolves its
+/// How long a mark counts: one of 32,767 other words has the same one, and a socket that dissolves its
 /// association and connects to the same backend again has the same word.
 const LASTS: Duration = Duration::from_secs(60);
 
@@ -23,11 +24,11 @@ const LASTS: Duration = Duration::from_secs(60);
 /// is enough for all.
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// A byte for each word of the table of charges.
+/// A mark for each word of the table of charges.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     /// 0 where nothing was seen.
-    marks: OnceLock<Box<[AtomicU8]>>,
+    marks: OnceLock<Box<[AtomicU16]>>,
     since: Mutex<Option<Instant>>,
     looked: Mutex<Option<Look>>,
 }
@@ -48,12 +49,14 @@ impl Settled {
 
     /// True if nothing is awaited of the charge with this word.
     pub(super) fn is(&self, index: u32, word: u64) -> bool {
-        self.marks()[index as usize].load(Relaxed) == mark(word)
+        self.marks()[index as usize].load(Relaxed) == mark(word) | SEEN_TWICE
     }
 
-    /// Nothing is awaited of it.
+    /// A look has found that nothing is awaited of it. The second look settles it.
     pub(super) fn set(&self, index: u32, word: u64) {
-        self.marks()[index as usize].store(mark(word), Relaxed);
+        let (at, mark) = (&self.marks()[index as usize], mark(word));
+        let seen = at.load(Relaxed) & !SEEN_TWICE == mark;
+        at.store(if seen { mark | SEEN_TWICE } else { mark }, Relaxed);
     }
 
     /// What the last look found, if it was a moment ago.
@@ -68,15 +71,18 @@ impl Settled {
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, found));
     }
 
-    fn marks(&self) -> &[AtomicU8] {
-        self.marks.get_or_init(|| repeat_with(AtomicU8::default).take(WORDS as usize).collect())
+    fn marks(&self) -> &[AtomicU16] {
+        self.marks.get_or_init(|| repeat_with(AtomicU16::default).take(WORDS as usize).collect())
     }
 }
 
-/// Of all bits of a word, and never 0.
-const fn mark(word: u64) -> u8 {
-    let mixed = (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
-    if mixed == 0 { 1 } else { mixed }
+/// Set in a mark by the second look that found it.
+const SEEN_TWICE: u16 = 1;
+
+/// Of all bits of a word, never 0, without [`SEEN_TWICE`].
+const fn mark(word: u64) -> u16 {
+    let mixed = (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16 & !SEEN_TWICE;
+    if mixed == 0 { 2 } else { mixed }
 }
 
 #[cfg(test)]
@@ -102,10 +108,15 @@ mod tests {
         settled.renew(start);
         assert!(!settled.is(7, word(1, 2)));
         settled.set(7, word(1, 2));
+        assert!(!settled.is(7, word(1, 2)), "the record may be that of the charge before");
+        settled.set(7, word(3, 2));
+        settled.set(7, word(1, 2));
+        assert!(!settled.is(7, word(1, 2)), "another had the place meanwhile");
+        settled.set(7, word(1, 2));
         settled.renew(start + LASTS / 2);
         assert!(settled.is(7, word(1, 2)) && !settled.is(8, word(1, 2)));
         let same = (2..1002).filter(|cookie| settled.is(7, word(*cookie, 2))).count();
-        assert!(same < 20, "{same} of 1,000 others look the same");
+        assert!(same <= 1, "{same} of 1,000 others look the same");
         settled.renew(start + LASTS);
         assert!(!settled.is(7, word(1, 2)));
     }
