@@ -1,4 +1,4 @@
-//! The maps, behind one trait: in the kernel ([`pinned`]), and in memory for tests ([`memory`]).
+//! The maps, behind one trait: in the kernel ([`pinned`]), and in memory for tests ([`in_memory`]).
 //!
 //! - [`identity`]: what a row is known by.
 //! - [`convert`]: between plain types and the types of the maps.
