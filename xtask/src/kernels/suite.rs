@@ -21,7 +21,7 @@ pub const PROGRAM: &str = "node";
 
 /// The tests whose subject is the kernel: of each kind of program, of each end of a connection. The
 /// others try what is the same on each, and one start of the agent takes seconds here.
-pub const TESTS: [Module; 12] = [
+pub const TESTS: [Module; 11] = [
     (VERIFIER, &["no_program_comes_near_the_limit_of_the_verifier"]),
     (
         "balancing",
@@ -57,7 +57,6 @@ pub const TESTS: [Module; 12] = [
             "round_robin_takes_turns_whatever_is_closed",
         ],
     ),
-    ("moves", &["what_is_quiet_for_long_is_ended", "what_is_old_and_nobody_closes_is_reset"]),
     ("affinity", &["a_client_has_one_backend_at_all_addresses_and_clients_are_spread"]),
     (
         "pods",
