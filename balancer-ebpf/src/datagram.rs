@@ -11,12 +11,11 @@
 //! the address of a pod, is worse than one that was not.
 
 use aya_ebpf::{
-    EbpfContext as _, bindings::bpf_sock_addr, helpers::bpf_get_socket_cookie,
-    programs::SockAddrContext,
+    bindings::bpf_sock_addr, helpers::bpf_get_socket_cookie, programs::SockAddrContext,
 };
 use balancer_common::{
     charge::Charge,
-    layout::{Control, Frontend, RESTRICTED, RecordState, Row, ServingKey, UDP},
+    layout::{Control, Frontend, RESTRICTED, Row, ServingKey, UDP},
     verdict::Verdict,
 };
 
@@ -108,12 +107,12 @@ const FULL: u32 = 3;
 const UNCHARGED: u32 = 4;
 
 /// Leads a datagram along the flow in the record of its socket, where nothing has changed since the last
-/// one: the Service is not looked for by its address, which takes longer than all else. Nobody is asked
-/// again whether a client is admitted, as conntrack asks nobody for packets of a flow that it knows; but
-/// where only some are, the Service is looked for.
+/// one: the Service is not looked for by its address, which takes longer than all else. The agent gives a
+/// Service port another word of its row where one of its addresses leads elsewhere. Where only some clients
+/// are admitted, that is asked at each datagram.
 #[inline(never)]
 fn follows<F: Family>(sock: *mut bpf_sock_addr) -> u32 {
-    // SAFETY: as in `goes_on`.
+    // SAFETY: the entry points run each family on its own hook, whose context belongs to a socket.
     let (to, cookie) = unsafe {
         let to = Destination { addr: F::read(sock), port: (*sock).user_port as u16 };
         (to, bpf_get_socket_cookie(sock.cast()))
@@ -279,54 +278,10 @@ fn led<F: Family>(sock: *mut bpf_sock_addr, backend: u32) -> u32 {
 }
 
 #[inline(always)]
-fn lead<F: Family>(sock: *mut bpf_sock_addr, to: Destination) {
+pub fn lead<F: Family>(sock: *mut bpf_sock_addr, to: Destination) {
     // SAFETY: the context of a hook of this family.
     unsafe {
         F::write(sock, to.addr);
         (*sock).user_port = to.port as u32;
     }
-}
-
-/// See [`crate::balancer_recvmsg4`] and [`crate::balancer_recvmsg6`].
-#[inline(always)]
-pub fn recvmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
-    let sock = ctx.sock_addr;
-    // SAFETY: the kernel hands in a valid context, and the entry points run each family on its own
-    // hook.
-    let from = unsafe { Destination { addr: F::read(sock), port: (*sock).user_port as u16 } };
-    // SAFETY: the context belongs to a socket.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    // The one that it sent to first, or is connected to. Where it is not from there, the socket may have
-    // been disconnected meanwhile, which no hook sees.
-    if let Some(charge) = charges::find(cookie)
-        && is_from(charge.backend(), from)
-        && let Some(record) = maps::RECORDS.get_ptr(charge.record())
-    {
-        // SAFETY: `record` is a map value. Read before it is known that the charge still stands.
-        let (addr, port, state) = unsafe {
-            (
-                atomic::load(&raw const (*record).addr),
-                atomic::load(&raw const (*record).port),
-                atomic::load(&raw const (*record).state),
-            )
-        };
-        if state != RecordState::Waiting as u16 && charges::stands(charge) {
-            lead::<F>(sock, Destination { addr, port });
-            return PROCEED;
-        }
-    }
-    if let Some(flows) = flows::of(ctx)
-        && let Some(service) = flows::replies(flows, from)
-    {
-        lead::<F>(sock, service);
-    }
-    PROCEED
-}
-
-#[inline(always)]
-fn is_from(backend: u32, from: Destination) -> bool {
-    maps::BACKENDS.get_ptr(backend).is_some_and(|entry| {
-        // SAFETY: `entry` is a map value.
-        unsafe { (*entry).addr == from.addr && (*entry).port == from.port }
-    })
 }

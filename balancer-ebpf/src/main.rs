@@ -1,7 +1,8 @@
 //! The programs that the kernel runs, entry points only. One line of the data's way:
 //! `connect()` -> [`connect`] chooses and charges -> [`tcp`] and [`release`] end the charge;
 //! `getpeername()` -> [`peer`] answers the Service address; datagrams without a connection ->
-//! [`datagram`] both ways, by the charge and its record ([`udp`]) or by other [`flows`] of the socket.
+//! [`datagram`], and [`reply`] for their answers, by the charge and its record ([`udp`]) or by other
+//! [`flows`] of the socket.
 //!
 //! A module imports only those before it in this list:
 //!
@@ -26,7 +27,8 @@
 //! - [`udp`]: the charges of UDP sockets.
 //! - [`flows`]: the flows of a UDP socket beside the one in its record.
 //! - [`connect`], with all of these: `connect()`.
-//! - [`datagram`]: `sendmsg()` and `recvmsg()` of UDP sockets that are not connected.
+//! - [`datagram`]: `sendmsg()` of UDP sockets that are not connected.
+//! - [`reply`]: `recvmsg()` of UDP sockets.
 //! - [`peer`][]: `getpeername()`.
 //! - [`tcp`]: connections that end before their socket is closed.
 //! - [`release`]: the last close of a socket.
@@ -60,6 +62,7 @@ mod part_of_all;
 mod part_untaken;
 mod peer;
 mod release;
+mod reply;
 mod reserve;
 mod rows;
 mod suspects;
@@ -107,13 +110,13 @@ pub fn balancer_sendmsg6(ctx: SockAddrContext) -> i32 {
 /// Runs for every datagram that an IPv4 UDP socket receives, if its sender is asked for.
 #[cgroup_sock_addr(recvmsg4)]
 pub fn balancer_recvmsg4(ctx: SockAddrContext) -> i32 {
-    datagram::recvmsg::<V4>(&ctx)
+    reply::recvmsg::<V4>(&ctx)
 }
 
 /// Runs for every datagram that an IPv6 UDP socket receives, if its sender is asked for.
 #[cgroup_sock_addr(recvmsg6)]
 pub fn balancer_recvmsg6(ctx: SockAddrContext) -> i32 {
-    datagram::recvmsg::<V6>(&ctx)
+    reply::recvmsg::<V6>(&ctx)
 }
 
 /// Runs inside `getpeername()` of every connected IPv4 socket of the cgroup.

@@ -42,7 +42,8 @@ pub enum Extent<'a> {
 pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl ReadMaps) -> Plan {
     let none = BTreeSet::new();
     let unsure = if let Extent::All(unsure) = extent { unsure } else { &none };
-    let mut planner = Planner { book, maps, plan: Plan::default(), room: None };
+    let mut planner =
+        Planner { book, maps, plan: Plan::default(), room: None, lost: BTreeSet::new() };
     planner.begin();
     let foreign = match extent {
         Extent::All(_) => std::mem::take(&mut planner.book.foreign),
@@ -78,6 +79,7 @@ pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl Read
     for id in rows {
         planner.give_up(&id);
     }
+    planner.renew();
     // After all that led there.
     planner.plan.steps.extend(last.into_iter().map(Finding::step));
     planner.plan
@@ -111,6 +113,8 @@ struct Planner<'a, M> {
     plan: Plan,
     /// How many more frontends fit, over IPv4 and IPv6. Counted where a row brings the first.
     room: Option<[u32; 2]>,
+    /// Service ports that an address of UDP leads to no longer, or no longer for all clients.
+    lost: BTreeSet<u32>,
 }
 
 impl<M: ReadMaps> Planner<'_, M> {
@@ -299,6 +303,7 @@ impl<M: ReadMaps> Planner<'_, M> {
 
     fn unlink(&mut self, frontends: Vec<FrontendAddr>) {
         for frontend in frontends {
+            self.lose(&frontend);
             if self.book.held.frontends.remove(&frontend) {
                 let object = format!("frontend {}", foreign::named(&frontend));
                 self.plan.push(object, vec![Write::RemoveFrontend { frontend }]);
@@ -307,23 +312,47 @@ impl<M: ReadMaps> Planner<'_, M> {
         }
     }
 
+    /// Where an address leads, it will not lead any more.
+    fn lose(&mut self, frontend: &FrontendAddr) {
+        if frontend.protocol == Protocol::Udp
+            && let Some(leads) = self.book.held.frontends.get(frontend)
+        {
+            self.lost.insert(leads.service);
+        }
+    }
+
+    /// Writes the rows again of Service ports that have lost an address: flows of UDP sockets follow
+    /// their record while the word of the row is the same, and then look for their Service again.
+    fn renew(&mut self) {
+        if self.lost.is_empty() {
+            return;
+        }
+        for (id, held) in &self.book.held.rows {
+            if let Some(row) = held.row.filter(|_| self.lost.contains(&held.id)) {
+                let write = Write::SetRow { service: held.id, row };
+                self.plan.push(format!("Service {id}"), vec![write]);
+            }
+        }
+    }
+
     /// The step of one row: what [`Planner::row`] found, then its frontends.
     fn link(&mut self, id: &RowId, row: &DesiredRow, service: u32, mut writes: Vec<Write>) {
-        let held = &mut self.book.held;
         for &frontend in &row.frontends {
             let restricted = row.restricts(&frontend);
             let leads = HeldFrontend { service, restricted };
-            if held.frontends.get(&frontend) != Some(&leads) {
+            if self.book.held.frontends.get(&frontend) != Some(&leads) {
                 // The maps know an address once, whatever its kind.
                 for kind in FrontendKind::ALL {
-                    held.frontends.remove(&FrontendAddr { kind, ..frontend });
+                    let before = FrontendAddr { kind, ..frontend };
+                    self.lose(&before);
+                    self.book.held.frontends.remove(&before);
                 }
-                held.frontends.insert(frontend, leads);
+                self.book.held.frontends.insert(frontend, leads);
                 writes.push(Write::PutFrontend { frontend, service, restricted });
             }
         }
         // After the frontends: one that is free for all from now on must not refuse anybody first.
-        if let Some(held) = held.rows.get_mut(id) {
+        if let Some(held) = self.book.held.rows.get_mut(id) {
             for range in held.ranges.difference(&row.ranges) {
                 writes.push(Write::RemoveRange { service, range: *range });
             }

@@ -133,6 +133,30 @@ fn what_serves_on_is_told_before_the_row_that_lacks_it() {
     assert_eq!(log(false, false), "backend 1 serves service 0 no more, row of service 0");
 }
 
+/// Flows of UDP sockets follow their record as long as the word of the row is the same.
+#[test]
+fn a_service_port_of_udp_that_loses_an_address_has_another_word() {
+    let changed = |protocol| {
+        let mut maps = InMemoryMaps::new(LIMITS);
+        let mut words = |addresses: [(&str, &[u8]); 2]| {
+            let ports = addresses.map(|(name, vips)| {
+                let mut port = port(vips, &[1]);
+                port.frontends.iter_mut().for_each(|frontend| frontend.protocol = protocol);
+                (PortId { protocol, ..port_id(name) }, port)
+            });
+            settle(&mut maps, &Desired { ports: ports.into(), ..Desired::default() });
+            [0, 1].map(|service| maps.row_word(service))
+        };
+        let [a, b] = words([("a", &[1, 2, 3]), ("b", &[4])]);
+        let taken = words([("a", &[1, 2]), ("b", &[3, 4])]);
+        let gone = words([("a", &[1]), ("b", &[3, 4])]);
+        assert_eq!(words([("a", &[1]), ("b", &[3, 4])]), gone);
+        (taken[0] != a, gone[0] != taken[0], gone[1] != b)
+    };
+    assert_eq!(changed(Protocol::Tcp), (false, false, false));
+    assert_eq!(changed(Protocol::Udp), (true, true, false));
+}
+
 #[test]
 fn each_family_of_a_service_port_has_a_row_of_its_own() {
     let mut maps = InMemoryMaps::new(LIMITS);

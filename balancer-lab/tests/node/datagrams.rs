@@ -12,7 +12,7 @@ use balancer_lab::{
     Agent, Lab, Pod,
     manifests::{Endpoint, Manifests, Service},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const DNS: &str = "10.96.0.53:53";
 const TIME: &str = "10.96.0.123:123";
@@ -274,6 +274,34 @@ fn a_socket_leaves_a_backend_that_is_gone() {
     stage.await_counts("default/dns", 2);
     drop((unconnected, connected));
     stage.await_counts("default/dns", 0);
+}
+
+/// The endpoints of both Services stay as they are.
+#[test]
+fn a_socket_follows_an_address_that_another_service_takes_over() {
+    let stage = Stage::start("udp-address", 2);
+    let shared = "203.0.113.53:53";
+    let [first, second] = &stage.pods[..] else { panic!("two pods") };
+    let with = |service: Service| service.with("externalIPs", json!(["203.0.113.53"]));
+    let other =
+        |pod: &Pod| Service::new("other", Ipv4Addr::new(10, 96, 0, 54), 53, 5353, [pod.ip()]).udp();
+    let leads_to = |name: &str| {
+        await_shown(&stage.agent, |shown| {
+            let of = |service: &&Value| service["frontends"].to_string().contains("203.0.113.53");
+            shown.iter().find(of).is_some_and(|service| service["name"] == name)
+        });
+    };
+    stage.manifests.write(&with(dns([first.ip()]))).expect("written");
+    stage.manifests.write(&other(second)).expect("written");
+    leads_to("dns");
+    let mut socket = stage.udp();
+    for _ in 0..2 {
+        assert_eq!(socket.answer(&format!("sendto {shared} a"), shared), first.name());
+    }
+    stage.manifests.write(&dns([first.ip()])).expect("written");
+    stage.manifests.write(&with(other(second))).expect("written");
+    leads_to("other");
+    assert_eq!(socket.answer(&format!("sendto {shared} a"), shared), second.name());
 }
 
 /// Another Service may still have the backend that is no longer one of the Service that was dialled.
