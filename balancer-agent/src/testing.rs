@@ -5,13 +5,14 @@ pub(crate) mod services;
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use crate::{
     maps::MapsError,
@@ -41,6 +42,10 @@ impl io::Write for Log {
 
 /// What is logged meanwhile, without times.
 pub(crate) fn logged(work: impl FnOnce()) -> String {
+    // Beside a single one, tracing asks the thread that comes first to a line whether it is logged. That
+    // may be a thread that logs nothing, and the answer would hold for all.
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(NoSubscriber::default()));
     let log = Log::default();
     let sink = log.clone();
     let subscriber = tracing_subscriber::fmt()
