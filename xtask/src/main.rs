@@ -69,7 +69,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Verb::Build { debug } => {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
-            drop(compile::all(&workspace, &toolchain, debug)?);
+            compile::all(&workspace, &toolchain, debug)?;
         }
         Verb::Image(options) => {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
