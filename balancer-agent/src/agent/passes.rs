@@ -45,6 +45,7 @@ fn pass(shared: &Shared) -> Duration {
         }
     }
     let pause = mover.pass().unwrap_or(MOST).min(MOST);
+    drop(mover);
     log(moving.tally().lines(now()));
     shared.tell_stuck();
     pause

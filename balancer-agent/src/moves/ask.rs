@@ -126,9 +126,9 @@ impl Kernel {
         let Self { cgroup, namespaces, led, rest, .. } = self;
         let rest = rest.get_or_insert_with(|| {
             let mut all = cgroup.as_deref().map(networks::processes).unwrap_or_default();
+            led.retain(|_, process| all.values().any(|first| first == process));
             all.retain(|inode, _| namespaces.values().all(|(open, _)| open != inode));
             let mut rest: Vec<u32> = all.into_values().collect();
-            led.retain(|_, process| rest.contains(process));
             // Those whose namespaces are known lead to others only if they are not what they were.
             rest.sort_by_key(|process| !led.values().any(|known| known == process));
             rest
@@ -154,7 +154,10 @@ impl Kernel {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::{
+        io::Read as _,
+        process::{Command, Stdio},
+    };
 
     use super::*;
     use crate::node::{cgroup, netns};
@@ -163,8 +166,9 @@ mod tests {
     #[test]
     fn only_the_network_namespace_that_is_asked_for_is_opened() {
         let mut other = Command::new("unshare");
-        other.args(["--net", "cat"]).stdin(Stdio::piped());
-        let mut other = other.spawn().unwrap();
+        other.args(["--net", "sh", "-c", "echo; exec cat"]).stdin(Stdio::piped());
+        let mut other = other.stdout(Stdio::piped()).spawn().unwrap();
+        other.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let cgroup = Some(cgroup::root().unwrap());
         let own = netns::own().unwrap();
         let mut kernel = Kernel::new(cgroup.clone(), Led::from([(own, std::process::id())]));

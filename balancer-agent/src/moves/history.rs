@@ -97,9 +97,11 @@ pub struct DrainHistory {
 
 impl History {
     /// Forgets connections that were ended and are closed now, whoever asks for moves still. `charge`
-    /// gives the word of a charge by its index.
-    pub fn forget_closed(&mut self, charge: impl Fn(u32) -> u64) {
+    /// gives the word of a charge by its index. True if there was any.
+    pub fn forget_closed(&mut self, charge: impl Fn(u32) -> u64) -> bool {
+        let before = self.ended.len();
         self.ended.retain(|word, ended| charge(ended.index) == *word);
+        self.ended.len() < before
     }
 
     /// Since when which connections are ended, by the words of their charges.

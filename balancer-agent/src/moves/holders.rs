@@ -14,7 +14,7 @@ use std::{
 
 use balancer_common::charge;
 
-use self::walk::{Place, Places, Told, Walk};
+use self::walk::{Looked, Place, Places, Told, Walk};
 use super::ask::Kernel;
 use crate::{
     maps::Recorded,
@@ -98,6 +98,8 @@ impl Holders {
         self.cgroup = cgroup;
         self.looking.left = PIECE;
         self.fresh.clear();
+        // What took one piece is looked at anew: a socket may have been handed on since.
+        self.networks.retain(|_, walk| !walk.is_whole() || walk.is_long());
         if self.since.elapsed() > REMEMBERED {
             self.forget();
         }
@@ -109,10 +111,8 @@ impl Holders {
         self.known.clear();
         self.seen.clear();
         self.fresh.clear();
-        self.networks.retain(|_, walk| {
-            let kept = if walk.is_long() { EVERYTHING } else { REMEMBERED };
-            !is_over(walk, kept)
-        });
+        self.networks.retain(|_, walk| !is_over(walk));
+        self.all.take_if(|walk| is_over(walk));
     }
 
     /// True if it has looked at processes since this was asked last.
@@ -147,39 +147,39 @@ impl Holders {
         let cookie = charge::cookie_of(connection.word);
         // Where it was, as it was seen just now or before; where it is now; and who opened it.
         let held = self.known.get(&inode).map(|place| place.process);
-        let mut had_time = true;
+        let (mut had_time, mut unreachable) = (true, false);
         for process in held.into_iter().chain([connection.tgid]) {
             if let Some(place) = self.known.get(&inode)
-                && let Some(taken) = take(*place, cookie)?
+                && let Some(shared) = take(*place, cookie, &mut unreachable)?
             {
-                return Ok(taken);
+                return Ok(Taken::Socket(shared));
             }
             had_time &= self.look_at(process);
         }
         if let Some(place) = self.known.get(&inode)
-            && let Some(taken) = take(*place, cookie)?
+            && let Some(shared) = take(*place, cookie, &mut unreachable)?
         {
-            return Ok(taken);
+            return Ok(Taken::Socket(shared));
         }
         let opened = Duration::from_nanos(connection.since_ns);
         let told = match self.look_in_network(inode, opened, connection, kernel) {
             Told::There(place) => Told::There(place),
             Told::Nowhere | Told::NotYet => self.look_everywhere(inode, opened),
         };
-        match told {
-            Told::There(place) => match take(place, cookie)? {
-                Some(taken) => Ok(taken),
-                // Its process may have moved it.
-                None if self.look_at(place.process) => {
-                    let place = self.known.get(&inode).copied();
-                    let taken = place.map(|place| take(place, cookie)).transpose()?.flatten();
-                    Ok(taken.unwrap_or(Taken::NotNow))
-                }
-                None => Ok(Taken::NotNow),
-            },
-            Told::Nowhere if had_time => Ok(Taken::Nobody),
-            Told::Nowhere | Told::NotYet => Ok(Taken::NotNow),
+        if let Told::There(place) = told {
+            if let Some(shared) = take(place, cookie, &mut unreachable)? {
+                return Ok(Taken::Socket(shared));
+            }
+            // Its process may have moved it.
+            if self.look_at(place.process)
+                && let Some(place) = self.known.get(&inode)
+                && let Some(shared) = take(*place, cookie, &mut unreachable)?
+            {
+                return Ok(Taken::Socket(shared));
+            }
         }
+        let is_nowhere = told == Told::Nowhere && had_time;
+        Ok(if is_nowhere || unreachable { Taken::Nobody } else { Taken::NotNow })
     }
 
     /// Looks through the descriptors of a process, unless that was just done; false where there is
@@ -188,7 +188,8 @@ impl Holders {
         if self.fresh.contains(&process) {
             return true;
         }
-        if !self.looking.at(process, None, &mut self.known, |left| &mut left.0) {
+        let looked = self.looking.at(process, None, &mut self.known, |left| &mut left.0);
+        if looked == Looked::NoTime {
             return false;
         }
         self.seen.insert(process);
@@ -204,43 +205,43 @@ impl Holders {
         kernel: &mut Kernel,
     ) -> Told {
         let Some(network) = kernel.inode(connection) else { return Told::Nowhere };
-        let known = self.networks.remove(&connection.netns);
-        let known = known.filter(|walk| !is_over(walk, EVERYTHING));
-        let mut walk = known.unwrap_or_else(|| Walk::new(now(), processes(self.cgroup.as_ref())));
-        walk.go_on(|process, places| {
+        let cgroup = self.cgroup.as_ref();
+        let begin = || Walk::new(now(), processes(cgroup));
+        let walk = self.networks.entry(connection.netns).or_insert_with(begin);
+        if is_over(walk) {
+            *walk = begin();
+        }
+        walk.go_on(now, |process, places| {
             self.looking.at(process, Some(network), places, |left| &mut left.1)
         });
-        let told = walk.tell(inode, opened);
-        // What was opened since is looked for anew, unless that takes long.
-        if !(told == Told::NotYet && walk.is_whole() && !walk.is_long()) {
-            self.networks.insert(connection.netns, walk);
-        }
-        told
+        walk.tell(inode, opened)
     }
 
     /// Looks at all processes: a socket may have been handed to another network namespace.
     fn look_everywhere(&mut self, inode: u32, opened: Duration) -> Told {
-        self.all.take_if(|walk| is_over(walk, EVERYTHING));
+        self.all.take_if(|walk| is_over(walk));
         let begin = || Walk::new(now(), processes(self.cgroup.as_ref()));
         let walk = self.all.get_or_insert_with(begin);
-        walk.go_on(|process, places| self.looking.at(process, None, places, |left| &mut left.1));
+        walk.go_on(now, |process, places| {
+            self.looking.at(process, None, places, |left| &mut left.1)
+        });
         walk.tell(inode, opened)
     }
 }
 
 impl Looking {
-    /// Adds the sockets of a process, if it is in the network namespace where one is given; false
-    /// where there is no time for it. `part` says of which time.
+    /// Adds the sockets of a process, if it is in the network namespace where one is given. `part` says
+    /// of which time.
     fn at(
         &mut self,
         process: u32,
         network: Option<u64>,
         places: &mut Places,
         part: impl Fn(&mut (Duration, Duration)) -> &mut Duration,
-    ) -> bool {
+    ) -> Looked {
         let left = part(&mut self.left);
         if left.is_zero() {
-            return false;
+            return Looked::NoTime;
         }
         let started = Instant::now();
         let alive = || {
@@ -248,38 +249,41 @@ impl Looking {
             self.said.set(true);
         };
         let thread = Thread::of(process);
-        if let Some(thread) = thread.filter(|found| network.is_none_or(|net| net == found.network))
-        {
+        let thread = thread.filter(|found| network.is_none_or(|net| net == found.network));
+        let is_all = thread.is_none_or(|thread| {
             holders::sockets(thread.number, alive, |inode, descriptor| {
                 places.insert(inode, Place { process, thread: thread.number, descriptor });
-            });
-        }
+            })
+        });
         *left = left.saturating_sub(started.elapsed());
-        true
+        if is_all { Looked::All } else { Looked::Most }
     }
 }
 
-/// True for a walk that is whole and of long ago. What is not whole is gone on with.
-fn is_over(walk: &Walk, kept: Duration) -> bool {
-    walk.is_whole() && walk.age(now()) >= kept
+/// True for a walk that became whole, or was left off, long ago.
+fn is_over(walk: &Walk) -> bool {
+    walk.rested(now()) >= EVERYTHING
 }
 
 fn processes(cgroup: Option<&PathBuf>) -> Vec<u32> {
     cgroup.map(|cgroup| cgroup::processes(cgroup)).unwrap_or_default()
 }
 
-/// The socket that is where one was seen; none where that is another one, or nothing any more.
-fn take(place: Place, cookie: u64) -> io::Result<Option<Taken>> {
+/// The socket that is where one was seen; none where that is another one, or nothing any more, or where
+/// the kernel does not let it be reached, which is told.
+fn take(place: Place, cookie: u64, unreachable: &mut bool) -> io::Result<Option<Shared>> {
     let process = Process::open(place.process, place.thread);
     match process.and_then(|process| process.socket(place.descriptor)) {
         // The process may have closed it and opened something else in its place.
-        Ok(shared) if shared.cookie().is_ok_and(|found| found == cookie) => {
-            Ok(Some(Taken::Socket(shared)))
-        }
+        Ok(shared) if shared.cookie().is_ok_and(|found| found == cookie) => Ok(Some(shared)),
         Ok(_) => Ok(None),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EBADF)) => Ok(None),
-        // It can't be referred to by another thread than its main one (before Linux 6.9).
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(Some(Taken::Nobody)),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            // It can't be referred to by another thread than its main one before Linux 6.9. The number
+            // of a process that has ended may be that of a thread now.
+            *unreachable |= place.thread != place.process;
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -114,13 +114,15 @@ impl Mover {
     /// Ends what is to be ended now. Says after which time it should do so again; none if that need
     /// not be before the next change.
     pub fn pass(&mut self) -> Option<Duration> {
-        self.history.forget_closed(|index| self.maps.charge(index));
+        let started = processor_time();
+        let closed = self.history.forget_closed(|index| self.maps.charge(index));
         if self.movable.is_empty() {
             self.history.forget_looks();
-            self.publish();
+            if closed {
+                self.publish();
+            }
             return None;
         }
-        let started = processor_time();
         let forced = self.forced();
         let input = self.movable.input(&self.maps, now(), &forced);
         let mut history = std::mem::take(&mut self.history);
@@ -132,7 +134,9 @@ impl Mover {
         let waits = wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
         let settles_in = plan::settles_in(&input, &history);
         self.history = history;
-        self.publish();
+        if closed || !ended.is_empty() {
+            self.publish();
+        }
         self.asked.services.retain(|service| {
             self.movable.rows_of(service).iter().any(|row| self.history.is_forced(*row))
         });

@@ -21,15 +21,16 @@ const MOST: usize = 1 << 16;
 const PART: usize = 500;
 
 /// The descriptors of a thread and those that share them with it: `each` takes the inode of each
-/// socket and its number. Nothing where the thread is gone. `alive` is called now and then.
-pub fn sockets(thread: u32, alive: impl Fn(), mut each: impl FnMut(u32, RawFd)) {
-    let entries = fs::read_dir(format!("/proc/{thread}/fd")).into_iter().flatten().flatten();
+/// socket and its number. Nothing where the thread is gone. `alive` is called now and then. False where
+/// there are more than are looked at.
+pub fn sockets(thread: u32, alive: impl Fn(), mut each: impl FnMut(u32, RawFd)) -> bool {
+    let mut entries = fs::read_dir(format!("/proc/{thread}/fd")).into_iter().flatten().flatten();
     let socket = |entry: &fs::DirEntry| {
         let target = fs::read_link(entry.path()).ok()?;
         let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
         Some((inode.parse().ok()?, entry.file_name().to_str()?.parse().ok()?))
     };
-    for (number, entry) in entries.take(MOST).enumerate() {
+    for (number, entry) in entries.by_ref().take(MOST).enumerate() {
         if number % PART == 0 {
             alive();
         }
@@ -37,6 +38,7 @@ pub fn sockets(thread: u32, alive: impl Fn(), mut each: impl FnMut(u32, RawFd)) 
             each(inode, descriptor);
         }
     }
+    entries.next().is_none()
 }
 
 /// The name of a process, as it or its program says.

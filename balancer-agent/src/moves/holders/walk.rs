@@ -27,8 +27,19 @@ pub enum Told {
     There(Place),
     /// None of the processes had it.
     Nowhere,
-    /// Not all of the processes were looked at, or not since it was opened.
+    /// Not all descriptors of the processes were looked at, or not since it was opened.
     NotYet,
+}
+
+/// How far a process was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// At all of its descriptors.
+    All,
+    /// It has more than are looked at.
+    Most,
+    /// There was no time for it.
+    NoTime,
 }
 
 /// A walk over processes, which is gone on with where it was left off.
@@ -36,10 +47,14 @@ pub enum Told {
 pub struct Walk {
     /// When it began, by the clock of the records.
     began: Duration,
+    /// When it was gone on with for the last time.
+    went_on: Duration,
     todo: VecDeque<u32>,
     places: Places,
     /// True if it was left off at some time.
     is_long: bool,
+    /// True if a process has more descriptors than are looked at.
+    is_cut: bool,
 }
 
 impl Walk {
@@ -47,20 +62,34 @@ impl Walk {
     pub fn new(now: Duration, processes: impl IntoIterator<Item = u32>) -> Self {
         Self {
             began: now,
+            went_on: now,
             todo: processes.into_iter().collect(),
             places: Places::new(),
             is_long: false,
+            is_cut: false,
         }
     }
 
-    /// Looks at processes, until all were looked at or `look` says that there is no time for one.
-    pub fn go_on(&mut self, mut look: impl FnMut(u32, &mut Places) -> bool) {
-        while let Some(process) = self.todo.front()
-            && look(*process, &mut self.places)
-        {
+    /// Looks at processes, until all were looked at or there is no time for one. `now` gives the time
+    /// when that is done.
+    pub fn go_on(
+        &mut self,
+        now: impl Fn() -> Duration,
+        mut look: impl FnMut(u32, &mut Places) -> Looked,
+    ) {
+        if self.is_whole() {
+            return;
+        }
+        while let Some(process) = self.todo.front() {
+            match look(*process, &mut self.places) {
+                Looked::All => {}
+                Looked::Most => self.is_cut = true,
+                Looked::NoTime => break,
+            }
             self.todo.pop_front();
         }
         self.is_long |= !self.is_whole();
+        self.went_on = now();
     }
 
     /// True once all processes were looked at.
@@ -73,16 +102,16 @@ impl Walk {
         self.is_long
     }
 
-    /// How long ago it began.
-    pub fn age(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.began)
+    /// How long ago it was gone on with for the last time: once it is whole, how old it is.
+    pub fn rested(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.went_on)
     }
 
     /// What it tells of a socket that was opened at this time.
     pub fn tell(&self, inode: u32, opened: Duration) -> Told {
         match self.places.get(&inode) {
             Some(place) => Told::There(*place),
-            None if self.is_whole() && opened <= self.began => Told::Nowhere,
+            None if self.is_whole() && !self.is_cut && opened <= self.began => Told::Nowhere,
             None => Told::NotYet,
         }
     }
@@ -97,9 +126,9 @@ mod tests {
     }
 
     /// Each process has a socket of its number.
-    fn look(process: u32, places: &mut Places) -> bool {
+    fn look(process: u32, places: &mut Places) -> Looked {
         places.insert(process, place(process));
-        true
+        Looked::All
     }
 
     #[test]
@@ -108,11 +137,12 @@ mod tests {
         let mut walk = Walk::new(Duration::from_secs(2), [10, 20, 30]);
         for (rounds, told) in [(1, Told::NotYet), (2, Told::NotYet), (3, Told::There(place(30)))] {
             let mut left = 1;
-            walk.go_on(|process, places| {
-                let has_time = left > 0;
+            let now = || Duration::from_secs(20 + rounds);
+            walk.go_on(now, |process, places| {
                 left -= 1;
-                has_time && look(process, places)
+                if left < 0 { Looked::NoTime } else { look(process, places) }
             });
+            assert_eq!(walk.rested(Duration::from_secs(30)), Duration::from_secs(10 - rounds));
             assert_eq!(walk.tell(10, opened), Told::There(place(10)));
             assert_eq!(walk.tell(30, opened), told, "after {rounds}");
             assert_eq!((walk.is_whole(), walk.is_long()), (rounds == 3, true));
@@ -124,9 +154,21 @@ mod tests {
         let mut walk = Walk::new(Duration::from_secs(2), [10]);
         let (before, after) = (Duration::from_secs(1), Duration::from_secs(3));
         assert_eq!(walk.tell(40, before), Told::NotYet);
-        walk.go_on(look);
+        walk.go_on(Duration::default, look);
         assert_eq!(walk.tell(40, before), Told::Nowhere);
         assert_eq!(walk.tell(40, after), Told::NotYet);
         assert!(!walk.is_long());
+    }
+
+    #[test]
+    fn a_process_with_more_descriptors_than_are_looked_at_may_have_it() {
+        let mut walk = Walk::new(Duration::from_secs(2), [10, 20]);
+        walk.go_on(Duration::default, |process, places| {
+            look(process, places);
+            if process == 10 { Looked::Most } else { Looked::All }
+        });
+        assert!(walk.is_whole());
+        assert_eq!(walk.tell(10, Duration::ZERO), Told::There(place(10)));
+        assert_eq!(walk.tell(40, Duration::ZERO), Told::NotYet);
     }
 }

@@ -54,9 +54,8 @@ impl World {
     fn open(&mut self, backend: u32, count: usize, ago: Duration) {
         for _ in 0..count {
             let word = charge::word(self.next, backend);
-            self.next += 1;
             self.input.connections.push(Recorded {
-                index: 0,
+                index: self.next as u32,
                 word,
                 service: 1,
                 tgid: 1,
@@ -65,6 +64,7 @@ impl World {
                 since_ns: (self.input.now - ago).as_nanos() as u64,
             });
             self.idle.insert(word, Some(ago));
+            self.next += 1;
         }
         *self.input.opened.entry(backend).or_default() += count as u64;
         self.count();
@@ -168,6 +168,23 @@ fn nothing_is_ended_where_nobody_asks_for_it() {
         world.later(SECOND);
         assert_eq!(world.pass(), []);
     }
+}
+
+#[test]
+fn what_was_ended_is_known_until_it_is_closed() {
+    let mut world = World::new(Moving { idle_timeout: time(60), ..Moving::default() }, &[1]);
+    world.open(1, 2, 100 * SECOND);
+    let ended: Vec<_> = world.pass().iter().map(|end| end.connection).collect();
+    assert_eq!(ended.len(), 2);
+    let words: BTreeMap<u32, u64> =
+        world.input.connections.iter().map(|found| (found.index, found.word)).collect();
+    assert!(!world.history.forget_closed(|index| words[&index]));
+    assert_eq!(world.history.all_ended().len(), 2);
+    // The place of the first has another socket.
+    let first = world.input.connections[0].index;
+    let charge = |index| if index == first { charge::word(9, 1) } else { words[&index] };
+    assert!(world.history.forget_closed(charge));
+    assert_eq!(world.history.all_ended().into_keys().collect::<Vec<_>>(), [words[&(first + 1)]]);
 }
 
 #[test]

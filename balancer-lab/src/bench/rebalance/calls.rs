@@ -39,6 +39,7 @@ pub(super) struct Outcome {
 /// With each kind of client and length of calls, until so many connections of those that rest were
 /// ended, or for as long as is waited for that.
 pub(super) fn run(ends: u64, progress: &ProgressBar) -> Result<Vec<Outcome>> {
+    progress.set_position(0);
     progress.set_length((CLIENTS.len() * CALLS_MS.len()) as u64 * ends);
     let mut outcomes = Vec::new();
     for (clients, pools) in CLIENTS {
@@ -126,10 +127,10 @@ pub(super) fn table(outcomes: &[Outcome]) -> Table {
 pub(super) fn note(outcomes: &[Outcome], wanted: u64) -> String {
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     let (ended, failed) = (sum(|outcome| outcome.ended), sum(|outcome| outcome.failed));
-    let wanted = wanted * outcomes.iter().filter(|outcome| outcome.pause_ms > 0).count() as u64;
-    let reached = match (failed, ended >= wanted) {
+    let mut rested = outcomes.iter().filter(|outcome| outcome.pause_ms > 0);
+    let reached = match (failed, rested.all(|outcome| outcome.ended >= wanted)) {
         (0, true) => "reached".to_owned(),
-        (0, false) => format!("reached with fewer than the {wanted} ends that were to be tried"),
+        (0, false) => format!("reached with fewer than the {wanted} ends of each kind to be tried"),
         _ => "missed".to_owned(),
     };
     let first = outcomes.iter().find_map(|outcome| outcome.first_error.as_ref());
@@ -157,8 +158,13 @@ mod tests {
         };
         let reached = note(&[outcome(0), outcome(0)], 170);
         assert!(reached.ends_with("0 failed with 340 ended, reached."), "{reached}");
-        let fewer = note(&[outcome(0), outcome(0)], 500);
-        assert!(fewer.ends_with("with fewer than the 1000 ends that were to be tried."), "{fewer}");
+        // What others were ended more often does not make up for it.
+        let more = Outcome { ended: 1_000, pause_ms: 0, ..outcome(0) };
+        let fewer = note(&[outcome(0), more], 500);
+        assert!(
+            fewer.ends_with("with fewer than the 500 ends of each kind to be tried."),
+            "{fewer}"
+        );
         let missed = note(&[outcome(0), outcome(2)], 170);
         assert!(missed.ends_with("missed; the first failure: gone."), "{missed}");
         assert_eq!(table(&[outcome(0)]).rows[0].len(), table(&[]).columns.len());

@@ -46,6 +46,7 @@ pub(super) struct Outcome {
 
 /// With each of these budgets.
 pub(super) fn run(budgets: &[u64], progress: &ProgressBar) -> Result<Vec<Outcome>> {
+    progress.set_position(0);
     progress.set_length(budgets.len() as u64);
     let one = |budget: &u64| {
         progress.set_message(format!("scale-out: budget {budget} a minute"));
