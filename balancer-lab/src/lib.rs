@@ -17,6 +17,7 @@
 //! - [`manifests`]: the Service and EndpointSlice files an agent watches.
 //! - [`apiserver`]: a double of the Kubernetes API server.
 //! - [`agent`]: the agent in a lab, started, awaited until ready, killed, restarted, asked.
+//! - [`usage`]: the memory and the processor time of an agent.
 //! - [`heard`]: waits until agents have heard each other.
 //! - [`kubeproxy`]: the rules kube-proxy would load, for comparison.
 //! - [`sockets`]: sockets as the kernel knows them.
@@ -54,6 +55,7 @@ pub mod manifests;
 pub mod posts;
 pub mod soak;
 pub mod sockets;
+pub mod usage;
 mod words;
 
 pub use agent::Agent;

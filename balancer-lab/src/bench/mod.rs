@@ -12,7 +12,6 @@ mod connect;
 mod environment;
 mod held;
 pub mod job;
-mod process;
 mod programs;
 mod rebalance;
 mod remote;

@@ -11,6 +11,7 @@ use balancer_lab::{
     Agent, Lab, Pod,
     apiserver::Process,
     manifests::{Manifests, Service},
+    usage,
 };
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ const MANY: usize = 1_000;
 const SIZE: usize = 250_000;
 /// The limit of memory in `deploy/`, in kB.
 const LIMIT: u64 = 512 * 1024;
+/// Of a processor: what else runs on the machine does not count.
 const READY: Duration = Duration::from_secs(10);
 
 fn filled(text: &str) -> String {
@@ -70,8 +72,9 @@ fn is_told_in_bounded_words(agent: &Agent) {
 /// Looks at an agent that was ready after `time`, and dials the Service that is like others.
 fn is_within_its_limits(agent: &Agent, time: Duration, client: &Pod) {
     let memory = most_memory(agent);
-    println!("{MANY} Services: ready in {time:?}, {memory} kB at most");
-    assert!(time < READY, "ready in {time:?}");
+    let taken = usage::processor_time(agent).expect("running");
+    println!("{MANY} Services: ready in {time:?}, of them {taken:?} its own, {memory} kB at most");
+    assert!(taken < READY, "{taken:?} of a processor, ready in {time:?}");
     assert!(memory < LIMIT, "{memory} kB");
     assert_eq!(dial(client.place(), (VIP, 80))["error"], Value::Null, "others are served");
     is_told_in_bounded_words(agent);

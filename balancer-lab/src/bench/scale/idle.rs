@@ -14,11 +14,11 @@ use crate::{
     bench::{
         BACKEND_PORT, Effort, VIP,
         held::{Held, listener},
-        process,
         report::{Cell, Column, Table},
     },
     error::Result,
     manifests::{Manifests, Service},
+    usage,
 };
 
 /// What passes before: what was under way ends.
@@ -34,9 +34,9 @@ pub(super) type Share = (String, f64);
 /// The share of one processor that an agent takes over so long a time, in percent.
 pub(super) fn share(agent: &Agent, over: Duration) -> Result<f64> {
     std::thread::sleep(SETTLES);
-    let (start, before) = (Instant::now(), process::cpu(agent)?);
+    let (start, before) = (Instant::now(), usage::processor_time(agent)?);
     std::thread::sleep(over);
-    let taken = process::cpu(agent)? - before;
+    let taken = usage::processor_time(agent)? - before;
     Ok(taken.as_secs_f64() / start.elapsed().as_secs_f64() * 100.0)
 }
 

@@ -18,11 +18,15 @@ use serde_json::{Value, json};
 use self::{log::Log, objects::Cluster};
 use super::{
     Effort,
-    process::{self, Usage},
     report::{Cell, Column, Report, Table},
     stats,
 };
-use crate::{Agent, Lab, apiserver::Process, error::Result};
+use crate::{
+    Agent, Lab,
+    apiserver::Process,
+    error::Result,
+    usage::{self, Usage},
+};
 
 /// Endpoints of each Service.
 const ENDPOINTS: usize = 10;
@@ -70,7 +74,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
 
     progress.set_message("changes of one Service");
     let mut services_alone = Changes::default();
-    let before = process::cpu(&agent)?;
+    let before = usage::processor_time(&agent)?;
     for _ in 0..changes {
         let service = cluster.change_service();
         let asked = SystemTime::now();
@@ -80,7 +84,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
         services_alone.in_all.push(done.after(asked).as_secs_f64() * 1e6);
         progress.inc(1);
     }
-    let of_service = (process::cpu(&agent)? - before).as_secs_f64() * 1e3 / changes as f64;
+    let of_service = (usage::processor_time(&agent)? - before).as_secs_f64() * 1e3 / changes as f64;
 
     progress.set_message("changes of one Service and one EndpointSlice");
     let mut both = Changes::default();
@@ -118,7 +122,7 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
 
     progress.set_message("nothing to do");
     let mut idle = vec![(idle::of_services(services), idle::share(&agent, effort.idle)?)];
-    let maps = process::map_memory(&lab)?;
+    let maps = usage::map_memory(&lab)?;
     drop(agent);
     drop(api);
     idle.extend(idle::others(services, effort, progress)?);

@@ -23,3 +23,11 @@ pub fn not_ended(web: &Web, reason: &str, why: &str) -> u64 {
     };
     metrics.lines().filter_map(of).sum()
 }
+
+/// What an agent has ended and what not, and its log: for tests that wait in vain.
+pub fn told(web: &Web) -> String {
+    let metrics = web.agent.metrics().expect("metrics");
+    let ends = metrics.lines().filter(|line| line.contains("ended_total{"));
+    let log = web.agent.log().unwrap_or_default();
+    ends.chain(["log of the agent:", &log]).collect::<Vec<_>>().join("\n")
+}

@@ -20,11 +20,9 @@ use super::{
 };
 use crate::{
     Agent,
-    bench::{
-        process::{self, Usage},
-        report::{Cell, Table},
-    },
+    bench::report::{Cell, Table},
     error::Result,
+    usage::{self, Usage},
 };
 
 /// Backends of each Service.
@@ -134,7 +132,7 @@ impl Reading {
         };
         let datagrams = both("sent_total", "received_total");
         let bytes = both("sent_bytes_total", "received_bytes_total") + HEADERS * datagrams;
-        Ok(Self { cpu: process::cpu(agent)?, datagrams, bytes })
+        Ok(Self { cpu: usage::processor_time(agent)?, datagrams, bytes })
     }
 }
 

@@ -22,14 +22,12 @@ use indicatif::ProgressBar;
 use super::speaker::Play;
 use crate::{
     Agent, Cluster,
-    bench::{
-        process::{self, Usage},
-        report::{Cell, Table},
-    },
+    bench::report::{Cell, Table},
     error::{Attempt as _, Error, Result},
     heard::await_peers,
     host,
     manifests::{Endpoint, Manifests, PEERS, Service, peer_flags},
+    usage::{self, Usage},
 };
 
 /// Services that all nodes use, and backends of each.
@@ -106,9 +104,9 @@ fn measure(agent: &Agent, nodes: u16, over: Duration, is_busy: &AtomicBool) -> R
     await_peers(agent, nodes.into())?;
     let share = || {
         thread::sleep(SETTLES);
-        let (started, before) = (Instant::now(), process::cpu(agent)?);
+        let (started, before) = (Instant::now(), usage::processor_time(agent)?);
         thread::sleep(over);
-        let taken = process::cpu(agent)? - before;
+        let taken = usage::processor_time(agent)? - before;
         Ok::<_, Error>(taken.as_secs_f64() / started.elapsed().as_secs_f64() * 100.0)
     };
     let quiet = share()?;

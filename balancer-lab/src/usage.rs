@@ -1,4 +1,4 @@
-//! What a process uses.
+//! What the process of an agent uses.
 
 use std::{
     fs, io,
@@ -17,15 +17,15 @@ use crate::{
 
 /// Memory of a process, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Usage {
+pub struct Usage {
     /// Anonymous pages and those of its binary, at most so far. Without those of maps, which the
     /// kernel counts as files.
-    pub(super) own_peak: u64,
+    pub own_peak: u64,
 }
 
 impl Usage {
     /// Of the agent. What it had at its peak beyond now is taken to be its own.
-    pub(super) fn of(agent: &Agent) -> Result<Self> {
+    pub fn of(agent: &Agent) -> Result<Self> {
         let path = proc(agent, "status")?;
         let text = fs::read_to_string(&path).attempt(on("read", &path))?;
         let field = |name: &str| -> u64 {
@@ -56,7 +56,7 @@ fn resident_maps(agent: &Agent) -> Result<u64> {
 }
 
 /// Bytes of all maps that are pinned in the lab, as the kernel accounts for them.
-pub(super) fn map_memory(lab: &Lab) -> Result<u64> {
+pub fn map_memory(lab: &Lab) -> Result<u64> {
     let mut bytes = 0;
     for version in entries(&lab.bpffs().join("balancer"))? {
         for pin in entries(&version.join("maps"))? {
@@ -77,7 +77,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Processor time of the agent so far.
-pub(super) fn cpu(agent: &Agent) -> Result<Duration> {
+pub fn processor_time(agent: &Agent) -> Result<Duration> {
     let path = proc(agent, "stat")?;
     let text = fs::read_to_string(&path).attempt(on("read", &path))?;
     // The name, in brackets, may hold anything; utime and stime are the 14th and 15th field.
