@@ -113,7 +113,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let mut reconciler = Reconciler::new(
         maps,
         WaitingThread::start().map_err(RunError::Thread)?,
-        config.node_port_addresses.clone(),
+        config.node_ports.clone(),
         Pods::new(config.cgroup.clone()),
     )?;
     let shared = Arc::new(Shared::new(&config, source.describe(), reconciler.desired())?);

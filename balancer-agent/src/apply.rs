@@ -49,6 +49,7 @@ pub fn pods(
 ) -> (Vec<(&'static str, usize)>, Vec<Problem>) {
     let opted_out = maps.set_opted_out(&found.opted_out);
     let clients = maps.set_clients(&found.clients);
+    let nodes = maps.set_nodes(&found.nodes);
     let problem = |error: MapsError| Problem {
         object: "pods".to_owned(),
         field: String::new(),
@@ -57,7 +58,7 @@ pub fn pods(
         ),
     };
     let (mut written, mut problems) = (Vec::new(), Vec::new());
-    for (map, result) in [("OPTED_OUT", opted_out), ("CLIENTS", clients)] {
+    for (map, result) in [("OPTED_OUT", opted_out), ("CLIENTS", clients), ("NODES", nodes)] {
         match result {
             Ok(entries) => written.push((map, entries)),
             Err(error) => problems.push(problem(error)),

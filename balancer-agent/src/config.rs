@@ -23,7 +23,7 @@ pub use self::{
     moving::{MovingError, MovingSettings},
 };
 use crate::{
-    desired::node_ports::NodePortAddresses,
+    desired::node_ports::{NodePortAddresses, NodePorts},
     model::{Moving, ObjectRef},
     node,
     source::Origin,
@@ -59,7 +59,7 @@ pub struct RunConfig {
     /// Where health is served.
     pub healthz_bind_address: SocketAddr,
     /// Where node ports are captured.
-    pub node_port_addresses: NodePortAddresses,
+    pub node_ports: NodePorts,
     /// Whether load balancers are answered at the health check node ports of Services.
     pub health_check_node_ports: bool,
     /// Sizes of the maps.
@@ -141,6 +141,8 @@ impl Settings {
     /// Checks everything and fills the gaps.
     pub fn resolve(self, around: Surroundings) -> Result<RunConfig, ConfigError> {
         let cgroup = self.cgroup.or(around.cgroup).ok_or(node::cgroup::CgroupError::NotMounted)?;
+        let peers = peers(self.peers, self.peer_bind_address, self.peer_key)?;
+        let service = peers.as_ref().map(|peers| peers.service.clone());
         Ok(RunConfig {
             source: source(self.manifests, self.kubeconfig)?,
             node_name: node_name(self.node_name.unwrap_or(around.node_name))?,
@@ -157,14 +159,14 @@ impl Settings {
                 self.healthz_bind_address,
                 DEFAULT_HEALTHZ,
             )?,
-            node_port_addresses: node_ports(&self.node_port_addresses.unwrap_or_default())?,
+            node_ports: node_ports(&self.node_port_addresses.unwrap_or_default(), service)?,
             health_check_node_ports: self.health_check_node_ports.unwrap_or_default(),
             capacities: Capacities {
                 services: capacity("--max-services", self.max_services, |c| c.services)?,
                 backends: capacity("--max-backends", self.max_backends, |c| c.backends)?,
                 slots: capacity("--max-slots", self.max_slots, |c| c.slots)?,
             },
-            peers: peers(self.peers, self.peer_bind_address, self.peer_key)?,
+            peers,
             moving: self.moving.unwrap_or_default().resolve()?,
             log_format: self.log_format.unwrap_or_default(),
         })
@@ -228,18 +230,23 @@ fn address(
     value.parse().map_err(|source| ConfigError::Address { flag, value, example: default, source })
 }
 
-/// `primary`, or ranges; what kube-proxy takes.
-fn node_ports(given: &[String]) -> Result<NodePortAddresses, ConfigError> {
-    let trimmed: Vec<_> = given.iter().map(|text| text.trim()).collect();
-    if let [] | ["primary"] = trimmed[..] {
-        return Ok(NodePortAddresses::Primary);
-    }
+/// `primary`, `all` or ranges, with `localhost` beside them or alone.
+fn node_ports(given: &[String], peers: Option<ObjectRef>) -> Result<NodePorts, ConfigError> {
+    let trimmed = given.iter().map(|text| text.trim());
+    let (localhost, others): (Vec<_>, Vec<_>) = trimmed.partition(|text| *text == "localhost");
+    let localhost = !localhost.is_empty();
     let range = |text: &str| {
         text.parse::<IpNet>()
             .map(|net| net.trunc())
             .map_err(|_| ConfigError::NodePortAddresses { value: text.to_owned() })
     };
-    Ok(NodePortAddresses::In(trimmed.into_iter().map(range).collect::<Result<_, _>>()?))
+    let addresses = match others[..] {
+        [] if !localhost => NodePortAddresses::Primary,
+        ["primary"] => NodePortAddresses::Primary,
+        ["all"] => NodePortAddresses::All,
+        _ => NodePortAddresses::In(others.into_iter().map(range).collect::<Result<_, _>>()?),
+    };
+    Ok(NodePorts { addresses, localhost, peers })
 }
 
 fn capacity(

@@ -9,6 +9,7 @@ pub mod endpoints;
 mod frontends;
 pub mod health_checks;
 pub mod node_ports;
+pub mod nodes;
 pub mod pods;
 mod topology;
 mod weights;
@@ -16,11 +17,14 @@ mod weights;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
-use balancer_common::{layout::FrontendKind, policy::Policy};
+use balancer_common::{
+    layout::{FrontendKind, Place},
+    policy::Policy,
+};
 use ipnet::IpNet;
 
 use crate::model::{
@@ -30,7 +34,8 @@ pub use backends::BackendAddr;
 use backends::{Backends, Details};
 pub use frontends::Addresses;
 use health_checks::HealthChecks;
-use node_ports::NodePortAddresses;
+use node_ports::{NodePortAddresses, NodePorts};
+use nodes::Nodes;
 use pods::DesiredPod;
 
 /// What a Service port is known by, over renumbering of its port and restarts of the agent, as in
@@ -66,6 +71,27 @@ pub struct FrontendAddr {
     pub protocol: Protocol,
 }
 
+impl FrontendAddr {
+    /// The address that stands for those of this node, or of other nodes, in [`Nodes`]. Nobody can dial
+    /// the one of the other nodes, and the one of this node is no Service's.
+    pub const fn anywhere(place: Place, ipv4: bool) -> IpAddr {
+        match (place, ipv4) {
+            (Place::OtherNode, true) => IpAddr::V4(Ipv4Addr::BROADCAST),
+            (Place::OtherNode, false) => IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
+            (_, true) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            (_, false) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }
+    }
+
+    /// Whether it is an address, or stands for those of [`FrontendAddr::anywhere`].
+    pub fn place(&self) -> Place {
+        let ip = self.addr.ip();
+        let is_at = |place: &Place| ip == Self::anywhere(*place, ip.is_ipv4());
+        let places = [Place::ThisNode, Place::OtherNode];
+        places.into_iter().find(is_at).unwrap_or(Place::Exact)
+    }
+}
+
 /// One Service port as this node should balance it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredPort {
@@ -78,8 +104,13 @@ pub struct DesiredPort {
     /// Where connections to external addresses may go (node ports, external IPs, addresses of a
     /// load balancer), if not to `backends`: where internalTrafficPolicy is Local.
     pub external: Option<Backends>,
+    /// Where externalTrafficPolicy is Local: where connections to its node port at an address of another
+    /// node may go, for each address whose node has an endpoint; at those of others they are refused.
+    /// None where the policy is Cluster.
+    pub at_nodes: Option<BTreeMap<IpAddr, Backends>>,
     /// True if only endpoints of this node may be used for the ClusterIP.
     pub local: bool,
+    /// True if only endpoints of this node may be used for the ClusterIP.
     /// Where `local`: which families have an endpoint that could be used if it were of this node.
     pub elsewhere: Elsewhere,
     /// How one of the backends is chosen.
@@ -95,7 +126,8 @@ pub struct DesiredPort {
 impl DesiredPort {
     /// Every endpoint, usable or not, whatever leads there. One may come twice.
     pub fn endpoints(&self) -> impl Iterator<Item = (&BackendAddr, &Details)> {
-        self.backends.iter().chain(self.external.iter().flat_map(Backends::iter))
+        let external = self.external.iter().chain(self.at_nodes.iter().flat_map(BTreeMap::values));
+        self.backends.iter().chain(external.flat_map(Backends::iter))
     }
 }
 
@@ -137,6 +169,8 @@ pub struct Desired {
     pub ports: BTreeMap<PortId, DesiredPort>,
     /// The pods of this node, by their uid.
     pub pods: BTreeMap<String, DesiredPod>,
+    /// Where node ports are captured beside addresses of the Node object of this node.
+    pub nodes: Nodes,
     /// The addresses that clients with the network of the node have.
     pub node_addresses: Vec<IpAddr>,
     /// True once new connections from outside should not come to this node any more.
@@ -152,17 +186,19 @@ pub struct Desired {
 }
 
 /// Computes what should be balanced. Which rules apply is in `docs/endpoints.md`.
-pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
+pub fn desired(state: &State, node_ports: &NodePorts) -> Desired {
     let node = state.node.as_ref();
-    let (node_addresses, unmatched) = node.map(|node| node_ports.of(node)).unwrap_or_default();
-    let (addresses, mut given) = Addresses::of(state, &node_addresses);
-    let (health_checks, taken) = health_checks::of(state, node_ports, &node_addresses);
+    let at = &node_ports.addresses;
+    let (node_addresses, unmatched) = node.map(|node| at.of(node)).unwrap_or_default();
+    let nodes = Nodes::of(state, node_ports);
+    let (addresses, mut given) = Addresses::of(state, &node_addresses, &nodes);
+    let (health_checks, taken) = health_checks::of(state, at, &node_addresses);
     let mut ports = Vec::with_capacity(given.len());
     for service in state.services.values() {
         for port in &service.ports {
             let id = port_id(service, port);
             if let Some(frontends) = given.remove(&id) {
-                ports.push((id, desired_port(service, port, frontends, state)));
+                ports.push((id, desired_port(service, port, frontends, state, &nodes)));
             }
         }
     }
@@ -170,6 +206,7 @@ pub fn desired(state: &State, node_ports: &NodePortAddresses) -> Desired {
         // All at once, which fills the nodes of the tree.
         ports: ports.into_iter().collect(),
         pods: pods::pods(state),
+        nodes,
         node_addresses: node.map(|node| node.addresses.clone()).unwrap_or_default(),
         node_leaving: node.is_some_and(|node| node.leaving),
         health_checks,
@@ -188,32 +225,48 @@ impl Desired {
         &mut self,
         state: &State,
         parts: &Parts,
-        node_ports: &NodePortAddresses,
+        node_ports: &NodePorts,
     ) -> BTreeSet<PortId> {
+        if node_ports.may_move(parts) && Nodes::of(state, node_ports) != self.nodes {
+            let before = std::mem::replace(self, desired(state, node_ports));
+            return before.ports.into_keys().chain(self.ports.keys().cloned()).collect();
+        }
         let mut differ = BTreeSet::new();
-        if !parts.services.is_empty() {
-            self.follow_services(state, &parts.services, node_ports, &mut differ);
+        // Endpoints of these say at which nodes they have addresses.
+        let local = parts.endpoints.iter().filter(|id| self.has_ports_at_nodes(state, id));
+        let services: BTreeSet<_> = parts.services.iter().chain(local).cloned().collect();
+        if !services.is_empty() {
+            self.follow_services(state, &services, &node_ports.addresses, &mut differ);
         }
         // Those that have changed themselves are computed already.
-        let others = parts.endpoints.difference(&parts.services);
+        let others = parts.endpoints.difference(&services);
         for service in others.filter_map(|id| state.services.get(id)) {
             for port in &service.ports {
                 let id = port_id(service, port);
                 if let Some(known) = self.ports.get_mut(&id) {
                     let frontends = std::mem::take(&mut known.frontends);
-                    *known = desired_port(service, port, frontends, state);
+                    *known = desired_port(service, port, frontends, state, &self.nodes);
                     differ.insert(id);
                 }
             }
             health_checks::recount(&mut self.health_checks, service, state);
         }
-        if !parts.services.is_empty() {
-            self.follow_health_checks(state, &parts.services, node_ports);
+        if !services.is_empty() {
+            self.follow_health_checks(state, &services, &node_ports.addresses);
         }
         if parts.pods {
             self.pods = pods::pods(state);
         }
         differ
+    }
+
+    /// True if a Service has node ports at addresses of other nodes that depend on its endpoints.
+    fn has_ports_at_nodes(&self, state: &State, service: &ObjectRef) -> bool {
+        !self.nodes.others.is_empty()
+            && state.services.get(service).is_some_and(|service| {
+                service.external_traffic_policy == TrafficPolicy::Local
+                    && service.ports.iter().any(|port| port.node_port.is_some())
+            })
     }
 
     /// Follows a change of Services: theirs, and the addresses that others gain or lose by it.
@@ -234,7 +287,7 @@ impl Desired {
         }
         let node = state.node.as_ref();
         let (node_addresses, _) = node.map(|node| node_ports.of(node)).unwrap_or_default();
-        let moved = self.addresses.change(state, &node_addresses, services, &had);
+        let moved = self.addresses.change(state, &node_addresses, &self.nodes, services, &had);
         let mut given: BTreeMap<PortId, Vec<FrontendAddr>> = BTreeMap::new();
         for id in [&moved.lost, &moved.gained].into_iter().flatten().map(|(id, _)| id) {
             if let Some(port) = self.ports.remove(id) {
@@ -253,7 +306,8 @@ impl Desired {
             let service = state.services.get(&id.service);
             let port = service.and_then(|service| {
                 let port = service.ports.iter().find(|port| port_id(service, port) == id)?;
-                (!frontends.is_empty()).then(|| desired_port(service, port, frontends, state))
+                (!frontends.is_empty())
+                    .then(|| desired_port(service, port, frontends, state, &self.nodes))
             });
             if let Some(port) = port {
                 self.ports.insert(id.clone(), port);
@@ -316,6 +370,7 @@ fn desired_port(
     port: &ServicePort,
     frontends: Vec<FrontendAddr>,
     state: &State,
+    nodes: &Nodes,
 ) -> DesiredPort {
     let slices: Vec<_> = state.slices.of(&service.id).collect();
     let (node, weights) = (state.node.as_ref(), &service.tuning.weights);
@@ -325,11 +380,22 @@ fn desired_port(
     let has_external = frontends.iter().any(is_external);
     let cluster = local.then(|| backends(TrafficPolicy::Cluster));
     let elsewhere = cluster.as_ref().map(Elsewhere::of).unwrap_or_default();
+    let stays = service.external_traffic_policy == TrafficPolicy::Local && port.node_port.is_some();
+    let at_nodes = stays.then(|| {
+        let found = endpoints::by_node(&slices, port, weights).into_iter();
+        let at = |((node, ipv4), backends): ((&str, bool), Vec<_>)| {
+            let backends: Backends = backends.into_iter().collect();
+            let ips = nodes.addresses_of(node).filter(|ip| ip.is_ipv4() == ipv4);
+            ips.map(|ip| (ip, backends.clone())).collect::<Vec<_>>()
+        };
+        found.flat_map(at).collect()
+    });
     DesiredPort {
         number: port.port,
         frontends,
         backends: backends(service.internal_traffic_policy),
         external: cluster.filter(|_| has_external),
+        at_nodes,
         local,
         elsewhere,
         options: Options {

@@ -25,8 +25,8 @@ use std::{
 use balancer_common::{
     charge,
     layout::{
-        Backend, Frontend, FrontendKey4, FrontendKey6, Level, RangeKey, Row, SLOT_WORDS,
-        ServiceName, Slot,
+        Backend, Frontend, FrontendKey4, FrontendKey6, Level, NodeAddress, RangeKey, Row,
+        SLOT_WORDS, ServiceName, Slot,
     },
     policy::Policy,
     verdict::Verdict,
@@ -306,6 +306,9 @@ pub trait WriteMaps: ReadMaps {
     /// Replaces what is known of clients: cookies of network namespaces and their addresses. Gives
     /// the same.
     fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<usize, MapsError>;
+    /// Replaces the addresses at which node ports are captured beside those that are frontends. Gives
+    /// the same.
+    fn set_nodes(&mut self, nodes: &BTreeMap<IpAddr, NodeAddress>) -> Result<usize, MapsError>;
     /// Waits until no program runs that began before the call, so that what was unlinked may be
     /// used again.
     fn wait_grace_period(&mut self);

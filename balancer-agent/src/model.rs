@@ -110,6 +110,8 @@ pub struct Service {
     pub session_affinity: Option<u32>,
     /// `spec.internalTrafficPolicy`.
     pub internal_traffic_policy: TrafficPolicy,
+    /// `spec.externalTrafficPolicy`.
+    pub external_traffic_policy: TrafficPolicy,
     /// `spec.healthCheckNodePort`, where `spec.type` is LoadBalancer and
     /// `spec.externalTrafficPolicy` is Local.
     pub health_check_node_port: Option<u16>,

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod conntrack;
 pub mod holders;
 pub mod hooks;
+pub mod interfaces;
 pub mod kernel;
 pub mod kubeproxy;
 mod mounts;

@@ -11,12 +11,13 @@ use std::{
     path::Path,
 };
 
+use balancer_common::layout::{NodeAddress, Place};
 use thiserror::Error;
 
 use crate::{
-    desired::{Desired, pods::DesiredPod},
+    desired::{Desired, nodes::Nodes, pods::DesiredPod},
     model::ObjectRef,
-    node::{netns, networks::networks},
+    node::{interfaces, netns, networks::networks},
 };
 
 /// Why nothing can be told of pods.
@@ -53,6 +54,8 @@ pub struct Resolved {
     pub opted_out: BTreeMap<u64, u32>,
     /// Addresses of clients by the cookie of their network namespace, the node's own included.
     pub clients: BTreeMap<u64, Vec<IpAddr>>,
+    /// Addresses at which node ports are captured beside those that are frontends themselves.
+    pub nodes: BTreeMap<IpAddr, NodeAddress>,
     /// Pods that the kernel does not show yet.
     pub unseen: BTreeSet<ObjectRef>,
 }
@@ -60,7 +63,7 @@ pub struct Resolved {
 /// Looks for the pods below the cgroup of the agent.
 pub fn resolve(cgroup: &Path, desired: &Desired) -> Result<Resolved, PodsError> {
     let found = cgroups::find(cgroup, &desired.pods)?;
-    let mut resolved = Resolved::default();
+    let mut resolved = Resolved { nodes: nodes(desired), ..Resolved::default() };
     // Of each network namespace its inode, a file of it, and whose it is.
     let mut namespaces: BTreeMap<u64, (File, &DesiredPod)> = BTreeMap::new();
     for (uid, pod) in &desired.pods {
@@ -93,6 +96,23 @@ pub fn resolve(cgroup: &Path, desired: &Desired) -> Result<Resolved, PodsError> 
     let own = netns::own().map_err(PodsError::Netns)?;
     resolved.clients.insert(own, desired.node_addresses.clone());
     Ok(resolved)
+}
+
+/// Addresses at which node ports are captured beside those that are frontends themselves. Those of the
+/// loopback only where the network namespace of this process is known.
+pub fn nodes(desired: &Desired) -> BTreeMap<IpAddr, NodeAddress> {
+    let Nodes { others, loopback, interfaces } = &desired.nodes;
+    let at = |place: Place, netns| NodeAddress { netns, place: place as u32, zero: 0 };
+    let mut found: BTreeMap<_, _> =
+        others.keys().map(|ip| (*ip, at(Place::OtherNode, 0))).collect();
+    if *interfaces {
+        let own = interfaces::addresses().into_iter().filter(|ip| !ip.is_loopback());
+        found.extend(own.map(|ip| (ip, at(Place::ThisNode, 0))));
+    }
+    if let Ok(own) = netns::own() {
+        found.extend(loopback.iter().map(|ip| (*ip, at(Place::ThisNode, own))));
+    }
+    found
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub use self::{
 
 /// Version of everything in this module. It is part of the path the maps are pinned under, so that
 /// an agent never adopts maps that it would misread.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 8;
 
 /// Elements of the counter slab, and the bound of a backend identifier. A power of two: the
 /// programs mask with it, which is what lets the verifier accept the access.
@@ -63,6 +63,8 @@ pub const MAX_LEVEL: u32 = 15;
 pub const MAX_OPTED_OUT: u32 = 4096;
 /// Entries of the map of clients: network namespaces whose addresses are known.
 pub const MAX_CLIENTS: u32 = 8192;
+/// Entries of the map of nodes: addresses of this node and of others.
+pub const MAX_NODES: u32 = 1 << 15;
 /// Entries of the map of source ranges.
 pub const MAX_RANGES: u32 = 1 << 16;
 /// Entries of the map of session affinity; beyond, the client that was away longest is forgotten.

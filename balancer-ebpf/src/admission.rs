@@ -20,7 +20,7 @@ use crate::{family::Destination, maps};
 pub fn refuse(
     sock: *mut bpf_sock_addr,
     to: Destination,
-    frontend: &Frontend,
+    frontend: Frontend,
     control: Control,
 ) -> Option<Verdict> {
     let levels = control.opted_out_levels;
@@ -72,7 +72,7 @@ const fn words([a, b, c, d]: [u32; 4]) -> [u64; 2] {
 }
 
 #[inline(always)]
-fn unless_self_test(frontend: &Frontend, verdict: Verdict) -> Verdict {
+fn unless_self_test(frontend: Frontend, verdict: Verdict) -> Verdict {
     if frontend.kind & SELF_TEST != 0 { Verdict::SelfTest } else { verdict }
 }
 

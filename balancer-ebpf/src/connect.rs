@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use balancer_common::{
-    layout::{Frontend, Record, RecordState, TCP, UDP, mapped},
+    layout::{Frontend, Place, Record, RecordState, TCP, UDP, mapped},
     verdict::Verdict,
 };
 
@@ -17,8 +17,8 @@ use crate::{
     atomic, charges,
     choose::choose,
     control::control,
-    family::{Destination, Family},
-    maps,
+    family::{Destination, Family, NO_FRONTEND, frontend_of},
+    maps, node_ports,
     rows::lower,
     target::Target,
     udp::{self, Way},
@@ -36,22 +36,27 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> i32 {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: the entry points run each family on its own hook.
     let to = Destination { addr: unsafe { F::read(addr) }, port: addr.user_port as u16 };
-    let frontend = F::frontend(to, addr.protocol as u8);
+    let mut frontend = F::frontend(to, addr.protocol as u8, Place::Exact);
+    if frontend == NO_FRONTEND {
+        frontend = node_ports::frontend::<F>(ctx.sock_addr);
+    }
     // Whatever the answer is, a connection that this socket had before is over.
     charges::end(cookie);
-    let Some(frontend) = frontend else { return answer(Verdict::NotService) };
+    if frontend == NO_FRONTEND {
+        return answer(Verdict::NotService);
+    }
     // Others share their low byte with one of these (MPTCP, whose subflows come here by themselves).
     if addr.protocol != TCP as u32 && addr.protocol != UDP as u32 {
         return PROCEED;
     }
-    answer(balance::<F>(addr, to, frontend, cookie))
+    answer(balance::<F>(addr, to, frontend_of(frontend), cookie))
 }
 
 #[inline(always)]
 fn balance<F: Family>(
     addr: &mut bpf_sock_addr,
     to: Destination,
-    frontend: &Frontend,
+    frontend: Frontend,
     cookie: u64,
 ) -> Verdict {
     let control = control();

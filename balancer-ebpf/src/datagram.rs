@@ -25,9 +25,10 @@ use crate::{
     atomic, charges,
     choose::{choose, holds},
     control::control,
-    family::{Destination, Family},
+    family::{Destination, Family, NO_FRONTEND, frontend_of},
     flows::{self, Found},
-    maps,
+    maps, node_ports,
+    opaque::opaque,
     rows::{lower, raise},
     target::Target,
     udp::{self, Settled, Way},
@@ -49,11 +50,11 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
         }
     }
     // The protocol of UDP-Lite is another one, and no Service has it.
-    let Some(frontend) = F::frontend(to, addr.protocol as u8) else { return PROCEED };
-    if addr.protocol != UDP as u32 {
+    let frontend = node_ports::any::<F>(ctx.sock_addr);
+    if frontend == NO_FRONTEND || addr.protocol != UDP as u32 {
         return PROCEED;
     }
-    match send::<F>(ctx, to, frontend, control, known) {
+    match send::<F>(ctx, to, frontend_of(frontend), control, known) {
         Some(verdict) => answer(verdict),
         None => PROCEED,
     }
@@ -67,11 +68,14 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
 fn send<F: Family>(
     ctx: &SockAddrContext,
     to: Destination,
-    frontend: &Frontend,
+    frontend: Frontend,
     control: Control,
     known: u32,
 ) -> Option<Verdict> {
     let sock = ctx.sock_addr;
+    // In a word of its own: the verifier would know after the check whether the kind has it, and follow
+    // all that comes after once for each case.
+    let restricted = opaque(opaque(frontend.kind as u64) & RESTRICTED as u64) as u32;
     if let Some(refused) = admission::refuse(sock, to, frontend, control) {
         return Some(refused);
     }
@@ -79,7 +83,7 @@ fn send<F: Family>(
         Ok(target) => target,
         Err(verdict) => return Some(verdict),
     };
-    let flags = frontend.kind & RESTRICTED | if known == UNCHARGED { UNCHARGED } else { 0 };
+    let flags = restricted | if known == UNCHARGED { UNCHARGED } else { 0 };
     match goes_on::<F>(sock, target.service, target.word, flags) {
         GOES_ON => return None,
         LOST => return Some(Verdict::Inconsistent),

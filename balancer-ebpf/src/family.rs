@@ -6,9 +6,26 @@
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::bindings::bpf_sock_addr;
-use balancer_common::layout::{Frontend, FrontendKey4, FrontendKey6, is_mapped, mapped};
+use balancer_common::layout::{Frontend, FrontendKey4, FrontendKey6, Place, is_mapped, mapped};
 
-use crate::maps;
+use crate::{atomic, maps};
+
+/// No frontend, where one is asked for as a word.
+pub const NO_FRONTEND: u64 = 0;
+
+/// A frontend as a word, never [`NO_FRONTEND`], since no kind is 0. Words of all maps are alike to the
+/// verifier, which would follow all that comes after once for each map whose value it might be.
+#[inline(always)]
+fn word(frontend: &Frontend) -> u64 {
+    // SAFETY: a map value of 8 bytes, which the kernel aligns to 8. Little endian.
+    unsafe { atomic::load((&raw const *frontend).cast::<u64>()) }
+}
+
+/// The inverse of [`word`].
+#[inline(always)]
+pub const fn frontend_of(word: u64) -> Frontend {
+    Frontend { service: word as u32, kind: (word >> 32) as u32 }
+}
 
 /// What a socket dials, or was told that it has dialled.
 #[derive(Clone, Copy)]
@@ -33,8 +50,9 @@ pub trait Family {
     /// `sock` is the context of a hook of this family.
     unsafe fn write(sock: *mut bpf_sock_addr, addr: [u32; 4]);
 
-    /// The frontend at a destination.
-    fn frontend(to: Destination, protocol: u8) -> Option<&'static Frontend>;
+    /// The frontend at a destination, or at the port alone of it: [`frontend_of`] reads it.
+    /// [`NO_FRONTEND`] where there is none.
+    fn frontend(to: Destination, protocol: u8, place: Place) -> u64;
 }
 
 /// AF_INET.
@@ -57,10 +75,11 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn frontend(to: Destination, protocol: u8) -> Option<&'static Frontend> {
-        let key = FrontendKey4 { addr: to.addr[3], port: to.port, protocol, zero: 0 };
+    fn frontend(to: Destination, protocol: u8, place: Place) -> u64 {
+        let addr = if let Place::Exact = place { to.addr[3] } else { 0 };
+        let key = FrontendKey4 { addr, port: to.port, protocol, place: place as u8 };
         // SAFETY: only the agent writes the map; a value replaced meanwhile is read old or new.
-        unsafe { maps::FRONTENDS4.get(key) }
+        unsafe { maps::FRONTENDS4.get(key) }.map_or(NO_FRONTEND, word)
     }
 }
 
@@ -91,12 +110,13 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn frontend(to: Destination, protocol: u8) -> Option<&'static Frontend> {
+    fn frontend(to: Destination, protocol: u8, place: Place) -> u64 {
         if is_mapped(to.addr) {
-            return V4::frontend(to, protocol);
+            return V4::frontend(to, protocol, place);
         }
-        let key = FrontendKey6 { addr: to.addr, port: to.port, protocol, zero: 0 };
+        let addr = if let Place::Exact = place { to.addr } else { [0; 4] };
+        let key = FrontendKey6 { addr, port: to.port, protocol, place: place as u8 };
         // SAFETY: as for IPv4.
-        unsafe { maps::FRONTENDS6.get(key) }
+        unsafe { maps::FRONTENDS6.get(key) }.map_or(NO_FRONTEND, word)
     }
 }

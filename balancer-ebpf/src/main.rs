@@ -10,6 +10,7 @@
 //! - [`atomic`]: read-modify-write on map memory.
 //! - [`opaque`]: what the compiler knows and the verifier does not.
 //! - [`family`]: what the families of sockets differ in.
+//! - [`node_ports`]: node ports at addresses without frontends of their own.
 //! - [`control`]: what programs must look at beyond the Service.
 //! - [`answer`]: what a hook returns, and the counter of it.
 //! - [`admission`]: whose sockets are balanced.
@@ -56,6 +57,7 @@ mod family;
 mod flows;
 mod level;
 mod maps;
+mod node_ports;
 mod opaque;
 mod part;
 mod part_of_all;

@@ -14,8 +14,9 @@ use balancer_common::{
     charge::{ALL_WORDS, MAX_CHARGES},
     layout::{
         Backend, Client, ClientKey, Control, Counter, Flows, Frontend, FrontendKey4, FrontendKey6,
-        MAX_AFFINITY, MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_OPTED_OUT, MAX_RANGES,
-        MAX_SERVICES, MAX_SERVING, RangeKey, Record, SLOT_WORDS, Service, ServiceName, ServingKey,
+        MAX_AFFINITY, MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_NODES, MAX_OPTED_OUT,
+        MAX_RANGES, MAX_SERVICES, MAX_SERVING, NodeAddress, RangeKey, Record, SLOT_WORDS, Service,
+        ServiceName, ServingKey,
     },
     verdict::Verdict,
 };
@@ -32,6 +33,12 @@ pub static FRONTENDS4: HashMap<FrontendKey4, Frontend, { MAX_FRONTENDS as usize 
 /// What clients dial over IPv6, to the Service behind it. Agent writes, `connect6` reads.
 #[btf_map]
 pub static FRONTENDS6: HashMap<FrontendKey6, Frontend, { MAX_FRONTENDS as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// Addresses at which node ports are captured beside those that are frontends themselves. Agent writes,
+/// all hooks that choose read where they find no frontend and the port is a node port.
+#[btf_map]
+pub static NODES: HashMap<[u32; 4], NodeAddress, { MAX_NODES as usize }, NO_PREALLOC> =
     HashMap::new();
 
 /// Service ports by identifier, a family each: their rows. Agent writes, `connect4` and `connect6`

@@ -101,6 +101,7 @@ mod tests {
                 frontends: Vec::new(),
                 backends: backends.iter().map(|b| (backend(b), details.clone())).collect(),
                 external: None,
+                at_nodes: None,
                 local: false,
                 elsewhere: Elsewhere::default(),
                 options: Default::default(),

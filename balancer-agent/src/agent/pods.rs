@@ -13,7 +13,7 @@ use std::{
 use crate::{
     desired::Desired,
     model::Problem,
-    pods::{PodsError, Resolved, resolve},
+    pods::{self, PodsError, Resolved, resolve},
 };
 
 /// The first pause; each is twice as long as the one before.
@@ -74,7 +74,7 @@ impl Pods {
                 let (object, field) = ("pods".to_owned(), String::new());
                 let message = format!("{error}; they stay as they were");
                 self.problem = Some(Problem { object, field, message });
-                (self.found.clone(), true)
+                (Resolved { nodes: pods::nodes(desired), ..self.found.clone() }, true)
             }
         };
         self.due = Instant::now() + if waits { self.pause } else { IDLE };

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     apply,
-    desired::{Desired, PortId, desired, node_ports::NodePortAddresses},
+    desired::{Desired, PortId, desired, node_ports::NodePorts},
     maps::{
         Charges, Connected, MapsError, ReadMaps, WriteMaps, convert,
         identity::{RowId, Scope},
@@ -53,7 +53,7 @@ pub struct Reconciler<M, G> {
     /// The plan that was made last, of whichever book.
     epoch: Epoch,
     grace_periods: G,
-    node_ports: NodePortAddresses,
+    node_ports: NodePorts,
     /// Whether there was a first state: before, what is desired is not known, and not nothing.
     begun: bool,
     /// Input that could not be used.
@@ -82,7 +82,7 @@ impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
     pub fn new(
         mut maps: M,
         grace_periods: G,
-        node_ports: NodePortAddresses,
+        node_ports: NodePorts,
         pods: Pods,
     ) -> Result<Self, MapsError> {
         maps.wait_grace_period();
@@ -137,8 +137,10 @@ impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
         let new = desired(state, &self.node_ports);
         let first = !std::mem::replace(&mut self.begun, true);
         let mut known = self.desired.change();
-        let pods_changed =
-            first || known.pods != new.pods || known.node_addresses != new.node_addresses;
+        let pods_changed = first
+            || known.pods != new.pods
+            || known.nodes != new.nodes
+            || known.node_addresses != new.node_addresses;
         *known = new;
         drop(known);
         let known = self.desired.read();
@@ -160,7 +162,7 @@ impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
         let again = self.desired.change().follow(state, parts, &self.node_ports);
         let known = self.desired.read();
         audience.know(&known);
-        if parts.pods {
+        if parts.pods || self.node_ports.may_move(parts) {
             self.pods_differ |= self.pods.changed(&known);
         }
         drop(known);
@@ -335,6 +337,11 @@ fn serves(
     let backends = match row.scope {
         Scope::External => port.external.as_ref().unwrap_or(&port.backends),
         Scope::Internal => &port.backends,
+        Scope::NoNode => return false,
+        Scope::Node(ip) => match port.at_nodes.as_ref().and_then(|nodes| nodes.get(&ip)) {
+            Some(backends) => backends,
+            None => return false,
+        },
     };
     let backend = convert::backend_addr(&maps.backend(charge::backend_of(found.word)));
     let details = backend.and_then(|backend| backends.get(&backend));

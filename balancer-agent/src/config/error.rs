@@ -46,7 +46,8 @@ pub enum ConfigError {
     /// Neither a range of addresses nor the one word.
     #[error(
         "--nodeport-addresses {value:?} is no range of addresses: give ranges such as \
-         192.0.2.0/24,2001:db8::/32, or the word primary alone"
+         192.0.2.0/24,2001:db8::/32, or one of the words primary and all instead; localhost may \
+         stand beside them"
     )]
     NodePortAddresses {
         /// What was given.

@@ -65,8 +65,9 @@ pub struct Settings {
     )]
     pub healthz_bind_address: Option<String>,
 
-    /// Addresses of this node at which node ports are captured: ranges with commas between, or
-    /// `primary` for the first of each family [default: primary]
+    /// Addresses of nodes at which node ports are captured: ranges with commas between, `primary` for
+    /// the first of each family, or `all`; `localhost` beside them or alone adds the loopback
+    /// [default: primary]
     #[arg(long = "nodeport-addresses", value_name = "CIDR", value_delimiter = ',')]
     pub node_port_addresses: Option<Vec<String>>,
 

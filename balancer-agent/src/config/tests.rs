@@ -115,17 +115,28 @@ fn bad_values_name_their_flag() {
 fn node_ports_are_at_the_primary_addresses_or_in_ranges() {
     let of = |text: &str| {
         let settings = read(text).expect("a valid file").or(minimal());
-        settings.resolve(around()).expect("a valid configuration").node_port_addresses
+        settings.resolve(around()).expect("a valid configuration").node_ports
     };
     let ranges = ["192.0.2.0/24", "fd00::/8"].map(|range| range.parse().unwrap());
     for (text, want) in [
+        ("nodePortAddresses: [all]", NodePortAddresses::All),
         ("", NodePortAddresses::Primary),
         ("nodePortAddresses: []", NodePortAddresses::Primary),
         ("nodePortAddresses: [primary]", NodePortAddresses::Primary),
         ("nodePortAddresses: [192.0.2.9/24, ' fd00::/8']", NodePortAddresses::In(ranges.into())),
     ] {
+        assert_eq!(of(text), want.into(), "{text}");
+    }
+    for (text, addresses) in [
+        ("nodePortAddresses: [localhost]", NodePortAddresses::In(Vec::new())),
+        ("nodePortAddresses: [primary, localhost]", NodePortAddresses::Primary),
+        ("nodePortAddresses: [localhost, all]", NodePortAddresses::All),
+    ] {
+        let want = NodePorts { addresses, localhost: true, peers: None };
         assert_eq!(of(text), want, "{text}");
     }
+    let peers = of("peers: kube-system/agents").peers.expect("as they are named");
+    assert_eq!(peers.to_string(), "kube-system/agents");
 }
 
 #[test]

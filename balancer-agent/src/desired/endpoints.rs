@@ -52,14 +52,44 @@ pub fn select(
                 is_ready(endpoint) && reach.allows(endpoint)
             }
     };
-    let details = |endpoint: &Endpoint| Details {
+    let of = |endpoint: &Endpoint| details(endpoint, usable(endpoint), rules);
+    found.iter().map(|(addr, endpoint)| (*addr, of(endpoint))).collect()
+}
+
+/// The endpoints of each node, by its name and whether they are of IPv4, and which of them may be used
+/// by connections that must stay on that node: as [`select`] has it there with
+/// [`TrafficPolicy::Local`].
+pub fn by_node<'a>(
+    slices: &[&'a EndpointSlice],
+    port: &ServicePort,
+    rules: &[WeightRule],
+) -> BTreeMap<(&'a str, bool), Vec<(BackendAddr, Details)>> {
+    let mut found: BTreeMap<_, Vec<(BackendAddr, &Endpoint)>> = BTreeMap::new();
+    for (addr, endpoint) in merged(slices, port, None) {
+        if let Some(node) = endpoint.place.node.as_deref() {
+            found.entry((node, endpoint.address.is_ipv4())).or_default().push((addr, endpoint));
+        }
+    }
+    let of_node = |endpoints: Vec<(BackendAddr, &Endpoint)>| {
+        let some_ready = endpoints.iter().any(|(_, endpoint)| is_ready(endpoint));
+        let details = |(addr, endpoint): (BackendAddr, &Endpoint)| {
+            let usable =
+                if some_ready { is_ready(endpoint) } else { is_serving_terminating(endpoint) };
+            (addr, details(endpoint, usable, rules))
+        };
+        endpoints.into_iter().map(details).collect()
+    };
+    found.into_iter().map(|(node, endpoints)| (node, of_node(endpoints))).collect()
+}
+
+fn details(endpoint: &Endpoint, usable: bool, rules: &[WeightRule]) -> Details {
+    Details {
         place: Arc::clone(&endpoint.place),
         terminating: endpoint.terminating,
-        usable: usable(endpoint),
+        usable,
         serving: endpoint.serving || is_ready(endpoint),
         weight: weights::of(rules, endpoint),
-    };
-    found.iter().map(|(addr, endpoint)| (*addr, details(endpoint))).collect()
+    }
 }
 
 /// The endpoints of a Service port, each once. Endpoints stand in several slices while the

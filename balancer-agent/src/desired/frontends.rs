@@ -5,9 +5,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use balancer_common::layout::FrontendKind;
+use balancer_common::layout::{FrontendKind, Place};
 
-use super::{FrontendAddr, PortId, balanced, port_id};
+use super::{FrontendAddr, Nodes, PortId, balanced, port_id};
 use crate::model::{
     Clash, ObjectRef, Problem, Protocol, Service, ServicePort, State, TrafficPolicy,
 };
@@ -56,8 +56,9 @@ impl Addresses {
     pub fn of(
         state: &State,
         node_addresses: &[IpAddr],
+        nodes: &Nodes,
     ) -> (Self, BTreeMap<PortId, Vec<FrontendAddr>>) {
-        let here = Here { is_known: state.node.is_some(), node_addresses };
+        let here = Here { state, node_addresses, nodes };
         let mut all: Vec<_> = state.services.values().flat_map(|s| of_service(s, here)).collect();
         all.sort();
         // Somebody may have written an address twice.
@@ -83,10 +84,11 @@ impl Addresses {
         &mut self,
         state: &State,
         node_addresses: &[IpAddr],
+        nodes: &Nodes,
         services: &BTreeSet<ObjectRef>,
         had: &[(PortId, FrontendAddr)],
     ) -> Moved {
-        let here = Here { is_known: state.node.is_some(), node_addresses };
+        let here = Here { state, node_addresses, nodes };
         let mut claims: BTreeMap<Dialled, Vec<Claim>> = BTreeMap::new();
         for (_, frontend) in had {
             let dialled = (frontend.addr, frontend.protocol);
@@ -159,10 +161,11 @@ impl Addresses {
 /// What is known of this node.
 #[derive(Clone, Copy)]
 struct Here<'a> {
-    /// True if its name is.
-    is_known: bool,
+    state: &'a State,
     /// Where its node ports are.
     node_addresses: &'a [IpAddr],
+    /// Where they are beside that.
+    nodes: &'a Nodes,
 }
 
 fn of_service(service: &Service, here: Here<'_>) -> Vec<Claim> {
@@ -187,24 +190,47 @@ fn dialled(
     here: Here<'_>,
 ) -> Vec<(FrontendKind, IpAddr, u16)> {
     let local = service.internal_traffic_policy == TrafficPolicy::Local;
-    let internal = Some(port.port).filter(|_| here.is_known || !local);
+    let internal = Some(port.port).filter(|_| here.state.node.is_some() || !local);
     // A Service has the families of its ClusterIPs, whatever else is written or the node has.
     let has_family = |ip: &&IpAddr| service.cluster_ips.iter().any(|c| c.is_ipv4() == ip.is_ipv4());
     let at = |kind, ips: &[IpAddr], number: Option<u16>| -> Vec<_> {
         let ips = ips.iter().filter(has_family);
         ips.zip(number.into_iter().cycle()).map(|(ip, number)| (kind, *ip, number)).collect()
     };
+    let anywhere = anywhere(service, here);
     [
         at(FrontendKind::ClusterIp, &service.cluster_ips, internal),
         at(FrontendKind::NodePort, here.node_addresses, port.node_port),
+        at(FrontendKind::NodePort, &anywhere, port.node_port),
         at(FrontendKind::ExternalIp, &service.external_ips, Some(port.port)),
         at(FrontendKind::LoadBalancer, &service.load_balancer_ips, Some(port.port)),
     ]
     .concat()
 }
 
+/// What stands for addresses of nodes beside those of this node's Node object: two for each family, and
+/// where external traffic stays on the node that it comes to, those of other nodes with an endpoint.
+fn anywhere(service: &Service, here: Here<'_>) -> Vec<IpAddr> {
+    if here.nodes.is_empty() || service.ports.iter().all(|port| port.node_port.is_none()) {
+        return Vec::new();
+    }
+    let places = [Place::ThisNode, Place::OtherNode];
+    let all = [true, false].into_iter();
+    let all = all.flat_map(|ipv4| places.map(|place| FrontendAddr::anywhere(place, ipv4)));
+    let mut found: Vec<_> = all.collect();
+    if service.external_traffic_policy == TrafficPolicy::Local {
+        let slices = here.state.slices.of(&service.id);
+        let endpoints = slices.flat_map(|slice| &slice.endpoints);
+        let named: BTreeSet<&str> =
+            endpoints.filter_map(|endpoint| endpoint.place.node.as_deref()).collect();
+        let others = here.nodes.others.iter();
+        found.extend(others.filter(|(_, node)| named.contains(&***node)).map(|(ip, _)| *ip));
+    }
+    found
+}
+
 fn taken(id: &PortId, frontend: &FrontendAddr, owner: &PortId) -> Problem {
-    let message = words(&frontend.addr.to_string(), frontend, owner);
+    let message = words(&named(frontend), frontend, owner);
     Problem { object: format!("Service {}", id.service), field: String::new(), message }
 }
 
@@ -215,6 +241,15 @@ fn clash(id: &PortId, frontend: &FrontendAddr, owner: &PortId) -> Clash {
         _ => frontend.addr.to_string(),
     };
     Clash { service: id.service.clone(), field: "", message: words(&what, frontend, owner) }
+}
+
+fn named(frontend: &FrontendAddr) -> String {
+    let port = frontend.addr.port();
+    match frontend.place() {
+        Place::Exact => frontend.addr.to_string(),
+        Place::ThisNode => format!("node port {port} at further addresses of this node"),
+        Place::OtherNode => format!("node port {port} at other nodes"),
+    }
 }
 
 fn words(what: &str, frontend: &FrontendAddr, owner: &PortId) -> String {

@@ -48,7 +48,7 @@ pub fn again(
 ) -> (HealthChecks, Vec<Clash>) {
     let addresses = match node_ports {
         // A load balancer may ask at an address of its own that the node answers for.
-        NodePortAddresses::Primary => vec![Ipv6Addr::UNSPECIFIED.into()],
+        NodePortAddresses::Primary | NodePortAddresses::All => vec![Ipv6Addr::UNSPECIFIED.into()],
         NodePortAddresses::In(_) => captured.to_vec(),
     };
     let mut checks = HealthChecks { addresses, by_port: BTreeMap::new() };

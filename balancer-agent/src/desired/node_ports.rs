@@ -4,23 +4,70 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::{Node, Problem};
+use crate::model::{Node, ObjectRef, Parts, Problem};
 
-/// `--nodeport-addresses`, as kube-proxy means it in its nftables mode.
+/// What is configured of node ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodePorts {
+    /// At which addresses they are captured.
+    pub addresses: NodePortAddresses,
+    /// Whether they are at the loopback too, whatever the addresses.
+    pub localhost: bool,
+    /// The headless Service of the agents, whose endpoints tell the addresses of the other nodes; none
+    /// where those are not known.
+    pub peers: Option<ObjectRef>,
+}
+
+/// `--nodeport-addresses` without `localhost`, as kube-proxy means it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NodePortAddresses {
     /// The first address of each family of the Node object.
     #[default]
     Primary,
+    /// Every address of the Node object, and every one that an interface of the node has.
+    All,
     /// Addresses of the Node object in any of these ranges.
     In(Vec<IpNet>),
 }
 
+impl NodePorts {
+    /// True if the addresses of other nodes may differ after a change.
+    pub fn may_move(&self, parts: &Parts) -> bool {
+        parts.headless || self.peers.as_ref().is_some_and(|peers| parts.endpoints.contains(peers))
+    }
+}
+
+impl From<NodePortAddresses> for NodePorts {
+    fn from(addresses: NodePortAddresses) -> Self {
+        Self { addresses, ..Self::default() }
+    }
+}
+
 impl NodePortAddresses {
+    /// True if an address counts wherever it is found.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        match self {
+            Self::Primary => false,
+            Self::All => true,
+            Self::In(ranges) => {
+                ranges.iter().any(|range| range.prefix_len() > 0 && range.contains(&ip))
+            }
+        }
+    }
+
+    /// True if an address counts that is the primary one of its node.
+    pub fn may_have(&self, ip: IpAddr) -> bool {
+        match self {
+            Self::Primary | Self::All => true,
+            Self::In(ranges) => ranges.iter().any(|range| range.contains(&ip)),
+        }
+    }
+
     /// The addresses of a node, and which ranges hold none of them.
     pub fn of(&self, node: &Node) -> (Vec<IpAddr>, Vec<Problem>) {
         let ranges = match self {
             Self::Primary => return (node.primary().collect(), Vec::new()),
+            Self::All => return (node.addresses.clone(), Vec::new()),
             Self::In(ranges) => ranges,
         };
         let inside = |ip: &IpAddr| ranges.iter().any(|range| range.contains(ip));
@@ -29,6 +76,7 @@ impl NodePortAddresses {
         // node whose addresses are not known yet is none either.
         let idle = ranges.iter().filter(|range| {
             range.prefix_len() > 0
+                && !range.addr().is_loopback()
                 && !node.addresses.is_empty()
                 && !node.addresses.iter().any(|ip| range.contains(ip))
         });

@@ -4,8 +4,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{desired as compute, *};
 use crate::model::{
-    Changes, Endpoint, EndpointPort, EndpointSlice, Node, Place, Selector, Service, ServicePort,
-    TrafficPolicy, Tuning, WeightRule,
+    Changes, Endpoint, EndpointPort, EndpointSlice, Headless, Node, Place, Selector, Service,
+    ServicePort, TrafficPolicy, Tuning, WeightRule,
 };
 
 fn reference(name: &str) -> ObjectRef {
@@ -22,6 +22,7 @@ fn service(name: &str, ip: &str) -> Service {
         source_ranges: Vec::new(),
         session_affinity: None,
         internal_traffic_policy: TrafficPolicy::Cluster,
+        external_traffic_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
         ports: vec![port("", 80, Protocol::Tcp)],
         tuning: Tuning::default(),
@@ -70,7 +71,7 @@ fn state(services: Vec<Service>, slices: Vec<EndpointSlice>) -> State {
 /// What is desired where node ports are at every address of the node.
 fn desired(state: &State) -> Desired {
     let all = ["0.0.0.0/0", "::/0"].map(|range| range.parse().unwrap());
-    compute(state, &NodePortAddresses::In(all.into()))
+    compute(state, &NodePortAddresses::In(all.into()).into())
 }
 
 fn usable(desired: &Desired) -> Vec<String> {
@@ -208,7 +209,7 @@ fn an_address_that_is_captured_for_two_reasons_is_captured_once() {
 fn node_ports_are_at_the_primary_addresses_unless_told_otherwise() {
     let state = on_node(vec![reachable("web", "10.96.0.1")]);
     let at = |rule: &NodePortAddresses| {
-        let desired = compute(&state, rule);
+        let desired = compute(&state, &rule.clone().into());
         let shown: Vec<_> = shown(&desired).into_iter().filter(|f| f.contains("Node")).collect();
         let told: String = desired.problems.iter().map(Problem::to_string).collect();
         (shown.join(" "), told)
@@ -363,13 +364,72 @@ fn annotations_reach_ports_and_backends() {
     assert_eq!(weights, [3, 2, 1]);
 }
 
+/// The headless Service of the agents, one on each node.
+fn agents(nodes: &[(&str, &str)]) -> (NodePorts, Headless) {
+    let agents = reference("agents");
+    let endpoint = |(node, address): &(&str, &str)| {
+        let mut endpoint = endpoint(address, "rs");
+        endpoint.place = at(node);
+        endpoint
+    };
+    let slice = slice("agents", "agents", nodes.iter().map(endpoint).collect());
+    let headless =
+        Headless { services: [agents.clone()].into(), slices: [slice].into_iter().collect() };
+    (NodePorts { peers: Some(agents), ..NodePorts::default() }, headless)
+}
+
+#[test]
+fn node_ports_of_other_nodes_are_one_entry_a_port() {
+    let (mut rule, headless) =
+        agents(&[("here", "192.0.2.1"), ("there", "192.0.2.2"), ("far", "192.0.2.3")]);
+    let mut state = on_node(vec![reachable("web", "10.96.0.1")]);
+    state.headless = headless;
+    let node_ports = |state: &State, rule: &NodePorts| -> Vec<String> {
+        shown(&compute(state, rule)).into_iter().filter(|f| f.contains("NodePort")).collect()
+    };
+    let want = [
+        "web NodePort 0.0.0.0:30080",
+        "web NodePort 192.0.2.1:30080",
+        "web NodePort 255.255.255.255:30080",
+    ];
+    assert_eq!(node_ports(&state, &rule), want);
+    let others = compute(&state, &rule).nodes.others;
+    let others: Vec<_> = others.iter().map(|(ip, node)| format!("{node} {ip}")).collect();
+    assert_eq!(others, ["there 192.0.2.2", "far 192.0.2.3"]);
+
+    // Where external traffic stays on its node, a node with endpoints has an entry of its own.
+    let web = state.services.get_mut(&reference("web")).unwrap();
+    web.external_traffic_policy = TrafficPolicy::Local;
+    let mut there = endpoint("10.0.1.1", "rs");
+    there.place = at("there");
+    state.slices.insert(slice("a", "web", vec![there]));
+    let want =
+        [want[0], want[1], "web NodePort 192.0.2.2:30080", "web NodePort 255.255.255.255:30080"];
+    assert_eq!(node_ports(&state, &rule), want);
+    let port = compute(&state, &rule).ports.into_values().next().unwrap();
+    let nodes: Vec<_> = port.at_nodes.unwrap().into_keys().map(|ip| ip.to_string()).collect();
+    assert_eq!(nodes, ["192.0.2.2"]);
+
+    // The loopback and interfaces need no other node, and ranges may hold none of them.
+    rule.addresses = NodePortAddresses::In(vec!["192.0.2.1/32".parse().unwrap()]);
+    assert_eq!(node_ports(&state, &rule), ["web NodePort 192.0.2.1:30080"]);
+    rule.addresses = NodePortAddresses::In(vec!["127.0.0.0/8".parse().unwrap()]);
+    let found = compute(&state, &rule);
+    assert_eq!(found.nodes.loopback, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(found.problems, []);
+    assert_eq!(node_ports(&state, &rule), [want[0], want[3]]);
+}
+
 /// What follows a change of Services, slices and pods is what is computed anew: also whose an address
 /// is that several Services claim.
 #[test]
 fn following_parts_gives_what_everything_gives() {
     let mut rng = StdRng::seed_from_u64(3);
-    let all = NodePortAddresses::In(["0.0.0.0/0", "::/0"].map(|r| r.parse().unwrap()).into());
+    let (mut all, headless) = agents(&[("there", "192.0.2.2"), ("far", "192.0.2.3")]);
+    all.addresses = NodePortAddresses::In(["0.0.0.0/0", "::/0"].map(|r| r.parse().unwrap()).into());
+    let desired = |state: &State| compute(state, &all);
     let mut before = on_node(vec![]);
+    before.headless = headless;
     let mut followed = desired(&before);
     let (mut clashes, mut moves) = (0, 0);
     for _ in 0..3000 {
@@ -443,6 +503,9 @@ fn any_service(rng: &mut StdRng) -> Service {
         .collect();
     if rng.random_bool(0.3) {
         service.internal_traffic_policy = TrafficPolicy::Local;
+    }
+    if rng.random_bool(0.3) {
+        service.external_traffic_policy = TrafficPolicy::Local;
     }
     service.health_check_node_port = rng.random_bool(0.3).then_some(32000);
     service.session_affinity = rng.random_bool(0.3).then_some(60);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use balancer_common::layout::{
-    Backend, Client, Frontend, FrontendKey4, FrontendKey6, FrontendKind, LABEL, RESTRICTED,
+    Backend, Client, Frontend, FrontendKey4, FrontendKey6, FrontendKind, LABEL, Place, RESTRICTED,
     RangeKey, SELF_TEST as FRONTEND_SELF_TEST, ServiceName, UDP, is_mapped, mapped,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -24,13 +24,17 @@ pub const SELF_TEST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 66, 76,
 /// The key of a frontend, and its value.
 pub fn frontend(frontend: FrontendAddr, service: u32, restricted: bool) -> (FrontendKey, Frontend) {
     let (port, protocol) = (frontend.addr.port().to_be(), frontend.protocol.number());
+    let place = frontend.place();
+    let is_exact = place == Place::Exact;
+    let place = place as u8;
     let key = match frontend.addr.ip() {
         IpAddr::V4(ip) => {
-            let addr = u32::from_ne_bytes(ip.octets());
-            FrontendKey::V4(FrontendKey4 { addr, port, protocol, zero: 0 })
+            let addr = if is_exact { u32::from_ne_bytes(ip.octets()) } else { 0 };
+            FrontendKey::V4(FrontendKey4 { addr, port, protocol, place })
         }
         IpAddr::V6(ip) => {
-            FrontendKey::V6(FrontendKey6 { addr: words(ip), port, protocol, zero: 0 })
+            let addr = if is_exact { words(ip) } else { [0; 4] };
+            FrontendKey::V6(FrontendKey6 { addr, port, protocol, place })
         }
     };
     let kind = frontend.kind as u32 | if restricted { RESTRICTED } else { 0 };
@@ -44,15 +48,21 @@ pub fn frontend_addr(key: FrontendKey, value: Frontend) -> Option<FrontendAddr> 
 
 /// What a key stands for, of any kind. `None` where no agent of this version wrote it.
 pub fn frontend_key(key: FrontendKey) -> Option<FrontendAddr> {
-    let (ip, port, protocol, zero): (IpAddr, _, _, _) = match key {
+    let (ip, port, protocol, place): (IpAddr, _, _, _) = match key {
         FrontendKey::V4(key) => {
-            (Ipv4Addr::from(key.addr.to_ne_bytes()).into(), key.port, key.protocol, key.zero)
+            (Ipv4Addr::from(key.addr.to_ne_bytes()).into(), key.port, key.protocol, key.place)
         }
-        FrontendKey::V6(key) => (ipv6(key.addr).into(), key.port, key.protocol, key.zero),
+        FrontendKey::V6(key) => (ipv6(key.addr).into(), key.port, key.protocol, key.place),
     };
-    let protocol = Protocol::from_number(protocol).filter(|_| zero == 0)?;
+    let protocol = Protocol::from_number(protocol)?;
+    let ip = match Place::from_raw(place)? {
+        Place::Exact => ip,
+        place if ip.is_unspecified() => FrontendAddr::anywhere(place, ip.is_ipv4()),
+        _ => return None,
+    };
     let addr = SocketAddr::new(ip, u16::from_be(port));
-    Some(FrontendAddr { kind: FrontendKind::ClusterIp, addr, protocol })
+    let frontend = FrontendAddr { kind: FrontendKind::ClusterIp, addr, protocol };
+    (frontend.place() as u8 == place).then_some(frontend)
 }
 
 /// True of the one frontend that is no Service's but the agent's own.
@@ -66,7 +76,7 @@ pub fn self_test(port: u16) -> (FrontendKey, Frontend) {
         addr: u32::from_ne_bytes(SELF_TEST.ip().octets()),
         port: SELF_TEST.port().to_be(),
         protocol: UDP,
-        zero: 0,
+        place: Place::Exact as u8,
     };
     let kind = RESTRICTED | FRONTEND_SELF_TEST;
     (FrontendKey::V4(dialled), Frontend { service: u32::from(port.to_be()), kind })
@@ -74,11 +84,7 @@ pub fn self_test(port: u16) -> (FrontendKey, Frontend) {
 
 /// The address words, port and protocol of a backend, as its map holds them.
 pub fn backend(backend: BackendAddr) -> ([u32; 4], u16, u8) {
-    let addr = match backend.addr().ip() {
-        IpAddr::V4(ip) => mapped(u32::from_ne_bytes(ip.octets())),
-        IpAddr::V6(ip) => words(ip),
-    };
-    (addr, backend.addr().port().to_be(), backend.protocol.number())
+    (address(backend.addr().ip()), backend.addr().port().to_be(), backend.protocol.number())
 }
 
 /// The inverse of [`backend`]. `None` for an entry that is not in use.
@@ -105,8 +111,14 @@ pub fn name(row: &RowId, number: u16) -> ServiceName {
         port: number,
         protocol: port.protocol.number(),
         family: family.version(),
-        external: u8::from(*scope == Scope::External),
+        scope: match scope {
+            Scope::Internal => 0,
+            Scope::External => 1,
+            Scope::NoNode => 2,
+            Scope::Node(_) => 3,
+        },
         zero: [0; 3],
+        node: if let Scope::Node(ip) = scope { address(*ip) } else { [0; 4] },
     }
 }
 
@@ -117,12 +129,22 @@ pub fn row_id(name: &ServiceName) -> Option<RowId> {
         port: text(&name.port_name)?,
         protocol: Protocol::from_number(name.protocol)?,
     };
-    let scope = match name.external {
+    let scope = match name.scope {
         0 => Scope::Internal,
         1 => Scope::External,
+        2 => Scope::NoNode,
+        3 => Scope::Node(ipv6(name.node).to_canonical()),
         _ => return None,
     };
     Some(RowId { port, family: Family::from_version(name.family)?, scope })
+}
+
+/// An address as the maps have it, IPv4 mapped into IPv6.
+pub fn address(ip: IpAddr) -> [u32; 4] {
+    match ip {
+        IpAddr::V4(ip) => mapped(u32::from_ne_bytes(ip.octets())),
+        IpAddr::V6(ip) => words(ip),
+    }
 }
 
 /// A source range as its map has it.
@@ -233,7 +255,9 @@ mod tests {
                 port: String::new(),
                 protocol: Protocol::Tcp,
             };
-            for scope in [Scope::Internal, Scope::External] {
+            let node = |ip: &str| Scope::Node(ip.parse().unwrap());
+            let scopes = [Scope::Internal, Scope::External, Scope::NoNode];
+            for scope in scopes.into_iter().chain(["192.0.2.1", "fd00::1"].map(node)) {
                 let row = RowId { port: port.clone(), family, scope };
                 assert_eq!(row_id(&name(&row, 80)), Some(row));
             }

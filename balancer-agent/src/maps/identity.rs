@@ -1,6 +1,9 @@
 //! What a row of the maps is known by, in every plan and after every restart.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use crate::desired::PortId;
 
@@ -50,6 +53,15 @@ pub enum Scope {
     Internal,
     /// External addresses where internalTrafficPolicy is Local, which does not concern them.
     External,
+    /// Its node port at other nodes that have no endpoint, where externalTrafficPolicy is Local.
+    NoNode,
+    /// Its node port at one address of another node, where externalTrafficPolicy is Local.
+    Node(IpAddr),
+}
+
+impl Scope {
+    /// The last in their order.
+    pub const LAST: Self = Self::Node(IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
 }
 
 /// What a row is known by.
@@ -76,6 +88,8 @@ impl fmt::Display for RowId {
         match self.scope {
             Scope::Internal => Ok(()),
             Scope::External => f.write_str(", external"),
+            Scope::NoNode => f.write_str(", at nodes without endpoints"),
+            Scope::Node(ip) => write!(f, ", at node {ip}"),
         }
     }
 }

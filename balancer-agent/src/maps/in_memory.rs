@@ -12,7 +12,10 @@ use std::{
 
 use balancer_common::{
     charge,
-    layout::{Backend, Frontend, Level, PAD_ACTIVE, PAD_BACKEND, RangeKey, Row, ServiceName, Slot},
+    layout::{
+        Backend, Frontend, Level, NodeAddress, PAD_ACTIVE, PAD_BACKEND, RangeKey, Row, ServiceName,
+        Slot,
+    },
     suspect,
     verdict::Verdict,
 };
@@ -41,6 +44,7 @@ pub struct InMemoryMaps {
     serving: BTreeSet<(u32, u32)>,
     opted_out: BTreeMap<u64, u32>,
     clients: BTreeMap<u64, Vec<IpAddr>>,
+    nodes: BTreeMap<IpAddr, NodeAddress>,
     slots: Vec<Slot>,
     backends: Vec<Backend>,
     active: Vec<u32>,
@@ -77,6 +81,7 @@ impl InMemoryMaps {
             serving: BTreeSet::new(),
             opted_out: BTreeMap::new(),
             clients: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             slots: vec![Slot::PAD; limits.slots as usize],
             backends: vec![Backend::default(); limits.backends as usize],
             active,
@@ -144,7 +149,10 @@ fn node(RangeEntry { bits, key }: RangeEntry) -> Node {
 }
 
 /// Brings a map to what is wanted, and says how many entries differed.
-fn replace<V: Clone + PartialEq>(held: &mut BTreeMap<u64, V>, wanted: &BTreeMap<u64, V>) -> usize {
+fn replace<K: Clone + Ord, V: Clone + PartialEq>(
+    held: &mut BTreeMap<K, V>,
+    wanted: &BTreeMap<K, V>,
+) -> usize {
     let missing = wanted.iter().filter(|(key, value)| held.get(key) != Some(value)).count();
     let gone = held.keys().filter(|key| !wanted.contains_key(key)).count();
     held.clone_from(wanted);
@@ -207,6 +215,7 @@ impl ReadMaps for InMemoryMaps {
             ("FRONTENDS4", of_family("FRONTENDS4")),
             ("FRONTENDS6", of_family("FRONTENDS6")),
             ("NAMES", self.names.len()),
+            ("NODES", self.nodes.len()),
             ("OPTED_OUT", self.opted_out.len()),
             ("SERVING", self.serving.len()),
         ];
@@ -399,6 +408,12 @@ impl WriteMaps for InMemoryMaps {
         self.check("CLIENTS", false)?;
         self.log.push(format!("{} clients", clients.len()));
         Ok(replace(&mut self.clients, clients))
+    }
+
+    fn set_nodes(&mut self, nodes: &BTreeMap<IpAddr, NodeAddress>) -> Result<usize, MapsError> {
+        self.check("NODES", false)?;
+        self.log.push(format!("{} addresses of nodes", nodes.len()));
+        Ok(replace(&mut self.nodes, nodes))
     }
 
     fn wait_grace_period(&mut self) {

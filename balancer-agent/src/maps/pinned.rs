@@ -27,8 +27,9 @@ use balancer_common::{
     charge::{self, ALL_WORDS, Charge, WORDS},
     layout::{
         Backend, Band, Client, Control, Counter, Frontend, FrontendKey4, FrontendKey6,
-        KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, PAD_BACKEND, RangeKey, Record,
-        RecordState, Row, SLOT_WORDS, Service, ServiceName, ServingKey, Slot, TICK_SHIFT,
+        KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, NodeAddress, PAD_BACKEND,
+        RangeKey, Record, RecordState, Row, SLOT_WORDS, Service, ServiceName, ServingKey, Slot,
+        TICK_SHIFT,
     },
     policy::Policy,
     suspect::{self, SUSPECT},
@@ -52,6 +53,8 @@ pub(crate) type Name = [u8; size_of::<ServiceName>()];
 type Range = [u8; size_of::<RangeKey>()];
 type Serving = [u8; size_of::<ServingKey>()];
 type Addresses = [u8; size_of::<Client>()];
+type Address = [u8; 16];
+type Place = [u8; size_of::<NodeAddress>()];
 
 /// The maps in the kernel.
 pub struct PinnedMaps {
@@ -66,6 +69,7 @@ pub struct PinnedMaps {
     slots: Elements<u64>,
     control: Slab,
     clients: Table<u64, Addresses>,
+    nodes: Table<Address, Place>,
     opted_out: Table<u64, u32>,
     ranges: LpmTrie<MapData, Range, u32>,
     serving: Table<Serving, u32>,
@@ -101,6 +105,7 @@ impl PinnedMaps {
             slots: Elements::new(array(pins, "SLOTS", SLOT_WORDS * 8)?),
             control: array(pins, "CONTROL", size_of::<Control>())?,
             clients: Table::open(pins, "CLIENTS")?.0,
+            nodes: Table::open(pins, "NODES")?.0,
             opted_out: Table::open(pins, "OPTED_OUT")?.0,
             ranges: typed("RANGES", LpmTrie::try_from(Map::LpmTrie(data(pins, "RANGES")?)))?,
             serving: Table::open(pins, "SERVING")?.0,

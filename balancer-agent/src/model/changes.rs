@@ -23,12 +23,18 @@ pub struct Parts {
     pub endpoints: BTreeSet<ObjectRef>,
     /// True if Pods of this Node or Namespaces differ.
     pub pods: bool,
+    /// True if headless Services or their slices differ, as far as the source keeps them.
+    pub headless: bool,
 }
 
 impl Changes {
     /// Nothing.
-    pub const NONE: Self =
-        Self::Some(Parts { services: BTreeSet::new(), endpoints: BTreeSet::new(), pods: false });
+    pub const NONE: Self = Self::Some(Parts {
+        services: BTreeSet::new(),
+        endpoints: BTreeSet::new(),
+        pods: false,
+        headless: false,
+    });
 
     /// A Service differs.
     pub fn service(&mut self, service: ObjectRef) {
@@ -51,6 +57,13 @@ impl Changes {
         }
     }
 
+    /// Headless Services or their slices differ.
+    pub const fn headless(&mut self) {
+        if let Self::Some(parts) = self {
+            parts.headless = true;
+        }
+    }
+
     /// What makes one state of another.
     pub fn between(before: &State, after: &State) -> Self {
         let as_before = before.node == after.node && before.missing == after.missing;
@@ -69,6 +82,7 @@ impl Changes {
             services,
             endpoints: before.slices.differing(&after.slices),
             pods: before.pods != after.pods || before.namespaces != after.namespaces,
+            headless: before.headless != after.headless,
         })
     }
 }
@@ -122,6 +136,7 @@ mod tests {
             source_ranges: Vec::new(),
             session_affinity: affinity,
             internal_traffic_policy: TrafficPolicy::Cluster,
+            external_traffic_policy: TrafficPolicy::Cluster,
             health_check_node_port: None,
             ports: Vec::new(),
             tuning: Tuning::default(),

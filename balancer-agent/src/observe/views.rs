@@ -1,6 +1,6 @@
 //! Snapshots as the wire types of [`crate::view`]. Pure.
 
-use balancer_common::layout::FrontendKind;
+use balancer_common::layout::{FrontendKind, Place};
 
 use super::{BackendSnapshot, PortSnapshot, Snapshot};
 use crate::{
@@ -61,7 +61,10 @@ fn service(id: &PortId, port: &PortSnapshot, known: Option<&DesiredPort>) -> Ser
         affinity_s: some(options.affinity),
         slow_start_s: some(options.slow_start),
         source_ranges: ranges.iter().map(ToString::to_string).collect(),
-        frontends: port.frontends.iter().map(frontend).collect(),
+        frontends: {
+            let shown = port.frontends.iter().filter(|f| f.place() == Place::Exact);
+            shown.map(frontend).collect()
+        },
         backends: port.backends.iter().map(|found| backend(found, known)).collect(),
     }
 }

@@ -9,7 +9,7 @@ use std::{
     net::IpAddr,
 };
 
-use balancer_common::layout::{FrontendKind, Row};
+use balancer_common::layout::{FrontendKind, Place, Row};
 use ipnet::IpNet;
 
 use crate::{
@@ -54,32 +54,35 @@ pub type Rows = BTreeMap<RowId, DesiredRow>;
 pub fn rows<'a>(ports: impl IntoIterator<Item = (&'a PortId, &'a DesiredPort)>) -> Rows {
     let mut rows = BTreeMap::new();
     for (id, port) in ports {
-        for family in Family::ALL {
-            for (scope, backends) in scopes(port) {
-                let frontends: Vec<_> = port
-                    .frontends
-                    .iter()
-                    .filter(|f| Family::of(f.addr.ip()) == family && scope_of(port, f) == scope)
-                    .copied()
-                    .collect();
-                if !frontends.is_empty() {
-                    let row = row(port, family, scope, frontends, backends);
-                    rows.insert(RowId { port: id.clone(), family, scope }, row);
-                }
-            }
+        let mut led: BTreeMap<_, Vec<FrontendAddr>> = BTreeMap::new();
+        for frontend in &port.frontends {
+            let family = Family::of(frontend.addr.ip());
+            led.entry((family, scope_of(port, frontend))).or_default().push(*frontend);
+        }
+        for ((family, scope), frontends) in led {
+            let row = row(port, family, scope, frontends, backends(port, scope));
+            rows.insert(RowId { port: id.clone(), family, scope }, row);
         }
     }
     rows
 }
 
-fn scopes(port: &DesiredPort) -> impl Iterator<Item = (Scope, &Backends)> {
-    let external = port.external.as_ref().map(|backends| (Scope::External, backends));
-    std::iter::once((Scope::Internal, &port.backends)).chain(external)
+/// Where connections to the frontends of a scope may go; nowhere for none.
+fn backends(port: &DesiredPort, scope: Scope) -> Option<&Backends> {
+    match scope {
+        Scope::Internal => Some(&port.backends),
+        Scope::External => port.external.as_ref(),
+        Scope::NoNode => None,
+        Scope::Node(ip) => port.at_nodes.as_ref()?.get(&ip),
+    }
 }
 
-const fn scope_of(port: &DesiredPort, frontend: &FrontendAddr) -> Scope {
-    match frontend.kind {
-        FrontendKind::ClusterIp => Scope::Internal,
+fn scope_of(port: &DesiredPort, frontend: &FrontendAddr) -> Scope {
+    let ip = frontend.addr.ip();
+    match (frontend.kind, &port.at_nodes) {
+        (FrontendKind::ClusterIp, _) => Scope::Internal,
+        (FrontendKind::NodePort, Some(_)) if frontend.place() == Place::OtherNode => Scope::NoNode,
+        (FrontendKind::NodePort, Some(nodes)) if nodes.contains_key(&ip) => Scope::Node(ip),
         _ if port.external.is_none() => Scope::Internal,
         _ => Scope::External,
     }
@@ -90,15 +93,16 @@ fn row(
     family: Family,
     scope: Scope,
     frontends: Vec<FrontendAddr>,
-    backends: &Backends,
+    backends: Option<&Backends>,
 ) -> DesiredRow {
     let is_here = |backend: &BackendAddr| Family::of(backend.addr().ip()) == family;
     let serves = |(backend, details): &(&BackendAddr, &Details)| {
         let stays = details.serving && !details.usable;
         stays && backend.protocol == Protocol::Udp && is_here(backend)
     };
-    let serving = backends.iter().filter(serves).map(|(backend, _)| *backend).collect();
-    let usable = backends.iter().filter(|(_, details)| details.usable);
+    let all = || backends.into_iter().flat_map(Backends::iter);
+    let serving = all().filter(serves).map(|(backend, _)| *backend).collect();
+    let usable = all().filter(|(_, details)| details.usable);
     let backends = usable.map(|(backend, details)| (*backend, details.weight));
     let backends = backends.filter(|(backend, _)| is_here(backend)).collect();
     let elsewhere = match family {

@@ -61,6 +61,7 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
         no_rebalance(Arc::make_mut(moving), "spec.sessionAffinity is ClientIP", &mut faults);
     }
     let ports = ports(spec.ports.take().unwrap_or_default(), &mut faults);
+    let external_traffic_policy = traffic::external_policy(&spec, &mut faults);
     let source_ranges = ranges(written, annotations, &mut faults);
     let service = Service {
         id: id.clone(),
@@ -71,7 +72,12 @@ pub fn convert(object: core::Service, id: &ObjectRef) -> (Found, Vec<Fault>) {
         source_ranges: bounded(source_ranges, ports.len(), &mut faults),
         session_affinity,
         internal_traffic_policy: traffic::internal_policy(&spec, &mut faults),
-        health_check_node_port: traffic::health_check_node_port(&spec, &mut faults),
+        external_traffic_policy,
+        health_check_node_port: traffic::health_check_node_port(
+            &spec,
+            external_traffic_policy,
+            &mut faults,
+        ),
         ports,
         tuning,
     };

@@ -13,11 +13,18 @@ pub fn internal_policy(spec: &core::ServiceSpec, faults: &mut Faults) -> Traffic
     policy("spec.internalTrafficPolicy", spec.internal_traffic_policy.as_deref(), faults)
 }
 
+/// `spec.externalTrafficPolicy`.
+pub fn external_policy(spec: &core::ServiceSpec, faults: &mut Faults) -> TrafficPolicy {
+    policy("spec.externalTrafficPolicy", spec.external_traffic_policy.as_deref(), faults)
+}
+
 /// `spec.healthCheckNodePort` where load balancers ask there: the API gives one to Services of type
 /// LoadBalancer whose `spec.externalTrafficPolicy` is Local, and means nothing by it elsewhere.
-pub fn health_check_node_port(spec: &core::ServiceSpec, faults: &mut Faults) -> Option<u16> {
-    let external =
-        policy("spec.externalTrafficPolicy", spec.external_traffic_policy.as_deref(), faults);
+pub fn health_check_node_port(
+    spec: &core::ServiceSpec,
+    external: TrafficPolicy,
+    faults: &mut Faults,
+) -> Option<u16> {
     if spec.type_.as_deref() != Some("LoadBalancer") || external != TrafficPolicy::Local {
         return None;
     }

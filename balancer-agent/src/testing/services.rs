@@ -46,6 +46,7 @@ pub(crate) fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
     let place = Default::default();
     let details = Details { place, terminating: false, usable: true, serving: true, weight: 1 };
     DesiredPort {
+        at_nodes: None,
         local: false,
         elsewhere: Elsewhere::default(),
         external: None,
@@ -78,6 +79,7 @@ pub(crate) fn service(vip: u8) -> Service {
         source_ranges: Vec::new(),
         session_affinity: None,
         internal_traffic_policy: TrafficPolicy::Cluster,
+        external_traffic_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
         ports: vec![ServicePort {
             name: String::new(),

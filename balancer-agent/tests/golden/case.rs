@@ -64,7 +64,7 @@ impl Case {
         let name = self.path.file_name().unwrap();
         fs::write(folder.path().join(name), &self.input).unwrap();
         let state = Manifests::read_once(folder.path(), self.node.as_deref()).unwrap();
-        dump::all(&state, &desired(&state, &self.node_ports))
+        dump::all(&state, &desired(&state, &self.node_ports.clone().into()))
     }
 
     /// Writes what it gives into the file.

@@ -14,8 +14,8 @@ pub struct FrontendKey4 {
     pub port: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Always 0.
-    pub zero: u8,
+    /// A [`Place`].
+    pub place: u8,
 }
 
 /// Key of the map of IPv6 frontends. `::ffff:a.b.c.d` is never among them: whatever the family of
@@ -31,8 +31,46 @@ pub struct FrontendKey6 {
     pub port: u16,
     /// IP protocol number.
     pub protocol: u8,
+    /// A [`Place`].
+    pub place: u8,
+}
+
+/// What [`FrontendKey4::addr`] and [`FrontendKey6::addr`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Place {
+    /// The address that is dialled.
+    Exact = 0,
+    /// Zero: the entry is for every address of this node in the map of nodes.
+    ThisNode = 1,
+    /// Zero: the entry is for every address of another node in the map of nodes.
+    OtherNode = 2,
+}
+
+impl Place {
+    /// Reads [`FrontendKey4::place`] back.
+    pub const fn from_raw(raw: u8) -> Option<Self> {
+        match raw {
+            0 => Some(Self::Exact),
+            1 => Some(Self::ThisNode),
+            2 => Some(Self::OtherNode),
+            _ => None,
+        }
+    }
+}
+
+/// Value of the map of nodes, by address (IPv4 as `::ffff:a.b.c.d`, network byte order): where node
+/// ports are captured beside the addresses that have frontends of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct NodeAddress {
+    /// Cookie of the one network namespace in which the address is that of the node; 0 where it is in
+    /// all of them.
+    pub netns: u64,
+    /// [`Place::ThisNode`] or [`Place::OtherNode`].
+    pub place: u32,
     /// Always 0.
-    pub zero: u8,
+    pub zero: u32,
 }
 
 /// Value of the maps of frontends.
@@ -88,12 +126,20 @@ impl FrontendKind {
 const _: () = {
     assert!(size_of::<FrontendKey4>() == 8);
     assert!(size_of::<FrontendKey6>() == 20);
-    assert!(size_of::<Frontend>() == 8);
+    assert!(size_of::<Frontend>() == 8 && size_of::<NodeAddress>() == 16);
 };
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_read_back() {
+        for place in [Place::Exact, Place::ThisNode, Place::OtherNode] {
+            assert_eq!(Place::from_raw(place as u8), Some(place));
+        }
+        assert_eq!(Place::from_raw(3), None);
+    }
 
     #[test]
     fn frontend_kinds_read_back() {

@@ -22,12 +22,16 @@ pub struct ServiceName {
     pub protocol: u8,
     /// IP version of its frontends and backends: 4 or 6.
     pub family: u8,
-    /// 1 for the row of external addresses where internalTrafficPolicy is Local, else 0.
-    pub external: u8,
+    /// Which of its frontends: 0 the ClusterIP and all that has the same endpoints; 1 external addresses
+    /// where internalTrafficPolicy is Local; 2 node ports of nodes without endpoints and 3 those of one
+    /// other node, both where externalTrafficPolicy is Local.
+    pub scope: u8,
     /// Always 0.
     pub zero: [u8; 3],
+    /// The address of the other node, as in [`super::Backend::addr`]; else zero.
+    pub node: [u32; 4],
 }
 
 const _: () = {
-    assert!(size_of::<ServiceName>() == 200);
+    assert!(size_of::<ServiceName>() == 216);
 };

@@ -24,6 +24,7 @@ mod kube;
 mod kubectl;
 mod lab;
 mod moves;
+mod node_ports;
 mod nodes;
 mod others;
 mod overload;

@@ -21,6 +21,7 @@ pub struct Stage {
     _backends: Vec<Pod>,
     pub clients: Vec<Pod>,
     pub manifests: Manifests,
+    pub service: Service,
     pub cluster: Cluster,
 }
 
@@ -39,7 +40,7 @@ impl Stage {
         Self::start_with(name, nodes, |cluster| peer_flags(cluster).expect("a key").into())
     }
 
-    fn start_with(name: &str, nodes: usize, flags: impl Fn(&Cluster) -> Vec<String>) -> Self {
+    pub fn start_with(name: &str, nodes: usize, flags: impl Fn(&Cluster) -> Vec<String>) -> Self {
         let cluster =
             Cluster::create(name, nodes).expect("nodes; the tests need root and iproute2");
         let clients = cluster.nodes().iter().map(client).collect();
@@ -60,7 +61,15 @@ impl Stage {
         let flags = flags(&cluster);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let agents = Agent::start_all(cluster.nodes(), manifests.dir(), &flags).expect("agents");
-        Self { agents, _servers: servers, _backends: backends, clients, manifests, cluster }
+        Self {
+            agents,
+            _servers: servers,
+            _backends: backends,
+            clients,
+            manifests,
+            service,
+            cluster,
+        }
     }
 
     /// Open connections of each backend, as the agent of a node counts them.

@@ -219,7 +219,7 @@ fn inconsistent() {
     let mut maps = maps(&web);
     let key = |last| {
         let addr = u32::from_ne_bytes([10, 96, 9, last]);
-        FrontendKey::V4(FrontendKey4 { addr, port: 80_u16.to_be(), protocol: TCP, zero: 0 })
+        FrontendKey::V4(FrontendKey4 { addr, port: 80_u16.to_be(), protocol: TCP, place: 0 })
     };
     // A frontend of a Service that is none.
     let value = Frontend { service: u32::MAX, kind: FrontendKind::ClusterIp as u32 };

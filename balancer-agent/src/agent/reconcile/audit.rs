@@ -48,8 +48,8 @@ pub(super) struct Audit {
 struct Seen {
     /// The plan that was made last.
     epoch: Epoch,
-    /// How many entries there should be: rows, frontends, opted-out cgroups, clients.
-    counts: [usize; 4],
+    /// How many entries there should be: rows, frontends, opted-out cgroups, clients, nodes.
+    counts: [usize; 5],
     /// What the kernel tells of the maps.
     gauges: Vec<Gauge>,
 }
@@ -57,9 +57,10 @@ struct Seen {
 impl Seen {
     fn new(book: &Book, pods: Option<&Resolved>, gauges: Vec<Gauge>) -> Self {
         let held = book.held();
-        let [opted_out, clients] =
-            pods.map_or([0; 2], |pods| [pods.opted_out.len(), pods.clients.len()]);
-        let counts = [held.rows.len(), held.frontends.len(), opted_out, clients];
+        let of_pods =
+            |pods: &Resolved| [pods.opted_out.len(), pods.clients.len(), pods.nodes.len()];
+        let [opted_out, clients, nodes] = pods.map_or([0; 3], of_pods);
+        let counts = [held.rows.len(), held.frontends.len(), opted_out, clients, nodes];
         Self { epoch: book.epoch(), counts, gauges }
     }
 

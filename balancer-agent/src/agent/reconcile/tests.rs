@@ -61,7 +61,7 @@ type InMemory = Reconciler<InMemoryMaps, Asked>;
 
 fn start(maps: InMemoryMaps) -> InMemory {
     let pods = Pods::found_by(|_| Ok(Resolved::default()));
-    Reconciler::new(maps, Asked::default(), NodePortAddresses::default(), pods).unwrap()
+    Reconciler::new(maps, Asked::default(), NodePorts::default(), pods).unwrap()
 }
 
 /// Services of one address each, and the last bytes of their endpoints.

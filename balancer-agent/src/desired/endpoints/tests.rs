@@ -67,6 +67,30 @@ fn check(policy: TrafficPolicy, table: &[(&[&str], &[u8])]) {
     }
 }
 
+/// Each node has what a connection may use that must stay there.
+#[test]
+fn endpoints_of_each_node_are_judged_apart() {
+    let words =
+        ["rs node=n1", "st node=n1", "st node=n2", "s node=n2", "rs", "s node=n3", "rs node=n4"];
+    let found = words.iter().enumerate().map(|(index, text)| endpoint(index, text));
+    let slice = slice(found.collect());
+    let port = ServicePort {
+        name: String::new(),
+        port: 80,
+        node_port: None,
+        requests_only: false,
+        protocol: Protocol::Tcp,
+    };
+    let by_node = by_node(&[&slice], &port, &[]);
+    assert_eq!(by_node.keys().map(|(node, _)| *node).collect::<Vec<_>>(), ["n1", "n2", "n3", "n4"]);
+    for ((name, _), backends) in by_node {
+        let node = Node { name: name.into(), ..Node::default() };
+        let all = select(&[&slice], &port, TrafficPolicy::Local, Some(&node), &[]);
+        let of_node = all.into_iter().filter(|(_, d)| d.place.node.as_deref() == Some(name));
+        assert_eq!(backends, of_node.collect::<Vec<_>>(), "{name}");
+    }
+}
+
 #[test]
 fn conditions() {
     check(

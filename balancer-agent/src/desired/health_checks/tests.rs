@@ -20,6 +20,7 @@ fn service(name: &str, health_check_node_port: Option<u16>) -> Service {
         source_ranges: Vec::new(),
         session_affinity: None,
         internal_traffic_policy: Cluster,
+        external_traffic_policy: Cluster,
         health_check_node_port,
         ports: vec![port("http", 80), port("https", 443)],
         tuning: Tuning::default(),

@@ -45,6 +45,7 @@ impl ReadMaps for PinnedMaps {
             self.frontends4.gauge(),
             self.frontends6.gauge(),
             self.names.gauge(),
+            self.nodes.gauge(),
             self.opted_out.gauge(),
             self.serving.gauge(),
         ];

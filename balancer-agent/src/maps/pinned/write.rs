@@ -140,6 +140,29 @@ impl WriteMaps for PinnedMaps {
         Ok(written)
     }
 
+    fn set_nodes(&mut self, nodes: &BTreeMap<IpAddr, NodeAddress>) -> Result<usize, MapsError> {
+        let held: BTreeMap<Address, Place> =
+            self.nodes.all(|address, place| (address, place))?.into_iter().collect();
+        let wanted: BTreeMap<Address, Place> = {
+            let entry = |(ip, node): (&IpAddr, &NodeAddress)| {
+                (transmute!(convert::address(*ip)), transmute!(*node))
+            };
+            nodes.iter().map(entry).collect()
+        };
+        let mut written = 0;
+        for (address, place) in &wanted {
+            if held.get(address) != Some(place) {
+                self.nodes.put(*address, *place)?;
+                written += 1;
+            }
+        }
+        for address in held.keys().filter(|address| !wanted.contains_key(*address)) {
+            self.nodes.remove(address)?;
+            written += 1;
+        }
+        Ok(written)
+    }
+
     fn wait_grace_period(&mut self) {
         crate::maps::rcu::synchronize();
     }

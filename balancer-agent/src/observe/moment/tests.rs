@@ -135,6 +135,7 @@ fn wanted(services: &[(&str, &[u8])]) -> Rows {
             frontends: vec![frontend],
             backends: backends.iter().map(|last| (addr(*last), details())).collect(),
             external: None,
+            at_nodes: None,
             local: false,
             elsewhere: Default::default(),
             options: Default::default(),

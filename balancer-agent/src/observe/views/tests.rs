@@ -59,6 +59,7 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
         frontends: Vec::new(),
         backends: backends(&[(1, 5)]),
         external: Some(backends(&[(1, 5), (2, 7)])),
+        at_nodes: None,
         local: true,
         elsewhere: Elsewhere::default(),
         options: Options::default(),

@@ -20,11 +20,11 @@ fn number(rng: &mut StdRng) -> u32 {
 
 fn key(rng: &mut StdRng) -> FrontendKey {
     let of_service = convert::frontend(frontend(rng.random_range(1..6)), 0, false).0;
-    let (port, protocol, zero) = (rng.random(), rng.random(), rng.random_range(0..2));
+    let (port, protocol, place) = (rng.random(), rng.random(), rng.random_range(0..4));
     match rng.random_range(0..4) {
-        0 => FrontendKey::V6(FrontendKey6 { addr: rng.random(), port, protocol, zero }),
-        1 => FrontendKey::V4(FrontendKey4 { addr: rng.random(), port, protocol, zero }),
-        2 => FrontendKey::V4(FrontendKey4 { addr: rng.random(), port, protocol: 6, zero: 0 }),
+        0 => FrontendKey::V6(FrontendKey6 { addr: rng.random(), port, protocol, place }),
+        1 => FrontendKey::V4(FrontendKey4 { addr: rng.random(), port, protocol, place }),
+        2 => FrontendKey::V4(FrontendKey4 { addr: rng.random(), port, protocol: 6, place: 0 }),
         _ => of_service,
     }
 }

@@ -216,10 +216,8 @@ impl Store {
             Found::Headless => {
                 let was_there = self.remove(&Key { kind: key.kind, id: id.clone() });
                 let is_peers = self.peers.as_ref() == Some(&id);
-                if is_peers {
-                    self.state.headless.services.insert(id);
-                }
-                was_there || is_peers
+                let is_new = is_peers && self.state.headless.services.insert(id);
+                was_there || self.headless(is_new)
             }
             Found::HeadlessSlice(slice) | Found::Slice(slice) if key.kind == Kind::PeerSlice => {
                 let slice = Arc::unwrap_or_clone(slice);
@@ -228,7 +226,7 @@ impl Store {
                 if is_peers && is_new {
                     self.state.headless.slices.insert(slice);
                 }
-                is_peers && is_new
+                self.headless(is_peers && is_new)
             }
             Found::Slice(slice) => self.put_slice(Arc::unwrap_or_clone(slice)),
             Found::Node(node) => {
@@ -295,6 +293,13 @@ impl Store {
         is_new
     }
 
+    fn headless(&mut self, is_new: bool) -> bool {
+        if is_new {
+            self.changes.headless();
+        }
+        is_new
+    }
+
     fn is_known(&self, key: &Key) -> bool {
         match key.kind {
             Kind::Service => self.state.services.contains_key(&key.id),
@@ -322,7 +327,7 @@ impl Store {
             Kind::Service => {
                 let was_headless = self.state.headless.services.remove(&key.id);
                 let was_there = self.state.services.remove(&key.id).is_some();
-                self.service(was_there, key.id.clone()) || was_headless
+                self.service(was_there, key.id.clone()) | self.headless(was_headless)
             }
             Kind::EndpointSlice => {
                 let old = self.state.slices.remove(&key.id);
@@ -343,7 +348,10 @@ impl Store {
                 let was_there = self.state.namespaces.remove(&key.id.name).is_some();
                 self.pods(was_there)
             }
-            Kind::PeerSlice => self.state.headless.slices.remove(&key.id).is_some(),
+            Kind::PeerSlice => {
+                let was_there = self.state.headless.slices.remove(&key.id).is_some();
+                self.headless(was_there)
+            }
         }
     }
 
