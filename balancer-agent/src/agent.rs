@@ -1,5 +1,6 @@
 //! `balancer-agent run`: ties the stages together.
 
+mod answers;
 mod audience;
 mod datagrams;
 mod disconnected;
@@ -12,10 +13,10 @@ mod passes;
 mod peers;
 mod pods;
 mod problem_log;
-mod provider;
 mod ready;
 mod reconcile;
 mod selftest;
+mod shared;
 mod stale;
 mod stuck;
 mod sweep;
@@ -45,9 +46,9 @@ use audience::Audience as _;
 use datagrams::Datagrams;
 use grace_periods::WaitingThread;
 use pods::Pods;
-use provider::Shared;
 use reconcile::Reconciler;
 use selftest::SelfTest;
+use shared::Shared;
 use watchdog::Watchdog;
 
 /// How long the agent may take to end: those who stop it wait.
@@ -124,7 +125,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks = Tasks::default();
-    tasks.start("api", api::serve(socket, Arc::clone(&shared) as _, stopped.clone()));
+    tasks.start("api", api::serve(socket, answers::answers(&shared), stopped.clone()));
     let health = Arc::clone(shared.health());
     if config.health_check_node_ports {
         let ports = health::node_ports::serve(Arc::clone(&health), stopped.clone());
@@ -139,7 +140,9 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         let parts = peers::Parts::new(Arc::clone(peers), socket, &config)?;
         tasks.start("peers", peers::run(parts, stopped.clone()));
     }
-    let served = endpoints.serve(Arc::clone(&shared) as _, Arc::clone(&health), stopped);
+    let scraped = Arc::clone(&shared);
+    let scrape = move || answers::scrape(&scraped);
+    let served = endpoints.serve(scrape, Arc::clone(&health), stopped);
     tasks.start("metrics and health", served);
 
     let mut sweeps = tokio::time::interval(sweep::INTERVAL);

@@ -1,86 +1,44 @@
 //! The API of a running agent: HTTP/1.1 over a unix socket.
 //!
-//! | `GET` path | answer |
-//! |---|---|
-//! | `/v1/status` | a [`StatusView`] |
-//! | `/v1/services` | a list of [`ServiceView`] |
-//! | `/v1/connections` | a list of [`ConnectionView`]; the query is a [`Wanted`] |
-//! | `/v1/drain` | a list of [`DrainView`] |
-//! | `/v1/peers` | a list of [`PeerView`] |
+//! A [`Question`](crate::view::Question) has its path. One that reads is asked by `GET`, with itself as the query; one
+//! that changes something by `POST`, with itself as the body. Answers are JSON.
 //!
-//! | `POST` path | body | answer |
+//! | path | `GET` | `POST` |
 //! |---|---|---|
-//! | `/v1/rebalance` | a [`RebalanceRequest`] | a [`RebalanceView`] |
-//! | `/v1/drain` | a [`DrainRequest`] | as to `GET` |
+//! | `/v1/status` | [`StatusQuestion`] | |
+//! | `/v1/services` | [`ServicesQuestion`] | |
+//! | `/v1/connections` | [`Wanted`] | |
+//! | `/v1/peers` | [`PeersQuestion`] | |
+//! | `/v1/rebalance` | | [`RebalanceRequest`] |
+//! | `/v1/drain` | [`DrainsQuestion`] | [`DrainRequest`] |
 //!
 //! What is refused has the cause as its text: with 422 where another request would be granted, with
-//! 500 where what is there can't be read.
+//! 500 where what is there can't be read. 404 is the answer to a question of another version.
 //!
 //! Clients ignore fields that they do not know, so that a command line and an agent of different
 //! versions understand each other.
 
+mod answers;
 mod client;
-mod moves;
 mod socket;
 
-use std::sync::Arc;
-
-use axum::{
-    Json, Router,
-    extract::{Query, State},
-    routing::{get, post},
-};
 use tokio::sync::watch::Receiver;
 
 pub use self::{
+    answers::Answers,
     client::{Client, ClientError},
     socket::{BindError, Socket, bind},
 };
+use crate::http;
 #[cfg(doc)]
-use crate::view::{DrainRequest, DrainView, RebalanceRequest, RebalanceView};
-use crate::{
-    http,
-    provider::{Provider, ProviderError, ask},
-    view::{ConnectionView, PeerView, ServiceView, StatusView, Wanted},
+use crate::view::{
+    DrainRequest, DrainsQuestion, PeersQuestion, RebalanceRequest, ServicesQuestion,
+    StatusQuestion, Wanted,
 };
 
-const STATUS: &str = "/v1/status";
-const SERVICES: &str = "/v1/services";
-const CONNECTIONS: &str = "/v1/connections";
-const PEERS: &str = "/v1/peers";
-
 /// Answers on the socket until `shutdown` turns true, then removes the socket.
-pub async fn serve(socket: Socket, provider: Arc<dyn Provider>, shutdown: Receiver<bool>) {
-    let router = Router::new()
-        .route(STATUS, get(status))
-        .route(SERVICES, get(services))
-        .route(CONNECTIONS, get(connections))
-        .route(PEERS, get(peers))
-        .route(moves::REBALANCE, post(moves::rebalance))
-        .route(moves::DRAIN, get(moves::drains).post(moves::drain))
-        .with_state(provider);
-    http::serve(&socket, router, shutdown).await;
-}
-
-type Answer<T> = Result<Json<T>, ProviderError>;
-
-async fn status(State(provider): State<Arc<dyn Provider>>) -> Answer<StatusView> {
-    ask(move || Ok(provider.status())).await.map(Json)
-}
-
-async fn services(State(provider): State<Arc<dyn Provider>>) -> Answer<Vec<ServiceView>> {
-    ask(move || provider.services()).await.map(Json)
-}
-
-async fn peers(State(provider): State<Arc<dyn Provider>>) -> Answer<Vec<PeerView>> {
-    ask(move || Ok(provider.peers())).await.map(Json)
-}
-
-async fn connections(
-    State(provider): State<Arc<dyn Provider>>,
-    Query(wanted): Query<Wanted>,
-) -> Answer<Vec<ConnectionView>> {
-    ask(move || provider.connections(&wanted)).await.map(Json)
+pub async fn serve(socket: Socket, answers: Answers<impl Send>, shutdown: Receiver<bool>) {
+    http::serve(&socket, answers.router(), shutdown).await;
 }
 
 #[cfg(test)]

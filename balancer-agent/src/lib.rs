@@ -18,7 +18,7 @@
 //! - [`view`]: what is shown, as wire types.
 //! - [`moves`]: ends the right few of the connections that live long; never chooses a backend.
 //! - [`observe`]: snapshots of the maps, as views.
-//! - [`provider`]: what the agent answers and does for those who ask.
+//! - [`answer`]: how an agent answers those who ask.
 //! - [`http`]: serves a router, with bounds on everything a client controls.
 //! - [`health`]: whether the agent does its work, for kubelet and load balancers.
 //! - [`api`]: views and requests over a unix socket, and the client for it.
@@ -30,6 +30,7 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
+pub mod answer;
 pub mod api;
 pub mod apply;
 pub mod bpf;
@@ -49,7 +50,6 @@ pub mod observe;
 pub mod peers;
 pub mod plan;
 pub mod pods;
-pub mod provider;
 pub mod render;
 pub mod settings;
 pub mod source;

@@ -1,8 +1,11 @@
 //! `/metrics`, and where health is served. Every scrape is made from a snapshot, so that a series
 //! ends with what it measured.
 
+mod mended;
 mod moves;
 mod peers;
+mod programming;
+mod scrape;
 mod text;
 
 use std::{io, net::SocketAddr, sync::Arc};
@@ -13,10 +16,11 @@ use axum::{
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch::Receiver};
 
+pub use self::{mended::Mended, programming::Programming, scrape::Scrape};
 use crate::{
+    answer::{AnswerError, computed},
     health::{self, Health},
     http,
-    provider::{Provider, ProviderError, ask},
 };
 
 /// The address cannot be had.
@@ -56,14 +60,15 @@ impl Endpoints {
         self.healthz.local_addr()
     }
 
-    /// Serves both until `shutdown` turns true.
+    /// Serves both until `shutdown` turns true. `scrape` gives what metrics show at that moment.
     pub async fn serve(
         self,
-        provider: Arc<dyn Provider>,
+        scrape: impl Fn() -> Result<Scrape, AnswerError> + Send + Sync + 'static,
         health: Arc<Health>,
         shutdown: Receiver<bool>,
     ) {
-        let metrics = Router::new().route("/metrics", get(scrape)).with_state(provider);
+        let scrape: Arc<Scraper> = Arc::new(scrape);
+        let metrics = Router::new().route("/metrics", get(answer)).with_state(scrape);
         tokio::join!(
             http::serve(&self.metrics, metrics, shutdown.clone()),
             http::serve(&self.healthz, health::probes::router(health), shutdown),
@@ -83,16 +88,11 @@ fn listen(
     Ok(listener)
 }
 
-async fn scrape(
-    State(provider): State<Arc<dyn Provider>>,
-) -> Result<impl IntoResponse, ProviderError> {
-    let render = move || {
-        let (status, services) = provider.overview()?;
-        let (ended, programming) = (provider.ended(), provider.programming());
-        let text = text::render(&status, &services, ended, programming, provider.mended());
-        text.map_err(|_| ProviderError::Defect)
-    };
-    let text = ask(render).await?;
+type Scraper = dyn Fn() -> Result<Scrape, AnswerError> + Send + Sync;
+
+async fn answer(State(scrape): State<Arc<Scraper>>) -> Result<impl IntoResponse, AnswerError> {
+    let render = move || text::render(scrape()?).map_err(|_| AnswerError::Defect);
+    let text = computed(render).await?;
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], text))
 }
 

@@ -15,14 +15,17 @@ use tokio::{
 use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use crate::{
+    answer::AnswerError,
+    api::Answers,
     maps::MapsError,
+    metrics::{Mended, Programming, Scrape},
     model::{ObjectRef, Problem, Protocol},
-    provider::{Provider, ProviderError},
+    moves::tally::Counts,
     view::{
         ActivityView, AgentView, BackendState, BackendView, BalancingState, BalancingView,
-        CapacityView, ConnectionView, CountsView, DrainRequest, DrainView, EndView, FrontendView,
-        PeerView, PodState, PodView, PortView, ProgramView, RebalanceRequest, RebalanceView,
-        ServiceView, StatusView, TotalView, VerdictView, Wanted,
+        CapacityView, ConnectionView, CountsView, EndView, FrontendView, PeerView, PeersQuestion,
+        PodState, PodView, PortView, ProgramView, RebalanceRequest, ServiceView, ServicesQuestion,
+        StatusQuestion, StatusView, TotalView, VerdictView, Wanted,
     },
 };
 
@@ -82,82 +85,55 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
     Answer { code, head: head.to_lowercase(), body: body.to_owned() }
 }
 
-/// Shows [`status`] and [`services`].
-pub(crate) struct Fixed;
-
-impl Provider for Fixed {
-    fn status(&self) -> StatusView {
-        status()
-    }
-
-    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
-        Ok(services())
-    }
-
-    fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
-        let of = |view: &ConnectionView| wanted.service.as_ref().is_none_or(|s| *s == view.service);
-        Ok(connections().into_iter().filter(of).collect())
-    }
-
-    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
-        Err(not_balanced(request))
-    }
-
-    fn drain(&self, _: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
-        Ok(self.drains())
-    }
-
-    fn drains(&self) -> Vec<DrainView> {
-        Vec::new()
-    }
-
-    fn peers(&self) -> Vec<PeerView> {
-        peers()
-    }
+/// An agent that shows [`status`], [`services`], [`connections`] and [`peers`].
+pub(crate) fn answers() -> Answers<()> {
+    Answers::of(Arc::new(()))
+        .with(|(), _: &StatusQuestion| Ok(status()))
+        .with(|(), _: &ServicesQuestion| Ok(services()))
+        .with(|(), wanted: &Wanted| {
+            let of = |view: &ConnectionView| {
+                wanted.service.as_ref().is_none_or(|service| *service == view.service)
+            };
+            Ok(connections().into_iter().filter(of).collect())
+        })
+        .with(|(), request: &RebalanceRequest| Err(not_balanced(request)))
+        .with(|(), _: &PeersQuestion| Ok(peers()))
 }
 
 /// An agent whose maps can't be read.
-pub(crate) struct Blind;
-
-impl Provider for Blind {
-    fn status(&self) -> StatusView {
-        StatusView { connections: None, ..status() }
-    }
-
-    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
-        Err(unreadable())
-    }
-
-    fn connections(&self, _: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
-        Err(unreadable())
-    }
-
-    fn rebalance(&self, _: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
-        Err(unreadable())
-    }
-
-    fn drain(&self, _: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
-        Ok(self.drains())
-    }
-
-    fn drains(&self) -> Vec<DrainView> {
-        Vec::new()
-    }
+pub(crate) fn blind() -> Answers<()> {
+    Answers::of(Arc::new(()))
+        .with(|(), _: &StatusQuestion| Ok(StatusView { connections: None, ..status() }))
+        .with(|(), _: &ServicesQuestion| Err(unreadable()))
+        .with(|(), _: &Wanted| Err(unreadable()))
+        .with(|(), _: &RebalanceRequest| Err(unreadable()))
 }
 
 /// What is said of a Service that nobody knows.
-pub(crate) fn not_balanced(request: &RebalanceRequest) -> ProviderError {
+pub(crate) fn not_balanced(request: &RebalanceRequest) -> AnswerError {
     let (namespace, name) = (request.namespace.clone(), request.service.clone());
-    ProviderError::NotBalanced { service: ObjectRef { namespace, name } }
+    AnswerError::NotBalanced { service: ObjectRef { namespace, name } }
 }
 
-fn unreadable() -> ProviderError {
+/// Why nothing can be told of the maps.
+pub(crate) fn unreadable() -> AnswerError {
     let source = io::Error::from_raw_os_error(libc::EPERM);
     MapsError::Call { map: "NAMES", operation: "read", source }.into()
 }
 
 fn program(name: &str, id: Option<u32>, tag: Option<&str>) -> ProgramView {
     ProgramView { name: name.into(), id, tag: tag.map(Into::into), unreadable: None }
+}
+
+/// What metrics show.
+pub(crate) fn scrape() -> Scrape {
+    Scrape {
+        status: status(),
+        services: services(),
+        ended: Counts::new(),
+        programming: Programming::default(),
+        mended: Mended::default(),
+    }
 }
 
 /// A running agent.

@@ -3,6 +3,7 @@
 mod connections;
 mod moves;
 mod peers;
+mod question;
 
 use std::{fmt, net::IpAddr};
 
@@ -12,11 +13,22 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     connections::{ActivityView, ConnectionView, EndView, Wanted},
     moves::{
-        DrainRequest, DrainView, MoveView, RebalanceRequest, RebalanceView, ShareView, WaitView,
+        DrainRequest, DrainView, DrainsQuestion, MoveView, RebalanceRequest, RebalanceView,
+        ShareView, WaitView,
     },
-    peers::{CountsView, PeerView, TotalView},
+    peers::{CountsView, PeerView, PeersQuestion, TotalView},
+    question::Question,
 };
 use crate::model::{Problem, Protocol};
+
+/// Asks for every Service port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServicesQuestion {}
+
+impl Question for ServicesQuestion {
+    const PATH: &'static str = "/v1/services";
+    type Answer = Vec<ServiceView>;
+}
 
 /// One Service port: an element of `services -o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +155,15 @@ pub enum BackendState {
     Terminating,
     /// Gets no new connections; open ones go on until they end.
     Draining,
+}
+
+/// Asks for the agent and its node. What can't be read is absent from the answer, and a problem.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusQuestion {}
+
+impl Question for StatusQuestion {
+    const PATH: &'static str = "/v1/status";
+    type Answer = StatusView;
 }
 
 /// `status -o json`.

@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use double::{Blind, Double};
+use double::{Double, blind};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -269,7 +269,7 @@ fn views_of_a_running_agent_are_shown() {
 
 #[test]
 fn what_can_not_be_read_is_no_empty_answer() {
-    let double = Double::serving(Blind);
+    let double = Double::serving(blind());
     let ask = |args: &[&str]| agent(&[args, &["--socket", double.socket()]].concat());
     for verb in [&["services"][..], &["backends"], &["connections"], &["rebalance", "shop/cart"]] {
         let ended = ask(verb).with(1).saying("the maps can't be read: map NAMES");

@@ -9,7 +9,7 @@ use tokio::sync::watch::Receiver;
 use super::{
     disconnected::Disconnected,
     handover::{Handover, Look},
-    provider::Shared,
+    shared::Shared,
     stale,
 };
 use crate::{

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use crate::{
+    answer::AnswerError,
     desired::{Desired, DesiredPort},
     model::{ObjectRef, Protocol},
-    provider::ProviderError,
     view::DrainRequest,
 };
 
@@ -15,7 +15,7 @@ pub fn judge(
     request: &DrainRequest,
     desired: &Desired,
     drained: &BTreeSet<SocketAddr>,
-) -> Result<BTreeSet<SocketAddr>, ProviderError> {
+) -> Result<BTreeSet<SocketAddr>, AnswerError> {
     let asked = |addr: &SocketAddr| {
         addr.ip() == request.address && request.port.is_none_or(|port| port == addr.port())
     };
@@ -25,20 +25,16 @@ pub fn judge(
     };
     if request.cancel {
         let found: BTreeSet<_> = drained.iter().copied().filter(asked).collect();
-        return if found.is_empty() {
-            Err(ProviderError::NotDrained { backend })
-        } else {
-            Ok(found)
-        };
+        return if found.is_empty() { Err(AnswerError::NotDrained { backend }) } else { Ok(found) };
     }
     let found: BTreeSet<_> = backends(desired).filter(asked).collect();
     if found.is_empty() {
-        return Err(ProviderError::NoBackend { backend });
+        return Err(AnswerError::NoBackend { backend });
     }
     let gone: BTreeSet<_> = found.union(drained).copied().collect();
     let empty = left_empty(desired, &found, &gone);
     if !empty.is_empty() && !request.force {
-        return Err(ProviderError::LeavesNone { services: empty.into_iter().collect() });
+        return Err(AnswerError::LeavesNone { services: empty.into_iter().collect() });
     }
     Ok(found)
 }

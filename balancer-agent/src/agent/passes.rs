@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch::Receiver;
 
-use super::provider::Shared;
+use super::shared::Shared;
 use crate::{model::ObjectRef, node::clock::now};
 
 /// What passes at least before a change is looked at: they come in bursts.

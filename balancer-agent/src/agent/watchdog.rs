@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::watch::Receiver, time::MissedTickBehavior};
 
-use super::{provider::Shared, selftest::SelfTest};
+use super::{selftest::SelfTest, shared::Shared};
 use crate::{
     kernel::{damage::Broken, guard::Guard},
     node::cgroup::{self, Kind},

@@ -14,18 +14,10 @@ use hyper::{
     header::{CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
-use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::{
-    CONNECTIONS, PEERS, SERVICES, STATUS,
-    moves::{DRAIN, REBALANCE},
-};
-use crate::view::{
-    ConnectionView, DrainRequest, DrainView, PeerView, RebalanceRequest, RebalanceView,
-    ServiceView, StatusView, Wanted,
-};
+use crate::view::Question;
 
 /// What an agent may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,6 +55,17 @@ pub enum ClientError {
         /// Why not.
         why: String,
     },
+    /// It has never heard of such a question.
+    #[error(
+        "the agent at {} does not know {path}: it is of another version; use the balancer-agent of its pod",
+        socket.display()
+    )]
+    Unknown {
+        /// The socket.
+        socket: PathBuf,
+        /// What was asked for.
+        path: String,
+    },
     /// It answered, but not with what was asked for.
     #[error("the agent at {} answered {path} with {why}", socket.display())]
     Answer {
@@ -87,69 +90,19 @@ impl Client {
         Self { socket: socket.to_owned() }
     }
 
-    /// The agent and its node.
-    pub async fn status(&self) -> Result<StatusView, ClientError> {
-        self.get(STATUS).await
-    }
-
-    /// Every Service port.
-    pub async fn services(&self) -> Result<Vec<ServiceView>, ClientError> {
-        self.get(SERVICES).await
-    }
-
-    /// The agents of the cluster.
-    pub async fn peers(&self) -> Result<Vec<PeerView>, ClientError> {
-        self.get(PEERS).await
-    }
-
-    /// The TCP connections that are wanted.
-    pub async fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ClientError> {
-        let query = serde_urlencoded::to_string(wanted);
-        let query = query.map_err(|error| self.answer(CONNECTIONS, &error))?;
-        self.get(&format!("{CONNECTIONS}?{query}")).await
-    }
-
-    /// Moves the connections of a Service to where there are fewer.
-    pub async fn rebalance(&self, ask: &RebalanceRequest) -> Result<RebalanceView, ClientError> {
-        self.post(REBALANCE, ask).await
-    }
-
-    /// Drains a backend. Gives what is drained then.
-    pub async fn drain(&self, ask: &DrainRequest) -> Result<Vec<DrainView>, ClientError> {
-        self.post(DRAIN, ask).await
-    }
-
-    /// Backends that are drained by hand.
-    pub async fn drains(&self) -> Result<Vec<DrainView>, ClientError> {
-        self.get(DRAIN).await
-    }
-
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path, Bytes::new()).await
-    }
-
-    async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-    ) -> Result<T, ClientError> {
-        let body = serde_json::to_vec(body).map_err(|error| self.answer(path, &error))?;
-        self.ask(Method::POST, path, body.into()).await
-    }
-
-    async fn ask<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<T, ClientError> {
-        match timeout(PATIENCE, self.exchange(method, path, body)).await {
-            Ok(Ok(body)) => {
-                serde_json::from_slice(&body).map_err(|error| self.answer(path, &error))
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(ClientError::Slow { socket: self.socket.clone() }),
-        }
+    /// Asks a question.
+    pub async fn ask<Q: Question>(&self, question: &Q) -> Result<Q::Answer, ClientError> {
+        let unfit = |why: &dyn ToString| self.answer(Q::PATH, &why.to_string());
+        let (method, uri, body) = if Q::CHANGES {
+            let body = serde_json::to_vec(question).map_err(|error| unfit(&error))?;
+            (Method::POST, Q::PATH.to_owned(), body.into())
+        } else {
+            let query = serde_urlencoded::to_string(question).map_err(|error| unfit(&error))?;
+            (Method::GET, format!("{}?{query}", Q::PATH), Bytes::new())
+        };
+        let answer = timeout(PATIENCE, self.exchange(method, &uri, body)).await;
+        let answer = answer.map_err(|_| ClientError::Slow { socket: self.socket.clone() })??;
+        serde_json::from_slice(&answer).map_err(|error| unfit(&error))
     }
 
     async fn exchange(
@@ -180,6 +133,10 @@ impl Client {
         let body = body.map_err(|error| self.answer(path, &error))?.to_bytes();
         match status {
             StatusCode::OK => Ok(body),
+            StatusCode::NOT_FOUND => {
+                let path = path.split('?').next().unwrap_or_default().to_owned();
+                Err(ClientError::Unknown { socket: self.socket.clone(), path })
+            }
             StatusCode::UNPROCESSABLE_ENTITY => {
                 Err(ClientError::Refused { why: String::from_utf8_lossy(&body).into_owned() })
             }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::testing::{self, Fixed};
+use crate::{testing, view::StatusQuestion};
 
 /// Longer than a head may take, shorter than a test should.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -55,7 +55,7 @@ proptest! {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let path = folder.path().join("agent.sock");
             let (_stop, stopped) = watch::channel(false);
-            tokio::spawn(serve(bind(&path).expect("a socket"), Arc::new(Fixed), stopped));
+            tokio::spawn(serve(bind(&path).expect("a socket"), testing::answers(), stopped));
             let mut stream = UnixStream::connect(&path).await.expect("a connection");
             // The server may hang up before it has read everything.
             let _written = stream.write_all(&request).await;
@@ -64,7 +64,7 @@ proptest! {
             let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
             assert!(read.is_ok(), "neither an answer nor an end");
             assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{answer:?}");
-            let status = Client::new(&path).status().await.expect("the next one is served");
+            let status = Client::new(&path).ask(&StatusQuestion {}).await.expect("the next one is served");
             assert_eq!(status, testing::status());
         });
     }
@@ -81,7 +81,7 @@ proptest! {
                 let _read = stream.read(&mut request).await;
                 let _written = stream.write_all(&answer).await;
             });
-            let asked = timeout(PATIENCE, Client::new(&path).status()).await;
+            let asked = timeout(PATIENCE, Client::new(&path).ask(&StatusQuestion {})).await;
             let error = asked.expect("an end").expect_err("no such status").to_string();
             assert!(error.contains("agent.sock"), "{error}");
             server.await.expect("an orderly end");

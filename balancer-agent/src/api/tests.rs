@@ -13,8 +13,10 @@ use tokio::{
 
 use super::*;
 use crate::{
-    testing::{self, Blind, Fixed},
-    view::RebalanceRequest,
+    testing,
+    view::{
+        DrainsQuestion, RebalanceRequest, ServicesQuestion, StatusQuestion, StatusView, Wanted,
+    },
 };
 
 fn place() -> (TempDir, PathBuf) {
@@ -31,15 +33,15 @@ fn mode(path: &Path) -> u32 {
 async fn a_client_reads_what_the_provider_shows() {
     let (_folder, path) = place();
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(serve(bind(&path).expect("a socket"), Arc::new(Fixed), stopped));
+    let server = tokio::spawn(serve(bind(&path).expect("a socket"), testing::answers(), stopped));
     let client = Client::new(&path);
-    assert_eq!(client.status().await.expect("a status"), testing::status());
-    assert_eq!(client.services().await.expect("services"), testing::services());
+    assert_eq!(client.ask(&StatusQuestion {}).await.expect("a status"), testing::status());
+    assert_eq!(client.ask(&ServicesQuestion {}).await.expect("services"), testing::services());
 
     stop.send(true).expect("a server that listens");
     server.await.expect("an orderly end");
     assert!(!path.exists(), "the socket is left behind");
-    let error = client.status().await.expect_err("no agent").to_string();
+    let error = client.ask(&StatusQuestion {}).await.expect_err("no agent").to_string();
     assert!(error.starts_with("agent not reachable at"), "{error}");
 }
 
@@ -47,20 +49,20 @@ async fn a_client_reads_what_the_provider_shows() {
 async fn what_can_not_be_read_is_no_empty_answer() {
     let (_folder, path) = place();
     let (_stop, stopped) = watch::channel(false);
-    tokio::spawn(serve(bind(&path).expect("a socket"), Arc::new(Blind), stopped));
+    tokio::spawn(serve(bind(&path).expect("a socket"), testing::blind(), stopped));
     let client = Client::new(&path);
     let why = "the maps can't be read: map NAMES: read: Operation not permitted";
     let request =
         RebalanceRequest { namespace: "shop".into(), service: "cart".into(), dry_run: true };
     for error in [
-        client.services().await.expect_err("no services"),
-        client.connections(&Wanted::default()).await.expect_err("no connections"),
-        client.rebalance(&request).await.expect_err("no moves"),
+        client.ask(&ServicesQuestion {}).await.expect_err("no services"),
+        client.ask(&Wanted::default()).await.expect_err("no connections"),
+        client.ask(&request).await.expect_err("no moves"),
     ] {
         assert!(matches!(error, ClientError::Failed { .. }), "{error:?}");
         assert!(error.to_string().contains(why), "{error}");
     }
-    let status = client.status().await.expect("what else is known");
+    let status = client.ask(&StatusQuestion {}).await.expect("what else is known");
     assert!(status.connections.is_none() && !status.is_whole(), "{status:?}");
 }
 
@@ -68,12 +70,21 @@ async fn what_can_not_be_read_is_no_empty_answer() {
 async fn what_is_refused_says_what_would_be_granted() {
     let (_folder, path) = place();
     let (_stop, stopped) = watch::channel(false);
-    tokio::spawn(serve(bind(&path).expect("a socket"), Arc::new(Fixed), stopped));
+    tokio::spawn(serve(bind(&path).expect("a socket"), testing::answers(), stopped));
     let request =
         RebalanceRequest { namespace: "shop".into(), service: "none".into(), dry_run: true };
-    let error = Client::new(&path).rebalance(&request).await.expect_err("no such Service");
+    let error = Client::new(&path).ask(&request).await.expect_err("no such Service");
     assert!(matches!(error, ClientError::Refused { .. }), "{error:?}");
     assert!(error.to_string().starts_with("Service shop/none is not balanced"), "{error}");
+}
+
+#[tokio::test]
+async fn an_agent_of_another_version_is_told_apart() {
+    let (_folder, path) = place();
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(serve(bind(&path).expect("a socket"), testing::answers(), stopped));
+    let error = Client::new(&path).ask(&DrainsQuestion {}).await.expect_err("no such question");
+    assert!(error.to_string().contains("does not know /v1/drain: it is of another version"));
 }
 
 #[tokio::test]
@@ -125,7 +136,7 @@ async fn a_folder_that_others_may_write_is_refused() {
 async fn garbage_gets_an_error_and_does_not_stop_the_server() {
     let (_folder, path) = place();
     let (_stop, stopped) = watch::channel(false);
-    tokio::spawn(serve(bind(&path).expect("a socket"), Arc::new(Fixed), stopped));
+    tokio::spawn(serve(bind(&path).expect("a socket"), testing::answers(), stopped));
     for request in [
         "GET /v1/nothing HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
         "POST /v1/status HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".to_owned(),
@@ -140,7 +151,10 @@ async fn garbage_gets_an_error_and_does_not_stop_the_server() {
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
-    assert_eq!(Client::new(&path).status().await.expect("a status"), testing::status());
+    assert_eq!(
+        Client::new(&path).ask(&StatusQuestion {}).await.expect("a status"),
+        testing::status()
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::{
     config::{DEFAULT_BPFFS, DEFAULT_SOCKET},
     kernel,
     node::caps::Caps,
+    view::StatusQuestion,
 };
 
 const EXAMPLES: &str = "\
@@ -53,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 /// An agent whose maps are taken away would go on as if nothing had happened.
 fn refuse_beside_an_agent(args: &Args) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let Ok(status) = runtime.block_on(Client::new(&args.socket).status()) else {
+    let Ok(status) = runtime.block_on(Client::new(&args.socket).ask(&StatusQuestion {})) else {
         return Ok(());
     };
     match status.agent {

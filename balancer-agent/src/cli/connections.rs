@@ -73,9 +73,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         pod_namespace: pod.map(|pod| pod.namespace().to_owned()),
         pod: pod.map(|pod| pod.name().to_owned()),
     };
-    let view = args
-        .place
-        .ask(async |client| client.connections(&wanted).await, |maps| maps.connections(&wanted))?;
+    let view = args.place.ask(&wanted, |maps| maps.connections(&wanted))?;
     print::result(&render::text(args.place.output, view.as_slice(), render::connections)?)?;
     Ok(Exit::Fine)
 }

@@ -13,7 +13,7 @@ use crate::{
     node,
     observe::Offline,
     render::{self, Output},
-    view::{CountsView, PeerView},
+    view::{CountsView, PeerView, PeersQuestion, StatusQuestion},
 };
 
 const EXAMPLES: &str = "\
@@ -60,8 +60,8 @@ fn peers(args: &Args) -> Result<Option<(CountsView, Vec<PeerView>)>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new(&args.socket);
     let answers = runtime.block_on(async {
-        let status = client.status().await.ok()?;
-        Some((status.counts?, client.peers().await.ok()?))
+        let status = client.ask(&StatusQuestion {}).await.ok()?;
+        Some((status.counts?, client.ask(&PeersQuestion {}).await.ok()?))
     });
     Ok(answers)
 }

@@ -21,7 +21,7 @@ use crate::{
     moves::looks::UNSURE,
     render,
     settings::moving,
-    view::{ConnectionView, DrainRequest, DrainView, Wanted},
+    view::{ConnectionView, DrainRequest, DrainView, DrainsQuestion, Wanted},
 };
 
 const EXAMPLES: &str = "\
@@ -74,7 +74,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let Some(backend) = args.backend else {
-        let drains = args.place.tell(Client::drains)?;
+        let drains = args.place.tell(&DrainsQuestion {})?;
         return show(args, &drains);
     };
     let request = DrainRequest {
@@ -88,14 +88,14 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         view.backend.address == backend.address
             && backend.port.is_none_or(|port| port == view.backend.port)
     };
-    let mut drains = args.place.tell(async |agent| agent.drain(&request).await)?;
+    let mut drains = args.place.tell(&request)?;
     if args.cancel {
         print::note("new connections go there again");
         return Ok(Exit::Fine);
     }
     drains.retain(mine);
     if args.wait {
-        drains = args.place.tell(async |agent| wait(agent, mine, drains, args.timeout).await)?;
+        drains = args.place.talk(async |agent| wait(agent, mine, drains, args.timeout).await)?;
         drains.retain(mine);
     }
     show(args, &drains)?;
@@ -106,7 +106,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
             backend_port: backend.port,
             ..Wanted::default()
         };
-        let left = args.place.tell(async |agent| agent.connections(&wanted).await)?;
+        let left = args.place.tell(&wanted)?;
         if !left.is_empty() {
             return Err(Failure::new(Exit::Failed, anyhow!(why_left(&left, backend.address))));
         }
@@ -157,7 +157,7 @@ async fn wait(
     let deadline = tokio::time::Instant::now() + timeout + UNSURE + MORE;
     while open(&drains) > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(PAUSE).await;
-        drains = agent.drains().await?;
+        drains = agent.ask(&DrainsQuestion {}).await?;
         drains.retain(&mine);
         let total = bar.length().unwrap_or(0);
         bar.set_position(total.saturating_sub(open(&drains)));

@@ -11,6 +11,7 @@ use crate::{
     config::{DEFAULT_BPFFS, DEFAULT_SOCKET},
     observe::{ObserveError, Offline},
     render::Output,
+    view::Question,
 };
 
 /// Neither the agent nor what it left in the kernel can be asked.
@@ -38,8 +39,13 @@ pub(super) struct Where {
 }
 
 impl Where {
-    /// Asks the agent, which alone can do it.
-    pub(super) fn tell<T>(
+    /// Asks the agent, which alone can answer.
+    pub(super) fn tell<Q: Question>(&self, question: &Q) -> Result<Q::Answer, Failure> {
+        self.talk(async |client| client.ask(question).await)
+    }
+
+    /// Asks the agent several times.
+    pub(super) fn talk<T>(
         &self,
         agent: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
     ) -> Result<T, Failure> {
@@ -53,14 +59,14 @@ impl Where {
     }
 
     /// Asks the agent; if it does not answer, reads what its maps hold, and says so.
-    pub(super) fn ask<T>(
+    pub(super) fn ask<Q: Question>(
         &self,
-        agent: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
-        maps: impl FnOnce(&Offline) -> Result<T, ObserveError>,
-    ) -> Result<T, Failure> {
+        question: &Q,
+        maps: impl FnOnce(&Offline) -> Result<Q::Answer, ObserveError>,
+    ) -> Result<Q::Answer, Failure> {
         let client = Client::new(&self.socket);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let away = match runtime.block_on(agent(&client)) {
+        let away = match runtime.block_on(client.ask(question)) {
             Ok(view) => return Ok(view),
             Err(away @ (ClientError::Unreachable { .. } | ClientError::Slow { .. })) => away,
             Err(error) => return Err(error.into()),

@@ -5,7 +5,7 @@ use super::{
     inspect::Where,
     print,
 };
-use crate::{api::Client, render};
+use crate::{render, view::PeersQuestion};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let view = args.place.tell(Client::peers)?;
+    let view = args.place.tell(&PeersQuestion {})?;
     print::result(&render::text(args.place.output, view.as_slice(), render::peers)?)?;
     Ok(Exit::Fine)
 }

@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         service: args.service.name().to_owned(),
         dry_run: args.dry_run,
     };
-    let view = args.place.tell(async |agent| agent.rebalance(&request).await)?;
+    let view = args.place.tell(&request)?;
     print::result(&render::text(args.place.output, &view, render::rebalance)?)?;
     for waits in &view.waiting {
         let port = &waits.service_port;

@@ -8,7 +8,11 @@ use super::{
     exit::{Exit, Failure},
     inspect::Where,
 };
-use crate::{api::Client, model::ObjectRef, observe::Offline, view::ServiceView};
+use crate::{
+    model::ObjectRef,
+    observe::Offline,
+    view::{ServiceView, ServicesQuestion},
+};
 
 /// `NAMESPACE/NAME`, or `NAME` in the namespace default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +45,7 @@ pub(super) fn chosen(
     place: &Where,
     service: Option<&ServiceArg>,
 ) -> Result<Vec<ServiceView>, Failure> {
-    let mut all = place.ask(Client::services, Offline::services)?;
+    let mut all = place.ask(&ServicesQuestion {}, Offline::services)?;
     sort(&mut all);
     match service {
         None => Ok(all),

@@ -5,7 +5,7 @@ use super::{
     inspect::Where,
     print,
 };
-use crate::{api::Client, observe::Offline, render};
+use crate::{observe::Offline, render, view::StatusQuestion};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let view = args.place.ask(Client::status, Offline::status)?;
+    let view = args.place.ask(&StatusQuestion {}, Offline::status)?;
     print::result(&render::text(args.place.output, &view, render::status)?)?;
     Ok(if view.is_whole() { Exit::Fine } else { Exit::Failed })
 }

@@ -8,59 +8,27 @@ use tokio::sync::watch;
 use super::*;
 use crate::{
     model::{ObjectRef, Reason, Way},
-    moves::tally::{Counts, Fate},
-    provider::Programming,
+    moves::tally::Fate,
     testing::{self, Answer, get},
-    view::{
-        ConnectionView, DrainRequest, DrainView, RebalanceRequest, RebalanceView, ServiceView,
-        StatusView, Wanted,
-    },
 };
 
 /// Ready, and with Services, once told so.
-struct Switch(Arc<AtomicBool>);
-
-impl Provider for Switch {
-    fn status(&self) -> StatusView {
-        let mut status = testing::status();
-        if let Some(agent) = &mut status.agent {
-            agent.ready = self.0.load(Ordering::SeqCst);
-        }
-        status
+fn switched(full: &AtomicBool) -> Scrape {
+    let full = full.load(Ordering::SeqCst);
+    let mut scrape = testing::scrape();
+    if let Some(agent) = &mut scrape.status.agent {
+        agent.ready = full;
     }
-
-    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
-        Ok(if self.0.load(Ordering::SeqCst) { testing::services() } else { Vec::new() })
+    if !full {
+        scrape.services.clear();
     }
-
-    fn connections(&self, _: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
-        Ok(Vec::new())
-    }
-
-    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
-        Err(testing::not_balanced(request))
-    }
-
-    fn drain(&self, _: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
-        Ok(self.drains())
-    }
-
-    fn drains(&self) -> Vec<DrainView> {
-        Vec::new()
-    }
-
-    fn ended(&self) -> Counts {
-        let service = ObjectRef { namespace: "shop".into(), name: "cart".into() };
-        let fates = [Fate::Ended(Way::Gentle), Fate::Unheld];
-        fates.map(|fate| ((service.clone(), Reason::Rebalance, fate), 13)).into()
-    }
-
-    fn programming(&self) -> Programming {
-        let programming = Programming::default();
-        let now = SystemTime::now();
-        programming.written(&[now - Duration::from_secs(20), now + Duration::from_secs(20)]);
-        programming
-    }
+    let service = ObjectRef { namespace: "shop".into(), name: "cart".into() };
+    let fates = [Fate::Ended(Way::Gentle), Fate::Unheld];
+    scrape.ended = fates.map(|fate| ((service.clone(), Reason::Rebalance, fate), 13)).into();
+    let now = SystemTime::now();
+    let triggers = [now - Duration::from_secs(20), now + Duration::from_secs(20)];
+    scrape.programming.written(&triggers);
+    scrape
 }
 
 #[tokio::test]
@@ -71,8 +39,9 @@ async fn metrics_follow_the_provider() {
     let healthz = endpoints.healthz_address().expect("an address");
     let full = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);
-    let provider = Arc::new(Switch(Arc::clone(&full)));
-    let server = tokio::spawn(endpoints.serve(provider, Arc::default(), stopped));
+    let switch = Arc::clone(&full);
+    let scrape = move || Ok(switched(&switch));
+    let server = tokio::spawn(endpoints.serve(scrape, Arc::default(), stopped));
 
     assert_eq!(get(healthz, "/livez").await.code, 200);
     let Answer { code, body: text, .. } = get(metrics, "/metrics").await;
@@ -122,7 +91,7 @@ async fn a_scrape_of_maps_that_can_not_be_read_fails_with_the_cause() {
     let endpoints = Endpoints::bind(any, any).expect("two ports");
     let metrics = endpoints.metrics_address().expect("an address");
     let (_stop, stopped) = watch::channel(false);
-    tokio::spawn(endpoints.serve(Arc::new(testing::Blind), Arc::default(), stopped));
+    tokio::spawn(endpoints.serve(|| Err(testing::unreadable()), Arc::default(), stopped));
     let Answer { code, body, .. } = get(metrics, "/metrics").await;
     assert_eq!(code, 500, "{body}");
     assert!(body.starts_with("the maps can't be read: map NAMES: read:"), "{body}");

@@ -8,11 +8,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{moves, peers};
+use super::{Scrape, moves, peers};
 use crate::{
     model::Problem,
-    moves::tally::Counts,
-    provider::{Mended, Programming},
     view::{BackendState, BalancingState, ServiceView, StatusView},
 };
 
@@ -72,15 +70,10 @@ struct Families {
 }
 
 /// The text of one scrape.
-pub(super) fn render(
-    status: &StatusView,
-    services: &[ServiceView],
-    ended: Counts,
-    programming: Programming,
-    mended: Mended,
-) -> Result<String, fmt::Error> {
+pub(super) fn render(scrape: Scrape) -> Result<String, fmt::Error> {
+    let Scrape { status, services, ended, programming, mended } = scrape;
     let families = Families::default();
-    families.fill_status(status);
+    families.fill_status(&status);
     services.iter().for_each(|service| families.fill_service(service));
     let mut text = String::new();
     let mut registry = families.register();
@@ -227,11 +220,12 @@ mod tests {
         Problem { object: object.into(), field: field.into(), message: "wrong".into() }
     }
 
+    fn of(status: StatusView) -> Scrape {
+        Scrape { status, services: Vec::new(), ..testing::scrape() }
+    }
+
     fn series(problems: Vec<Problem>) -> Vec<String> {
-        let status = StatusView { problems, ..testing::status() };
-        let text =
-            render(&status, &[], Counts::default(), Programming::default(), Mended::default())
-                .expect("text");
+        let text = render(of(StatusView { problems, ..testing::status() })).expect("text");
         let ours = text.lines().filter(|line| line.starts_with("balancer_object_problems{"));
         let mut ours: Vec<_> = ours.map(str::to_owned).collect();
         ours.sort();
@@ -258,10 +252,9 @@ mod tests {
         status.problems = vec![problem("Service shop/a", "spec")];
         let agent = status.agent.as_mut().expect("an agent");
         agent.source = "the API server at https://user:secret@192.0.2.1".into();
-        let mended = Mended::default();
-        mended.add("NAMES", 3);
-        let programming = Programming::default();
-        let text = render(&status, &[], Counts::new(), programming, mended).expect("text");
+        let scrape = of(status.clone());
+        scrape.mended.add("NAMES", 3);
+        let text = render(scrape).expect("text");
         assert!(text.contains("balancer_map_entries_mended_total{map=\"NAMES\"} 3"), "{text}");
         let (node, pid) = (agent_of(&status).node.as_str(), agent_of(&status).pid.to_string());
         for hidden in ["secret", node, &pid, "/sys/fs", "wrong", "cart-0"] {
@@ -275,14 +268,7 @@ mod tests {
 
     #[test]
     fn the_state_of_balancing_is_told() {
-        let text = render(
-            &testing::status(),
-            &[],
-            Counts::new(),
-            Programming::default(),
-            Mended::default(),
-        )
-        .expect("text");
+        let text = render(testing::scrape()).expect("text");
         for line in [
             "balancer_balancing{state=\"works\"} 1",
             "balancer_balancing{state=\"broken\"} 0",

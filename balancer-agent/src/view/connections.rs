@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::PortView;
+use super::{PortView, question::Question};
 use crate::model::ObjectRef;
 
 /// One TCP connection: an element of `connections -o json`.
@@ -76,4 +76,9 @@ pub struct Wanted {
     pub pod_namespace: Option<String>,
     /// Name of the client's pod.
     pub pod: Option<String>,
+}
+
+impl Question for Wanted {
+    const PATH: &'static str = "/v1/connections";
+    type Answer = Vec<ConnectionView>;
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndView, PortView};
+use super::{EndView, PortView, question::Question};
 use crate::model::{ObjectRef, Reason, Way};
 
 /// What is asked of `rebalance`.
@@ -16,6 +16,12 @@ pub struct RebalanceRequest {
     pub service: String,
     /// True if nothing is to be ended.
     pub dry_run: bool,
+}
+
+impl Question for RebalanceRequest {
+    const PATH: &'static str = "/v1/rebalance";
+    const CHANGES: bool = true;
+    type Answer = RebalanceView;
 }
 
 /// `rebalance -o json`.
@@ -108,4 +114,20 @@ pub struct DrainView {
     /// Those of them that were ended, and that neither side has closed.
     #[serde(default)]
     pub ended: u32,
+}
+
+/// The answer is what is drained then.
+impl Question for DrainRequest {
+    const PATH: &'static str = "/v1/drain";
+    const CHANGES: bool = true;
+    type Answer = Vec<DrainView>;
+}
+
+/// Asks for the backends that are drained by hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainsQuestion {}
+
+impl Question for DrainsQuestion {
+    const PATH: &'static str = "/v1/drain";
+    type Answer = Vec<DrainView>;
 }

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::question::Question;
+
 /// Whose connections are counted: part of `status -o json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -42,6 +44,15 @@ pub struct TotalView {
     pub name: String,
     /// How often.
     pub total: u64,
+}
+
+/// Asks for the agents of the cluster; none where this one counts alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeersQuestion {}
+
+impl Question for PeersQuestion {
+    const PATH: &'static str = "/v1/peers";
+    type Answer = Vec<PeerView>;
 }
 
 /// The agent of a node: an element of `peers -o json`.

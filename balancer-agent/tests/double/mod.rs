@@ -3,15 +3,16 @@
 use std::{io, sync::Arc};
 
 use balancer_agent::{
-    api,
+    answer::AnswerError,
+    api::{self, Answers},
     maps::MapsError,
     model::ObjectRef,
-    provider::{Provider, ProviderError},
     view::{
-        ConnectionView, DrainRequest, DrainView, PeerView, RebalanceRequest, RebalanceView,
-        ServiceView, StatusView, Wanted,
+        DrainRequest, DrainsQuestion, PeersQuestion, RebalanceRequest, ServicesQuestion,
+        StatusQuestion, Wanted,
     },
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
@@ -30,11 +31,11 @@ pub struct Double {
 impl Double {
     /// Returns once clients can connect.
     pub fn start() -> Self {
-        Self::serving(Views)
+        Self::serving(views())
     }
 
     /// An agent that shows something else.
-    pub fn serving(provider: impl Provider) -> Self {
+    pub fn serving(answers: Answers<()>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("agent.sock");
         let runtime = Runtime::new().expect("a runtime");
@@ -43,7 +44,7 @@ impl Double {
             let _inside = runtime.enter();
             api::bind(&path).expect("a socket")
         };
-        runtime.spawn(api::serve(socket, Arc::new(provider), stopped));
+        runtime.spawn(api::serve(socket, answers, stopped));
         let socket = path.display().to_string();
         Self { socket, _stop: stop, _runtime: runtime, _folder: folder }
     }
@@ -54,117 +55,99 @@ impl Double {
     }
 }
 
-struct Views;
-
-impl Provider for Views {
-    fn status(&self) -> StatusView {
-        let status = json!({
-            "agent": {
-                "version": "0.1.0", "pid": 4321, "node": "worker-1", "uptime_s": 5,
-                "source": "folder /m", "ready": true,
-            },
-            "cgroup": "/sys/fs/cgroup", "bpffs": BPFFS, "programs": [], "capacity": [],
-            "connections": 3, "verdicts": [], "problems": [],
-        });
-        serde_json::from_value(status).expect("a status")
-    }
-
-    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
-        let services = json!([service("shop", "cart", 3), service("default", "api", 0)]);
-        Ok(serde_json::from_value(services).expect("services"))
-    }
-
-    fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
-        let connection = json!({
-            "namespace": wanted.namespace, "service": wanted.service,
-            "service_port": {"name": "", "number": 80, "protocol": "TCP"},
-            "backend": {"address": wanted.backend, "port": 8080},
-            "client": {"address": "10.0.0.9", "port": 40000},
-            "pod": {"namespace": wanted.pod_namespace, "name": wanted.pod},
-            "pid": 7, "command": null, "age_ms": 5000, "activity": null,
-        });
-        Ok(serde_json::from_value(json!([connection])).expect("connections"))
-    }
-
-    fn peers(&self) -> Vec<PeerView> {
-        let peer = json!({
-            "node": "worker-2", "address": "192.0.2.2", "port": 10357, "this_node": false,
-            "heard_ms": 240, "sent_total": 9, "received_total": 8, "rejected_total": 0,
-            "steward_of": 1, "reported": 3, "version": null,
-        });
-        serde_json::from_value(json!([peer])).expect("peers")
-    }
-
-    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
-        if request.service != "cart" {
+/// Fixed views of everything.
+pub fn views() -> Answers<()> {
+    Answers::of(Arc::new(()))
+        .with(|(), _: &StatusQuestion| Ok(view(status(&3.into()))))
+        .with(|(), _: &ServicesQuestion| {
+            Ok(view(json!([service("shop", "cart", 3), service("default", "api", 0)])))
+        })
+        .with(|(), wanted: &Wanted| Ok(view(json!([connection(wanted)]))))
+        .with(|(), _: &PeersQuestion| {
+            Ok(view(json!([{
+                "node": "worker-2", "address": "192.0.2.2", "port": 10357, "this_node": false,
+                "heard_ms": 240, "sent_total": 9, "received_total": 8, "rejected_total": 0,
+                "steward_of": 1, "reported": 3, "version": null,
+            }])))
+        })
+        .with(|(), request: &RebalanceRequest| {
+            if request.service == "cart" {
+                return Ok(view(rebalanced(request.dry_run)));
+            }
             let (namespace, name) = (request.namespace.clone(), request.service.clone());
-            return Err(ProviderError::NotBalanced { service: ObjectRef { namespace, name } });
-        }
-        let port = json!({"name": "", "number": 80, "protocol": "TCP"});
-        let backend = json!({"address": "10.0.0.1", "port": 8080});
-        let client = json!({"address": "10.0.0.9", "port": 40000});
-        let view = json!({
-            "backends": [
-                {"service_port": port, "backend": backend, "connections": 3, "target": 2},
-            ],
-            "moves": [{
-                "service_port": port, "backend": backend, "client": client, "pid": 7,
-                "reason": "rebalance", "way": "gentle", "idle_ms": 1500,
-            }],
-            "busy": u64::from(request.dry_run),
-        });
-        Ok(serde_json::from_value(view).expect("a view"))
-    }
-
-    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
-        let backend = request.address.to_string();
-        if backend == "10.0.0.1" {
-            Ok(self.drains())
-        } else {
-            Err(ProviderError::NoBackend { backend })
-        }
-    }
-
-    fn drains(&self) -> Vec<DrainView> {
-        let view = json!([{
-            "backend": {"address": "10.0.0.1", "port": 8080},
-            "services": [{"namespace": "shop", "name": "cart"}],
-            "timeout_s": 30, "elapsed_s": 4, "connections": 0,
-        }]);
-        serde_json::from_value(view).expect("a view")
-    }
+            Err(AnswerError::NotBalanced { service: ObjectRef { namespace, name } })
+        })
+        .with(|(), request: &DrainRequest| {
+            let backend = request.address.to_string();
+            if backend == "10.0.0.1" {
+                Ok(view(drained()))
+            } else {
+                Err(AnswerError::NoBackend { backend })
+            }
+        })
+        .with(|(), _: &DrainsQuestion| Ok(view(drained())))
 }
 
 /// An agent whose maps can't be read.
-pub struct Blind;
-
-impl Provider for Blind {
-    fn status(&self) -> StatusView {
-        StatusView { connections: None, ..Views.status() }
-    }
-
-    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
-        Err(unreadable())
-    }
-
-    fn connections(&self, _: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
-        Err(unreadable())
-    }
-
-    fn rebalance(&self, _: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
-        Err(unreadable())
-    }
-
-    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
-        Views.drain(request)
-    }
-
-    fn drains(&self) -> Vec<DrainView> {
-        Views.drains()
-    }
+pub fn blind() -> Answers<()> {
+    Answers::of(Arc::new(()))
+        .with(|(), _: &StatusQuestion| Ok(view(status(&Value::Null))))
+        .with(|(), _: &ServicesQuestion| Err(unreadable()))
+        .with(|(), _: &Wanted| Err(unreadable()))
+        .with(|(), _: &RebalanceRequest| Err(unreadable()))
 }
 
-fn unreadable() -> ProviderError {
+fn view<T: DeserializeOwned>(view: Value) -> T {
+    serde_json::from_value(view).expect("a view")
+}
+
+fn status(connections: &Value) -> Value {
+    json!({
+        "agent": {
+            "version": "0.1.0", "pid": 4321, "node": "worker-1", "uptime_s": 5,
+            "source": "folder /m", "ready": true,
+        },
+        "cgroup": "/sys/fs/cgroup", "bpffs": BPFFS, "programs": [], "capacity": [],
+        "connections": connections, "verdicts": [], "problems": [],
+    })
+}
+
+fn connection(wanted: &Wanted) -> Value {
+    json!({
+        "namespace": wanted.namespace, "service": wanted.service,
+        "service_port": {"name": "", "number": 80, "protocol": "TCP"},
+        "backend": {"address": wanted.backend, "port": 8080},
+        "client": {"address": "10.0.0.9", "port": 40000},
+        "pod": {"namespace": wanted.pod_namespace, "name": wanted.pod},
+        "pid": 7, "command": null, "age_ms": 5000, "activity": null,
+    })
+}
+
+fn rebalanced(dry_run: bool) -> Value {
+    let port = json!({"name": "", "number": 80, "protocol": "TCP"});
+    let backend = json!({"address": "10.0.0.1", "port": 8080});
+    let client = json!({"address": "10.0.0.9", "port": 40000});
+    json!({
+        "backends": [
+            {"service_port": port, "backend": backend, "connections": 3, "target": 2},
+        ],
+        "moves": [{
+            "service_port": port, "backend": backend, "client": client, "pid": 7,
+            "reason": "rebalance", "way": "gentle", "idle_ms": 1500,
+        }],
+        "busy": u64::from(dry_run),
+    })
+}
+
+fn drained() -> Value {
+    json!([{
+        "backend": {"address": "10.0.0.1", "port": 8080},
+        "services": [{"namespace": "shop", "name": "cart"}],
+        "timeout_s": 30, "elapsed_s": 4, "connections": 0,
+    }])
+}
+
+fn unreadable() -> AnswerError {
     let source = io::Error::from_raw_os_error(libc::EPERM);
     MapsError::Call { map: "NAMES", operation: "read", source }.into()
 }

@@ -1,4 +1,4 @@
-//! Why something is not shown or not done.
+//! How an agent answers: away from the threads that drive its sockets, or with the reason why not.
 
 use axum::{
     http::StatusCode,
@@ -8,9 +8,9 @@ use thiserror::Error;
 
 use crate::{maps::MapsError, model::ObjectRef};
 
-/// Why a [`Provider`](super::Provider) has no answer.
+/// Why something is not shown or not done.
 #[derive(Debug, Error)]
-pub enum ProviderError {
+pub enum AnswerError {
     /// What is there can't be told: an empty answer would be wrong.
     #[error("the maps can't be read: {0}")]
     Maps(#[from] MapsError),
@@ -52,7 +52,7 @@ pub enum ProviderError {
     Defect,
 }
 
-impl ProviderError {
+impl AnswerError {
     const fn code(&self) -> StatusCode {
         match self {
             Self::Maps(_) | Self::Defect => StatusCode::INTERNAL_SERVER_ERROR,
@@ -65,7 +65,7 @@ impl ProviderError {
 }
 
 /// The cause in words, with 422 where another request would be granted, else 500.
-impl IntoResponse for ProviderError {
+impl IntoResponse for AnswerError {
     fn into_response(self) -> Response {
         let code = self.code();
         if code.is_server_error() {
@@ -73,4 +73,11 @@ impl IntoResponse for ProviderError {
         }
         (code, self.to_string()).into_response()
     }
+}
+
+/// Computes an answer off the threads that drive the sockets: a snapshot is thousands of system calls.
+pub async fn computed<T: Send + 'static>(
+    answer: impl FnOnce() -> Result<T, AnswerError> + Send + 'static,
+) -> Result<T, AnswerError> {
+    tokio::task::spawn_blocking(answer).await.unwrap_or(Err(AnswerError::Defect))
 }

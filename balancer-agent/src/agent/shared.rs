@@ -1,4 +1,4 @@
-//! What the running agent shows of itself.
+//! What the parts of the running agent share.
 
 use std::{
     collections::BTreeMap,
@@ -6,14 +6,11 @@ use std::{
     path::PathBuf,
     process,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
-
-use balancer_common::charge;
 
 use super::{
     audience::Audience,
-    drains,
     handover::{Handover, Look},
     known::Reader,
     moving::{Drained, Moving},
@@ -25,19 +22,12 @@ use crate::{
     desired::Desired,
     health::Health,
     maps::{MapsError, ReadMaps as _, pinned::PinnedMaps, pins::Pins},
-    model::{ObjectRef, Problem},
-    moves::{
-        helper::{Helper, watch::Stuck},
-        movable::in_use,
-        tally::Counts,
-    },
-    observe::{Snapshot, connections::connections, offline, views},
-    provider::{Mended, Programming, Provider, ProviderError},
+    metrics::{Mended, Programming},
+    model::Problem,
+    moves::helper::{Helper, watch::Stuck},
+    observe::{Snapshot, offline, views},
     source::Kind,
-    view::{
-        AgentView, BalancingView, ConnectionView, CountsView, DrainRequest, DrainView, EndView,
-        PeerView, RebalanceRequest, RebalanceView, ServiceView, StatusView, Wanted,
-    },
+    view::{AgentView, BalancingView, CountsView, ServiceView, StatusView},
 };
 
 /// What the loop shares with those who ask.
@@ -147,7 +137,28 @@ impl Shared {
         stuck.iter().map(|stuck| stuck::problem(stuck, &names, &pods, &self.cgroup)).collect()
     }
 
-    fn status_of(&self, snapshot: Result<Snapshot, MapsError>) -> StatusView {
+    /// The maps, for reading.
+    pub const fn maps(&self) -> &PinnedMaps {
+        &self.maps
+    }
+
+    /// What asks about connections that somebody wants to see.
+    pub const fn helper(&self) -> &Helper {
+        &self.helper
+    }
+
+    /// How long changes took to be written.
+    pub const fn programming(&self) -> &Programming {
+        &self.programming
+    }
+
+    /// How many entries of maps were put back.
+    pub const fn mended(&self) -> &Mended {
+        &self.mended
+    }
+
+    /// The status at the moment of a snapshot. What can't be read is absent, and a problem.
+    pub fn status_of(&self, snapshot: Result<Snapshot, MapsError>) -> StatusView {
         let (pods, mut problems, waiting_for) = {
             let published = self.read();
             let awaited = published.awaited.iter().map(ToString::to_string).collect();
@@ -180,7 +191,8 @@ impl Shared {
         }
     }
 
-    fn services_of(&self, snapshot: &Snapshot) -> Vec<ServiceView> {
+    /// Every Service port at the moment of a snapshot.
+    pub fn services_of(&self, snapshot: &Snapshot) -> Vec<ServiceView> {
         let mut services = views::services(snapshot, Some(&self.desired()));
         if let Some(peers) = self.peers() {
             peers.complete(&mut services);
@@ -237,81 +249,6 @@ impl Audience for Shared {
 
     fn drained(&self) -> BTreeMap<SocketAddr, Drained> {
         self.moving.drained()
-    }
-}
-
-impl Provider for Shared {
-    fn status(&self) -> StatusView {
-        self.status_of(Snapshot::read(&self.maps))
-    }
-
-    fn services(&self) -> Result<Vec<ServiceView>, ProviderError> {
-        Ok(self.services_of(&Snapshot::read(&self.maps)?))
-    }
-
-    fn overview(&self) -> Result<(StatusView, Vec<ServiceView>), ProviderError> {
-        let snapshot = Snapshot::read(&self.maps)?;
-        let services = self.services_of(&snapshot);
-        Ok((self.status_of(Ok(snapshot)), services))
-    }
-
-    fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ProviderError> {
-        // Held while the kernel is asked would keep changes from the maps.
-        let pods = self.desired().pods.clone();
-        let ended = self.moving.since();
-        Ok(connections(&self.maps, &self.helper, &pods, &ended, wanted)?)
-    }
-
-    fn rebalance(&self, request: &RebalanceRequest) -> Result<RebalanceView, ProviderError> {
-        let RebalanceRequest { namespace, service, dry_run } = request.clone();
-        let service = ObjectRef { namespace, name: service };
-        if !self.desired().ports.keys().any(|port| port.service == service) {
-            return Err(ProviderError::NotBalanced { service });
-        }
-        let mut mover = self.moving.mover();
-        let look = mover.look(|| self.desired(), &service)?;
-        let view = mover.rebalance(look, dry_run);
-        drop(mover);
-        self.moving.told();
-        Ok(view)
-    }
-
-    fn drain(&self, request: &DrainRequest) -> Result<Vec<DrainView>, ProviderError> {
-        let drained = self.moving.drained().into_keys().collect();
-        let backends = drains::judge(request, &self.desired(), &drained)?;
-        let over = Duration::from_secs(request.timeout_s.max(1));
-        self.moving.drain(backends, (!request.cancel).then_some(over));
-        Ok(self.drains())
-    }
-
-    fn drains(&self) -> Vec<DrainView> {
-        let (ids, ended) = (in_use(&self.maps), self.moving.since());
-        let of = |id: u32| ended.keys().filter(|word| charge::backend_of(**word) == id).count();
-        let view = |(addr, drained): (SocketAddr, Drained)| DrainView {
-            backend: EndView { address: addr.ip(), port: addr.port() },
-            services: drains::services(&self.desired(), addr),
-            timeout_s: drained.over.as_secs(),
-            elapsed_s: drained.since.elapsed().as_secs(),
-            connections: ids.get(&addr).map_or(0, |id| self.maps.active(*id)),
-            ended: ids.get(&addr).map_or(0, |id| of(*id) as u32),
-        };
-        self.moving.drained().into_iter().map(view).collect()
-    }
-
-    fn peers(&self) -> Vec<PeerView> {
-        Self::peers(self).map_or_else(Vec::new, |peers| peers.list())
-    }
-
-    fn ended(&self) -> Counts {
-        self.moving.ended()
-    }
-
-    fn programming(&self) -> Programming {
-        self.programming.clone()
-    }
-
-    fn mended(&self) -> Mended {
-        self.mended.clone()
     }
 }
 

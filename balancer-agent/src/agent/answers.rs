@@ -1,0 +1,104 @@
+//! What the running agent answers.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use balancer_common::charge;
+
+use super::{drains, moving::Drained, shared::Shared};
+use crate::{
+    answer::AnswerError,
+    api::Answers,
+    maps::ReadMaps as _,
+    metrics::Scrape,
+    model::ObjectRef,
+    moves::movable::in_use,
+    observe::{Snapshot, connections::connections},
+    view::{
+        ConnectionView, DrainRequest, DrainView, DrainsQuestion, EndView, PeerView, PeersQuestion,
+        RebalanceRequest, RebalanceView, ServiceView, ServicesQuestion, StatusQuestion, StatusView,
+        Wanted,
+    },
+};
+
+/// Every question that the agent answers.
+pub fn answers(shared: &Arc<Shared>) -> Answers<Shared> {
+    Answers::of(Arc::clone(shared))
+        .with(status)
+        .with(services)
+        .with(connections_wanted)
+        .with(peers)
+        .with(rebalance)
+        .with(drain)
+        .with(|shared, _: &DrainsQuestion| Ok(drains(shared)))
+}
+
+/// What metrics show.
+pub fn scrape(shared: &Shared) -> Result<Scrape, AnswerError> {
+    let snapshot = Snapshot::read(shared.maps())?;
+    Ok(Scrape {
+        services: shared.services_of(&snapshot),
+        status: shared.status_of(Ok(snapshot)),
+        ended: shared.moving().ended(),
+        programming: shared.programming().clone(),
+        mended: shared.mended().clone(),
+    })
+}
+
+fn status(shared: &Shared, _: &StatusQuestion) -> Result<StatusView, AnswerError> {
+    Ok(shared.status_of(Snapshot::read(shared.maps())))
+}
+
+fn services(shared: &Shared, _: &ServicesQuestion) -> Result<Vec<ServiceView>, AnswerError> {
+    Ok(shared.services_of(&Snapshot::read(shared.maps())?))
+}
+
+fn connections_wanted(
+    shared: &Shared,
+    wanted: &Wanted,
+) -> Result<Vec<ConnectionView>, AnswerError> {
+    // Held while the kernel is asked would keep changes from the maps.
+    let pods = shared.desired().pods.clone();
+    let ended = shared.moving().since();
+    Ok(connections(shared.maps(), shared.helper(), &pods, &ended, wanted)?)
+}
+
+fn peers(shared: &Shared, _: &PeersQuestion) -> Result<Vec<PeerView>, AnswerError> {
+    Ok(shared.peers().map_or_else(Vec::new, |peers| peers.list()))
+}
+
+fn rebalance(shared: &Shared, request: &RebalanceRequest) -> Result<RebalanceView, AnswerError> {
+    let RebalanceRequest { namespace, service, dry_run } = request.clone();
+    let service = ObjectRef { namespace, name: service };
+    if !shared.desired().ports.keys().any(|port| port.service == service) {
+        return Err(AnswerError::NotBalanced { service });
+    }
+    let mut mover = shared.moving().mover();
+    let look = mover.look(|| shared.desired(), &service)?;
+    let view = mover.rebalance(look, dry_run);
+    drop(mover);
+    shared.moving().told();
+    Ok(view)
+}
+
+fn drain(shared: &Shared, request: &DrainRequest) -> Result<Vec<DrainView>, AnswerError> {
+    let drained = shared.moving().drained().into_keys().collect();
+    let backends = drains::judge(request, &shared.desired(), &drained)?;
+    let over = Duration::from_secs(request.timeout_s.max(1));
+    shared.moving().drain(backends, (!request.cancel).then_some(over));
+    Ok(drains(shared))
+}
+
+fn drains(shared: &Shared) -> Vec<DrainView> {
+    let drained: BTreeMap<SocketAddr, Drained> = shared.moving().drained();
+    let (ids, ended) = (in_use(shared.maps()), shared.moving().since());
+    let of = |id: u32| ended.keys().filter(|word| charge::backend_of(**word) == id).count();
+    let view = |(addr, drained): (SocketAddr, Drained)| DrainView {
+        backend: EndView { address: addr.ip(), port: addr.port() },
+        services: drains::services(&shared.desired(), addr),
+        timeout_s: drained.over.as_secs(),
+        elapsed_s: drained.since.elapsed().as_secs(),
+        connections: ids.get(&addr).map_or(0, |id| shared.maps().active(*id)),
+        ended: ids.get(&addr).map_or(0, |id| of(*id) as u32),
+    };
+    drained.into_iter().map(view).collect()
+}
