@@ -50,14 +50,14 @@ impl Cluster {
     ) -> Result<Self, AccessError> {
         let access = Access::new(kubeconfig);
         let (_, server) = access.client().await?;
-        let (problem_log, told) = mpsc::channel(BACKLOG);
+        let (sender, told) = mpsc::channel(BACKLOG);
         let watched = watched(node, peers);
         let kinds = watched.iter().map(|watched| watched.kind);
         let store = Store::new(server.clone(), node, peers.cloned(), kinds);
         let mut tasks = Tasks::default();
         for watched in watched {
             let name = format!("feed of {}s", watched.kind);
-            tasks.start(name, Feed::new(watched, access.clone(), problem_log.clone()).run());
+            tasks.start(name, Feed::new(watched, access.clone(), sender.clone()).run());
         }
         let (notes, noted) = watch::channel(Vec::new());
         tasks.start("Events", events::write(access, node.to_owned(), noted));
@@ -135,13 +135,13 @@ mod tests {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> (Cluster, mpsc::Sender<Told>) {
-        let (problem_log, told) = mpsc::channel(BACKLOG);
+        let (sender, told) = mpsc::channel(BACKLOG);
         let server = "https://api".to_owned();
         let mut tasks = Tasks::default();
         tasks.start(name, task);
         let store = Store::new(server.clone(), "n", None, [Kind::Service].into_iter());
         let (notes, _) = watch::channel(Vec::new());
-        (Cluster { server, told, store, notes, clashes: Vec::new(), tasks }, problem_log)
+        (Cluster { server, told, store, notes, clashes: Vec::new(), tasks }, sender)
     }
 
     #[tokio::test]
@@ -157,9 +157,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_told_is_taken_in_while_all_run() {
-        let (mut cluster, problem_log) = cluster("feed of Services", std::future::pending());
+        let (mut cluster, sender) = cluster("feed of Services", std::future::pending());
         for told in [Told::Begins(Kind::Service), Told::Complete(Kind::Service)] {
-            problem_log.send(told).await.expect("somebody listens");
+            sender.send(told).await.expect("somebody listens");
         }
         assert!(matches!(cluster.next().await, Ok(Update::State(_))));
     }

@@ -80,7 +80,7 @@ struct Page {
 pub struct Feed {
     watched: Watched,
     access: Access,
-    problem_log: mpsc::Sender<Told>,
+    sender: mpsc::Sender<Told>,
     /// The version that the next watch goes on from; none where everything must be listed.
     version: Option<String>,
     /// The newest version ever seen: no list may be older.
@@ -93,10 +93,10 @@ pub struct Feed {
 
 impl Feed {
     /// A feed that knows nothing yet.
-    pub fn new(watched: Watched, access: Access, problem_log: mpsc::Sender<Told>) -> Self {
+    pub fn new(watched: Watched, access: Access, sender: mpsc::Sender<Told>) -> Self {
         let backoff = Backoff::default();
         let (version, newest, streaming) = (None, None, None);
-        Self { watched, access, problem_log, version, newest, streaming, troubled: false, backoff }
+        Self { watched, access, sender, version, newest, streaming, troubled: false, backoff }
     }
 
     /// Follows until nobody listens.
@@ -158,12 +158,12 @@ impl Feed {
         let pause = self.backoff.pause(Instant::now(), rand::random());
         tokio::select! {
             () = sleep(pause) => Ok(()),
-            () = self.problem_log.closed() => Err(Stopped),
+            () = self.sender.closed() => Err(Stopped),
         }
     }
 
     async fn tell(&self, told: Told) -> Result<(), Stopped> {
-        self.problem_log.send(told).await.map_err(|_| Stopped)
+        self.sender.send(told).await.map_err(|_| Stopped)
     }
 
     /// The server answers again.
