@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use balancer_common::charge;
-
 use super::{drains, moving::Drained, shared::Shared};
 use crate::{
     answer::AnswerError,
@@ -91,14 +89,17 @@ fn drain(shared: &Shared, request: &DrainRequest) -> Result<Vec<DrainView>, Answ
 fn drains(shared: &Shared) -> Vec<DrainView> {
     let drained: BTreeMap<SocketAddr, Drained> = shared.moving().drained();
     let (ids, ended) = (in_use(shared.maps()), shared.moving().since());
-    let of = |id: u32| ended.keys().filter(|word| charge::backend_of(**word) == id).count();
-    let view = |(addr, drained): (SocketAddr, Drained)| DrainView {
-        backend: EndView { address: addr.ip(), port: addr.port() },
-        services: drains::services(&shared.desired(), addr),
-        timeout_s: drained.over.as_secs(),
-        elapsed_s: drained.since.elapsed().as_secs(),
-        connections: ids.get(&addr).map_or(0, |id| shared.maps().active(*id)),
-        ended: ids.get(&addr).map_or(0, |id| of(*id) as u32),
+    let view = |(addr, drained): (SocketAddr, Drained)| {
+        let id = ids.get(&addr).copied();
+        let connections = id.map_or(0, |id| shared.maps().active(id));
+        DrainView {
+            backend: EndView { address: addr.ip(), port: addr.port() },
+            services: drains::services(&shared.desired(), addr),
+            timeout_s: drained.over.as_secs(),
+            elapsed_s: drained.since.elapsed().as_secs(),
+            connections,
+            ended: id.map_or(0, |id| drains::ended(ended.keys().copied(), id, connections)),
+        }
     };
     drained.into_iter().map(view).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
+use balancer_common::charge;
+
 use crate::{
     answer::AnswerError,
     desired::{Desired, DesiredPort},
@@ -44,6 +46,13 @@ pub fn services(desired: &Desired, backend: SocketAddr) -> Vec<ObjectRef> {
     let has = |port: &DesiredPort| port.endpoints().any(|(addr, _)| addr.addr() == backend);
     let found: BTreeSet<_> = tcp(desired).filter(|(_, port)| has(port)).map(|(id, _)| id).collect();
     found.into_iter().cloned().collect()
+}
+
+/// How many of the open connections of a backend were ended, and closed by neither side. `ended` are the
+/// words of the charges of all that were; some of them may be closed.
+pub fn ended(ended: impl Iterator<Item = u64>, backend: u32, open: u32) -> u32 {
+    let its = ended.filter(|word| charge::backend_of(*word) == backend).count();
+    open.min(u32::try_from(its).unwrap_or(u32::MAX))
 }
 
 /// Services that have one of `leaving` and nothing usable but `gone`.
@@ -156,5 +165,13 @@ mod tests {
         assert_eq!(judge(&cancel("10.0.0.9"), &desired, &drained).unwrap(), drained);
         let error = judge(&cancel("10.0.0.1"), &desired, &drained).unwrap_err().to_string();
         assert!(error.starts_with("10.0.0.1 is not drained"), "{error}");
+    }
+
+    #[test]
+    fn no_more_were_ended_than_are_open() {
+        let words = [(7, 1), (7, 2), (8, 3)].map(|(backend, cookie)| charge::word(cookie, backend));
+        for (backend, open, want) in [(7, 5, 2), (7, 1, 1), (7, 0, 0), (9, 5, 0)] {
+            assert_eq!(ended(words.into_iter(), backend, open), want, "{backend} {open}");
+        }
     }
 }
