@@ -60,7 +60,7 @@ impl ReadMaps for PinnedMaps {
         let word = |offset| self.services.get32(service, offset);
         let policy = word(offset_of!(Service, policy));
         Settings {
-            // What no agent of this version wrote differs from everything that is desired.
+            // A number that is no policy is the default one for programs, too.
             policy: Policy::from_raw(policy as u8).unwrap_or_default(),
             affinity: word(offset_of!(Service, affinity)),
             slow_start: word(offset_of!(Service, slow_start)),

@@ -106,19 +106,20 @@ impl WriteMaps for PinnedMaps {
         let held: BTreeMap<u64, u32> =
             self.opted_out.all(|cgroup, level| (cgroup, level))?.into_iter().collect();
         let mut written = 0;
+        // Whichever write fails, programs look at every level that there is an entry of.
+        let all = levels(held.values().chain(cgroups.values()));
+        self.control.set32(offset_of!(Control, opted_out_levels), all);
         for (cgroup, level) in cgroups.iter().filter(|(_, level)| **level <= MAX_LEVEL) {
             if held.get(cgroup) != Some(level) {
                 self.opted_out.put(*cgroup, *level)?;
                 written += 1;
             }
         }
-        let levels: BTreeSet<_> = cgroups.values().filter(|level| **level <= MAX_LEVEL).collect();
-        let levels = levels.into_iter().fold(0, |levels, level| levels | 1 << level);
-        self.control.set32(offset_of!(Control, opted_out_levels), levels);
         for cgroup in held.keys().filter(|cgroup| !cgroups.contains_key(cgroup)) {
             self.opted_out.remove(cgroup)?;
             written += 1;
         }
+        self.control.set32(offset_of!(Control, opted_out_levels), levels(cgroups.values()));
         Ok(written)
     }
 
@@ -168,9 +169,24 @@ impl WriteMaps for PinnedMaps {
     }
 }
 
+/// The bit of every level that programs look at.
+fn levels<'a>(levels: impl Iterator<Item = &'a u32>) -> u32 {
+    levels.filter(|level| **level <= MAX_LEVEL).fold(0, |bits, level| bits | 1 << level)
+}
+
 /// Now, in ticks of the clock that programs read.
 fn now() -> u32 {
     // Every Linux has this clock.
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
     (now.as_nanos() >> TICK_SHIFT) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_that_programs_do_not_look_at_have_no_bit() {
+        assert_eq!(levels([3, 1, 3, MAX_LEVEL, MAX_LEVEL + 1, u32::MAX].iter()), 0x800a);
+    }
 }
