@@ -19,7 +19,7 @@ pub use self::offline::{ObserveError, Offline};
 use crate::{
     desired::{BackendAddr, FrontendAddr, PortId},
     maps::{FrontendKey, MapsError, ReadMaps, Settings, convert, identity::RowId},
-    plan::held,
+    plan::entries,
     view::CapacityView,
 };
 
@@ -74,7 +74,7 @@ pub struct BackendSnapshot {
 impl Snapshot {
     /// Reads the maps.
     pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
-        let backends: BTreeMap<_, _> = held::backends(maps).collect();
+        let backends: BTreeMap<_, _> = entries::backends(maps).collect();
         let (charged, connections_used) = charged(maps);
         let Moment { names, frontends, rows } = Moment::read(maps)?;
         let mut leading: BTreeMap<u32, Vec<FrontendAddr>> = BTreeMap::new();

@@ -8,10 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use balancer_common::layout::Row;
 
 use super::{
-    Write,
     entries::Entries,
     foreign::{Finding, foreign},
-    held::{self, Held, HeldRow},
+    held::{Held, HeldRow},
     pools::{Full, Pools},
 };
 use crate::{
@@ -45,7 +44,8 @@ pub struct Book {
     epoch: Epoch,
     /// Programs that ran when this plan was carried out have ended.
     released: Epoch,
-    /// What the maps have beside what they hold, until a plan of everything takes it away.
+    /// What the maps have beside what they hold, until a plan of everything takes it away. Of backends
+    /// some may be charged by then, and stay.
     pub(super) foreign: Vec<Finding>,
 }
 
@@ -77,7 +77,7 @@ impl Book {
         let mut pools = Pools::new(
             maps.limits(),
             led.iter().chain(&lingering).chain(&known).copied(),
-            held::backends(maps).map(|(id, _)| id).chain(charged(maps)),
+            entries.backends.iter().map(|(id, _)| *id).chain(charged(maps)),
             held.rows.values().filter_map(|row| row.row),
         );
         let foreign = foreign(&held, &entries, maps);
@@ -86,12 +86,7 @@ impl Book {
         let unknown = unknown.map(|id| GivenUp::Service(*id));
         let slots = led.iter().flat_map(|id| pools.reserve(maps.row(*id)));
         let slots = slots.map(|(start, width)| GivenUp::Slots { start, width });
-        let removed = foreign.iter().flat_map(|found| &found.writes);
-        let removed = removed.filter_map(|write| match write {
-            Write::RemoveBackend { id } => Some(GivenUp::Backend(*id)),
-            _ => None,
-        });
-        let given_up = unknown.chain(slots).chain(removed).map(|thing| (1, thing)).collect();
+        let given_up = unknown.chain(slots).map(|thing| (1, thing)).collect();
         let mut book = Self {
             pools,
             named: Vec::new(),
@@ -152,7 +147,9 @@ impl Book {
             match thing {
                 GivenUp::Row(row) => self.pools.give_row(row),
                 GivenUp::Slots { start, width } => self.pools.give_slots(start, width),
-                GivenUp::Backend(id) => self.pools.give_backend(id),
+                GivenUp::Backend(id) => {
+                    self.unnamed.insert(id, self.released);
+                }
                 GivenUp::Service(id) => {
                     self.lingering.insert(id);
                 }
@@ -214,12 +211,34 @@ impl Book {
     /// the slow start counts from there.
     pub(super) fn begin(&mut self, maps: &impl ReadMaps) -> Vec<(BackendAddr, u32)> {
         self.epoch += 1;
-        let idle: Vec<_> =
-            self.idle(maps).filter_map(|id| Some((self.backend(maps, id)?, id))).collect();
-        for &(backend, id) in &idle {
-            self.forget(backend, id);
+        let idle: Vec<_> = self.idle(maps).map(|id| (self.backend(maps, id), id)).collect();
+        let mut forgotten = Vec::new();
+        for (backend, id) in idle {
+            match backend {
+                Some(backend) => {
+                    self.forget(backend, id);
+                    forgotten.push((backend, id));
+                }
+                // It was nobody's, and was taken away.
+                None => {
+                    self.unnamed.remove(&id);
+                    self.pools.give_backend(id);
+                }
+            }
         }
-        idle
+        forgotten
+    }
+
+    /// What a plan of everything takes away of what the maps have beside what they hold. A backend that
+    /// programs have charged since it was found stays, for a later one.
+    pub(super) fn take_foreign(&mut self, maps: &impl ReadMaps) -> Vec<Finding> {
+        let is_charged = |found: &Finding| found.backend().is_some_and(|id| maps.active(id) > 0);
+        let (stays, goes) = std::mem::take(&mut self.foreign).into_iter().partition(is_charged);
+        self.foreign = stays;
+        let goes: Vec<Finding> = goes;
+        let backends = goes.iter().filter_map(Finding::backend);
+        self.given_up.extend(backends.map(|id| (self.epoch, GivenUp::Backend(id))));
+        goes
     }
 
     /// True if the next plan forgets a backend, whatever it is of.

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Entry, Plan, Step, Write,
     entries::Entries,
-    held::{self, Held, HeldRow},
+    held::{Held, HeldRow},
 };
 use crate::{
     desired::FrontendAddr,
@@ -29,6 +29,14 @@ pub struct Finding {
 impl Finding {
     pub(super) fn new(map: &'static str, object: impl Display, writes: Vec<Write>) -> Self {
         Self { map, object: object.to_string(), writes }
+    }
+
+    /// The backend that is taken away, by its identifier.
+    pub(super) fn backend(&self) -> Option<u32> {
+        self.writes.iter().find_map(|write| match write {
+            Write::RemoveBackend { id } => Some(*id),
+            _ => None,
+        })
     }
 
     /// The step that puts it back.
@@ -72,7 +80,7 @@ pub fn foreign(held: &Held, entries: &Entries, maps: &impl ReadMaps) -> Vec<Find
         findings.push(Finding::new("SERVING", named_serving(service, backend), vec![write]));
     }
     let known: HashSet<u32> = held.backends.values().copied().collect();
-    for (id, _) in held::backends(maps) {
+    for &(id, _) in &entries.backends {
         // One that is charged is named by open connections.
         if !known.contains(&id) && maps.active(id) == 0 {
             let write = Write::RemoveBackend { id };

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry};
 
-use balancer_common::layout::{Backend, MAX_SLOTS, RESTRICTED, Row, Slot};
+use balancer_common::layout::{MAX_SLOTS, RESTRICTED, Row, Slot};
 use ipnet::IpNet;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     desired::BackendAddr,
-    maps::{MapsError, ReadMaps, Settings, convert, identity::RowId},
+    maps::{ReadMaps, Settings, convert, identity::RowId},
 };
 
 /// One row in the maps, with what is known of its Service port.
@@ -48,7 +48,8 @@ pub struct Held {
 
 impl Held {
     /// Reads the maps.
-    pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
+    #[cfg(test)]
+    pub(crate) fn read(maps: &impl ReadMaps) -> Result<Self, crate::maps::MapsError> {
         Ok(Self::of(&Entries::read(maps)?, maps))
     }
 
@@ -57,8 +58,8 @@ impl Held {
     pub fn of(entries: &Entries, maps: &impl ReadMaps) -> Self {
         let mut held = Self::default();
         let mut known = HashSet::new();
-        for (id, entry) in backends(maps) {
-            let Some(backend) = convert::backend_addr(&entry) else { continue };
+        for &(id, ref entry) in &entries.backends {
+            let Some(backend) = convert::backend_addr(entry) else { continue };
             // Of two with one address the one that is charged counts.
             let counts = |other: &u32| maps.active(id) > 0 && maps.active(*other) == 0;
             if held.backends.get(&backend).is_none_or(counts) {
@@ -137,11 +138,4 @@ fn read_row(
     let is_sound =
         backends.len() == row.len as usize && padding.all(|index| maps.slot(index) == Slot::PAD);
     (is_sound.then_some(row), backends)
-}
-
-/// Every backend that is in use, with its identifier.
-pub fn backends(maps: &impl ReadMaps) -> impl Iterator<Item = (u32, Backend)> {
-    (1..maps.limits().backends)
-        .map(|id| (id, maps.backend(id)))
-        .filter(|(_, entry)| entry.in_use != 0)
 }

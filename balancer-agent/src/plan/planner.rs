@@ -46,7 +46,7 @@ pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl Read
         Planner { book, maps, plan: Plan::default(), room: None, lost: BTreeSet::new() };
     planner.begin();
     let foreign = match extent {
-        Extent::All(_) => std::mem::take(&mut planner.book.foreign),
+        Extent::All(_) => planner.book.take_foreign(maps),
         Extent::Some(_) => Vec::new(),
     };
     planner.plan.gave_up = matches!(extent, Extent::All(_)) && planner.book.awaits_release();

@@ -192,7 +192,7 @@ impl Runs {
 
     /// Takes back what [`Runs::take`] gave.
     fn give(&mut self, start: u32, width: u32) {
-        let mut run = (start, (start + width).min(self.limit));
+        let mut run = (start, start.saturating_add(width).min(self.limit));
         if run.0 >= run.1 {
             return;
         }

@@ -10,7 +10,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     book::Book,
-    held::{self, Held},
+    entries,
+    held::Held,
     leading::{HeldFrontend, Leading},
     rows::rows,
     *,

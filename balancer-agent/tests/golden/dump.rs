@@ -7,7 +7,7 @@ use balancer_agent::{
     desired::{Desired, DesiredPort, Options, PortId, backends::Backends},
     maps::{FrontendKey, Limits, ReadMaps as _, Settings, convert, in_memory::InMemoryMaps},
     model::State,
-    plan::{Extent, book::Book, held, plan, rows::rows},
+    plan::{Extent, book::Book, entries, plan, rows::rows},
 };
 use balancer_common::{
     layout::{RESTRICTED, Row, Slot},
@@ -132,7 +132,7 @@ fn entries(maps: &InMemoryMaps) -> String {
     for (service, range) in ranges.collect::<BTreeSet<_>>() {
         writeln!(text, "  range service {service} from {range}").unwrap();
     }
-    for (id, entry) in held::backends(maps) {
+    for (id, entry) in entries::backends(maps) {
         let found = convert::backend_addr(&entry).unwrap();
         writeln!(text, "  backend {id} {found}/{}", found.protocol).unwrap();
     }

@@ -213,6 +213,35 @@ fn a_backend_is_forgotten_by_its_identifier() {
     assert_eq!(maps.backend(id).in_use, 0);
 }
 
+/// Of two with one address one is nobody's, and goes, but not while connections are charged to it.
+#[test]
+fn a_backend_that_is_nobodys_goes_once_nothing_is_charged_to_it() {
+    let mut maps = InMemoryMaps::new(LIMITS);
+    let wanted = desired(&[("a", &[1], &[1])]);
+    settle(&mut maps, &wanted);
+    let (addr, port, protocol) = convert::backend(backend(1));
+    maps.restore_backend(9, addr, port, protocol);
+    let mut book = Book::read(&maps).unwrap();
+    let wanted = rows(&wanted.ports);
+    let all = |book: &mut Book, maps: &mut InMemoryMaps| {
+        let plan = plan(book, &wanted, Extent::All(&BTreeSet::new()), maps);
+        carry_out(maps, &plan);
+        maps.backend(9).in_use == 1
+    };
+    maps.set_active(9, 1);
+    assert!(all(&mut book, &mut maps), "it was charged since it was found");
+    maps.set_active(9, 0);
+    assert!(!all(&mut book, &mut maps));
+    // A program that ran meanwhile may charge it still.
+    maps.set_active(9, 1);
+    book.release(book.epoch());
+    all(&mut book, &mut maps);
+    assert_eq!(book.free(), Book::read(&maps).unwrap().free(), "it is in use");
+    maps.set_active(9, 0);
+    all(&mut book, &mut maps);
+    assert_eq!(book.free(), Book::read(&maps).unwrap().free(), "it is free");
+}
+
 /// Without a row that is replaced, a plan that leaves a backend without a row still gives something up.
 #[test]
 fn a_backend_that_serves_no_more_is_given_up() {

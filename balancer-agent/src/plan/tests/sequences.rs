@@ -138,7 +138,7 @@ fn the_book_follows_the_maps_over_any_sequence_of_plans() {
             book.reclaim(&maps);
             assert_eq!(book.free(), Book::read(&maps).unwrap().free(), "nothing leaks");
         }
-        let in_use: Vec<_> = held::backends(&maps).map(|(id, _)| id).collect();
+        let in_use: Vec<_> = entries::backends(&maps).map(|(id, _)| id).collect();
         for id in in_use {
             maps.set_active(id, rng.random_range(0..2));
         }
