@@ -141,8 +141,10 @@ impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
             || known.pods != new.pods
             || known.nodes != new.nodes
             || known.node_addresses != new.node_addresses;
-        *known = new;
+        let old = std::mem::replace(&mut *known, new);
         drop(known);
+        // Whoever reads need not wait for this.
+        drop(old);
         let known = self.desired.read();
         audience.know(&known);
         if pods_changed {

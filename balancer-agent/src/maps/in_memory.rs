@@ -106,6 +106,11 @@ impl InMemoryMaps {
         *self.reads_left() = Some(reads);
     }
 
+    /// True if no read is to fail, or the one that was to has failed.
+    pub fn all_reads_succeed(&self) -> bool {
+        self.reads_left().is_none()
+    }
+
     fn reads_left(&self) -> MutexGuard<'_, Option<usize>> {
         self.reads_fail_in.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -201,14 +206,17 @@ impl ReadMaps for InMemoryMaps {
     }
 
     fn frontend(&self, key: FrontendKey) -> Result<Option<Frontend>, MapsError> {
+        self.check_read(key.map())?;
         Ok(self.frontends.get(&key).copied())
     }
 
     fn name(&self, service: u32) -> Result<Option<ServiceName>, MapsError> {
+        self.check_read("NAMES")?;
         Ok(self.names.get(&service).copied())
     }
 
     fn gauges(&self) -> Result<Vec<Gauge>, MapsError> {
+        self.check_read("CLIENTS")?;
         let of_family = |family| self.frontends.keys().filter(|key| key.map() == family).count();
         let entries = [
             ("CLIENTS", self.clients.len()),

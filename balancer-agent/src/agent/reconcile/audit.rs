@@ -9,7 +9,7 @@ use super::Reconciler;
 use crate::{
     agent::{audience::Audience, grace_periods::GracePeriods},
     apply,
-    maps::{Charges, Gauge, MapsError, WriteMaps},
+    maps::{Charges, Gauge, MapsError, ReadMaps, WriteMaps},
     model::Problem,
     plan::{
         audit::Round,
@@ -93,6 +93,19 @@ impl Audit {
         mended
     }
 
+    /// A look without a book: a write has failed, of which a frozen map is the reason that stays.
+    pub(super) fn look_at_gauges(&mut self, maps: &impl ReadMaps, now: Instant) {
+        let failed = self.gauges(maps).err();
+        self.fail(failed.iter().map(unreadable).collect(), now);
+    }
+
+    /// What the kernel tells of the maps.
+    fn gauges(&mut self, maps: &impl ReadMaps) -> Result<Vec<Gauge>, MapsError> {
+        let gauges = maps.gauges()?;
+        self.frozen = gauges.iter().filter(|gauge| gauge.frozen).map(|gauge| gauge.map).collect();
+        Ok(gauges)
+    }
+
     /// What is wrong with the maps.
     pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
         self.frozen.iter().map(|map| frozen(map)).chain(self.failed.iter().cloned())
@@ -111,9 +124,7 @@ impl Audit {
         now: Instant,
         mended: &mut Mended,
     ) -> Result<(), MapsError> {
-        let seen = Seen::new(book, pods, maps.gauges()?);
-        self.frozen =
-            seen.gauges.iter().filter(|gauge| gauge.frozen).map(|gauge| gauge.map).collect();
+        let seen = Seen::new(book, pods, self.gauges(maps)?);
         let differs = self.seen.as_ref().is_some_and(|before| seen.differs(before));
         self.seen = Some(seen);
         if !differs && self.again.is_some_and(|again| now < again) {
@@ -146,14 +157,22 @@ impl Audit {
 }
 
 impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
-    /// Compares the maps with the book, once there was a first state and while the book is known.
+    /// Compares the maps with the book, once there was a first state. While the book is not known,
+    /// what the kernel tells of the maps is looked at alone.
     pub fn audit(&mut self, audience: &impl Audience) {
-        let Some(book) = self.book.as_ref().filter(|_| self.begun) else { return };
+        if !self.begun {
+            return;
+        }
         let before: Vec<_> = self.audit.problems().collect();
-        let pods = (!self.pods_differ).then(|| self.pods.found());
-        let mended = self.audit.look(book, pods, &mut self.maps, Instant::now());
-        for (map, entries) in mended {
-            audience.put_back(map, entries);
+        let now = Instant::now();
+        match &self.book {
+            Some(book) => {
+                let pods = (!self.pods_differ).then(|| self.pods.found());
+                for (map, entries) in self.audit.look(book, pods, &mut self.maps, now) {
+                    audience.put_back(map, entries);
+                }
+            }
+            None => self.audit.look_at_gauges(&self.maps, now),
         }
         if !self.audit.problems().eq(before) {
             self.tell(audience);

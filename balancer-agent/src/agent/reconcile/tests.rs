@@ -146,6 +146,61 @@ fn whichever_write_fails_it_is_told_and_tried_again() {
     assert!(failures >= 4, "only {failures} writes");
 }
 
+/// Where an address leads to no Service but its own.
+fn leads_right(reconciler: &InMemory) -> bool {
+    let held = Held::read(&reconciler.maps).unwrap();
+    held.frontends.iter().all(|(frontend, leads)| {
+        let own = format!("s{}", frontend.addr.ip().to_string().rsplit('.').next().unwrap());
+        let led = held.rows.iter().find(|(_, row)| row.id == leads.service);
+        led.is_none_or(|(id, _)| id.port.service.name == own)
+    })
+}
+
+/// What a failed write has left in use is given to nobody else.
+#[test]
+fn after_a_failed_write_nothing_makes_room_before_the_maps_are_read() {
+    // What is wanted next fits once what goes has made room.
+    let limits = crate::maps::Limits { services: 3, slots: 24, ..LIMITS };
+    for failures in 0.. {
+        let (mut reconciler, told) = (start(InMemoryMaps::new(limits)), Told::default());
+        reconciler.reconcile(&state(&BEFORE), &told);
+        reconciler.maps.fails_in = Some(failures);
+        reconciler.maps.log.clear();
+        reconciler.reconcile(&state(&AFTER), &told);
+        let waited = reconciler.maps.log.iter().any(|line| line == "grace");
+        if reconciler.maps.fails_in.take().is_some() {
+            assert!(waited && told.complete.get(), "the limits are not reached");
+            assert!(failures >= 4, "only {failures} writes");
+            return;
+        }
+        assert!(leads_right(&reconciler), "{failures}");
+        retry(&mut reconciler, &told);
+        assert!(told.complete.get() && agrees(&reconciler), "{failures}");
+        assert!(leads_right(&reconciler), "{failures}");
+    }
+}
+
+/// A write to it fails, so that there is no book to compare with.
+#[test]
+fn a_frozen_map_is_named_where_writing_to_it_fails() {
+    let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+    reconciler.reconcile(&state(&BEFORE), &told);
+    reconciler.maps.frozen.insert("FRONTENDS4");
+    reconciler.reconcile(&state(&AFTER), &told);
+    assert!(reconciler.book.is_none());
+    reconciler.audit(&told);
+    let is_named = |told: &Told| {
+        let is_frozen = |problem: &Problem| problem.message.starts_with("is frozen: ");
+        told.problems.borrow().iter().any(is_frozen)
+    };
+    assert!(is_named(&told), "{:?}", told.problems);
+    reconciler.maps.frozen.clear();
+    reconciler.audit(&told);
+    assert!(!is_named(&told), "{:?}", told.problems);
+    retry(&mut reconciler, &told);
+    assert!(told.complete.get() && agrees(&reconciler));
+}
+
 #[test]
 fn where_the_maps_can_not_be_read_they_stay_and_are_read_again() {
     for nth in 0..4 {

@@ -113,7 +113,9 @@ impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
         book.release(self.grace_periods.passed());
         let mut plan = self.plan(&mut book, wanted, some);
         self.carry_out(&plan, done);
-        if !plan.problems.is_empty() && book.awaits_release() {
+        // Where a write has failed the book is wrong: what it takes to be free may be in use.
+        let is_right = done.problems.is_empty();
+        if is_right && !plan.problems.is_empty() && book.awaits_release() {
             // What was given up may make room.
             self.maps.wait_grace_period();
             book.release(book.epoch());

@@ -2,12 +2,13 @@ use balancer_common::layout::{Row, Slot};
 
 use super::*;
 use crate::{
-    desired::Desired,
-    maps::{RangeEntry, ReadMaps as _, Settings, convert, in_memory::InMemoryMaps},
+    desired::{BackendAddr, Desired, FrontendAddr, PortId, backends::Details},
+    maps::{RangeEntry, Settings, convert, in_memory::InMemoryMaps},
+    model::Protocol,
     plan::{Extent, held::Held, plan, rows::rows},
     testing::{
         logged,
-        services::{LIMITS, backend, desired, frontend, port_id, row_id},
+        services::{LIMITS, backend, desired, frontend, port, port_id, row_id},
     },
 };
 
@@ -30,7 +31,9 @@ impl Scene {
         };
         assert_eq!(apply::pods(&mut maps, &pods).1, []);
         let mut book = Book::read(&maps).unwrap();
-        write(&mut book, &mut maps, &wanted());
+        // What serves without being usable has been usable before.
+        write(&mut book, &mut maps, &wanted(true));
+        write(&mut book, &mut maps, &wanted(false));
         Self { maps, book, pods, audit: Audit::default(), now: Instant::now() }
     }
 
@@ -65,10 +68,24 @@ impl Scene {
     }
 }
 
-fn wanted() -> Desired {
+/// `both` says whether both backends of the Service of UDP are usable, or one serves alone.
+fn wanted(both: bool) -> Desired {
     let mut wanted = desired(&[("api", &[2], &[2, 3]), ("web", &[1], &[1, 2, 4])]);
     let web = wanted.ports.get_mut(&port_id("web")).unwrap();
     web.source_ranges = vec!["10.1.0.0/16".parse().unwrap()];
+    // The identifiers of those before stay as they are.
+    let mut six = port(&[], &[]);
+    six.frontends.push(frontend6(1));
+    wanted.ports.insert(port_id("web6"), six);
+    let mut dns = port(&[9], &[]);
+    dns.frontends[0].protocol = Protocol::Udp;
+    let serves = |(last, usable)| {
+        let addr = BackendAddr::new(backend(last).addr(), Protocol::Udp);
+        let place = Default::default();
+        (addr, Details { place, terminating: false, usable, serving: true, weight: 1 })
+    };
+    dns.backends = [(1, true), (5, both)].into_iter().map(serves).collect();
+    wanted.ports.insert(PortId { protocol: Protocol::Udp, ..port_id("xdns") }, dns);
     wanted
 }
 
@@ -80,7 +97,7 @@ fn write(book: &mut Book, maps: &mut InMemoryMaps, wanted: &Desired) {
 type Edit = fn(&mut InMemoryMaps, &Held);
 
 /// Each map, and what another tool does to it: takes away, alters, adds.
-const EDITS: [(&str, [Edit; 3]); 9] = [
+const EDITS: [(&str, [Edit; 3]); 10] = [
     (
         "FRONTENDS4",
         [
@@ -89,6 +106,16 @@ const EDITS: [(&str, [Edit; 3]); 9] = [
             },
             |maps, _| put(maps, 1, 9),
             |maps, _| put(maps, 77, 0),
+        ],
+    ),
+    (
+        "FRONTENDS6",
+        [
+            |maps, _| {
+                maps.remove_frontend(convert::frontend(frontend6(1), 0, false).0).unwrap();
+            },
+            |maps, _| put6(maps, 1, 0),
+            |maps, _| put6(maps, 77, 2),
         ],
     ),
     (
@@ -137,7 +164,10 @@ const EDITS: [(&str, [Edit; 3]); 9] = [
     (
         "SERVING",
         [
-            |maps, _| maps.put_serving(0, 1).unwrap(),
+            |maps, held| {
+                let row = held.rows.values().find(|row| !row.serving.is_empty()).unwrap();
+                maps.remove_serving(row.id, row.serving[0]).unwrap();
+            },
             |maps, _| maps.put_serving(9, 1).unwrap(),
             |maps, _| maps.put_serving(u32::MAX, u32::MAX).unwrap(),
         ],
@@ -168,6 +198,15 @@ fn range(service: u32, range: &str) -> RangeEntry {
 
 fn put(maps: &mut InMemoryMaps, vip: u8, service: u32) {
     let (key, value) = convert::frontend(frontend(vip), service, false);
+    maps.put_frontend(key, value).unwrap();
+}
+
+fn frontend6(last: u16) -> FrontendAddr {
+    FrontendAddr { addr: ([0xfd00, 0, 0, 0, 0, 0, 0, last], 80).into(), ..frontend(1) }
+}
+
+fn put6(maps: &mut InMemoryMaps, vip: u16, service: u32) {
+    let (key, value) = convert::frontend(frontend6(vip), service, false);
     maps.put_frontend(key, value).unwrap();
 }
 
@@ -259,6 +298,30 @@ fn whichever_write_fails_the_others_are_put_back_at_once() {
         assert_eq!(scene.look().values().sum::<u64>(), 3, "{nth}");
         assert_eq!(scene.problems().len(), 1, "{nth}");
         let mended: u64 = (0..AGAIN.as_secs()).flat_map(|_| scene.look().into_values()).sum();
+        assert_eq!(mended, 1, "{nth}");
+        assert_eq!(scene.problems(), [""; 0], "{nth}");
+        scene.assert_right();
+    }
+}
+
+/// Nothing is said to be wrong of what could not be read, and nothing is lost.
+#[test]
+fn whichever_read_fails_it_is_told_and_all_is_looked_at_again() {
+    for nth in 0.. {
+        let mut scene = Scene::new();
+        scene.look();
+        scene.remove(1);
+        scene.maps.reads_fail_in(nth);
+        let mut mended: u64 = scene.look().values().sum();
+        if !scene.maps.all_reads_succeed() {
+            assert!(nth > 12, "only {nth} reads");
+            assert_eq!((mended, scene.problems().len()), (1, 0));
+            return;
+        }
+        let problems = scene.problems();
+        assert_eq!(problems.len(), 1, "{nth}");
+        assert!(problems[0].ends_with("whether it holds what it should can't be told"), "{nth}");
+        mended += (0..AGAIN.as_secs()).flat_map(|_| scene.look().into_values()).sum::<u64>();
         assert_eq!(mended, 1, "{nth}");
         assert_eq!(scene.problems(), [""; 0], "{nth}");
         scene.assert_right();
