@@ -217,6 +217,9 @@ impl Parts {
         for Counted { backend, active, opened } in counted {
             node.observe(now, backend, active, opened);
         }
+        if self.counters.are_known() {
+            node.counted();
+        }
         self.counters.write(now, &node.words(now));
         say(&self.socket, now, exchange, membership);
     }

@@ -10,7 +10,7 @@ use super::{
     pace,
     seal::{Header, MAJOR, Sealer},
     session::{Judgement, Rejected, Session, address_check},
-    wire::{Section, pack, read},
+    wire::{Hello, Section, pack, read},
 };
 
 /// Gives random numbers.
@@ -216,7 +216,8 @@ impl Exchange {
             let Some(talk) = self.talks.get_mut(&to) else { continue };
             let mut sections = letter.sections;
             if letter.beat {
-                sections.insert(0, Section::Hello(talk.session.hello()));
+                let hello = Hello { reports: letter.reports, ..talk.session.hello() };
+                sections.insert(0, Section::Hello(hello));
                 (talk.greets, talk.greeted) = (false, Some(now));
             }
             for plain in pack(&sections) {

@@ -68,7 +68,9 @@ impl Known {
         // What was changed in the meantime may have been lost, too.
         told.is_whole &= is_fresh;
         if told.from.replace(from) != Some(from) {
+            // It may not have heard yet what all nodes have.
             told.counts.values_mut().for_each(|(_, round)| *round = totals.round);
+            told.named = (totals.round, 0);
         }
         (told.at, told.nodes, told.rate) = (now, totals.nodes, totals.rate);
         told.round = totals.round;
@@ -83,7 +85,13 @@ impl Known {
         if let Some(all) = totals.all {
             let before = if told.named.0 == totals.round { told.named.1 } else { 0 };
             told.named = (totals.round, before + totals.counts.len());
-            told.is_whole |= told.named.1 >= usize::from(all);
+            if told.named.1 >= usize::from(all) {
+                told.is_whole = true;
+                // What a whole round does not name is gone.
+                let before = told.counts.len();
+                told.counts.retain(|_, (_, round)| *round == totals.round);
+                self.backends = self.backends.saturating_sub(before - told.counts.len());
+            }
         }
         self.news.insert(totals.service);
     }

@@ -83,7 +83,8 @@ impl Ledger {
         reporter.at = now;
         if std::mem::take(&mut reporter.restarted) {
             reporter.opened.clear();
-            reporter.counts.values_mut().for_each(|(_, round)| *round = report.round);
+            let earlier = report.round.wrapping_sub(1);
+            reporter.counts.values_mut().for_each(|(_, round)| *round = earlier);
         }
         reporter.round = report.round;
         reporter.opened(now, report.opened);
@@ -111,29 +112,60 @@ impl Ledger {
         }
     }
 
+    /// A node has named all that it has to a Service port in this round: what else it had is gone.
+    pub fn forget_unnamed(&mut self, now: Moment, from: NodeId, service: ServiceId) {
+        let Some(account) = self.accounts.get_mut(&service) else { return };
+        let Some(reporter) = account.nodes.get_mut(&from) else { return };
+        let this = reporter.round;
+        let gone = reporter.counts.extract_if(|_, (_, round)| *round != this);
+        let gone: Vec<_> = gone.map(|(backend, (count, _))| (backend, count)).collect();
+        let before = account.version;
+        account.release(now, from, gone, &mut self.kept);
+        if account.version != before {
+            self.dirty.insert(service);
+        }
+    }
+
+    /// A node that has begun anew has reported all that it has: what it had before of Service ports that
+    /// it has not reported since is gone.
+    pub fn forget_earlier(&mut self, now: Moment, from: NodeId) {
+        for (service, account) in &mut self.accounts {
+            let Entry::Occupied(node) = account.nodes.entry(from) else { continue };
+            if !node.get().restarted {
+                continue;
+            }
+            let counts = node.remove().counts;
+            let gone = counts.into_iter().map(|(backend, (count, _))| (backend, count)).collect();
+            let before = account.version;
+            account.release(now, from, gone, &mut self.kept);
+            if account.version != before {
+                self.dirty.insert(*service);
+            }
+        }
+    }
+
     /// Forgets what nodes do not name any more, and all of those that are silent for too long. `named` is
     /// how long a backend without a connection is named where there are so many.
     pub fn forget(&mut self, now: Moment, named: impl Fn(usize) -> Duration) {
         for (service, account) in &mut self.accounts {
-            let mut gone = Vec::new();
+            let before = account.version;
+            let mut all_gone = Vec::new();
             account.nodes.retain(|id, reporter| {
                 let stays = reporter.at + pace::SILENT > now;
                 if !stays || reporter.looked != reporter.round {
                     reporter.looked = reporter.round;
-                    let (round, before) = (reporter.round, gone.len());
+                    let round = reporter.round;
                     let over = |named| !stays || is_over(named, round);
                     let over = reporter.counts.extract_if(|_, (_, named)| over(*named));
-                    gone.extend(over.map(|(backend, (count, _))| (*id, backend, count)));
-                    if let Some(kept) = self.kept.get_mut(id) {
-                        *kept = kept.saturating_sub(gone.len() - before);
-                    }
+                    let gone: Vec<_> = over.map(|(backend, (count, _))| (backend, count)).collect();
+                    all_gone.push((*id, gone));
                 }
                 stays
             });
-            for (from, backend, old) in gone.into_iter().filter(|(.., old)| *old > 0) {
-                account.version += 1;
-                let change = Change { now, version: account.version, from, old, new: 0 };
-                change.add(&mut account.sums, &mut self.kept, backend);
+            for (from, gone) in all_gone {
+                account.release(now, from, gone, &mut self.kept);
+            }
+            if account.version != before {
                 self.dirty.insert(*service);
             }
             let named = named(account.sums.len());
@@ -293,6 +325,24 @@ fn release(kept: &mut HashMap<NodeId, usize>, node: NodeId) {
 }
 
 impl Account {
+    /// A node has no connections any more to backends to which it had so many.
+    fn release(
+        &mut self,
+        now: Moment,
+        from: NodeId,
+        gone: Vec<(BackendAddr, u32)>,
+        kept: &mut HashMap<NodeId, usize>,
+    ) {
+        if let Some(kept) = kept.get_mut(&from) {
+            *kept = kept.saturating_sub(gone.len());
+        }
+        for (backend, old) in gone.into_iter().filter(|(_, old)| *old > 0) {
+            self.version += 1;
+            let change = Change { now, version: self.version, from, old, new: 0 };
+            change.add(&mut self.sums, kept, backend);
+        }
+    }
+
     /// Connections that all nodes but one open in 1,000 s.
     fn rate(&mut self, now: Moment, but: NodeId) -> u32 {
         if self.rate.0 != now || now == Moment::ZERO {

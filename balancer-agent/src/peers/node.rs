@@ -43,6 +43,8 @@ pub struct Node {
     forget_at: Moment,
     /// When this node tells itself everything that it tells others in heartbeats.
     own_beat_at: Moment,
+    /// True once all rows and counters were taken: what is not among them then is not there.
+    is_counted: bool,
 }
 
 /// What is shown of a peer.
@@ -70,6 +72,7 @@ impl Node {
             heard: BTreeSet::new(),
             forget_at: Moment::ZERO,
             own_beat_at: Moment::ZERO,
+            is_counted: false,
         }
     }
 
@@ -111,6 +114,11 @@ impl Node {
         self.own.observe(now, backend, active, opened);
     }
 
+    /// All rows and all their counters were taken.
+    pub const fn counted(&mut self) {
+        self.is_counted = true;
+    }
+
     /// A peer was heard. What it says follows, section by section.
     pub fn heard(&mut self, now: Moment, from: NodeId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
@@ -136,11 +144,24 @@ impl Node {
     /// Takes a section of a peer.
     pub fn hear(&mut self, now: Moment, from: NodeId, section: &Section) {
         match section {
-            Section::Hello(_) => {}
+            Section::Hello(hello) => {
+                let Some(peer) = self.peers.get_mut(&from) else { return };
+                if hello.reports.is_some_and(|services| peer.begins(services)) {
+                    self.ledger.forget_earlier(now, from);
+                }
+            }
             Section::Report(report) => {
+                let Some(peer) = self.peers.get_mut(&from) else { return };
+                let whole = peer.reports(report);
                 // Whose rows are elsewhere is not summed here: whoever has the key could fill memory.
-                if self.own.has(report.service) && self.peers.contains_key(&from) {
+                if self.own.has(report.service) {
                     self.ledger.report(now, from, report);
+                    if whole.service {
+                        self.ledger.forget_unnamed(now, from, report.service);
+                    }
+                }
+                if whole.heartbeat {
+                    self.ledger.forget_earlier(now, from);
                 }
             }
             Section::Totals(totals) => {

@@ -96,7 +96,7 @@ impl Session {
 
     /// What the peer is told of all this.
     pub const fn hello(&self) -> Hello {
-        Hello { challenge: self.challenge, echo: self.echo }
+        Hello { challenge: self.challenge, echo: self.echo, reports: None }
     }
 
     /// Opens a datagram that says that it comes from the peer. Numbers are compared before anything is

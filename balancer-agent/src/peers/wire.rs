@@ -37,6 +37,9 @@ pub struct Hello {
     pub challenge: u64,
     /// What was received of that kind; 0 for nothing.
     pub echo: u64,
+    /// How many Service ports the reports of this heartbeat are about: all that the sender has connections
+    /// to and that it takes the addressee to be the steward of. None where it does not say that.
+    pub reports: Option<u16>,
 }
 
 /// Connections of the sender to backends of a Service port. Backends that are not named are as they
@@ -49,6 +52,9 @@ pub struct Report {
     pub round: u8,
     /// Connections that the sender opened to it so far, around and around.
     pub opened: u32,
+    /// How many backends this round names, in however many sections: all that the sender has connections
+    /// to. None where only what has changed is named.
+    pub all: Option<u16>,
     /// Open connections of each backend.
     pub counts: Vec<(BackendAddr, u32)>,
 }
@@ -65,8 +71,7 @@ pub struct Totals {
     pub nodes: u16,
     /// Connections that these nodes open to the Service port in 1,000 s.
     pub rate: u32,
-    /// How many backends this round names, in however many sections; none where only what has changed
-    /// is named.
+    /// As in a [`Report`].
     pub all: Option<u16>,
     /// Open connections of each backend.
     pub counts: Vec<(BackendAddr, u32)>,
@@ -82,32 +87,33 @@ pub fn pack(sections: &[Section]) -> Vec<Vec<u8>> {
     for section in sections {
         match section {
             Section::Hello(hello) => {
-                let mut bytes = vec![HELLO, 0, 16];
+                let mut bytes = vec![HELLO, 0, 18];
                 bytes.extend(hello.challenge.to_be_bytes());
                 bytes.extend(hello.echo.to_be_bytes());
+                bytes.extend(optional(hello.reports));
                 packer.room(bytes.len()).extend(bytes);
             }
             Section::Report(report) => {
-                let fields = report.opened.to_be_bytes();
-                packer.counts(REPORT, report.service, report.round, [&fields, &[]], &report.counts);
+                let (fields, all) = (report.opened.to_be_bytes(), optional(report.all));
+                let (service, round) = (report.service, report.round);
+                packer.counts(REPORT, service, round, [&fields, &all], &report.counts);
             }
             Section::Totals(totals) => {
                 let mut fields = [0; 6];
                 fields[..2].copy_from_slice(&totals.nodes.to_be_bytes());
                 fields[2..].copy_from_slice(&totals.rate.to_be_bytes());
-                // 0 for none.
-                let all = totals.all.map_or(0, |all| all.saturating_add(1)).to_be_bytes();
-                packer.counts(
-                    TOTALS,
-                    totals.service,
-                    totals.round,
-                    [&fields, &all],
-                    &totals.counts,
-                );
+                let (service, round) = (totals.service, totals.round);
+                let fields = [&fields[..], &optional(totals.all)];
+                packer.counts(TOTALS, service, round, fields, &totals.counts);
             }
         }
     }
     packer.0
+}
+
+/// A number that may be none, for which 0 stands: others are one more.
+fn optional(number: Option<u16>) -> [u8; 2] {
+    number.map_or(0, |number| number.saturating_add(1)).to_be_bytes()
 }
 
 /// Bytes that the totals of so many backends take.

@@ -2,20 +2,16 @@
 
 use std::{ops::Range, time::Duration};
 
-use balancer_agent::peers::pace;
 use rand::{Rng as _, rngs::StdRng};
 
 use super::truth::{BACKENDS, NODES, SERVICES, Shape, whole};
 
 /// When the last fault has ended.
 pub(crate) const LAST_FAULT: Duration = Duration::from_secs(24);
-/// When everybody must know what is true: what a silent node had has been forgotten by then, and what
-/// was said of it since was heard.
-pub(crate) const CHECK: Duration =
-    LAST_FAULT.saturating_add(pace::SILENT).saturating_add(Duration::from_secs(2));
-/// When connections come and go for the last time. Nodes that do not use a Service are told its totals each
-/// second, by a steward that may have lost its first report: what is promised is four seconds.
-const LAST_CHANGE: Duration = CHECK.saturating_sub(Duration::from_secs(4));
+/// When everybody must know what is true.
+pub(crate) const CHECK: Duration = LAST_FAULT.saturating_add(Duration::from_secs(4));
+/// When connections come and go for the last time: as late as the last fault.
+const LAST_CHANGE: Duration = LAST_FAULT;
 /// How long what all nodes hear of takes to the last of them.
 const SPREAD: f64 = 1.0;
 /// Faults at most.

@@ -123,6 +123,7 @@ impl Host {
                 agent.exchange.node_mut().observe(clock, id, active, opened);
             }
         }
+        agent.exchange.node_mut().counted();
         for mut datagram in std::mem::take(&mut self.queue) {
             // Why it is not believed is counted.
             let _ = agent.exchange.receive(clock, &mut datagram);

@@ -82,6 +82,11 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
         self.renewed.is_none_or(|at| at + RENEW <= now)
     }
 
+    /// True once all rows were read. Their counters are given by the look that follows.
+    pub const fn are_known(&self) -> bool {
+        self.renewed.is_some()
+    }
+
     /// Reads the rows that have changed, and gives all rows of their Service ports.
     ///
     /// # Errors

@@ -189,6 +189,35 @@ fn what_was_recorded_has_no_effect_also_after_restarts() {
     assert_eq!(pair.cluster(TWO, 1), Some(4));
 }
 
+/// Whichever of the two is the steward, and whether the other one has anything left or nothing at all.
+#[test]
+fn what_ended_while_an_agent_was_down_is_known_soon_and_nothing_else_is_forgotten() {
+    for (restarts, hears) in [(ONE, TWO), (TWO, ONE)] {
+        for left in [3, 0] {
+            let mut pair = Pair::new(KEY, KEY);
+            pair.observe(restarts, 1, 3);
+            pair.observe(restarts, 2, 5);
+            pair.run(3_000);
+            let index = usize::from(restarts == TWO);
+            pair.nodes[index].1 = exchange(restarts, KEY, 78);
+            // Of a Service port that nobody uses nothing is said: each node counts alone.
+            let known = |pair: &mut Pair| [1, 2].map(|id| pair.cluster(hears, id).unwrap_or(0));
+            // It is heard before it has read its counters.
+            pair.run(900);
+            assert_eq!(known(&mut pair), [3, 5], "{restarts:?} {left}");
+            pair.observe(restarts, 1, left);
+            pair.observe(restarts, 2, 0);
+            pair.get(restarts).node_mut().counted();
+            for _ in 0..30 {
+                let now = known(&mut pair);
+                assert!(now[0] >= left.into(), "{restarts:?} {left}: {now:?}");
+                pair.run(100);
+            }
+            assert_eq!(known(&mut pair), [left.into(), 0], "{restarts:?} {left}");
+        }
+    }
+}
+
 #[test]
 fn reflections_and_strangers_are_told_apart() {
     let mut pair = Pair::new(KEY, KEY);

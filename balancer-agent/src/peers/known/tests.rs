@@ -32,13 +32,14 @@ fn what_was_told_counts_for_three_seconds() {
     assert_eq!(others(&known, 3_000, 1), None);
     assert_eq!(known.news(), [WEB].into());
     assert_eq!(known.news(), [].into());
-    // Whatever it says, a word says that the rest is as it was.
-    known.take(at(2_000), ONE, &totals(2, 1, &[]), 2);
+    // Whatever has changed, the rest is as it was.
+    let changed = |round| Totals { all: None, ..totals(2, round, &[]) };
+    known.take(at(2_000), ONE, &changed(1), 2);
     known.forget(at(2_000), |_| true);
     assert_eq!(others(&known, 4_000, 1), Some(4));
     assert_eq!(known.age(at(2_500)), Some(at(500)));
     for round in 2..6 {
-        known.take(at(3_000), ONE, &totals(2, round, &[]), 2);
+        known.take(at(3_000), ONE, &changed(round), 2);
     }
     known.news();
     known.forget(at(3_000), |_| true);
@@ -67,15 +68,35 @@ fn a_steward_that_hears_fewer_changes_nothing_while_the_old_word_counts() {
 fn another_steward_numbers_its_rounds_by_itself() {
     let mut known = Known::default();
     known.take(at(0), ONE, &totals(2, 100, &[(1, 4), (2, 1)]), 2);
-    for (round, want) in [(7, 4), (11, 4), (12, 0)] {
+    // It may not have heard of all nodes when it tells its first.
+    for (round, want) in [(7, 4), (8, 0)] {
         known.take(at(100), TWO, &totals(2, round, &[(2, 1)]), 2);
-        known.forget(at(100), |_| true);
         assert_eq!(others(&known, 100, 1), Some(want), "round {round}");
     }
     known.restarted(TWO);
-    known.take(at(100), TWO, &totals(2, 60, &[]), 2);
-    known.forget(at(100), |_| true);
-    assert_eq!(others(&known, 100, 2), Some(1));
+    for (round, want) in [(60, 1), (61, 0)] {
+        known.take(at(100), TWO, &totals(2, round, &[]), 2);
+        assert_eq!(others(&known, 100, 2), Some(want), "round {round}");
+    }
+    assert_eq!(known.backends, 0);
+}
+
+/// What was named of a round of one steward is no part of the same round of another.
+#[test]
+fn two_parts_of_two_stewards_are_not_taken_for_all() {
+    let part = |counts| Totals { all: Some(2), ..totals(2, 5, counts) };
+    for begins_anew in [false, true] {
+        let mut known = Known::default();
+        known.take(at(0), ONE, &part(&[(1, 4)]), 2);
+        let from = if begins_anew { ONE } else { TWO };
+        if begins_anew {
+            known.restarted(ONE);
+        }
+        known.take(at(10), from, &part(&[(2, 7)]), 2);
+        assert_eq!(others(&known, 10, 1), None);
+        known.take(at(20), from, &part(&[(1, 3)]), 2);
+        assert_eq!([1, 2].map(|id| others(&known, 20, id)), [Some(3), Some(7)]);
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn addr(id: u8) -> BackendAddr {
 
 fn report(round: u8, opened: u32, counts: &[(u8, u32)]) -> Report {
     let counts = counts.iter().map(|(id, count)| (addr(*id), *count)).collect();
-    Report { service: WEB, round, opened, counts }
+    Report { service: WEB, round, opened, all: None, counts }
 }
 
 /// How long ends are named.
@@ -81,7 +81,7 @@ fn a_node_that_has_begun_anew_numbers_its_rounds_anew() {
     let mut ledger = Ledger::default();
     ledger.report(at(0), ONE, &report(100, 900, &[(1, 4), (2, 1)]));
     ledger.restarted(ONE);
-    for (round, want) in [(1, 4), (5, 4), (6, 0)] {
+    for (round, want) in [(1, 4), (4, 4), (5, 0)] {
         ledger.report(at(1_000), ONE, &report(round, 0, &[(2, 1)]));
         ledger.forget(at(1_000), |_| NAMED);
         assert_eq!(totals(&mut ledger, 1_000, TWO, true), [(1, want), (2, 1)], "round {round}");
@@ -128,6 +128,34 @@ fn the_rate_is_that_of_the_other_nodes_in_the_last_second() {
 }
 
 #[test]
+fn what_a_whole_round_does_not_name_is_gone() {
+    let mut ledger = Ledger::default();
+    ledger.report(at(0), ONE, &report(3, 0, &[(1, 4), (2, 1)]));
+    ledger.report(at(0), TWO, &report(0, 0, &[(2, 5)]));
+    ledger.report(at(1_000), ONE, &report(4, 0, &[(1, 4)]));
+    assert_eq!(totals(&mut ledger, 1_000, THREE, true), [(1, 4), (2, 6)]);
+    ledger.forget_unnamed(at(1_000), ONE, WEB);
+    assert_eq!(totals(&mut ledger, 1_000, THREE, true), [(1, 4), (2, 5)]);
+    // Its rounds begin anew with it, where they may be the same.
+    ledger.restarted(ONE);
+    ledger.report(at(2_000), ONE, &report(4, 0, &[(2, 3)]));
+    assert_eq!(totals(&mut ledger, 2_000, THREE, true), [(1, 4), (2, 8)]);
+    ledger.forget_unnamed(at(2_000), ONE, WEB);
+    assert_eq!(totals(&mut ledger, 2_000, THREE, true), [(1, 0), (2, 8)]);
+    assert_eq!(ledger.reported(), [(ONE, 3), (TWO, 5)].into());
+    // Of WEB it has reported something since it began anew, of nothing else.
+    ledger.forget_earlier(at(2_000), ONE);
+    assert_eq!(ledger.reported(), [(ONE, 3), (TWO, 5)].into());
+    ledger.restarted(ONE);
+    ledger.forget_earlier(at(2_000), ONE);
+    assert_eq!(totals(&mut ledger, 2_000, THREE, true), [(1, 0), (2, 5)]);
+    assert!(!ledger.uses(WEB, ONE) && ledger.uses(WEB, TWO));
+    ledger.forget(at(12_000), |_| NAMED);
+    ledger.forget(at(15_000), |_| NAMED);
+    assert_eq!((ledger.services().count(), ledger.kept.len()), (0, 0));
+}
+
+#[test]
 fn a_node_that_lies_is_bounded() {
     let mut ledger = Ledger::default();
     ledger.report(at(0), ONE, &report(0, 0, &[(1, u32::MAX)]));
@@ -138,7 +166,7 @@ fn a_node_that_lies_is_bounded() {
             (BackendAddr::new((addr, 80).into(), Protocol::Tcp), 1)
         };
         let counts = (0..1_000).map(name).collect();
-        let report = Report { service: ServiceId(service), round: 0, opened: 0, counts };
+        let report = Report { service: ServiceId(service), round: 0, opened: 0, all: None, counts };
         ledger.report(at(0), ONE, &report);
     }
     let named = |ledger: &Ledger| (0..300).map(|id| ledger.backends(ServiceId(id))).sum::<usize>();
@@ -152,7 +180,8 @@ fn a_node_that_lies_is_bounded() {
         let (now, round) = (at(u64::from(second) * 500), second as u8 * pace::ROUNDS);
         for service in 0..300 {
             let counts = (0..1_000).map(name).collect();
-            let report = Report { service: ServiceId(service), round, opened: 0, counts };
+            let report =
+                Report { service: ServiceId(service), round, opened: 0, all: None, counts };
             ledger.report(now, ONE, &report);
         }
         ledger.forget(now, |_| pace::SILENT);

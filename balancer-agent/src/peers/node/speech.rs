@@ -15,6 +15,8 @@ use crate::peers::{
 pub struct Letter {
     /// True for a heartbeat, which repeats everything and may have nothing to say.
     pub beat: bool,
+    /// How many Service ports the reports of a heartbeat are about; none where there may be others.
+    pub reports: Option<u16>,
     /// What is said.
     pub sections: Vec<Section>,
 }
@@ -70,7 +72,8 @@ impl Node {
             Some(peer) => peer.beats,
             None => (now.as_millis() / pace::BEAT.as_millis()) as u32,
         };
-        let report = Report { service, round: beats as u8, opened, counts };
+        let all = u16::try_from(counts.len()).ok().filter(|_| all && self.is_counted);
+        let report = Report { service, round: beats as u8, opened, all, counts };
         if to == self.me {
             self.ledger.report(now, self.me, &report);
             return None;
@@ -143,13 +146,17 @@ impl Node {
             }
             let reports = used.iter().filter(|id| self.stewards.get(*id).map(|s| s.0) == Some(to));
             let reports: Vec<_> = reports.copied().collect();
+            let mut whole = 0;
             for service in reports {
                 if let Some(report) = self.report(now, service, to, true) {
+                    whole += usize::from(report.all.is_some());
                     let letter = letters.entry(to).or_default();
                     letter.sections.retain(|section| !is_of(section, service));
                     letter.sections.push(Section::Report(report));
                 }
             }
+            let letter = letters.entry(to).or_default();
+            letter.reports = u16::try_from(whole).ok().filter(|_| self.is_counted);
             for service in &spoken {
                 letters.entry(to).or_default().sections.push(self.repeat(now, *service, to));
             }

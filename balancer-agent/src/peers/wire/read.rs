@@ -25,7 +25,8 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
         match kind {
             HELLO => {
                 let (challenge, echo) = (body.u64()?, body.u64()?);
-                sections.push(Section::Hello(Hello { challenge, echo }));
+                let reports = body.optional();
+                sections.push(Section::Hello(Hello { challenge, echo, reports }));
             }
             REPORT | TOTALS => sections.extend(counted(kind, &mut body)?),
             _ => {}
@@ -63,13 +64,10 @@ fn counted(kind: u8, body: &mut Reader<'_>) -> Result<Option<Section>, Malformed
         Ok((BackendAddr::new(addr, protocol), entry.u32()?))
     };
     let counts = entries.chunks_exact(width(ipv6)).map(entry).collect::<Result<_, _>>()?;
+    let all = body.optional();
     Ok(Some(match kind {
-        REPORT => Section::Report(Report { service, round, opened, counts }),
-        _ => {
-            // An agent that does not know this field says nothing of it.
-            let all = body.u16().unwrap_or(0).checked_sub(1);
-            Section::Totals(Totals { service, round, nodes, rate, all, counts })
-        }
+        REPORT => Section::Report(Report { service, round, opened, all, counts }),
+        _ => Section::Totals(Totals { service, round, nodes, rate, all, counts }),
     }))
 }
 
@@ -92,6 +90,11 @@ impl<'a> Reader<'a> {
 
     fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_be_bytes)
+    }
+
+    /// A number that may be none. An agent that does not know the field says nothing of it.
+    fn optional(&mut self) -> Option<u16> {
+        self.u16().unwrap_or(0).checked_sub(1)
     }
 
     fn u32(&mut self) -> Result<u32, Malformed> {

@@ -23,14 +23,21 @@ fn sections_survive_the_way() {
         [(backend("10.0.0.1:53", Protocol::Udp), 3), (backend("10.0.0.2:53", Protocol::Udp), 0)];
     let ipv6 = [(backend("[fd00::1]:80", Protocol::Tcp), u32::MAX)];
     let sections = [
-        Section::Hello(Hello { challenge: 1, echo: u64::MAX }),
+        Section::Hello(Hello { challenge: 1, echo: u64::MAX, reports: Some(2) }),
         Section::Report(Report {
             service: ServiceId(9),
             round: 255,
             opened: 7,
+            all: Some(2),
             counts: udp.into(),
         }),
-        Section::Report(Report { service: ServiceId(8), round: 0, opened: 0, counts: Vec::new() }),
+        Section::Report(Report {
+            service: ServiceId(8),
+            round: 0,
+            opened: 0,
+            all: None,
+            counts: Vec::new(),
+        }),
         Section::Totals(Totals {
             service: ServiceId(7),
             round: 1,
@@ -81,7 +88,8 @@ fn what_does_not_fit_is_divided() {
 
 #[test]
 fn what_a_later_version_adds_is_skipped() {
-    let report = Report { service: ServiceId(9), round: 1, opened: 7, counts: many(2, false) };
+    let report =
+        Report { service: ServiceId(9), round: 1, opened: 7, all: None, counts: many(2, false) };
     let [known] = pack(&[Section::Report(report.clone())]).try_into().unwrap();
     // A kind of its own before, and a field more in the section.
     let mut bytes = vec![77, 0, 2, 1, 1];
@@ -126,7 +134,7 @@ proptest! {
         at in proptest::collection::vec((0_usize..1_200, any::<u8>()), 0..4),
         cut in 0_usize..1_200,
     ) {
-        let report = Report { service: ServiceId(9), round: 1, opened: 7, counts: many(number, ipv6) };
+        let report = Report { service: ServiceId(9), round: 1, opened: 7, all: None, counts: many(number, ipv6) };
         for mut bytes in pack(&[Section::Hello(Hello::default()), Section::Report(report)]) {
             for (at, byte) in &at {
                 if let Some(found) = bytes.get_mut(*at) {

@@ -102,6 +102,7 @@ impl Agents {
             for backend in 0..world.backends() {
                 host.agent.observe(Duration::ZERO, Kernel::identifier(backend), 0, 0);
             }
+            host.agent.counted();
         }
         agents
     }

@@ -131,5 +131,6 @@ impl Played {
             }
             self.exchange.node_mut().observe(now, id, *active, *opened);
         }
+        self.exchange.node_mut().counted();
     }
 }
