@@ -134,7 +134,11 @@ impl Shared {
         }
         let names = self.maps.names().unwrap_or_default().into_iter().collect();
         let pods = self.desired().pods.clone();
-        stuck.iter().map(|stuck| stuck::problem(stuck, &names, &pods, &self.cgroup)).collect()
+        // Where it can't be read, processes are looked for.
+        let clients = self.maps.clients().unwrap_or_default();
+        let (names, pods, clients) = (&names, &pods, &clients);
+        let holders = stuck::Holders { names, pods, clients, cgroup: &self.cgroup };
+        stuck.iter().map(|stuck| stuck::problem(stuck, &holders)).collect()
     }
 
     /// The maps, for reading.

@@ -1,6 +1,6 @@
 //! What is told of a socket that held up who touched it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use balancer_common::layout::ServiceName;
 
@@ -12,28 +12,30 @@ use crate::{
     node::{holders, netns, networks, processes::Thread},
 };
 
-/// Names what is held, and whose it is. `names` are those of Service ports by their identifiers,
-/// `pods` those of this node by their uid, `cgroup` is whose processes are looked at.
-pub fn problem(
-    stuck: &Stuck,
-    names: &BTreeMap<u32, ServiceName>,
-    pods: &BTreeMap<String, DesiredPod>,
-    cgroup: &Path,
-) -> Problem {
+/// What is known of those who may hold something.
+pub struct Holders<'a> {
+    /// Names of Service ports by their identifiers.
+    pub names: &'a BTreeMap<u32, ServiceName>,
+    /// Pods of this node by their uid.
+    pub pods: &'a BTreeMap<String, DesiredPod>,
+    /// Addresses of pods by the cookies of their network namespaces.
+    pub clients: &'a BTreeMap<u64, Vec<IpAddr>>,
+    /// Whose processes are looked at where these do not tell.
+    pub cgroup: &'a Path,
+}
+
+/// Names what is held, and whose it is.
+pub fn problem(stuck: &Stuck, holders: &Holders<'_>) -> Problem {
     let (object, whose) = match &stuck.subject {
         Subject::Connection(connection, backend) => {
             let object = match backend {
                 Some(backend) => format!("connection {} to {backend}", connection.local),
                 None => format!("connection {}", connection.local),
             };
-            (object, of_connection(connection, names, pods))
+            (object, of_connection(connection, holders))
         }
         Subject::Listing(netns) => {
-            let process = process_in(*netns, cgroup).map_or_else(
-                || "a network namespace whose processes have ended".to_owned(),
-                |process| format!("the network namespace of process {}", named(process)),
-            );
-            (format!("UDP sockets of {process}"), "one of them".to_owned())
+            (format!("UDP sockets of {}", owner(*netns, holders)), "one of them".to_owned())
         }
     };
     let seconds = stuck.since.elapsed().as_secs();
@@ -49,15 +51,28 @@ pub fn problem(
     Problem { object, field: String::new(), message }
 }
 
-fn of_connection(
-    connection: &Recorded,
-    names: &BTreeMap<u32, ServiceName>,
-    pods: &BTreeMap<String, DesiredPod>,
-) -> String {
-    let row = names.get(&connection.service).and_then(convert::row_id);
+/// Whose a network namespace is, given as its cookie: the pod whose addresses it has. What the programs
+/// know of pods tells it; processes are looked for where that does not.
+fn owner(netns: u64, holders: &Holders<'_>) -> String {
+    let addresses = holders.clients.get(&netns).map_or(&[][..], Vec::as_slice);
+    if let Some(pod) = addresses.iter().find_map(|address| pod_at(*address, holders)) {
+        return format!("pod {}", pod.id);
+    }
+    process_in(netns, holders.cgroup).map_or_else(
+        || "a network namespace whose processes have ended".to_owned(),
+        |process| format!("the network namespace of process {}", named(process)),
+    )
+}
+
+fn pod_at<'a>(address: IpAddr, holders: &Holders<'a>) -> Option<&'a DesiredPod> {
+    let mut pods = holders.pods.values().filter(|pod| !pod.host_network);
+    pods.find(|pod| pod.addresses.contains(&address))
+}
+
+fn of_connection(connection: &Recorded, holders: &Holders<'_>) -> String {
+    let row = holders.names.get(&connection.service).and_then(convert::row_id);
     let service = row.map_or_else(|| "no Service".to_owned(), |row| row.port.service.to_string());
-    let mut pods = pods.values().filter(|pod| !pod.host_network);
-    let pod = pods.find(|pod| pod.addresses.contains(&connection.local.ip()));
+    let pod = pod_at(connection.local.ip(), holders);
     let pod = pod.map(|pod| format!("pod {}, ", pod.id)).unwrap_or_default();
     // The record of a UDP socket has no process.
     let process = match connection.tgid {
@@ -88,16 +103,45 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::node::cgroup;
+    use crate::{model::ObjectRef, node::cgroup};
+
+    fn listing(netns: u64) -> Stuck {
+        let now = Instant::now();
+        Stuck { subject: Subject::Listing(netns), since: now, until: now, holds: true }
+    }
+
+    #[test]
+    fn udp_sockets_of_a_pod_are_named_by_it() {
+        let addresses = vec![[10, 0, 0, 9].into()];
+        let id = ObjectRef { namespace: "shop".into(), name: "web-1".into() };
+        let pod = DesiredPod {
+            id,
+            opted_out: false,
+            addresses: addresses.clone(),
+            sandboxed: None,
+            host_network: false,
+        };
+        let holders = Holders {
+            names: &BTreeMap::new(),
+            pods: &[("uid".to_owned(), pod)].into(),
+            clients: &[(7, addresses)].into(),
+            cgroup: Path::new("/no/such/cgroup"),
+        };
+        assert_eq!(problem(&listing(7), &holders).object, "UDP sockets of pod shop/web-1");
+        let ended = "UDP sockets of a network namespace whose processes have ended";
+        assert_eq!(problem(&listing(8), &holders).object, ended);
+    }
 
     /// Needs root.
     #[test]
     fn udp_sockets_that_can_not_be_listed_are_named_by_a_process() {
-        let now = Instant::now();
-        let subject = Subject::Listing(netns::own().unwrap());
-        let stuck = Stuck { subject, since: now, until: now, holds: true };
-        let root = cgroup::root().unwrap();
-        let told = problem(&stuck, &BTreeMap::new(), &BTreeMap::new(), &root);
+        let holders = Holders {
+            names: &BTreeMap::new(),
+            pods: &BTreeMap::new(),
+            clients: &BTreeMap::new(),
+            cgroup: &cgroup::root().unwrap(),
+        };
+        let told = problem(&listing(netns::own().unwrap()), &holders);
         let rest = told.object.strip_prefix("UDP sockets of the network namespace of process ");
         let process = rest.and_then(|rest| rest.split_once(' ')).unwrap().0;
         assert_eq!(

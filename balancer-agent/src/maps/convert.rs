@@ -186,6 +186,16 @@ pub fn client(addresses: &[IpAddr]) -> Client {
     client
 }
 
+/// The same back.
+pub fn client_addresses(client: &Client) -> Vec<IpAddr> {
+    let mapped = |words| match ipv6(words).to_ipv4_mapped() {
+        Some(ip) => IpAddr::V4(ip),
+        None => IpAddr::V6(ipv6(words)),
+    };
+    let given = [client.ipv4, client.ipv6].into_iter().filter(|words| *words != [0; 4]);
+    given.map(mapped).collect()
+}
+
 fn words(ip: Ipv6Addr) -> [u32; 4] {
     let o = ip.octets();
     [0, 4, 8, 12].map(|i| u32::from_ne_bytes([o[i], o[i + 1], o[i + 2], o[i + 3]]))
@@ -217,6 +227,14 @@ mod tests {
     use zerocopy::IntoBytes as _;
 
     use super::*;
+
+    #[test]
+    fn clients_survive_the_way_to_the_maps_and_back() {
+        for addresses in [vec![], vec!["10.1.2.3"], vec!["fd00::1"], vec!["10.1.2.3", "fd00::1"]] {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+            assert_eq!(client_addresses(&client(&addresses)), addresses);
+        }
+    }
 
     #[test]
     fn addresses_survive_the_way_to_the_maps_and_back() {
