@@ -4,7 +4,7 @@ use std::{ops::Range, time::Duration};
 
 use rand::{Rng as _, rngs::StdRng};
 
-use super::truth::{BACKENDS, NODES, SERVICES, Shape, whole};
+use super::truth::{BACKENDS, EVERYBODY, NODES, SERVICES, Shape, whole};
 
 /// When the last fault has ended.
 pub(crate) const LAST_FAULT: Duration = Duration::from_secs(24);
@@ -16,6 +16,17 @@ const LAST_CHANGE: Duration = LAST_FAULT;
 const SPREAD: f64 = 1.0;
 /// Faults at most.
 const FAULTS: usize = 8;
+/// When the first of them may begin, and how long one lasts, in seconds: every other one is short.
+const FIRST_FAULT: f64 = 1.0;
+const SHORTEST: f64 = 0.05;
+const SHORT: f64 = 1.0;
+/// Of 100 datagrams, how many something happens to at most.
+const MOST_PERCENT: u32 = 60;
+/// How far a clock jumps at most.
+const MOST_JUMP: Duration = Duration::from_secs(20);
+/// When all begin to change their keys, and the time from one change to the next, in seconds.
+const FIRST_KEYS: f64 = 2.0;
+const BETWEEN_KEYS: f64 = 3.0;
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +71,7 @@ pub(crate) fn course(rng: &mut StdRng) -> Vec<(Duration, Step)> {
             if rng.random() { Step::Opens(node, backend) } else { Step::Closes(node, backend) };
         steps.push((when, step));
     }
-    let mut faults = Faults { rng, steps: &mut steps, peers: (1 << NODES) - 1, shape: whole() };
+    let mut faults = Faults { rng, steps: &mut steps };
     for _ in 0..faults.rng.random_range(0..=FAULTS) {
         faults.one();
     }
@@ -71,17 +82,15 @@ pub(crate) fn course(rng: &mut StdRng) -> Vec<(Duration, Step)> {
 struct Faults<'a> {
     rng: &'a mut StdRng,
     steps: &'a mut Vec<(Duration, Step)>,
-    peers: u8,
-    shape: Shape,
 }
 
 impl Faults<'_> {
     /// A time in which a fault lasts.
     fn span(&mut self) -> Range<f64> {
         let last = LAST_FAULT.as_secs_f64();
-        let from = self.rng.random_range(1.0..last - 0.1);
-        let longest = if self.rng.random() { 1.0 } else { last };
-        from..(from + self.rng.random_range(0.05..longest)).min(last)
+        let from = self.rng.random_range(FIRST_FAULT..last - SHORTEST);
+        let longest = if self.rng.random() { SHORT } else { last };
+        from..(from + self.rng.random_range(SHORTEST..longest)).min(last)
     }
 
     fn node(&mut self) -> usize {
@@ -108,7 +117,7 @@ impl Faults<'_> {
 
     fn one(&mut self) {
         let (node, other) = (self.node(), self.node());
-        let percent = self.rng.random_range(1..60);
+        let percent = self.rng.random_range(1..=MOST_PERCENT);
         match self.rng.random_range(0..10) {
             0 => self.lasts(Step::Lossy(percent), Step::Lossy(0)),
             1 => self.lasts(Step::Twice(percent), Step::Twice(0)),
@@ -119,7 +128,7 @@ impl Faults<'_> {
             6 => self.lasts(Step::Freezes(node), Step::Thaws(node)),
             7 => {
                 let span = self.span();
-                let by = self.rng.random_range(1..20_000);
+                let by = self.rng.random_range(1..=MOST_JUMP.as_millis() as u64);
                 self.say(span.start, Step::Jumps(node, by));
             }
             8 => self.absence(node),
@@ -146,21 +155,19 @@ impl Faults<'_> {
         let span = self.span();
         self.say(span.start, Step::Leaves(node));
         self.say(span.end, Step::Comes(node));
-        let all = self.peers;
-        self.all_hear(span.start, |hears| Step::Peers(hears, all & !(1 << node)));
+        self.all_hear(span.start, |hears| Step::Peers(hears, EVERYBODY & !(1 << node)));
         // Before the last of them hear that it went, nobody hears that it is back.
-        self.all_hear(span.end.max(span.start + SPREAD), |hears| Step::Peers(hears, all));
+        self.all_hear(span.end.max(span.start + SPREAD), |hears| Step::Peers(hears, EVERYBODY));
     }
 
     /// Backends leave a Service, or all do; some come back.
     fn services(&mut self) {
         let index = self.rng.random_range(0..SERVICES.len());
         let span = self.span();
-        let mut shape = self.shape;
+        let mut shape = whole();
         shape[index] &= if self.rng.random() { 0 } else { self.rng.random() };
         self.all_hear(span.start, |hears| Step::Rows(hears, shape));
-        let back = self.shape;
-        self.all_hear(span.end.max(span.start + SPREAD), |hears| Step::Rows(hears, back));
+        self.all_hear(span.end.max(span.start + SPREAD), |hears| Step::Rows(hears, whole()));
     }
 
     /// All change their keys without a gap, or one has a wrong one for a while.
@@ -171,7 +178,7 @@ impl Faults<'_> {
         }
         // The last one is read before the last fault ends: key 0 again at the end, as all began.
         for (turn, keys) in [1, 2, 3, 2, 1, 0].into_iter().enumerate() {
-            let from = 2.0 + 3.0 * turn as f64;
+            let from = FIRST_KEYS + BETWEEN_KEYS * turn as f64;
             self.all_hear(from, |hears| Step::Keys(hears, keys));
         }
     }

@@ -14,6 +14,8 @@ use balancer_agent::{
 /// Nodes and backends at most.
 pub(crate) const NODES: usize = 6;
 pub(crate) const BACKENDS: usize = 6;
+/// All nodes: one bit each.
+pub(crate) const EVERYBODY: u8 = (1 << NODES) - 1;
 /// The backends of each Service when all are in its row. Two Services share some.
 pub(crate) const SERVICES: [&[usize]; 3] = [&[0, 1, 2], &[2, 3, 4], &[5]];
 
@@ -36,6 +38,11 @@ pub(crate) fn addr(backend: usize) -> BackendAddr {
 /// The identifier of a backend in the maps of a node; each node has its own.
 pub(crate) fn identifier(node: usize, backend: usize) -> u32 {
     (1 + (backend + node) % BACKENDS) as u32
+}
+
+/// The backend that has an identifier in the maps of a node.
+pub(crate) fn backend(node: usize, identifier: u32) -> usize {
+    (identifier as usize + BACKENDS * NODES - 1 - node) % BACKENDS
 }
 
 /// Which backends each Service has: one bit each.

@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     course::{CHECK, Step, course},
-    host::{Host, Sent},
+    host::{Host, Said},
     network::Network,
     truth::{BACKENDS, NODES, SERVICES, node},
 };
@@ -100,13 +100,13 @@ impl World {
     fn happens(&mut self, now: Duration, event: Event) -> Result<(), String> {
         match event {
             Event::Look(index) => {
-                let sent = self.hosts[index].look(now)?;
-                self.send(now, index, sent);
+                let said = self.hosts[index].look(now);
+                self.say(now, index, said)?;
                 self.plan(now + LOOK, Event::Look(index));
             }
             Event::Arrives(index, datagram) => {
-                let sent = self.hosts[index].receive(now, datagram)?;
-                self.send(now, index, sent);
+                let said = self.hosts[index].receive(now, datagram);
+                self.say(now, index, said)?;
             }
             Event::Step(step) => {
                 if self.tells {
@@ -118,22 +118,31 @@ impl World {
         Ok(())
     }
 
-    fn send(&mut self, now: Duration, from: usize, sent: Sent) {
-        for (to, datagram) in sent {
+    /// No node may take the others to have more than they ever had.
+    fn say(&mut self, now: Duration, from: usize, said: Said) -> Result<(), String> {
+        for (backend, others) in said.others {
+            let all = self.hosts.iter().enumerate().filter(|(index, _)| *index != from);
+            let most: u32 = all.map(|(_, host)| host.most[backend]).sum();
+            if others > most {
+                return Err(format!(
+                    "node {from} takes the others to have {others} connections to backend \
+                     {backend}, and they never had more than {most}"
+                ));
+            }
+        }
+        for (to, datagram) in said.datagrams {
             let Some(to) = self.numbers.get(&to).copied() else { continue };
             (now, from, to, datagram.len()).hash(&mut self.digest);
             for after in self.network.carry(from, to, &mut self.rng) {
                 self.plan(now + after, Event::Arrives(to, datagram.clone()));
             }
         }
+        Ok(())
     }
 
     fn step(&mut self, now: Duration, step: Step) {
         match step {
-            Step::Opens(node, backend) => {
-                let (active, opened) = &mut self.hosts[node].counters[backend];
-                (*active, *opened) = (*active + 1, *opened + 1);
-            }
+            Step::Opens(node, backend) => self.hosts[node].opens(backend),
             Step::Closes(node, backend) => {
                 let (active, _) = &mut self.hosts[node].counters[backend];
                 *active = active.saturating_sub(1);
