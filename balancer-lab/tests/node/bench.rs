@@ -48,6 +48,10 @@ fn tables_of(bench: Bench, effort: &Effort) -> Vec<Vec<Value>> {
     tables.map(|table| table["rows"].as_array().expect("rows").clone()).collect()
 }
 
+fn number(row: &Value, column: &str) -> f64 {
+    row[column].as_f64().unwrap_or_else(|| panic!("{column} is no number: {row}"))
+}
+
 fn of<'a>(rows: &'a [Value], variant: &str) -> Vec<&'a Value> {
     let found: Vec<&Value> = rows.iter().filter(|row| row["variant"] == variant).collect();
     assert!(!found.is_empty(), "no {variant} in {rows:?}");
@@ -138,15 +142,15 @@ fn agents_of_several_nodes_are_as_even_as_simulated_ones_and_told_of_every_chang
     let effort = Effort { clusters, ..Effort::quick() };
     let rows = &tables_of(Bench::Cluster, &effort)[0];
     let [turns] = &rows[..] else { panic!("{rows:?}") };
-    assert!(turns["cluster_gap"].as_f64() < turns["local_gap"].as_f64(), "{turns}");
+    assert!(number(turns, "cluster_gap") < number(turns, "local_gap"), "{turns}");
 
     let over = Duration::from_secs(1);
     let clusters =
         Clusters { only: None, runs: 0, changes: 5, over, played: 20, ..effort.clusters };
     let tables = tables_of(Bench::Cluster, &Effort { clusters, ..effort });
     let [_, told, taken, many] = &tables[..] else { panic!("{tables:?}") };
-    let measured = |rows: &[Value], index: usize| rows[index]["measured"].as_f64();
-    assert!(measured(told, 0).is_some_and(|millis| (1.0..1_000.0).contains(&millis)), "{told:?}");
+    let measured = |rows: &[Value], index: usize| number(&rows[index], "measured");
+    assert!((1.0..1_000.0).contains(&measured(told, 0)), "{told:?}");
     assert_eq!((taken.len(), many.len()), (9, 3), "{taken:?}, {many:?}");
     assert!(measured(taken, 3) < measured(taken, 7), "more is said where more changes: {taken:?}");
 }
@@ -156,12 +160,12 @@ fn counts_of_the_cluster_are_nearly_ideal() {
     let rows = rows(Bench::Cluster);
     assert_eq!(rows.len(), 5, "workloads of at most 10 nodes: {rows:?}");
     for row in &rows {
-        let cv = |who: &str| row[who].as_f64().expect("a number");
+        let cv = |who: &str| number(row, who);
         assert!(cv("cluster_cv") < 0.7 * cv("local_cv"), "{row}");
         // Nodes that have one connection each throw dice, whatever they count.
         let is_dice = row["workload"].as_str().is_some_and(|name| name.contains("1 a node"));
         assert!(is_dice || cv("local_cv") < cv("dice_cv"), "{row}");
     }
     let life = &rows[0];
-    assert!(life["cluster_cv"].as_f64() < life["ideal_cv"].as_f64().map(|cv| cv * 1.25), "{life}");
+    assert!(number(life, "cluster_cv") < 1.25 * number(life, "ideal_cv"), "{life}");
 }

@@ -102,7 +102,7 @@ pub(super) fn run(clusters: &Clusters, progress: &ProgressBar) -> Result<Report>
         tables.extend(measured.tables);
         raw.extend(measured.outcomes.iter().map(|outcome| of_run(outcome, "agents")));
     }
-    if clusters.played > 1 {
+    if clusters.played > 1 && clusters.only.is_none() {
         tables.push(nodes::among_many(clusters.played, clusters.over, progress)?);
     }
     if clusters.simulated_nodes > 0 {

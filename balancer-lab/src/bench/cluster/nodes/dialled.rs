@@ -41,11 +41,12 @@ impl<'a> Dialled<'a> {
         Ok(Self { stage, lane, open, narrowed: None, begun: None, failed })
     }
 
-    /// Closes what is open.
+    /// Closes what is open, all of it. The first failure is the one that is told.
     pub(super) fn finish(mut self) -> Result<()> {
         for ((node, _), connections) in std::mem::take(&mut self.open) {
             for local in connections {
-                self.lane.close(&self.stage.dialers[node], local)?;
+                let closed = self.lane.close(&self.stage.dialers[node], local);
+                self.failed = self.failed.or(closed.err());
             }
         }
         self.failed.map_or(Ok(()), Err)
