@@ -8,10 +8,7 @@ use super::{
     human::tenths,
     table::{cell, optional, table},
 };
-use crate::view::PeerView;
-
-/// A peer that was not heard for so many milliseconds is silent.
-const SILENT_MS: u64 = 3_000;
+use crate::{peers::pace, view::PeerView};
 
 /// Draws peers, in the order given.
 pub fn peers(peers: &[PeerView], wide: bool) -> String {
@@ -20,11 +17,12 @@ pub fn peers(peers: &[PeerView], wide: bool) -> String {
     if wide {
         header.extend(["REPORTED", "VERSION"]);
     }
+    let silent = pace::heard(peers.len().saturating_sub(1)).as_millis();
     let row = |peer: &PeerView| {
         let heard = match (peer.this_node, peer.heard_ms) {
             (true, _) => cell("this node"),
             (false, None) => cell("never").fg(Color::Red),
-            (false, Some(ms)) if ms >= SILENT_MS => cell("silent").fg(Color::Yellow),
+            (false, Some(ms)) if u128::from(ms) >= silent => cell("silent").fg(Color::Yellow),
             (false, Some(_)) => cell("yes").fg(Color::Green),
         };
         let mut cells = vec![

@@ -3,11 +3,10 @@
 use super::{ok, warn};
 use crate::{
     doctor::Finding,
+    peers::pace,
     view::{CountsView, PeerView},
 };
 
-/// A peer that was not heard for so many milliseconds is silent.
-const SILENT_MS: u64 = 3_000;
 /// Peers that are named.
 const NAMED: usize = 5;
 
@@ -26,7 +25,8 @@ pub(super) fn peers(found: Option<&(CountsView, Vec<PeerView>)>) -> Finding {
         }
     };
     let others = named(&|peer| peer.version.is_some());
-    let silent = named(&|peer| peer.heard_ms.is_none_or(|ms| ms >= SILENT_MS));
+    let silent = pace::heard(peers.len().saturating_sub(1)).as_millis();
+    let silent = named(&|peer| peer.heard_ms.is_none_or(|ms| u128::from(ms) >= silent));
     let CountsView { nodes, members, alone, .. } = counts;
     if !others.is_empty() {
         return warn(
