@@ -65,8 +65,6 @@ struct Inner {
     membership: Membership,
     /// What that follows from.
     basis: Option<Basis>,
-    /// When it was learned.
-    learned: Duration,
     /// What is wrong with the file of the keys.
     key_problem: Option<Problem>,
     /// The file of the keys as it was when they were read.
@@ -113,7 +111,6 @@ impl Peers {
         tracing::info!(peers = found.members.len(), "the agents of the cluster");
         let ids: Vec<_> = found.members.keys().copied().collect();
         inner.membership = found;
-        inner.learned = self.now();
         if let Some(exchange) = &mut inner.exchange {
             exchange.set_peers(self.now(), &ids);
         }
@@ -122,14 +119,8 @@ impl Peers {
     /// What is wrong with the keys, the Service, and the way to the peers.
     pub fn problems(&self) -> Vec<Problem> {
         let (inner, now) = (self.inner(), self.now());
-        let shown = inner.exchange.as_ref().map(|exchange| exchange.shown(now));
-        let known = now.saturating_sub(inner.learned);
-        let silent = silent::problems(
-            &self.config.service,
-            &inner.membership,
-            &shown.unwrap_or_default(),
-            known,
-        );
+        let shown = inner.exchange.as_ref().map(|exchange| exchange.shown(now)).unwrap_or_default();
+        let silent = silent::problems(&self.config.service, &inner.membership, &shown);
         inner.key_problem.iter().chain(&inner.membership.problems).cloned().chain(silent).collect()
     }
 

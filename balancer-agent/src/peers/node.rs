@@ -52,6 +52,8 @@ pub struct Node {
 pub struct Seen {
     /// How long ago it was heard; none if it never was.
     pub age: Option<Duration>,
+    /// For how long it has been a peer.
+    pub known: Duration,
     /// Service ports of this node that it is the steward of.
     pub steward_of: usize,
     /// Connections that it has reported to this node.
@@ -222,6 +224,7 @@ impl Node {
         let seen = |(id, peer): (&NodeId, &Peer)| {
             let seen = Seen {
                 age: peer.heard.map(|at| now.saturating_sub(at)),
+                known: now.saturating_sub(peer.since),
                 steward_of: stewards.get(id).copied().unwrap_or(0),
                 reported: reported.get(id).copied().unwrap_or(0),
             };

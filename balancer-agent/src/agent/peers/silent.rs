@@ -1,6 +1,6 @@
 //! Which peers are not heard, and what to do about it.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
     model::{ObjectRef, Problem},
@@ -26,18 +26,16 @@ enum Why {
     Nothing,
 }
 
-/// The peers that should have been heard, where membership is known for `known`, each problem with its
-/// remedy.
+/// The peers that should have been heard, each problem with its remedy.
 pub fn problems(
     service: &ObjectRef,
     membership: &Membership,
     shown: &BTreeMap<NodeId, Shown>,
-    known: Duration,
 ) -> Vec<Problem> {
     let mut silent: BTreeMap<Why, Vec<&Member>> = BTreeMap::new();
     for (id, shown) in shown {
         let Some(member) = membership.members.get(id) else { continue };
-        if shown.seen.age.unwrap_or(known) < pace::SILENT {
+        if shown.seen.age.unwrap_or(shown.seen.known) < pace::SILENT {
             continue;
         }
         let why = match shown {
@@ -83,6 +81,8 @@ fn message(why: Why, members: &[&Member]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::peers::node::Seen;
 
@@ -95,7 +95,8 @@ mod tests {
             let addr = ([192, 0, 2, node as u8], 10_357).into();
             membership.members.insert(NodeId(node), Member { node: format!("n{node}"), addr });
             let age = age.map(Duration::from_secs);
-            let seen = Seen { age, steward_of: 0, reported: 0 };
+            let known = Duration::from_secs(10);
+            let seen = Seen { age, known, steward_of: 0, reported: 0 };
             let (traffic, rejected) = Default::default();
             shown.insert(NodeId(node), Shown { seen, traffic, rejected, forged, version });
         };
@@ -105,12 +106,8 @@ mod tests {
         for node in 4..9 {
             add(node, None, 0, None);
         }
-        let told = |known: u64| {
-            let found = problems(&service, &membership, &shown, Duration::from_secs(known));
-            found.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(told(9).len(), 1, "it has just been learned who they are");
-        let told = told(10);
+        let told = problems(&service, &membership, &shown);
+        let told: Vec<_> = told.iter().map(ToString::to_string).collect();
         let words = [
             ["n2 at 192.0.2.2:10357 is sealed with another key", "--peer-key"],
             ["n3 at 192.0.2.3:10357 is of another major version", "the same one"],
@@ -120,5 +117,25 @@ mod tests {
         for (told, words) in told.iter().zip(words) {
             assert!(words.iter().all(|words| told.contains(words)), "{told}");
         }
+    }
+
+    /// Whenever another one comes or goes.
+    #[test]
+    fn each_peer_has_its_own_time_to_be_heard() {
+        let service = ObjectRef { namespace: "kube-system".into(), name: "peers".into() };
+        let member = |node: u64| {
+            let addr = ([192, 0, 2, node as u8], 10_357).into();
+            (NodeId(node), Member { node: format!("n{node}"), addr })
+        };
+        let membership = Membership { members: [1, 2].map(member).into(), ..Membership::default() };
+        let shown = |(node, known)| {
+            let known = Duration::from_secs(known);
+            let seen = Seen { age: None, known, steward_of: 0, reported: 0 };
+            let (traffic, rejected) = Default::default();
+            (NodeId(node), Shown { seen, traffic, rejected, forged: 0, version: None })
+        };
+        let told = problems(&service, &membership, &[(1, 10), (2, 9)].map(shown).into());
+        assert_eq!(told.len(), 1);
+        assert!(told[0].message.contains("n1 at") && !told[0].message.contains("n2"), "{told:?}");
     }
 }

@@ -32,6 +32,8 @@ pub struct Whole {
 /// A peer.
 #[derive(Debug)]
 pub struct Peer {
+    /// Since when it is one.
+    pub since: Moment,
     /// When it was heard last.
     pub heard: Option<Moment>,
     /// When it gets the next heartbeat.
@@ -54,7 +56,7 @@ impl Peer {
         let phase = me.0.rotate_left(32) ^ id.0;
         let (heartbeat, named) = (None, None);
         let rounds = HashMap::new();
-        Self { heard: None, beat_at: now, beats: 0, rounds, heartbeat, named, phase }
+        Self { since: now, heard: None, beat_at: now, beats: 0, rounds, heartbeat, named, phase }
     }
 
     /// A heartbeat is sent; the next one is about an interval later.
