@@ -186,7 +186,7 @@ impl Node {
     }
 
     /// Connections of all nodes to a backend that this one has so many to; none where it was not told. Of a
-    /// Service port that nobody uses its steward tells nothing.
+    /// Service port that nobody uses its steward tells nothing, and neither does one that does not know it.
     pub fn cluster(
         &self,
         now: Moment,
@@ -205,11 +205,12 @@ impl Node {
     }
 
     /// True where the steward of a Service port is there, has had the time to hear of its users, and tells of
-    /// none.
+    /// none, as this node is none either.
     fn is_unused(&self, now: Moment, service: ServiceId) -> bool {
         let peers = self.peers.len();
         let heard = pace::settled(peers) + 2 * pace::beat(peers);
         !self.heard.is_empty()
+            && !self.own.is_used(service)
             && !self.known.has(service)
             && self.stewards.get(&service).is_some_and(|(_, since)| *since + heard <= now)
     }

@@ -214,6 +214,11 @@ impl Own {
         self.services.contains_key(&service)
     }
 
+    /// True if this node uses a Service port, or has used it a while ago.
+    pub fn is_used(&self, service: ServiceId) -> bool {
+        self.in_use.contains(&service)
+    }
+
     /// Service ports that this node uses, or has used a while ago.
     pub fn used(&self) -> Vec<ServiceId> {
         self.in_use.iter().copied().collect()
