@@ -14,7 +14,7 @@ use super::{
     Moment,
     name::{NodeId, ServiceId},
     pace,
-    wire::{Report, Totals},
+    wire::{Report, Totals, bytes_of},
 };
 use crate::desired::BackendAddr;
 
@@ -145,7 +145,7 @@ impl Ledger {
     }
 
     /// Forgets what nodes do not name any more, and all of those that are silent for too long. `named` is
-    /// how long a backend without a connection is named where there are so many.
+    /// how long a backend without a connection is named where it takes so many bytes to repeat all.
     pub fn forget(&mut self, now: Moment, named: impl Fn(usize) -> Duration) {
         for (service, account) in &mut self.accounts {
             let before = account.version;
@@ -168,7 +168,7 @@ impl Ledger {
             if account.version != before {
                 self.dirty.insert(*service);
             }
-            let named = named(account.sums.len());
+            let named = named(account.bytes());
             account.sums.retain(|_, sum| {
                 let stays = sum.total > 0 || sum.changed + named > now;
                 if !stays {
@@ -260,9 +260,9 @@ impl Ledger {
         self.dirty.remove(&service);
     }
 
-    /// Backends of a Service port that there is something to tell of.
-    pub fn backends(&self, service: ServiceId) -> usize {
-        self.accounts.get(&service).map_or(0, |account| account.sums.len())
+    /// Bytes that it takes to repeat the totals of a Service port in full.
+    pub fn bytes(&self, service: ServiceId) -> usize {
+        self.accounts.get(&service).map_or(0, Account::bytes)
     }
 
     /// What each node has reported of all Service ports: connections, each counted once a Service port.
@@ -341,6 +341,12 @@ impl Account {
             let change = Change { now, version: self.version, from, old, new: 0 };
             change.add(&mut self.sums, kept, backend);
         }
+    }
+
+    /// Bytes that the totals take. All backends of a Service port are of one family.
+    fn bytes(&self) -> usize {
+        let first = self.sums.first_key_value();
+        bytes_of(self.sums.len(), first.is_some_and(|(backend, _)| backend.addr().is_ipv6()))
     }
 
     /// Connections that all nodes but one open in 1,000 s.

@@ -20,7 +20,7 @@ use super::{
     own::{Own, Row, ServiceRows},
     pace,
     steward::steward,
-    wire::{Section, bytes_of},
+    wire::Section,
 };
 use crate::desired::BackendAddr;
 
@@ -257,8 +257,7 @@ impl Node {
         self.forget_at = now + FORGET;
         self.own.forget(now);
         let peers = self.peers.len();
-        let every = |backends| pace::repeat(bytes_of(backends, false), peers);
-        self.ledger.forget(now, |backends| pace::named(peers, every(backends)));
+        self.ledger.forget(now, |bytes| pace::named(peers, pace::repeat(bytes, peers)));
         self.known.forget(now, |service| self.own.has(service));
     }
 

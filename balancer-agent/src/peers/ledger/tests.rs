@@ -90,7 +90,7 @@ fn a_node_that_has_begun_anew_numbers_its_rounds_anew() {
 }
 
 #[test]
-fn a_silent_node_counts_for_ten_seconds_and_one_that_is_gone_not_at_all() {
+fn a_silent_node_counts_for_ten_seconds_and_then_not_at_all() {
     let mut ledger = Ledger::default();
     ledger.report(at(0), ONE, &report(0, 0, &[(1, 4)]));
     ledger.report(at(5_000), TWO, &report(0, 0, &[(1, 2)]));
@@ -169,7 +169,8 @@ fn a_node_that_lies_is_bounded() {
         let report = Report { service: ServiceId(service), round: 0, opened: 0, all: None, counts };
         ledger.report(at(0), ONE, &report);
     }
-    let named = |ledger: &Ledger| (0..300).map(|id| ledger.backends(ServiceId(id))).sum::<usize>();
+    let named =
+        |ledger: &Ledger| ledger.accounts.values().map(|account| account.sums.len()).sum::<usize>();
     assert_eq!(named(&ledger), MOST);
     // It names others each time, and none of the ones before: these are kept for a while.
     for second in 1..6 {
@@ -201,4 +202,21 @@ fn a_steward_that_begins_anew_has_told_nothing() {
     ledger.begin(WEB);
     assert_eq!((ledger.dirty(), ledger.told_at(WEB)), (vec![WEB], None));
     assert_eq!(totals(&mut ledger, 0, TWO, false), [(1, 4)]);
+}
+
+/// What is repeated less often is so by what it takes, which for IPv6 is twice as much.
+#[test]
+fn totals_take_what_their_family_does() {
+    let mut ledger = Ledger::default();
+    let ipv6 = |n: u16| {
+        let addr = std::net::Ipv6Addr::from([0xfd00, 0, 0, 0, 0, 0, 0, n]);
+        (BackendAddr::new((addr, 80).into(), Protocol::Tcp), 1)
+    };
+    let counts = (0..100).map(ipv6).collect();
+    let other = Report { service: ServiceId(2), round: 0, opened: 0, all: None, counts };
+    ledger.report(at(0), ONE, &other);
+    let ipv4: Vec<_> = (0..100).map(|id| (id, 1)).collect();
+    ledger.report(at(0), ONE, &report(0, 0, &ipv4));
+    assert_eq!(ledger.bytes(ServiceId(2)) - ledger.bytes(WEB), 100 * 12);
+    assert_eq!(ledger.bytes(ServiceId(3)), 0);
 }

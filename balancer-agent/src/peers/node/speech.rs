@@ -7,7 +7,7 @@ use crate::peers::{
     Moment,
     name::{NodeId, ServiceId},
     pace,
-    wire::{Report, Section, Totals, bytes_of},
+    wire::{Report, Section, Totals},
 };
 
 /// What is said to one peer.
@@ -210,7 +210,7 @@ impl Node {
 
     /// At every which heartbeat the totals of a Service port are repeated in full.
     fn every(&self, service: ServiceId) -> u32 {
-        pace::repeat(bytes_of(self.ledger.backends(service), false), self.peers.len())
+        pace::repeat(self.ledger.bytes(service), self.peers.len())
     }
 
     /// How long its backends are named that have no connection any more.
