@@ -175,10 +175,7 @@ impl Own {
     pub fn observe(&mut self, now: Moment, backend: u32, active: u32, opened: u64) {
         let Some(mine) = self.backends.get_mut(&backend) else { return };
         let new = opened.wrapping_sub(mine.opened.unwrap_or(opened)) as u32;
-        let first = mine.opened.replace(opened).is_none();
-        if mine.active == active && new == 0 && !first {
-            return;
-        }
+        mine.opened = Some(opened);
         if mine.active != active || new > 0 {
             self.version += 1;
             (mine.active, mine.version, mine.changed) = (active, self.version, now);
