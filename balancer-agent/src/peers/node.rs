@@ -40,6 +40,10 @@ pub struct Node {
     stewards: HashMap<ServiceId, (NodeId, Moment)>,
     /// Peers that take part, as the stewards were found by.
     heard: BTreeSet<NodeId>,
+    /// Before this moment none of them falls silent, and none of the peers gets a heartbeat before that
+    /// one. Both are found again when they have come: a pass over all peers.
+    silent_at: Option<Moment>,
+    beats_at: Moment,
     forget_at: Moment,
     /// When this node tells itself everything that it tells others in heartbeats.
     own_beat_at: Moment,
@@ -72,6 +76,8 @@ impl Node {
             levels: Levels::default(),
             stewards: HashMap::new(),
             heard: BTreeSet::new(),
+            silent_at: None,
+            beats_at: Moment::ZERO,
             forget_at: Moment::ZERO,
             own_beat_at: Moment::ZERO,
             is_counted: false,
@@ -86,6 +92,7 @@ impl Node {
             let known = before.remove(&id);
             self.peers.insert(id, known.unwrap_or_else(|| Peer::new(now, self.me, id)));
         }
+        self.beats_at = now;
         self.find_stewards(now);
     }
 
@@ -127,7 +134,9 @@ impl Node {
         peer.heard = Some(now);
         if self.heard.insert(from) {
             // It may know nothing.
-            peer.beat_at = now;
+            (peer.beat_at, self.beats_at) = (now, now);
+            let until = now + pace::heard(self.peers.len());
+            self.silent_at = Some(self.silent_at.map_or(until, |at| at.min(until)));
             self.joined(now, from);
         }
     }
@@ -136,7 +145,7 @@ impl Node {
     pub fn restarted(&mut self, now: Moment, from: NodeId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.rounds.clear();
-        peer.beat_at = now;
+        (peer.beat_at, self.beats_at) = (now, now);
         self.ledger.restarted(from);
         self.known.restarted(from);
         let reported = self.stewards.iter().filter(|(_, (node, _))| *node == from);
@@ -240,15 +249,9 @@ impl Node {
         (own, self.stewards.len())
     }
 
-    /// When the first of the peers that take part does no longer, if it is not heard again.
-    fn silent_at(&self) -> Option<Moment> {
-        let heard = self.heard.iter().filter_map(|id| self.peers.get(id)?.heard);
-        heard.min().map(|at| at + pace::heard(self.peers.len()))
-    }
-
     /// Leaves out who is silent, and looks once in a while for what is too old.
     fn forget(&mut self, now: Moment) {
-        if self.silent_at().is_some_and(|at| at <= now) {
+        if self.silent_at.is_some_and(|at| at <= now) {
             self.find_stewards(now);
         }
         if now < self.forget_at {
@@ -272,6 +275,8 @@ impl Node {
             }
             stays
         });
+        let heard = self.heard.iter().filter_map(|id| self.peers.get(id)?.heard);
+        self.silent_at = heard.min().map(|at| at + within);
         let theirs = self.stewards.iter().filter(|(_, (node, _))| left.contains(node));
         let theirs: Vec<_> = theirs.map(|(service, _)| *service).collect();
         for service in theirs {

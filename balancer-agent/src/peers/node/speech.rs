@@ -40,14 +40,9 @@ impl Node {
             let since = self.settles(service)?;
             Some(after(self.ledger.told_at(service)).max(since))
         });
-        let beats = self.peers.values().map(|peer| peer.beat_at).chain([self.own_beat_at]);
-        reports
-            .chain(dirty)
-            .chain(beats)
-            .chain(self.silent_at())
-            .chain([self.forget_at])
-            .min()
-            .unwrap_or(self.forget_at)
+        let beats = if self.peers.is_empty() { None } else { Some(self.beats_at) };
+        let passes = beats.into_iter().chain([self.own_beat_at]).chain(self.silent_at);
+        reports.chain(dirty).chain(passes).min().map_or(self.forget_at, |at| at.min(self.forget_at))
     }
 
     /// Reports what has changed.
@@ -123,12 +118,15 @@ impl Node {
 
     /// Says to each peer in its turn that this node is there, and everything that it should know.
     fn beats(&mut self, now: Moment, letters: &mut BTreeMap<NodeId, Letter>) {
-        let turns: Vec<NodeId> = {
+        let turns: Vec<NodeId> = if self.beats_at <= now {
             let due = self.peers.iter().filter(|(_, peer)| peer.beat_at <= now);
             due.map(|(id, _)| *id).collect()
+        } else {
+            Vec::new()
         };
         let own_turn = self.own_beat_at <= now;
         if turns.is_empty() && !own_turn {
+            self.find_beats(now);
             return;
         }
         let used = self.own.used();
@@ -161,6 +159,7 @@ impl Node {
                 letters.entry(to).or_default().sections.push(self.repeat(now, *service, to));
             }
         }
+        self.find_beats(now);
         if own_turn {
             self.own_beat_at = now + interval;
             for service in used {
@@ -172,6 +171,14 @@ impl Node {
                 let all = Some(self.named(service));
                 self.tell_oneself(now, service, all);
             }
+        }
+    }
+
+    /// Finds when the next of the peers gets a heartbeat, where it may have been the turn of one.
+    fn find_beats(&mut self, now: Moment) {
+        if self.beats_at <= now {
+            let next = self.peers.values().map(|peer| peer.beat_at).min();
+            self.beats_at = next.unwrap_or(self.beats_at);
         }
     }
 

@@ -279,3 +279,44 @@ fn what_is_repeated_seldom_keeps_its_rate() {
         assert!(n < 25 || told.rate > 10_000, "{told:?} after {n}");
     }
 }
+
+/// Whether others use it can't be told from what is not said.
+#[test]
+fn a_steward_that_does_not_know_a_service_leaves_its_totals_unknown() {
+    let mut cluster = Cluster::new(2, 2);
+    cluster.run(100);
+    let steward = cluster.steward();
+    let user = 1 - steward;
+    cluster.run(4_000);
+    let known =
+        |cluster: &Cluster, own| cluster.nodes[user].cluster(at(cluster.now), WEB, &addr(1), own);
+    assert_eq!(known(&cluster, 0), Some(0), "nobody uses it");
+    cluster.nodes[steward].set_rows(at(cluster.now), Vec::new());
+    cluster.opens(user, 1, 1, 1);
+    cluster.run(4_000);
+    assert_eq!(known(&cluster, 1), None);
+    cluster.nodes[steward].set_rows(at(cluster.now), vec![row(2)]);
+    cluster.run(4_000);
+    assert_eq!(known(&cluster, 1), Some(1));
+}
+
+/// Neither is found by a pass over all peers each time, and neither comes late for that.
+#[test]
+fn beats_and_silence_come_when_they_should() {
+    let mut cluster = Cluster::new(4, 2);
+    cluster.run(3_000);
+    for _ in 0..4_000 {
+        cluster.run(1);
+        let (node, now) = (&cluster.nodes[0], at(cluster.now));
+        let beat = node.peers.values().map(|peer| peer.beat_at).min().unwrap();
+        assert!(node.beats_at <= beat && node.next() <= beat, "{node:?}");
+        let heard = node.heard.iter().filter_map(|id| node.peers[id].heard).min();
+        assert!(node.silent_at <= heard.map(|at| at + pace::heard(3)), "{node:?}");
+        assert!(node.next() > now, "nothing is due that was not said");
+    }
+    cluster.cut.extend([(1, 0), (2, 0), (3, 0)]);
+    cluster.run(1_900);
+    assert_eq!(cluster.nodes[0].nodes(), 4);
+    cluster.run(1_200);
+    assert_eq!(cluster.nodes[0].nodes(), 1);
+}
