@@ -7,6 +7,7 @@ mod silent;
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -42,7 +43,7 @@ const LOOK: Duration = Duration::from_millis(25);
 const KEYS: Duration = Duration::from_secs(5);
 /// Datagrams that are taken before anything else is done.
 const BURST: usize = 128;
-/// How long nothing is received where nothing of that was believed. What the kernel keeps meanwhile is
+/// How long nothing is received where most of that was not believed. What the kernel keeps meanwhile is
 /// taken at once: each time the agent wakes costs more than a datagram, and no flood costs more than so
 /// many of them.
 const REST: Duration = Duration::from_millis(5);
@@ -134,15 +135,17 @@ impl Peers {
 
     /// Reads the keys again if their file has changed. Bad ones leave those in force that were good.
     fn read_keys(&self) {
-        let mut inner = self.inner();
         let Some(file) = &self.config.key else { return };
         let stamp = fs::metadata(file).ok();
         let stamp =
             stamp.map(|found| (found.dev(), found.ino(), found.ctime(), found.ctime_nsec()));
-        if stamp.is_some() && stamp == inner.key_file {
+        if stamp.is_some() && stamp == self.inner().key_file {
             return;
         }
-        match Keys::read(file) {
+        // A folder that does not answer holds up nobody who waits for the lock.
+        let keys = Keys::read(file);
+        let mut inner = self.inner();
+        match keys {
             Ok(keys) => {
                 inner.key_problem = None;
                 inner.key_file = stamp;
@@ -202,7 +205,7 @@ impl Parts {
         let rows = self.renew(now);
         let counted = self.counters.look();
         let mut inner = self.peers.inner();
-        let Inner { exchange: Some(exchange), membership, .. } = &mut *inner else { return };
+        let Some(exchange) = &mut inner.exchange else { return };
         let node = exchange.node_mut();
         node.change_rows(now, rows);
         for Counted { backend, active, opened } in counted {
@@ -212,7 +215,9 @@ impl Parts {
             node.counted();
         }
         self.counters.write(now, &node.words(now));
-        say(&self.socket, now, exchange, membership);
+        let due = inner.due(now);
+        drop(inner);
+        send(&self.socket, due);
     }
 
     /// The rows that have changed.
@@ -220,11 +225,22 @@ impl Parts {
         if !self.counters.may_renew(now) || !self.peers.rows_differ.swap(false, SeqCst) {
             return ServiceRows::new();
         }
-        self.counters.renew(now).unwrap_or_else(|error| {
-            tracing::warn!("{error}; the peers are told of the rows that were known");
-            self.peers.rows_differ.store(true, SeqCst);
-            ServiceRows::new()
-        })
+        let failed_before = self.counters.has_failed();
+        match self.counters.renew(now) {
+            Ok(rows) => {
+                if failed_before {
+                    tracing::info!("the rows can be read again");
+                }
+                rows
+            }
+            Err(error) => {
+                if !failed_before {
+                    tracing::warn!("{error}; the peers are told of the rows that were known");
+                }
+                self.peers.rows_differ.store(true, SeqCst);
+                ServiceRows::new()
+            }
+        }
     }
 
     /// Looks at the keys, and logs what is wrong.
@@ -233,37 +249,71 @@ impl Parts {
         self.problem_log.tell(&self.peers.problems());
     }
 
-    /// Takes datagrams, and answers if one was believed. False where there were some, and none was.
-    fn receive(&self, buffer: &mut [u8]) -> bool {
+    /// Takes datagrams, and answers if one was believed. Who asks what is known waits for none of the calls
+    /// that this takes.
+    fn receive(&self, buffer: &mut [u8]) -> Burst {
         let now = self.peers.now();
-        let mut inner = self.peers.inner();
-        let Inner { exchange, membership, .. } = &mut *inner;
-        let (mut believed, mut received) = (false, false);
+        let mut burst = Burst::default();
         for _ in 0..BURST {
             let Some(length) = self.socket.receive(buffer) else { break };
-            received = true;
-            if let Some(exchange) = exchange {
-                // Why it was not is counted.
-                believed |= exchange.receive(now, &mut buffer[..length]).is_ok();
+            // Why it is not believed is counted.
+            let mut inner = self.peers.inner();
+            let result = inner.exchange.as_mut().map(|all| all.receive(now, &mut buffer[..length]));
+            burst.add(matches!(result, Some(Ok(()))));
+        }
+        if burst.believed > 0 {
+            let mut inner = self.peers.inner();
+            if let Some(exchange) = &mut inner.exchange {
+                self.counters.write(now, &exchange.node_mut().words(now));
             }
+            let due = inner.due(now);
+            drop(inner);
+            send(&self.socket, due);
         }
-        if believed && let Some(exchange) = exchange {
-            self.counters.write(now, &exchange.node_mut().words(now));
-            say(&self.socket, now, exchange, membership);
-        }
-        believed || !received
+        burst
     }
 }
 
-/// Sends what is due. What the kernel refuses is lost like any other datagram: it is said again.
-fn say(socket: &PeerSocket, now: Duration, exchange: &mut Exchange, members: &Membership) {
-    if exchange.next() > now {
-        return;
+/// What became of datagrams that were taken one after another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Burst {
+    believed: usize,
+    refused: usize,
+}
+
+impl Burst {
+    const fn add(&mut self, is_believed: bool) {
+        if is_believed {
+            self.believed += 1;
+        } else {
+            self.refused += 1;
+        }
     }
-    for (to, datagram) in exchange.due(now) {
-        let Some(member) = members.members.get(&to) else { continue };
-        if let Err(error) = socket.send(member.addr, &datagram) {
-            tracing::debug!(node = member.node, address = %member.addr, "not sent: {error}");
+
+    /// True where most had no effect: some that have do not make a flood cost more.
+    const fn is_flood(self) -> bool {
+        self.refused > self.believed
+    }
+}
+
+impl Inner {
+    /// Datagrams that are due, and where they go.
+    fn due(&mut self, now: Duration) -> Vec<(SocketAddr, Vec<u8>)> {
+        let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.next() <= now)
+        else {
+            return Vec::new();
+        };
+        let members = &self.membership.members;
+        let due = exchange.due(now).into_iter();
+        due.filter_map(|(to, datagram)| Some((members.get(&to)?.addr, datagram))).collect()
+    }
+}
+
+/// Sends datagrams. What the kernel refuses is lost like any other datagram: it is said again.
+fn send(socket: &PeerSocket, datagrams: Vec<(SocketAddr, Vec<u8>)>) {
+    for (address, datagram) in datagrams {
+        if let Err(error) = socket.send(address, &datagram) {
+            tracing::debug!(%address, "not sent: {error}");
         }
     }
 }
@@ -288,10 +338,22 @@ pub async fn run(mut parts: Parts, mut stopped: Receiver<bool>) {
                     break;
                 }
                 // The rest has its turn after what else is due.
-                if !parts.receive(&mut buffer) {
+                if parts.receive(&mut buffer).is_flood() {
                     rests_until = Some(time::Instant::now() + REST);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_among_a_flood_does_not_end_the_rests() {
+        for (believed, refused, want) in [(0, 0, false), (1, 127, true), (64, 64, false)] {
+            assert_eq!(Burst { believed, refused }.is_flood(), want, "{believed} {refused}");
         }
     }
 }

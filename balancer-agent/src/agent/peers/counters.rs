@@ -21,6 +21,8 @@ use crate::{
 
 /// Least time between two looks at all rows: changes come in bursts.
 const RENEW: Duration = Duration::from_millis(200);
+/// Most time between two looks where the maps can't be read; it doubles from one to the next.
+const MOST_RENEW: Duration = Duration::from_secs(10);
 /// At every which look connections are found that came and went between two looks.
 const TOTALS: u32 = 10;
 
@@ -40,7 +42,11 @@ pub struct Counters<M> {
     opened: Vec<u64>,
     /// Backends of rows that have changed, whose counters are told whether they have changed or not.
     untold: BTreeSet<u32>,
+    /// When they were read last, and whether they ever were.
     renewed: Option<Duration>,
+    /// When they may be read again, and after which pause where that fails once more.
+    renew_at: Duration,
+    pause: Option<Duration>,
     looks: u32,
     /// How many connections this node had opened when it was looked for those that came and went.
     balanced: Option<u64>,
@@ -72,6 +78,8 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
             opened,
             untold: BTreeSet::new(),
             renewed: None,
+            renew_at: Duration::ZERO,
+            pause: None,
             looks: 0,
             balanced: None,
         }
@@ -79,7 +87,12 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
 
     /// True if the rows were not read just now.
     pub fn may_renew(&self, now: Duration) -> bool {
-        self.renewed.is_none_or(|at| at + RENEW <= now)
+        self.renew_at <= now
+    }
+
+    /// True if the rows could not be read when this was tried last.
+    pub const fn has_failed(&self) -> bool {
+        self.pause.is_some()
     }
 
     /// True once all rows were read. Their counters are given by the look that follows.
@@ -93,6 +106,14 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
     ///
     /// Where the maps can't be read; what was found is given the next time.
     pub fn renew(&mut self, now: Duration) -> Result<ServiceRows, MapsError> {
+        let result = self.read_rows(now);
+        let failed = || self.pause.map_or(RENEW, |pause| (2 * pause).min(MOST_RENEW));
+        self.pause = result.is_err().then(failed);
+        self.renew_at = now + self.pause.unwrap_or(RENEW);
+        result
+    }
+
+    fn read_rows(&mut self, now: Duration) -> Result<ServiceRows, MapsError> {
         if self.renewed.is_none() {
             // An agent with larger capacities may have left rows beyond those of this one.
             let named = self.maps.names()?.iter().map(|(id, _)| *id as usize + 1).max();
@@ -319,6 +340,25 @@ mod tests {
         set_row(&mut counters.maps, 2);
         tell(&mut counters, &mut node, at(61));
         assert_eq!(said(&mut node, at(61)), [(addr(2), 1)]);
+    }
+
+    #[test]
+    fn maps_that_can_not_be_read_are_tried_less_and_less_often() {
+        let mut counters = Counters::new(maps());
+        let mut now = Duration::ZERO;
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            counters.maps.reads_fail_in(0);
+            assert!(counters.renew(now).is_err() && counters.has_failed() && !counters.are_known());
+            let look = Duration::from_millis(25);
+            let looks = (1..).find(|looks| counters.may_renew(now + look * *looks)).unwrap();
+            now += look * looks;
+            pauses.push((look * looks).as_millis());
+        }
+        assert_eq!(pauses, [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000, 10_000]);
+        assert_eq!(counters.renew(now).unwrap().len(), 1);
+        assert!(!counters.has_failed() && counters.are_known());
+        assert!(counters.may_renew(now + RENEW) && !counters.may_renew(now));
     }
 
     #[test]
