@@ -23,6 +23,12 @@ pub enum AnswerError {
         /// The Service.
         service: ObjectRef,
     },
+    /// A pod is named that this node does not have.
+    #[error("no pod {pod} runs on this node; give NAMESPACE/NAME of one that does")]
+    NoPod {
+        /// The pod.
+        pod: ObjectRef,
+    },
     /// No endpoint has this address.
     #[error(
         "no Service has a TCP backend {backend}; `balancer-agent backends` lists those there are"
@@ -57,6 +63,7 @@ impl AnswerError {
         match self {
             Self::Maps(_) | Self::Defect => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotBalanced { .. }
+            | Self::NoPod { .. }
             | Self::NoBackend { .. }
             | Self::NotDrained { .. }
             | Self::LeavesNone { .. } => StatusCode::UNPROCESSABLE_ENTITY,

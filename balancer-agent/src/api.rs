@@ -8,6 +8,7 @@
 //! | `/v1/status` | [`StatusQuestion`] | |
 //! | `/v1/services` | [`ServicesQuestion`] | |
 //! | `/v1/connections` | [`Wanted`] | |
+//! | `/v1/explain` | [`ExplainQuestion`] | |
 //! | `/v1/peers` | [`PeersQuestion`] | |
 //! | `/v1/rebalance` | | [`RebalanceRequest`] |
 //! | `/v1/drain` | [`DrainsQuestion`] | [`DrainRequest`] |
@@ -32,8 +33,8 @@ pub use self::{
 use crate::http;
 #[cfg(doc)]
 use crate::view::{
-    DrainRequest, DrainsQuestion, PeersQuestion, RebalanceRequest, ServicesQuestion,
-    StatusQuestion, Wanted,
+    DrainRequest, DrainsQuestion, ExplainQuestion, PeersQuestion, RebalanceRequest,
+    ServicesQuestion, StatusQuestion, Wanted,
 };
 
 /// Answers on the socket until `shutdown` turns true, then removes the socket.

@@ -8,6 +8,7 @@ mod connections;
 mod doctor;
 mod drain;
 mod exit;
+mod explain;
 mod heap;
 mod inspect;
 mod log;
@@ -33,6 +34,7 @@ Examples:
   balancer-agent services                           what is balanced
   balancer-agent backends shop/cart                 connections per backend of one Service
   balancer-agent connections --service shop/cart    each connection, its age and what it does
+  balancer-agent explain 10.96.0.10:80              what connect() would get, and why
   balancer-agent peers                              whose connections are counted
   balancer-agent rebalance shop/cart --dry-run      what would move, and why
   balancer-agent drain 10.244.1.7 --wait            no new connections; end those that are open
@@ -55,6 +57,7 @@ enum Verb {
     Services(services::Args),
     Backends(backends::Args),
     Connections(connections::Args),
+    Explain(explain::Args),
     Peers(peers::Args),
     Rebalance(rebalance::Args),
     Drain(drain::Args),
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Verb::Services(args) => services::run(&args),
         Verb::Backends(args) => backends::run(&args),
         Verb::Connections(args) => connections::run(&args),
+        Verb::Explain(args) => explain::run(&args),
         Verb::Peers(args) => peers::run(&args),
         Verb::Rebalance(args) => rebalance::run(&args),
         Verb::Drain(args) => drain::run(&args),

@@ -25,7 +25,7 @@ use std::{
 use balancer_common::{
     charge,
     layout::{
-        Backend, Frontend, FrontendKey4, FrontendKey6, Level, NodeAddress, RangeKey, Row,
+        Backend, Frontend, FrontendKey4, FrontendKey6, Level, NodeAddress, Pin, RangeKey, Row,
         SLOT_WORDS, ServiceName, Slot,
     },
     policy::Policy,
@@ -266,6 +266,19 @@ pub trait ClusterCounts {
     fn level(&self, service: u32) -> Option<Level>;
     /// Now, as [`Level::fresh_ms`].
     fn now_ms(&self) -> u32;
+}
+
+/// What a choice looks at beside rows and counters, for [`crate::observe`], which tells what a choice would
+/// be.
+pub trait ReadChoice: ReadMaps + ClusterCounts {
+    /// The tick in which a backend was added.
+    fn since(&self, backend: u32) -> u32;
+    /// What round-robin counts of a Service port: the next connection raises it.
+    fn cursor(&self, service: u32) -> u32;
+    /// What is known of clients: cookies of network namespaces and their addresses, in no order.
+    fn clients(&self) -> Result<Vec<(u64, Vec<IpAddr>)>, MapsError>;
+    /// The backend that the clients of a network namespace had before, by [`Settings::group`].
+    fn pin(&self, netns: u64, group: u32) -> Result<Option<Pin>, MapsError>;
 }
 
 /// Write access to the maps, for [`crate::apply`] alone.

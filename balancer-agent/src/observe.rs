@@ -1,7 +1,9 @@
 //! The only reader of the kernel: snapshots of counters for everything that shows something.
 
 pub mod connections;
+pub mod explain;
 mod moment;
+mod odds;
 pub mod offline;
 pub mod views;
 

@@ -3,6 +3,7 @@
 mod backends;
 mod connections;
 mod doctor;
+mod explain;
 mod human;
 mod moves;
 mod peers;
@@ -18,6 +19,7 @@ pub use self::{
     backends::backends,
     connections::connections,
     doctor::doctor,
+    explain::explain,
     moves::{drains, rebalance},
     peers::peers,
     services::services,

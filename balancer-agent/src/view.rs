@@ -1,6 +1,7 @@
 //! What the command line, the API and the metrics show: the wire types of every `-o json`.
 
 mod connections;
+mod explain;
 mod moves;
 mod peers;
 mod question;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     connections::{ActivityView, ConnectionView, EndView, Wanted},
+    explain::{CandidateView, ExplainQuestion, ExplainView},
     moves::{
         DrainRequest, DrainView, DrainsQuestion, MoveView, RebalanceRequest, RebalanceView,
         ShareView, WaitView,

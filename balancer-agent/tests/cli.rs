@@ -14,12 +14,13 @@ use double::{Double, blind};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "run",
     "status",
     "services",
     "backends",
     "connections",
+    "explain",
     "peers",
     "rebalance",
     "drain",
@@ -153,8 +154,15 @@ fn faults_of_the_configuration_name_key_and_file() {
 fn without_agent_and_maps_inspection_exits_with_3() {
     let folder = folder();
     let (socket, bpffs) = (path(&folder, "agent.sock"), path(&folder, "bpf"));
-    for verb in ["status", "services", "backends", "connections"] {
-        let ended = agent(&[verb, "--socket", &socket, "--bpffs", &bpffs]).with(3);
+    for verb in [
+        &["status"][..],
+        &["services"],
+        &["backends"],
+        &["connections"],
+        &["explain", "10.96.0.10:80"],
+    ] {
+        let place = ["--socket", &socket, "--bpffs", &bpffs];
+        let ended = agent(&[verb, &place].concat()).with(3);
         let ended = ended.saying("agent not reachable at").saying(&socket).saying(&bpffs);
         assert!(ended.out.is_empty(), "{ended:?}");
     }
@@ -247,6 +255,17 @@ fn views_of_a_running_agent_are_shown() {
     let peers = ask(&["peers", "-o", "json"]).with(0).json();
     assert_eq!((&peers[0]["node"], &peers[0]["heard_ms"]), (&"worker-2".into(), &240.into()));
     ask(&["connections", "--backend", "web-0"]).with(2).saying("give ADDRESS or ADDRESS:PORT");
+
+    let told = ask(&["explain", "[::ffff:10.96.0.10]:80", "--pod", "shop/web-1"]).with(0);
+    assert!(
+        told.out.contains("Dialled:   10.96.0.10:80/TCP\nClient:    pod shop/web-1\n"),
+        "{told:?}"
+    );
+    assert!(
+        told.out.contains("connect() fails with ECONNREFUSED (Connection refused)"),
+        "{told:?}"
+    );
+    ask(&["explain", "10.96.0.10"]).with(2).saying("give ADDRESS:PORT");
 
     let moves = ask(&["rebalance", "shop/cart", "--dry-run", "-o", "json"]).with(0).json();
     assert_eq!((&moves["moves"][0]["reason"], &moves["busy"]), (&"rebalance".into(), &1.into()));

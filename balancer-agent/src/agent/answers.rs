@@ -10,11 +10,11 @@ use crate::{
     metrics::Scrape,
     model::ObjectRef,
     moves::movable::in_use,
-    observe::{Snapshot, connections::connections},
+    observe::{Snapshot, connections::connections, explain::explain, offline},
     view::{
-        ConnectionView, DrainRequest, DrainView, DrainsQuestion, EndView, PeerView, PeersQuestion,
-        RebalanceRequest, RebalanceView, ServiceView, ServicesQuestion, StatusQuestion, StatusView,
-        Wanted,
+        ConnectionView, DrainRequest, DrainView, DrainsQuestion, EndView, ExplainQuestion,
+        ExplainView, PeerView, PeersQuestion, RebalanceRequest, RebalanceView, ServiceView,
+        ServicesQuestion, StatusQuestion, StatusView, Wanted,
     },
 };
 
@@ -24,6 +24,7 @@ pub fn answers(shared: &Arc<Shared>) -> Answers<Shared> {
         .with(status)
         .with(services)
         .with(connections_wanted)
+        .with(explained)
         .with(peers)
         .with(rebalance)
         .with(drain)
@@ -58,6 +59,21 @@ fn connections_wanted(
     let pods = shared.desired().pods.clone();
     let ended = shared.moving().since();
     Ok(connections(shared.maps(), shared.helper(), &pods, &ended, wanted)?)
+}
+
+fn explained(shared: &Shared, question: &ExplainQuestion) -> Result<ExplainView, AnswerError> {
+    let client = match &question.pod {
+        None => None,
+        Some(name) => Some(shared.client(&ObjectRef {
+            namespace: question.pod_namespace.clone().unwrap_or_else(|| "default".to_owned()),
+            name: name.clone(),
+        })?),
+    };
+    let services = shared.services_of(&Snapshot::read(shared.maps())?);
+    let others = offline::otherwise;
+    let mut view = explain(shared.maps(), &services, client.as_ref(), question, others)?;
+    view.notes.extend(offline::unattached(shared.pins(), view.address));
+    Ok(view)
 }
 
 fn peers(shared: &Shared, _: &PeersQuestion) -> Result<Vec<PeerView>, AnswerError> {

@@ -18,14 +18,15 @@ use super::{
     stuck,
 };
 use crate::{
+    answer::AnswerError,
     config::RunConfig,
     desired::Desired,
     health::Health,
     maps::{MapsError, ReadMaps as _, pinned::PinnedMaps, pins::Pins},
     metrics::{Mended, Programming},
-    model::Problem,
+    model::{ObjectRef, Problem},
     moves::helper::{Helper, watch::Stuck},
-    observe::{Snapshot, offline, views},
+    observe::{Snapshot, explain::Client, offline, views},
     source::Kind,
     view::{AgentView, BalancingView, CountsView, ServiceView, StatusView},
 };
@@ -149,6 +150,20 @@ impl Shared {
     /// What asks about connections that somebody wants to see.
     pub const fn helper(&self) -> &Helper {
         &self.helper
+    }
+
+    /// Where the maps are pinned.
+    pub const fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// A pod of this node, as somebody who dials.
+    pub fn client(&self, pod: &ObjectRef) -> Result<Client, AnswerError> {
+        let desired = self.desired();
+        let found = desired.pods.values().find(|found| found.id == *pod);
+        let found = found.ok_or_else(|| AnswerError::NoPod { pod: pod.clone() })?;
+        let own = if found.host_network { &desired.node_addresses } else { &found.addresses };
+        Ok(Client { pod: pod.clone(), opted_out: found.opted_out, addresses: own.clone() })
     }
 
     /// How long changes took to be written.

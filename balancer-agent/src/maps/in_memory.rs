@@ -13,8 +13,8 @@ use std::{
 use balancer_common::{
     charge,
     layout::{
-        Backend, Frontend, Level, NodeAddress, PAD_ACTIVE, PAD_BACKEND, RangeKey, Row, ServiceName,
-        Slot,
+        Backend, Frontend, Level, NodeAddress, PAD_ACTIVE, PAD_BACKEND, Pin, RangeKey, Row,
+        ServiceName, Slot,
     },
     suspect,
     verdict::Verdict,
@@ -23,8 +23,8 @@ use balancer_common::{
 use zerocopy::transmute;
 
 use super::{
-    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, RangeEntry, ReadMaps,
-    Settings, WriteMaps,
+    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, RangeEntry,
+    ReadChoice, ReadMaps, Settings, WriteMaps,
 };
 
 /// Maps in memory.
@@ -50,6 +50,10 @@ pub struct InMemoryMaps {
     active: Vec<u32>,
     others: Vec<AtomicU32>,
     levels: Mutex<BTreeMap<u32, Level>>,
+    /// What round-robin counts, by Service port.
+    pub cursors: BTreeMap<u32, u32>,
+    /// Backends of clients, by network namespace and group.
+    pub pins: BTreeMap<(u64, u32), Pin>,
     /// What [`ClusterCounts::now_ms`] says.
     pub now_ms: u32,
     /// Every write, as text, in order.
@@ -87,6 +91,8 @@ impl InMemoryMaps {
             active,
             others: (0..limits.backends).map(|_| AtomicU32::new(0)).collect(),
             levels: Mutex::default(),
+            cursors: BTreeMap::new(),
+            pins: BTreeMap::new(),
             now_ms: 1,
             log: Vec::new(),
             broken: false,
@@ -99,6 +105,12 @@ impl InMemoryMaps {
     /// Sets the number of open connections of a backend.
     pub fn set_active(&mut self, backend: u32, active: u32) {
         self.active[backend as usize] = active;
+    }
+
+    /// Makes a backend suspect that may be tried at a time of CLOCK_MONOTONIC.
+    pub fn suspect(&mut self, backend: u32, until_ns: u64) {
+        self.active[backend as usize] |= suspect::SUSPECT;
+        self.backends[backend as usize].suspect_until = until_ns;
     }
 
     /// After how many more reads that can fail one does.
@@ -301,6 +313,26 @@ impl Charges for InMemoryMaps {
 
     fn end_unsent(&self, _: &[(u32, u64)]) -> usize {
         0
+    }
+}
+
+impl ReadChoice for InMemoryMaps {
+    fn since(&self, _: u32) -> u32 {
+        0
+    }
+
+    fn cursor(&self, service: u32) -> u32 {
+        self.cursors.get(&service).copied().unwrap_or_default()
+    }
+
+    fn clients(&self) -> Result<Vec<(u64, Vec<IpAddr>)>, MapsError> {
+        self.check_read("CLIENTS")?;
+        Ok(self.clients.iter().map(|(netns, addresses)| (*netns, addresses.clone())).collect())
+    }
+
+    fn pin(&self, netns: u64, group: u32) -> Result<Option<Pin>, MapsError> {
+        self.check_read("AFFINITY")?;
+        Ok(self.pins.get(&(netns, group)).copied())
     }
 }
 

@@ -4,6 +4,7 @@
 //! neither disturbs the programs. Hash maps go through bpf(2).
 
 mod charges;
+mod choice;
 mod cluster;
 mod connections;
 mod probe;
@@ -26,7 +27,7 @@ use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, lpm_trie:
 use balancer_common::{
     charge::{self, ALL_WORDS, Charge, WORDS},
     layout::{
-        Backend, Band, Client, Control, Counter, Frontend, FrontendKey4, FrontendKey6,
+        Backend, Band, Client, ClientKey, Control, Counter, Frontend, FrontendKey4, FrontendKey6,
         KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, NodeAddress, PAD_BACKEND,
         RangeKey, Record, RecordState, Row, SLOT_WORDS, Service, ServiceName, ServingKey, Slot,
         TICK_SHIFT,
@@ -41,8 +42,8 @@ use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 pub use self::probe::Probe;
 use self::{settled::Settled, table::Table};
 use super::{
-    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, RangeEntry, ReadMaps,
-    Settings, WriteMaps, convert, elements::Elements, pins::Pins, slab::Slab,
+    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, RangeEntry,
+    ReadChoice, ReadMaps, Settings, WriteMaps, convert, elements::Elements, pins::Pins, slab::Slab,
 };
 use crate::config::Capacities;
 
@@ -55,10 +56,12 @@ type Serving = [u8; size_of::<ServingKey>()];
 type Addresses = [u8; size_of::<Client>()];
 type Address = [u8; 16];
 type Place = [u8; size_of::<NodeAddress>()];
+type Pinned = [u8; size_of::<ClientKey>()];
 
 /// The maps in the kernel.
 pub struct PinnedMaps {
     limits: Limits,
+    affinity: Table<Pinned, u64>,
     active: Elements<Counter>,
     backends: Elements<Backend>,
     charges: Slab,
@@ -95,6 +98,7 @@ impl PinnedMaps {
                 backends: capacities.backends.min(backends.count()).min(MAX_BACKENDS),
                 slots: capacities.slots.min(MAX_SLOTS),
             },
+            affinity: Table::open(pins, "AFFINITY")?.0,
             active: Elements::new(active),
             backends,
             charges: array(pins, "CHARGES", ALL_WORDS as usize * 8)?,

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fs, io,
+    net::IpAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,14 +11,19 @@ use std::{
 
 use thiserror::Error;
 
-use super::{Snapshot, connections::connections, views};
+use super::{Snapshot, connections::connections, explain::explain, views};
 use crate::{
     kernel::link::{self, PROGRAMS},
     maps::{MapsError, pinned::PinnedMaps, pins::Pins},
     model::Problem,
     moves::helper::{Helper, watch::Watch},
-    node::cgroup,
-    view::{ConnectionView, ProgramView, ServiceView, StatusView, Wanted},
+    node::{
+        cgroup,
+        kubeproxy::{self, KubeProxy},
+    },
+    view::{
+        ConnectionView, ExplainQuestion, ExplainView, ProgramView, ServiceView, StatusView, Wanted,
+    },
 };
 
 /// Why the pins can't be read.
@@ -86,10 +92,43 @@ impl Offline {
         Ok(connections(&self.maps, &helper, &BTreeMap::new(), &HashMap::new(), wanted)?)
     }
 
+    /// What a `connect()` would get. Pods are not known, so that any client is taken.
+    pub fn explain(&self, question: &ExplainQuestion) -> Result<ExplainView, ObserveError> {
+        let mut view = explain(&self.maps, &self.services()?, None, question, otherwise)?;
+        if let Some(pod) = &question.pod {
+            view.notes.push(format!(
+                "without an agent pods are not known: this holds for any client, and not for pod \
+                 {pod} if it is opted out"
+            ));
+        }
+        view.notes.extend(unattached(&self.pins, view.address));
+        Ok(view)
+    }
+
     /// Programs, attachment and use of the maps.
     pub fn status(&self) -> Result<StatusView, ObserveError> {
         Ok(status(&self.bpffs, &self.pins, Some(&self.snapshot()?)))
     }
+}
+
+/// Who answers on this node where balancer leaves a connection untouched.
+pub fn otherwise() -> String {
+    match kubeproxy::probe() {
+        KubeProxy::Mode(mode) => format!("kube-proxy ({mode}), else the network"),
+        KubeProxy::IpvsLeftovers => {
+            "rules of kube-proxy (ipvs), which does not run, else the network".to_owned()
+        }
+        KubeProxy::NotSeen => "the network: no kube-proxy was seen on this node".to_owned(),
+    }
+}
+
+/// What is to be said where no program is attached that would see an address dialled.
+pub fn unattached(pins: &Pins, address: IpAddr) -> Option<String> {
+    let hook = if address.is_ipv4() { "connect4" } else { "connect6" };
+    let attached = link::read(pins, hook).ok()?.is_some_and(|link| link.cgroup != 0);
+    (!attached).then(|| {
+        format!("program {hook} is not attached: connections are not balanced until an agent runs")
+    })
 }
 
 /// The status of the kernel; the agent adds itself to it. Without a snapshot the maps can't be read.

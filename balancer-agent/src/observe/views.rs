@@ -70,17 +70,21 @@ fn service(id: &PortId, port: &PortSnapshot, known: Option<&DesiredPort>) -> Ser
 }
 
 fn frontend(frontend: &FrontendAddr) -> FrontendView {
-    let kind = match frontend.kind {
+    FrontendView {
+        r#type: kind_name(frontend.kind).to_owned(),
+        address: frontend.addr.ip(),
+        port: frontend.addr.port(),
+        protocol: frontend.protocol,
+    }
+}
+
+/// Name of a kind of address.
+pub const fn kind_name(kind: FrontendKind) -> &'static str {
+    match kind {
         FrontendKind::ClusterIp => "ClusterIP",
         FrontendKind::NodePort => "NodePort",
         FrontendKind::ExternalIp => "ExternalIP",
         FrontendKind::LoadBalancer => "LoadBalancer",
-    };
-    FrontendView {
-        r#type: kind.to_owned(),
-        address: frontend.addr.ip(),
-        port: frontend.addr.port(),
-        protocol: frontend.protocol,
     }
 }
 

@@ -8,8 +8,8 @@ use balancer_agent::{
     maps::MapsError,
     model::ObjectRef,
     view::{
-        DrainRequest, DrainsQuestion, PeersQuestion, RebalanceRequest, ServicesQuestion,
-        StatusQuestion, Wanted,
+        DrainRequest, DrainsQuestion, ExplainQuestion, PeersQuestion, RebalanceRequest,
+        ServicesQuestion, StatusQuestion, Wanted,
     },
 };
 use serde::de::DeserializeOwned;
@@ -63,6 +63,19 @@ pub fn views() -> Answers<()> {
             Ok(view(json!([service("shop", "cart", 3), service("default", "api", 0)])))
         })
         .with(|(), wanted: &Wanted| Ok(view(json!([connection(wanted)]))))
+        .with(|(), question: &ExplainQuestion| {
+            let pod = question
+                .pod
+                .as_ref()
+                .map(|name| json!({"namespace": question.pod_namespace, "name": name}));
+            Ok(view(json!({
+                "address": question.address.to_canonical(), "port": question.port,
+                "protocol": question.protocol, "pod": pod, "verdict": "no-endpoint",
+                "errno": 111, "error": "ECONNREFUSED", "why": "none is ready",
+                "service": {"namespace": "shop", "name": "cart"}, "counts_cluster": false,
+                "candidates": [], "notes": [],
+            })))
+        })
         .with(|(), _: &PeersQuestion| {
             Ok(view(json!([{
                 "node": "worker-2", "address": "192.0.2.2", "port": 10357, "this_node": false,

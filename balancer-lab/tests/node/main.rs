@@ -16,6 +16,7 @@ mod cluster;
 mod counting;
 mod datagrams;
 mod demo;
+mod explain;
 mod external;
 mod families;
 mod frontends;

@@ -1,0 +1,28 @@
+//! What a choice looks at beside rows and counters, in the maps of the kernel.
+
+use balancer_common::layout::Pin;
+
+use super::*;
+
+impl ReadChoice for PinnedMaps {
+    fn since(&self, backend: u32) -> u32 {
+        self.since.get32(backend, 0)
+    }
+
+    fn cursor(&self, service: u32) -> u32 {
+        self.services.get32(service, offset_of!(Service, cursor))
+    }
+
+    fn clients(&self) -> Result<Vec<(u64, Vec<IpAddr>)>, MapsError> {
+        self.clients.all(|netns, addresses| {
+            let Client { ipv4, ipv6 } = transmute!(addresses);
+            let known = [ipv4, ipv6].into_iter().filter(|addr| *addr != [0; 4]);
+            (netns, known.map(|addr| convert::socket_addr(addr, 0).ip()).collect())
+        })
+    }
+
+    fn pin(&self, netns: u64, group: u32) -> Result<Option<Pin>, MapsError> {
+        let word = self.affinity.get(&transmute!(ClientKey { netns, group, zero: 0 }))?;
+        Ok(word.map(Pin::unpack))
+    }
+}
