@@ -9,6 +9,7 @@ mod grace_periods;
 mod handover;
 mod known;
 mod moving;
+mod outside;
 mod passes;
 mod peers;
 mod pods;
@@ -45,6 +46,7 @@ use crate::{
 use audience::Audience as _;
 use datagrams::Datagrams;
 use grace_periods::WaitingThread;
+use outside::Outside;
 use pods::Pods;
 use reconcile::Reconciler;
 use selftest::SelfTest;
@@ -104,7 +106,13 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     };
     let service = config.peers.as_ref().map(|peers| &peers.service);
     let mut source = Source::open(&config.source, &config.node_name, service).await?;
-    let (maps, programs) = kernel::load(loader, &config.bpffs, &config.cgroup, config.capacities)?;
+    let (maps, programs) = kernel::load(
+        loader,
+        &config.bpffs,
+        &config.cgroup,
+        config.capacities,
+        config.outside_traffic,
+    )?;
     tracing::info!(
         cgroup = %config.cgroup.display(),
         bpffs = %config.bpffs.display(),
@@ -117,6 +125,14 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         config.node_ports.clone(),
         Pods::new(config.cgroup.clone()),
     )?;
+    match programs.outside {
+        Some(Ok(programs)) => reconciler.serve_outside(Outside::new(programs)),
+        Some(Err(error)) => tracing::warn!(
+            %error,
+            "connections from outside are left to kube-proxy, all else is balanced"
+        ),
+        None => {}
+    }
     let shared = Arc::new(Shared::new(&config, source.describe(), reconciler.desired())?);
     shared.wait(&[], &source.awaited());
     let test = SelfTest::open(&Pins::new(&config.bpffs))?;
@@ -176,7 +192,10 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
             }
             _ = audits.tick() => {
                 let _work = health.work();
-                tokio::task::block_in_place(|| reconciler.audit(audience));
+                tokio::task::block_in_place(|| {
+                    reconciler.audit(audience);
+                    reconciler.look_outside(audience);
+                });
                 continue;
             }
             () = reconciler.retry() => {

@@ -200,6 +200,20 @@ pub fn link_to_cgroup(
     descriptor(bpf_cmd::BPF_LINK_CREATE, &mut attr)
 }
 
+/// Attaches a program to one side of a device for as long as the link is open or pinned.
+/// `BPF_LINK_CREATE` of tcx, Linux 6.6.
+pub fn link_to_device(
+    program: impl AsFd,
+    device: u32,
+    side: bpf_attach_type,
+) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_fd().as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_ifindex = device;
+    attr.link_create.attach_type = side as u32;
+    descriptor(bpf_cmd::BPF_LINK_CREATE, &mut attr)
+}
+
 fn descriptor(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
     let fd = call(command, attr)?;
     // SAFETY: the kernel has just given this descriptor to us alone.

@@ -62,6 +62,8 @@ pub struct RunConfig {
     pub node_ports: NodePorts,
     /// Whether load balancers are answered at the health check node ports of Services.
     pub health_check_node_ports: bool,
+    /// Whether connections from outside are balanced.
+    pub outside_traffic: bool,
     /// Sizes of the maps.
     pub capacities: Capacities,
     /// How the agents of other nodes are found; none where this one counts alone.
@@ -161,6 +163,7 @@ impl Settings {
             )?,
             node_ports: node_ports(&self.node_port_addresses.unwrap_or_default(), service)?,
             health_check_node_ports: self.health_check_node_ports.unwrap_or_default(),
+            outside_traffic: self.outside_traffic.unwrap_or_default(),
             capacities: Capacities {
                 services: capacity("--max-services", self.max_services, |c| c.services)?,
                 backends: capacity("--max-backends", self.max_backends, |c| c.backends)?,

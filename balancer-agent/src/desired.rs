@@ -160,6 +160,8 @@ pub struct Options {
     pub slow_start: u32,
     /// True if backends that have just failed are chosen like others.
     pub keeps_suspects: bool,
+    /// True if connections from outside must stay on this node: externalTrafficPolicy is Local.
+    pub stays: bool,
 }
 
 /// Everything that this node should balance.
@@ -403,6 +405,7 @@ fn desired_port(
             affinity: service.session_affinity.unwrap_or(0),
             slow_start: service.tuning.slow_start,
             keeps_suspects: service.tuning.keeps_suspects,
+            stays: service.external_traffic_policy == TrafficPolicy::Local,
         },
         moving: service.tuning.moving.clone(),
         requests_only: port.requests_only,

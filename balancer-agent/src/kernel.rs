@@ -19,6 +19,7 @@ pub mod guard;
 pub mod link;
 mod load;
 mod lock;
+pub mod outside;
 mod pin;
 
 use std::{io, path::PathBuf};

@@ -13,6 +13,7 @@
 //! - [`maps`]: the maps behind one trait: in the kernel, and in memory for tests.
 //! - [`plan`]: the list of writes that turns what the maps hold into what is desired (pure).
 //! - [`apply`]: carries a plan out.
+//! - [`nat`]: the rules of nf_tables for traffic from outside, and what connection tracking knows.
 //! - [`kernel`]: loads, pins, attaches, adopts and guards the programs and the maps.
 //! - [`peers`]: tells the counts to the agents of other nodes, and hears theirs.
 //! - [`view`]: what is shown, as wire types.
@@ -45,6 +46,7 @@ pub mod maps;
 pub mod metrics;
 pub mod model;
 pub mod moves;
+pub mod nat;
 pub mod node;
 pub mod observe;
 pub mod peers;

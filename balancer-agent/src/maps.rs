@@ -25,8 +25,8 @@ use std::{
 use balancer_common::{
     charge,
     layout::{
-        Backend, Frontend, FrontendKey4, FrontendKey6, Level, NodeAddress, Pin, RangeKey, Row,
-        SLOT_WORDS, ServiceName, Slot,
+        Backend, Frontend, FrontendKey4, FrontendKey6, Level, NodeAddress, OutsideFlow, OutsideKey,
+        Pin, RangeKey, Row, SLOT_WORDS, ServiceName, Slot,
     },
     policy::Policy,
     verdict::Verdict,
@@ -97,6 +97,8 @@ pub struct Settings {
     pub group: u32,
     /// True if backends that have just failed are chosen like others.
     pub keeps_suspects: bool,
+    /// True if connections from outside must stay on this node.
+    pub stays: bool,
 }
 
 impl Settings {
@@ -251,6 +253,17 @@ pub trait Charges {
     /// The same for charges of TCP whose SYN was not sent. No other socket gets their places before every
     /// program has ended that may have found them. Says how many it ended.
     fn end_unsent(&self, charges: &[(u32, u64)]) -> usize;
+}
+
+/// The charges of connections from outside, for [`crate::agent`] alone.
+pub trait OutsideCharges {
+    /// Connections from outside.
+    fn outside(&self) -> Result<Vec<(OutsideKey, OutsideFlow)>, MapsError>;
+    /// Ends the charge of one and lowers the counter, unless somebody else did or it is another one by
+    /// now.
+    fn end_outside(&mut self, key: &OutsideKey, flow: &OutsideFlow) -> Result<bool, MapsError>;
+    /// Now, as [`OutsideFlow::since`].
+    fn monotonic_ns(&self) -> u64;
 }
 
 /// What this node has heard of the connections of others. Programs count with it as long as the level of

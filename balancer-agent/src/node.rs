@@ -5,6 +5,7 @@ pub mod caps;
 pub mod cgroup;
 pub mod clock;
 pub mod conntrack;
+pub mod devices;
 pub mod holders;
 pub mod hooks;
 pub mod interfaces;

@@ -9,7 +9,7 @@ use std::{
 use aya_obj::{Map, Object};
 use balancer_agent::{
     config::Capacities,
-    kernel::{link::PROGRAMS, sizes},
+    kernel::{link::PROGRAMS, outside, sizes},
     maps::pins::MAPS,
 };
 
@@ -73,7 +73,9 @@ fn every_map_of_the_object_is_pinned() {
 fn every_program_of_the_object_is_attached() {
     let object = object();
     let found: BTreeSet<_> = object.programs.keys().map(String::as_str).collect();
-    let names: Vec<_> = PROGRAMS.iter().map(|name| format!("balancer_{name}")).collect();
+    let outside = outside::PROGRAMS.iter().map(|(name, _)| name);
+    let names: Vec<_> =
+        PROGRAMS.iter().chain(outside).map(|name| format!("balancer_{name}")).collect();
     let attached: BTreeSet<_> = names.iter().map(String::as_str).collect();
     assert_eq!(found, attached, "balancer-agent/src/kernel/link.rs");
 }

@@ -11,10 +11,12 @@ mod flow;
 mod frontend;
 mod level;
 mod name;
+mod outside;
 mod row;
 
 pub use self::{
-    admission::*, affinity::*, backend::*, flow::*, frontend::*, level::*, name::*, row::*,
+    admission::*, affinity::*, backend::*, flow::*, frontend::*, level::*, name::*, outside::*,
+    row::*,
 };
 
 /// Version of everything in this module. It is part of the path the maps are pinned under, so that

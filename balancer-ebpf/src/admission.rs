@@ -96,9 +96,17 @@ pub extern "C" fn balancer_opted_out(levels: u32) -> u32 {
     0
 }
 
-const ADMITTED: u32 = 1;
+/// What [`of_client`] answers for a client that may use a Service.
+pub const ADMITTED: u32 = 1;
 const DENIED: u32 = 2;
 const UNKNOWN: u32 = 3;
+
+/// What the source ranges of a Service say about a client, by its address.
+#[inline(always)]
+pub fn of_client(service: u32, client: [u32; 4]) -> u32 {
+    let [high, low] = words(client);
+    balancer_source(0, service, 0, high, low)
+}
 
 /// What the source ranges of a Service say about an address: the one that a socket is bound to, where
 /// that is not zero, or else the one of its network namespace.

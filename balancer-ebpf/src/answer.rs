@@ -10,13 +10,19 @@ use crate::{PROCEED, maps};
 #[unsafe(no_mangle)]
 static SET_RETVAL: Global<u8> = Global::new(1);
 
-/// Counts a verdict and turns it into what the hook returns.
+/// Counts a verdict.
 #[inline(always)]
-pub fn answer(verdict: Verdict) -> i32 {
+pub fn count(verdict: Verdict) {
     if let Some(counter) = maps::VERDICTS.get_ptr_mut(verdict.counter()) {
         // SAFETY: a value of this processor; the hook can't be preempted by itself on it.
         unsafe { *counter += 1 };
     }
+}
+
+/// Counts a verdict and turns it into what the hook returns.
+#[inline(always)]
+pub fn answer(verdict: Verdict) -> i32 {
+    count(verdict);
     match verdict.errno() {
         Some(errno) if SET_RETVAL.load() != 0 => {
             // SAFETY: cgroup hooks may set their return value.

@@ -7,7 +7,9 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_netns_cookie};
 use balancer_common::{
     choice::{Table as _, below, pair, sample},
-    layout::{ClientKey, Control, KEEPS_SUSPECTS, MAX_SCAN, Pin, Row, Service, TICK_SHIFT, ticks},
+    layout::{
+        ClientKey, Control, KEEPS_SUSPECTS, MAX_SCAN, Pin, Row, STAYS, Service, TICK_SHIFT, ticks,
+    },
     policy::Policy,
     suspect::SUSPECT,
 };
@@ -31,6 +33,20 @@ pub fn choose<C>(
     row: Row,
     control: Control,
 ) -> Option<u32> {
+    // SAFETY: the context belongs to a socket.
+    let client = || unsafe { bpf_get_netns_cookie(sock.cast()) };
+    choose_for(client, service, entry, row, control)
+}
+
+/// The same for a client that session affinity knows by a number.
+#[inline(always)]
+pub fn choose_for(
+    client: impl FnOnce() -> u64,
+    service: u32,
+    entry: *const Service,
+    row: Row,
+    control: Control,
+) -> Option<u32> {
     // SAFETY: `entry` is a map value; each word stands for itself.
     let (policy, affinity, slow_start) = unsafe {
         (
@@ -39,15 +55,13 @@ pub fn choose<C>(
             atomic::load(&raw const (*entry).slow_start),
         )
     };
-    if policy | affinity | slow_start | control.suspects == 0 {
+    if policy & !STAYS | affinity | slow_start | control.suspects == 0 {
         return least(row, band(entry));
     }
     let answer = if affinity == 0 {
         balancer_choose(service, row.base, row.len)
     } else {
-        // SAFETY: the context belongs to a socket.
-        let netns = unsafe { bpf_get_netns_cookie(sock.cast()) };
-        balancer_pinned(netns, service, row.base, row.len)
+        balancer_pinned(client(), service, row.base, row.len)
     };
     if answer == NONE { None } else { Some(answer as u32) }
 }

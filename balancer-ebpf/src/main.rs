@@ -31,6 +31,7 @@
 //! - [`datagram`]: `sendmsg()` of UDP sockets that are not connected.
 //! - [`reply`]: `recvmsg()` of UDP sockets.
 //! - [`peer`][]: `getpeername()`.
+//! - [`outside`]: connections from outside of the node.
 //! - [`tcp`]: connections that end before their socket is closed.
 //! - [`release`]: the last close of a socket.
 //!
@@ -59,6 +60,7 @@ mod level;
 mod maps;
 mod node_ports;
 mod opaque;
+mod outside;
 mod part;
 mod part_of_all;
 mod part_untaken;
@@ -74,8 +76,8 @@ mod udp;
 mod weigh;
 
 use aya_ebpf::{
-    macros::{cgroup_sock, cgroup_sock_addr, sock_ops},
-    programs::{SockAddrContext, SockContext, SockOpsContext},
+    macros::{cgroup_sock, cgroup_sock_addr, classifier, sock_ops},
+    programs::{SockAddrContext, SockContext, SockOpsContext, TcContext},
 };
 
 use family::{V4, V6};
@@ -143,6 +145,18 @@ pub fn balancer_release(ctx: SockContext) -> i32 {
 #[sock_ops]
 pub fn balancer_tcp(ctx: SockOpsContext) -> u32 {
     tcp::sock_ops(&ctx)
+}
+
+/// Runs for every packet that comes in over a device that leads out of the node.
+#[classifier]
+pub fn balancer_outside_in(ctx: TcContext) -> i32 {
+    outside::incoming(ctx.skb.skb)
+}
+
+/// Runs for every packet that goes out over such a device.
+#[classifier]
+pub fn balancer_outside_out(ctx: TcContext) -> i32 {
+    outside::outgoing(ctx.skb.skb)
 }
 
 #[panic_handler]

@@ -15,8 +15,8 @@ use balancer_common::{
     layout::{
         Backend, Client, ClientKey, Control, Counter, Flows, Frontend, FrontendKey4, FrontendKey6,
         MAX_AFFINITY, MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_NODES, MAX_OPTED_OUT,
-        MAX_RANGES, MAX_SERVICES, MAX_SERVING, NodeAddress, RangeKey, Record, SLOT_WORDS, Service,
-        ServiceName, ServingKey,
+        MAX_OUTSIDE, MAX_RANGES, MAX_SERVICES, MAX_SERVING, NodeAddress, OutsideFlow, OutsideKey,
+        RangeKey, Record, SLOT_WORDS, Service, ServiceName, ServingKey,
     },
     verdict::Verdict,
 };
@@ -88,6 +88,13 @@ pub static FLOWS: SkStorage<Flows> = SkStorage::new();
 /// Agent writes, `sendmsg4` and `sendmsg6` read where a row has changed.
 #[btf_map]
 pub static SERVING: HashMap<ServingKey, u32, { MAX_SERVING as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// Connections from outside of the node, each a charge. `outside_in` and `outside_out` add and remove
+/// them; the agent reads, and removes those that ended without a packet. No LRU: whoever is pushed out
+/// would be counted for ever.
+#[btf_map]
+pub static OUTSIDE: HashMap<OutsideKey, OutsideFlow, { MAX_OUTSIDE as usize }, NO_PREALLOC> =
     HashMap::new();
 
 /// Session affinity: the backend of a client (a `Pin`). Programs write and read; the kernel forgets

@@ -18,6 +18,7 @@ use super::{
     handover::Look,
     known::{Known, Reader},
     moving::Drained,
+    outside::Outside,
     pods::Pods,
     problem_log::ProblemLog,
     sweep::Sweeper,
@@ -26,7 +27,7 @@ use crate::{
     apply,
     desired::{Desired, PortId, desired, node_ports::NodePorts},
     maps::{
-        Charges, Connected, MapsError, ReadMaps, WriteMaps, convert,
+        Charges, Connected, MapsError, OutsideCharges, ReadMaps, WriteMaps, convert,
         identity::{RowId, Scope},
     },
     model::{Changes, Parts, Problem, Protocol, State},
@@ -72,11 +73,13 @@ pub struct Reconciler<M, G> {
     pods: Pods,
     /// True if the maps may not have what was found of pods.
     pods_differ: bool,
+    /// Connections from outside, where they are served.
+    outside: Option<Outside>,
     /// Backends that were drained by hand.
     drained: BTreeMap<SocketAddr, Drained>,
 }
 
-impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
+impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> {
     /// Takes over the maps. An earlier agent may have died between giving something up and the
     /// grace after it.
     pub fn new(
@@ -106,8 +109,31 @@ impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
             sweeper: Sweeper::default(),
             pods,
             pods_differ: false,
+            outside: None,
             drained: BTreeMap::new(),
         })
+    }
+
+    /// Serves connections from outside, too.
+    pub fn serve_outside(&mut self, mut outside: Outside) {
+        // Before the first plan: what an earlier agent left goes on, and follows it.
+        if let Some(book) = &self.book {
+            outside.adopt(&book.held().backends);
+        }
+        self.outside = Some(outside);
+    }
+
+    /// Looks at what connections from outside need, once there was a first state.
+    pub fn look_outside(&mut self, audience: &impl Audience) {
+        let (Some(outside), Some(book)) = (&mut self.outside, &self.book) else { return };
+        if self.begun {
+            let before = outside.problems().to_vec();
+            let addresses = self.desired.read().node_addresses.clone();
+            outside.look(&book.held().backends, &addresses, &mut self.maps);
+            if outside.problems() != before {
+                self.tell(audience);
+            }
+        }
     }
 
     /// What is desired, for those who read it.
@@ -320,6 +346,7 @@ impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
         problems.extend_from_slice(&self.full.1);
         problems.extend_from_slice(&self.failed);
         problems.extend(self.audit.problems());
+        problems.extend(self.outside.iter().flat_map(Outside::problems).cloned());
         let problems = Problem::bounded(problems);
         self.problem_log.tell(&problems);
         audience.settle(problems, self.failed.is_empty());

@@ -81,6 +81,11 @@ pub struct Settings {
     )]
     pub health_check_node_ports: Option<bool>,
 
+    /// Balance connections from outside of the node, to its node ports, load balancers' addresses and
+    /// external IPs, which is kube-proxy's work where that runs [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub outside_traffic: Option<bool>,
+
     /// Most Service ports.
     #[arg(
         long,
@@ -149,6 +154,7 @@ impl Settings {
             healthz_bind_address: self.healthz_bind_address.or(other.healthz_bind_address),
             node_port_addresses: self.node_port_addresses.or(other.node_port_addresses),
             health_check_node_ports: self.health_check_node_ports.or(other.health_check_node_ports),
+            outside_traffic: self.outside_traffic.or(other.outside_traffic),
             max_services: self.max_services.or(other.max_services),
             max_backends: self.max_backends.or(other.max_backends),
             max_slots: self.max_slots.or(other.max_slots),

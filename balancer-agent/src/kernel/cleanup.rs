@@ -2,8 +2,11 @@
 
 use std::{fs, io, path::Path};
 
-use super::{KernelError, link, lock::Lock, pin};
-use crate::maps::pins;
+use super::{KernelError, link, lock::Lock, outside, pin};
+use crate::{
+    maps::pins::{self, Pins},
+    nat,
+};
 
 /// What the names of programs that choose backends begin with.
 const CHOOSING: [&str; 2] = ["connect", "sendmsg"];
@@ -31,6 +34,9 @@ pub fn cleanup(bpffs: &Path) -> Result<Removed, KernelError> {
         let links = bpffs.join(&version).join("links");
         let mut names = files(&links)?;
         names.sort_by_key(|name| !CHOOSING.iter().any(|hook| name.starts_with(hook)));
+        if names.iter().any(|name| name.starts_with(outside::LINKS)) {
+            remove_tables(&links)?;
+        }
         for name in names {
             removed.links += usize::from(link::remove(links.join(name))?);
         }
@@ -44,6 +50,25 @@ pub fn cleanup(bpffs: &Path) -> Result<Removed, KernelError> {
     }
     remove_folder(bpffs)?;
     Ok(removed)
+}
+
+/// Takes away what serves traffic from outside, if an earlier agent did.
+pub fn outside(pins: &Pins) -> Result<(), KernelError> {
+    let links = pins.folder().join("links");
+    let names = files(&links)?.into_iter().filter(|name| name.starts_with(outside::LINKS));
+    let names: Vec<_> = names.collect();
+    if !names.is_empty() {
+        for name in names {
+            link::remove(links.join(name))?;
+        }
+        remove_tables(&links)?;
+    }
+    Ok(())
+}
+
+fn remove_tables(links: &Path) -> Result<(), KernelError> {
+    let removed = nat::table::delete();
+    removed.map(drop).map_err(|source| KernelError::Pin { path: links.into(), source })
 }
 
 /// Folders of layout versions: `v1`, `v2`, ...

@@ -12,11 +12,12 @@ use balancer_common::layout::{PAD_ACTIVE, PAD_BACKEND};
 use super::{
     KernelError,
     attach::{self, Target},
-    cleanup::other_layout,
+    cleanup::{self, other_layout},
     grow::{self, Growth},
     guard::Guard,
     link::PROGRAMS,
     lock::Lock,
+    outside::OutsidePrograms,
     pin,
 };
 use crate::{
@@ -54,6 +55,9 @@ pub struct Programs {
     pub adopted: bool,
     /// Keeps it in place.
     pub guard: Guard,
+    /// The programs for traffic from outside, where they were asked for; or why they can't be loaded,
+    /// which is no reason not to balance the rest.
+    pub outside: Option<Result<OutsidePrograms, KernelError>>,
 }
 
 /// Puts the programs in place, attached to `cgroup`, and opens the maps. New maps get the given
@@ -63,6 +67,7 @@ pub fn load(
     bpffs: &Path,
     cgroup: &Path,
     capacities: Capacities,
+    outside: bool,
 ) -> Result<(PinnedMaps, Programs), KernelError> {
     // Before anything there is read: two agents would write the same maps.
     let lock = Lock::take(bpffs)?;
@@ -99,6 +104,10 @@ pub fn load(
         totals.carry_over();
     }
     maps.settle_suspects(synchronize);
+    let outside = outside.then(|| OutsidePrograms::load(&mut ebpf, pins.clone()));
+    if outside.is_none() {
+        cleanup::outside(&pins)?;
+    }
     let guard = Guard::new(ebpf, pins, cgroup, lock)?;
-    Ok((maps, Programs { adopted, guard }))
+    Ok((maps, Programs { adopted, guard, outside }))
 }

@@ -13,8 +13,8 @@ use std::{
 use balancer_common::{
     charge,
     layout::{
-        Backend, Frontend, Level, NodeAddress, PAD_ACTIVE, PAD_BACKEND, Pin, RangeKey, Row,
-        ServiceName, Slot,
+        Backend, Frontend, Level, NodeAddress, OutsideFlow, OutsideKey, PAD_ACTIVE, PAD_BACKEND,
+        Pin, RangeKey, Row, ServiceName, Slot,
     },
     suspect,
     verdict::Verdict,
@@ -23,8 +23,8 @@ use balancer_common::{
 use zerocopy::transmute;
 
 use super::{
-    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, RangeEntry,
-    ReadChoice, ReadMaps, Settings, WriteMaps,
+    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, OutsideCharges,
+    RangeEntry, ReadChoice, ReadMaps, Settings, WriteMaps,
 };
 
 /// Maps in memory.
@@ -333,6 +333,20 @@ impl ReadChoice for InMemoryMaps {
     fn pin(&self, netns: u64, group: u32) -> Result<Option<Pin>, MapsError> {
         self.check_read("AFFINITY")?;
         Ok(self.pins.get(&(netns, group)).copied())
+    }
+}
+
+impl OutsideCharges for InMemoryMaps {
+    fn outside(&self) -> Result<Vec<(OutsideKey, OutsideFlow)>, MapsError> {
+        Ok(Vec::new())
+    }
+
+    fn end_outside(&mut self, _: &OutsideKey, _: &OutsideFlow) -> Result<bool, MapsError> {
+        Ok(false)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        0
     }
 }
 

@@ -28,9 +28,9 @@ use balancer_common::{
     charge::{self, ALL_WORDS, Charge, WORDS},
     layout::{
         Backend, Band, Client, ClientKey, Control, Counter, Frontend, FrontendKey4, FrontendKey6,
-        KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, NodeAddress, PAD_BACKEND,
-        RangeKey, Record, RecordState, Row, SLOT_WORDS, Service, ServiceName, ServingKey, Slot,
-        TICK_SHIFT,
+        KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, NodeAddress, OutsideFlow,
+        OutsideKey, PAD_BACKEND, RangeKey, Record, RecordState, Row, SLOT_WORDS, STAYS, Service,
+        ServiceName, ServingKey, Slot, TICK_SHIFT,
     },
     policy::Policy,
     suspect::{self, SUSPECT},
@@ -42,8 +42,9 @@ use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 pub use self::probe::Probe;
 use self::{settled::Settled, table::Table};
 use super::{
-    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, RangeEntry,
-    ReadChoice, ReadMaps, Settings, WriteMaps, convert, elements::Elements, pins::Pins, slab::Slab,
+    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, OutsideCharges,
+    RangeEntry, ReadChoice, ReadMaps, Settings, WriteMaps, convert, elements::Elements, pins::Pins,
+    slab::Slab,
 };
 use crate::config::Capacities;
 
@@ -57,6 +58,8 @@ type Addresses = [u8; size_of::<Client>()];
 type Address = [u8; 16];
 type Place = [u8; size_of::<NodeAddress>()];
 type Pinned = [u8; size_of::<ClientKey>()];
+type Flow = [u8; size_of::<OutsideFlow>()];
+type FlowKey = [u8; size_of::<OutsideKey>()];
 
 /// The maps in the kernel.
 pub struct PinnedMaps {
@@ -73,6 +76,7 @@ pub struct PinnedMaps {
     control: Slab,
     clients: Table<u64, Addresses>,
     nodes: Table<Address, Place>,
+    outside: Table<FlowKey, Flow>,
     opted_out: Table<u64, u32>,
     ranges: LpmTrie<MapData, Range, u32>,
     serving: Table<Serving, u32>,
@@ -110,6 +114,7 @@ impl PinnedMaps {
             control: array(pins, "CONTROL", size_of::<Control>())?,
             clients: Table::open(pins, "CLIENTS")?.0,
             nodes: Table::open(pins, "NODES")?.0,
+            outside: Table::open(pins, "OUTSIDE")?.0,
             opted_out: Table::open(pins, "OPTED_OUT")?.0,
             ranges: typed("RANGES", LpmTrie::try_from(Map::LpmTrie(data(pins, "RANGES")?)))?,
             serving: Table::open(pins, "SERVING")?.0,

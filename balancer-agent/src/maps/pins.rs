@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use balancer_common::layout::LAYOUT_VERSION;
 
 /// Name of each map in the object and of its pin.
-pub const MAPS: [&str; 19] = [
+pub const MAPS: [&str; 20] = [
     "ACTIVE",
     "BACKENDS",
     "CHARGES",
@@ -17,6 +17,7 @@ pub const MAPS: [&str; 19] = [
     "NAMES",
     "NODES",
     "OPTED_OUT",
+    "OUTSIDE",
     "AFFINITY",
     "RANGES",
     "RECORDS",

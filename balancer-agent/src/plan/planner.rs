@@ -203,11 +203,11 @@ impl<M: ReadMaps> Planner<'_, M> {
     }
 
     fn settings(&self, id: &RowId, wanted: &DesiredRow, service: u32) -> Settings {
-        let Options { policy, affinity, slow_start, keeps_suspects } = wanted.options;
+        let Options { policy, affinity, slow_start, keeps_suspects, stays } = wanted.options;
         // The row of the ClusterIP is planned first, by the order of rows.
         let group = || self.book.held().rows.get(&id.group()).map_or(service, |row| row.id);
         let group = if affinity > 0 { group() } else { 0 };
-        Settings { policy, affinity, slow_start, group, keeps_suspects }
+        Settings { policy, affinity, slow_start, group, keeps_suspects, stays }
     }
 
     /// Identifiers and slots for one row; those that it holds where they still fit. Takes nothing

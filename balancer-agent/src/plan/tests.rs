@@ -67,8 +67,13 @@ fn assert_holds(maps: &InMemoryMaps, desired: &Desired) {
         wanted.sort_unstable();
         assert_eq!(held.rows[id].backends, wanted, "{id}");
         assert_eq!(held.rows[id].ranges, row.ranges, "{id}");
-        let Settings { policy, affinity, slow_start, keeps_suspects, .. } = held.rows[id].settings;
-        assert_eq!(Options { policy, affinity, slow_start, keeps_suspects }, row.options, "{id}");
+        let Settings { policy, affinity, slow_start, keeps_suspects, stays, .. } =
+            held.rows[id].settings;
+        assert_eq!(
+            Options { policy, affinity, slow_start, keeps_suspects, stays },
+            row.options,
+            "{id}"
+        );
     }
 }
 

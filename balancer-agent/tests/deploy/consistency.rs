@@ -82,7 +82,9 @@ fn without_kube_proxy_the_api_server_is_given_and_load_balancers_are_answered() 
         let has_address = env.iter().any(|entry| entry["name"] == "KUBERNETES_SERVICE_HOST");
         let args = container["args"].to_string();
         assert_eq!(has_address, instead, "{name}: {env:?}");
-        assert_eq!(args.contains("--healthcheck-nodeports=true"), instead, "{name}: {args}");
+        for flag in ["--healthcheck-nodeports=true", "--outside-traffic=true"] {
+            assert_eq!(args.contains(flag), instead, "{name}: {args}");
+        }
     }
 }
 

@@ -68,5 +68,5 @@ fn every_file_is_used_and_every_patch_meets_its_object() {
             patches += 1;
         }
     }
-    assert_eq!(patches, 2, "the overlays have other patches than this test has seen");
+    assert_eq!(patches, 3, "the overlays have other patches than this test has seen");
 }

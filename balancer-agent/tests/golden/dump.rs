@@ -40,7 +40,7 @@ pub fn all(state: &State, desired: &Desired) -> String {
 
 fn port(id: &PortId, port: &DesiredPort) -> String {
     let mut text = format!("  {id} {}", port.number);
-    let Options { policy, affinity, slow_start, keeps_suspects } = port.options;
+    let Options { policy, affinity, slow_start, keeps_suspects, stays } = port.options;
     write!(text, " policy={}", policy.name()).unwrap();
     for (name, seconds) in [("affinity", affinity), ("slow-start", slow_start)] {
         if seconds > 0 {
@@ -49,6 +49,9 @@ fn port(id: &PortId, port: &DesiredPort) -> String {
     }
     if keeps_suspects {
         text.push_str(" suspect=off");
+    }
+    if stays {
+        text.push_str(" external=local");
     }
     for range in &port.source_ranges {
         write!(text, " from={range}").unwrap();
@@ -149,7 +152,7 @@ fn slot(slot: Slot) -> String {
 /// What differs from the default.
 fn settings(settings: Settings) -> String {
     let mut text = String::new();
-    let Settings { policy, affinity, slow_start, group, keeps_suspects } = settings;
+    let Settings { policy, affinity, slow_start, group, keeps_suspects, stays } = settings;
     if policy != Policy::default() {
         write!(text, " policy={}", policy.name()).unwrap();
     }
@@ -161,6 +164,9 @@ fn settings(settings: Settings) -> String {
     }
     if keeps_suspects {
         text.push_str(" suspect=off");
+    }
+    if stays {
+        text.push_str(" external=local");
     }
     text
 }

@@ -18,7 +18,7 @@ use crate::policy::MAX_WEIGHT;
 pub struct Service {
     /// A [`Row`], packed, with its generation.
     pub row: u64,
-    /// A [`crate::policy::Policy`] in the lowest byte, and [`KEEPS_SUSPECTS`] or 0.
+    /// A [`crate::policy::Policy`] in the lowest byte, with [`KEEPS_SUSPECTS`] and [`STAYS`].
     pub policy: u32,
     /// Seconds for which a client stays with its backend; 0 without session affinity.
     pub affinity: u32,
@@ -45,6 +45,10 @@ pub struct Service {
 /// Set in [`Service::policy`] where backends that have just failed are chosen like others, and where
 /// what fails makes none suspect (`balancer-agent/suspect: "off"`).
 pub const KEEPS_SUSPECTS: u32 = 1 << 8;
+
+/// Set in [`Service::policy`] where connections from outside must stay on this node
+/// (`externalTrafficPolicy: Local`). Programs that choose for sockets of the node do not look at it.
+pub const STAYS: u32 = 1 << 9;
 
 /// Where the backends of a Service port stand in the slot slab.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -28,6 +28,7 @@ mod moves;
 mod node_ports;
 mod nodes;
 mod others;
+mod outside;
 mod overload;
 mod peer_faults;
 mod peers;

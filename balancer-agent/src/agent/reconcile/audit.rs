@@ -9,7 +9,7 @@ use super::Reconciler;
 use crate::{
     agent::{audience::Audience, grace_periods::GracePeriods},
     apply,
-    maps::{Charges, Gauge, MapsError, ReadMaps, WriteMaps},
+    maps::{Charges, Gauge, MapsError, OutsideCharges, ReadMaps, WriteMaps},
     model::Problem,
     plan::{
         audit::Round,
@@ -156,7 +156,7 @@ impl Audit {
     }
 }
 
-impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
+impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> {
     /// Compares the maps with the book, once there was a first state. While the book is not known,
     /// what the kernel tells of the maps is looked at alone.
     pub fn audit(&mut self, audience: &impl Audience) {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     apply::apply,
     desired::PortId,
-    maps::{Charges, MapsError, WriteMaps},
+    maps::{Charges, MapsError, OutsideCharges, WriteMaps},
     model::{Problem, Protocol},
     plan::{
         Extent, Plan,
@@ -49,7 +49,7 @@ pub(super) enum Wanted {
     Some(BTreeSet<PortId>),
 }
 
-impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
+impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> {
     /// Plans and carries out, however much of what is wanted that takes.
     pub(super) fn bring(&mut self, wanted: Wanted, done: &mut Done) -> Result<(), MapsError> {
         match (wanted, &self.book) {
@@ -142,7 +142,13 @@ impl<M: WriteMaps + Charges, G: GracePeriods> Reconciler<M, G> {
 
     fn carry_out(&mut self, plan: &Plan, done: &mut Done) {
         let started = Instant::now();
+        if let Some(outside) = &mut self.outside {
+            outside.put(plan);
+        }
         let applied = apply(&mut self.maps, plan);
+        if let Some(outside) = &mut self.outside {
+            outside.remove(plan);
+        }
         done.writing += started.elapsed();
         done.rows += plan.rows;
         done.writes += applied.writes;

@@ -137,4 +137,27 @@ impl Charges for PinnedMaps {
     }
 }
 
+impl OutsideCharges for PinnedMaps {
+    fn outside(&self) -> Result<Vec<(OutsideKey, OutsideFlow)>, MapsError> {
+        self.outside.all(|key, flow| (transmute!(key), transmute!(flow)))
+    }
+
+    fn end_outside(&mut self, key: &OutsideKey, flow: &OutsideFlow) -> Result<bool, MapsError> {
+        let key: FlowKey = transmute!(*key);
+        let now: Option<OutsideFlow> = self.outside.get(&key)?.map(|flow| transmute!(flow));
+        let is_same = |now: &OutsideFlow| now.since == flow.since && now.backend == flow.backend;
+        if !now.as_ref().is_some_and(is_same) || !self.outside.take(&key)? {
+            return Ok(false);
+        }
+        self.active.add32(flow.backend, ACTIVE, u32::MAX);
+        Ok(true)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        // Every Linux has this clock.
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+        now.as_nanos() as u64
+    }
+}
+
 const _: () = assert!(offset_of!(Record, state) == offset_of!(Record, port) + 2);

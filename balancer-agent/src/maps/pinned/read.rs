@@ -76,6 +76,7 @@ impl ReadMaps for PinnedMaps {
             slow_start: word(offset_of!(Service, slow_start)),
             group: word(offset_of!(Service, group)),
             keeps_suspects: policy & KEEPS_SUSPECTS != 0,
+            stays: policy & STAYS != 0,
         }
     }
 

@@ -63,6 +63,20 @@ impl<K: Pod, V: Pod> Table<K, V> {
         absent_is_fine(self.map.remove(key).map_err(failed(self.name, "delete")))
     }
 
+    /// Removes an entry; false where it isn't there, as for all but one of several that remove it.
+    pub(super) fn take(&mut self, key: &K) -> Result<bool, MapsError> {
+        match self.map.remove(key) {
+            Ok(()) => Ok(true),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed(self.name, "delete")(error)),
+        }
+    }
+
     /// Every entry, in no order.
     pub(super) fn all<T>(&self, convert: impl Fn(K, V) -> T) -> Result<Vec<T>, MapsError> {
         let failed = |source| MapsError::Call { map: self.name, operation: "read", source };

@@ -42,8 +42,9 @@ impl WriteMaps for PinnedMaps {
         if self.settings(service).weighs() != settings.weighs() {
             self.forget_level(service);
         }
-        let Settings { policy, affinity, slow_start, group, keeps_suspects } = settings;
+        let Settings { policy, affinity, slow_start, group, keeps_suspects, stays } = settings;
         let kept = if keeps_suspects { KEEPS_SUSPECTS } else { 0 };
+        let kept = kept | if stays { STAYS } else { 0 };
         let set = |offset, value| self.services.set32(service, offset, value);
         set(offset_of!(Service, policy), policy as u32 | kept);
         set(offset_of!(Service, affinity), affinity);

@@ -48,6 +48,7 @@ fn what_is_desired_is_shown_beside_what_the_maps_tell() {
             affinity: 60,
             slow_start: 30,
             keeps_suspects: false,
+            stays: false,
             group: 0,
         },
         frontends: Vec::new(),

@@ -67,8 +67,14 @@ fn write(maps: &mut InMemoryMaps, rng: &mut StdRng) {
         2 => maps.set_row(id, row),
         3 => {
             let (policy, keeps_suspects) = (Policy::ALL[rng.random_range(0..5)], rng.random());
-            let settings =
-                Settings { policy, affinity: other, slow_start: id, group: other, keeps_suspects };
+            let settings = Settings {
+                policy,
+                affinity: other,
+                slow_start: id,
+                group: other,
+                keeps_suspects,
+                stays: keeps_suspects,
+            };
             maps.set_settings(id, settings);
         }
         4 => maps.put_range(range(rng)).unwrap(),

@@ -162,7 +162,8 @@ fn vary(port: &mut DesiredPort, rng: &mut StdRng) {
     }
     if rng.random_bool(0.5) {
         let policy = Policy::ALL[rng.random_range(0..5)];
-        port.options = Options { policy, affinity: 10, slow_start: 5, keeps_suspects: true };
+        port.options =
+            Options { policy, affinity: 10, slow_start: 5, keeps_suspects: true, stays: true };
     }
     let nets = ["10.1.0.0/16", "10.2.0.0/16", "fd00::/8"];
     port.source_ranges =

@@ -1,0 +1,45 @@
+//! The kernel's NAT for connections from outside: the rules that lead packets to the backends that
+//! programs have chosen, and what connection tracking still knows.
+//!
+//! - [`message`]: messages of nfnetlink and their attributes.
+//! - [`expressions`]: the expressions of rules.
+//! - [`rules`]: the constant set of rules, and the map of backends that they look into.
+//! - [`table`]: puts both into the kernel, and notices what others change.
+//! - [`conntrack`]: whether a connection is still tracked.
+
+pub mod conntrack;
+mod expressions;
+mod message;
+mod rules;
+pub mod table;
+
+use std::io;
+
+/// What the kernel refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum NatError {
+    /// There is no netlink socket for it.
+    #[error("no netlink socket for nf_tables: {0}; the kernel needs CONFIG_NETFILTER_NETLINK")]
+    Socket(io::Error),
+    /// It does not take the rules.
+    #[error(
+        "nf_tables takes no rules for {family}: {source}; the kernel needs CONFIG_NFT_NAT, \
+         CONFIG_NFT_MASQ and CONFIG_NF_CONNTRACK (modules nft_chain_nat, nft_masq, nf_conntrack), \
+         and this process CAP_NET_ADMIN"
+    )]
+    Rules {
+        /// IPv4 or IPv6.
+        family: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// It does not take the address of a backend.
+    #[error("nf_tables does not take the addresses of backends: {0}")]
+    Backends(io::Error),
+    /// It does not say what is there.
+    #[error("nf_tables can't be asked for the rules: {0}")]
+    Ask(io::Error),
+    /// It does not say which connections it tracks.
+    #[error("connection tracking can't be asked: {0}; the kernel needs CONFIG_NF_CT_NETLINK")]
+    Conntrack(io::Error),
+}
