@@ -8,6 +8,10 @@ use std::{
 use super::{Moment, name::ServiceId, pace};
 use crate::desired::BackendAddr;
 
+/// How long it is known that a Service port was used that is gone: longer than its steward counts what it
+/// heard before.
+const KEPT: Duration = pace::SILENT.saturating_mul(2);
+
 /// A row of the maps: backends that the connections of this node to a Service port go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -50,6 +54,9 @@ pub struct Own {
     in_use: BTreeSet<ServiceId>,
     /// Service ports that backends have left not long ago.
     leaving: BTreeSet<ServiceId>,
+    /// Service ports that are gone and were used, and since when. Their stewards count what was reported
+    /// until this node is silent for too long, or reports them again.
+    gone: BTreeMap<ServiceId, Moment>,
     version: u64,
 }
 
@@ -83,10 +90,15 @@ impl Own {
     pub fn change_rows(&mut self, now: Moment, rows: &ServiceRows) {
         for (id, rows) in rows {
             if rows.is_empty() {
-                self.remove(*id);
+                self.remove(now, *id);
                 continue;
             }
             let mut service = self.services.remove(id).unwrap_or_default();
+            if self.gone.remove(id).is_some() {
+                service.used = Some(now);
+                self.dirty.insert(*id);
+                self.in_use.insert(*id);
+            }
             for left in service.backends.values_mut() {
                 left.get_or_insert(now);
             }
@@ -131,13 +143,15 @@ impl Own {
     }
 
     /// A Service port is gone.
-    fn remove(&mut self, id: ServiceId) {
+    fn remove(&mut self, now: Moment, id: ServiceId) {
         let Some(service) = self.services.remove(&id) else { return };
         for backend in service.backends.keys() {
             self.part(*backend, id);
         }
-        let sets = [&mut self.dirty, &mut self.changed, &mut self.in_use, &mut self.leaving];
-        for set in sets {
+        if self.in_use.remove(&id) {
+            self.gone.insert(id, now);
+        }
+        for set in [&mut self.dirty, &mut self.changed, &mut self.leaving] {
             set.remove(&id);
         }
     }
@@ -224,6 +238,7 @@ impl Own {
     /// Forgets which Service ports were used and what has left them, where that is long ago.
     pub fn forget(&mut self, now: Moment) {
         self.forget_left(now);
+        self.gone.retain(|_, since| *since + KEPT > now);
         let (services, backends) = (&self.services, &self.backends);
         self.in_use.retain(|id| {
             let Some(service) = services.get(id) else { return false };

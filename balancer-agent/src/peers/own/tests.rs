@@ -132,3 +132,22 @@ fn what_is_changed_leaves_the_rest_as_it_is() {
     assert_eq!((own.services().collect::<Vec<_>>(), own.active(2)), (vec![WEB], 0));
     assert_eq!((own.services_at(&addr(1)), own.services_at(&addr(2))), (&[WEB][..], &[][..]));
 }
+
+/// Its connections may have ended meanwhile, of which its steward has not heard.
+#[test]
+fn a_service_that_comes_back_is_reported_also_without_connections() {
+    let back = |after: u64| {
+        let mut own = Own::default();
+        own.change_rows(at(0), &rows([row(WEB, &[1]), row(API, &[2])]));
+        own.observe(at(0), 1, 0, 0);
+        own.observe(at(1), 1, 1, 1);
+        own.report(at(1), WEB, false, NAMED);
+        own.change_rows(at(2), &[(WEB, Vec::new()), (API, Vec::new())].into());
+        own.forget(at(2 + after));
+        own.change_rows(at(2 + after), &rows([row(WEB, &[1]), row(API, &[2])]));
+        let dirty: Vec<_> = own.dirty().collect();
+        (dirty, own.used(), own.report(at(2 + after), WEB, true, NAMED))
+    };
+    assert_eq!(back(9_000), (vec![WEB], vec![WEB], Some((0, Vec::new()))));
+    assert_eq!(back(20_000), (vec![], vec![], Some((0, Vec::new()))));
+}
