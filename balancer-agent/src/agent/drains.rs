@@ -48,8 +48,8 @@ pub fn services(desired: &Desired, backend: SocketAddr) -> Vec<ObjectRef> {
     found.into_iter().cloned().collect()
 }
 
-/// How many of the open connections of a backend were ended, and closed by neither side. `ended` are the
-/// words of the charges of all that were; some of them may be closed.
+/// How many of the open connections of a backend were ended, and closed by neither side. `ended`
+/// are the words of the charges of all that were; some of them may be closed.
 pub fn ended(ended: impl Iterator<Item = u64>, backend: u32, open: u32) -> u32 {
     let its = ended.filter(|word| charge::backend_of(*word) == backend).count();
     open.min(u32::try_from(its).unwrap_or(u32::MAX))

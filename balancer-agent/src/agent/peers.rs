@@ -43,9 +43,9 @@ const LOOK: Duration = Duration::from_millis(25);
 const KEYS: Duration = Duration::from_secs(5);
 /// Datagrams that are taken before anything else is done.
 const BURST: usize = 128;
-/// How long nothing is received where most of that was not believed. What the kernel keeps meanwhile is
-/// taken at once: each time the agent wakes costs more than a datagram, and no flood costs more than so
-/// many of them.
+/// How long nothing is received where most of that was not believed. What the kernel keeps
+/// meanwhile is taken at once: each time the agent wakes costs more than a datagram, and no flood
+/// costs more than so many of them.
 const REST: Duration = Duration::from_millis(5);
 
 /// What the loop shares with those who ask, and with the loop that follows changes.
@@ -72,8 +72,8 @@ struct Inner {
     key_file: Option<Stamp>,
 }
 
-/// What tells two states of a file apart: device, inode, and the time of the last change of its bytes or
-/// of its mode (ctime of inode(7)), in seconds and nanoseconds.
+/// What tells two states of a file apart: device, inode, and the time of the last change of its
+/// bytes or of its mode (ctime of inode(7)), in seconds and nanoseconds.
 type Stamp = (u64, u64, i64, i64);
 
 impl Peers {
@@ -133,7 +133,8 @@ impl Peers {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the keys again if their file has changed. Bad ones leave those in force that were good.
+    /// Reads the keys again if their file has changed. Bad ones leave those in force that were
+    /// good.
     fn read_keys(&self) {
         let Some(file) = &self.config.key else { return };
         let stamp = fs::metadata(file).ok();
@@ -196,7 +197,8 @@ impl Parts {
         Ok(Self { peers, socket, counters, problem_log })
     }
 
-    /// Looks at the counters, and says what there is to say. What is read from the maps holds nobody up.
+    /// Looks at the counters, and says what there is to say. What is read from the maps holds
+    /// nobody up.
     fn look(&mut self) {
         let now = self.peers.now();
         if self.peers.inner().exchange.is_none() {
@@ -249,8 +251,8 @@ impl Parts {
         self.problem_log.tell(&self.peers.problems());
     }
 
-    /// Takes datagrams, and answers if one was believed. Who asks what is known waits for none of the calls
-    /// that this takes.
+    /// Takes datagrams, and answers if one was believed. Who asks what is known waits for none of
+    /// the calls that this takes.
     fn receive(&self, buffer: &mut [u8]) -> Burst {
         let now = self.peers.now();
         let mut burst = Burst::default();

@@ -353,8 +353,8 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
     }
 }
 
-/// True while the backend of a connected UDP socket serves the Service port that it dialled, whether or
-/// not new sockets go there. Other Services that may have it are no matter.
+/// True while the backend of a connected UDP socket serves the Service port that it dialled,
+/// whether or not new sockets go there. Other Services that may have it are no matter.
 fn serves(
     maps: &impl ReadMaps,
     desired: &Desired,

@@ -51,8 +51,8 @@ pub fn problem(stuck: &Stuck, holders: &Holders<'_>) -> Problem {
     Problem { object, field: String::new(), message }
 }
 
-/// Whose a network namespace is, given as its cookie: the pod whose addresses it has. What the programs
-/// know of pods tells it; processes are looked for where that does not.
+/// Whose a network namespace is, given as its cookie: the pod whose addresses it has. What the
+/// programs know of pods tells it; processes are looked for where that does not.
 fn owner(netns: u64, holders: &Holders<'_>) -> String {
     let addresses = holders.clients.get(&netns).map_or(&[][..], Vec::as_slice);
     if let Some(pod) = addresses.iter().find_map(|address| pod_at(*address, holders)) {

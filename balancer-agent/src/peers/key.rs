@@ -1,9 +1,9 @@
 //! The keys that agents share: a file with one key a line.
 //!
-//! The first line is the key that this agent sends with; what any of the lines sealed is received. So
-//! a key is changed without a gap: add the new one as the second line everywhere, then make it the
-//! first, then remove the old one. A line is used as it is written, through HKDF: base64 or hex of 32
-//! random bytes are alike good.
+//! The first line is the key that this agent sends with; what any of the lines sealed is received.
+//! So a key is changed without a gap: add the new one as the second line everywhere, then make it
+//! the first, then remove the old one. A line is used as it is written, through HKDF: base64 or hex
+//! of 32 random bytes are alike good.
 
 use std::{
     fs::File,

@@ -33,7 +33,8 @@ pub struct Told {
     counts: HashMap<BackendAddr, (u32, u8)>,
     /// Who told it; none if it has begun anew since, and its rounds with it.
     from: Option<NodeId>,
-    /// The round of the last word, and the one in which what is not named any more was last looked for.
+    /// The round of the last word, and the one in which what is not named any more was last looked
+    /// for.
     round: u8,
     looked: u8,
     /// How many backends the words of a round have named that is told in full.
@@ -51,8 +52,8 @@ pub struct Told {
 }
 
 impl Known {
-    /// Takes totals of a steward. Where it hears fewer nodes than the `heard` that this node does, what
-    /// was told before stands until it is too old: that steward has just begun, or is cut off.
+    /// Takes totals of a steward. Where it hears fewer nodes than the `heard` that this node does,
+    /// what was told before stands until it is too old: that steward has just begun, or is cut off.
     pub fn take(&mut self, now: Moment, from: NodeId, totals: &Totals, heard: usize) {
         let hears_all = usize::from(totals.nodes) >= heard;
         let told = self.services.entry(totals.service).or_insert_with(|| Told::new(now));
@@ -117,7 +118,8 @@ impl Known {
         std::mem::take(&mut self.news)
     }
 
-    /// Forgets what is too old or not named any more, and Service ports that this node does not know.
+    /// Forgets what is too old or not named any more, and Service ports that this node does not
+    /// know.
     pub fn forget(&mut self, now: Moment, is_known: impl Fn(ServiceId) -> bool) {
         let (backends, news) = (&mut self.backends, &mut self.news);
         self.services.retain(|id, told| {

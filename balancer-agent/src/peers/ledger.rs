@@ -1,7 +1,7 @@
 //! What nodes have reported, and the sums: the work of a steward.
 //!
-//! Totals are told to each node without its own connections, which it knows better: a node is the only
-//! one that says what it has, and its own counter is exact and current.
+//! Totals are told to each node without its own connections, which it knows better: a node is the
+//! only one that says what it has, and its own counter is exact and current.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_map::Entry},
@@ -35,8 +35,8 @@ pub struct Ledger {
     accounts: HashMap<ServiceId, Account>,
     /// Service ports whose sums were not told since they changed.
     dirty: BTreeSet<ServiceId>,
-    /// Backends that are kept for each node: those that it names, and those without a connection whose
-    /// last one was its own.
+    /// Backends that are kept for each node: those that it names, and those without a connection
+    /// whose last one was its own.
     kept: HashMap<NodeId, usize>,
 }
 
@@ -126,8 +126,8 @@ impl Ledger {
         }
     }
 
-    /// A node that has begun anew has reported all that it has: what it had before of Service ports that
-    /// it has not reported since is gone.
+    /// A node that has begun anew has reported all that it has: what it had before of Service ports
+    /// that it has not reported since is gone.
     pub fn forget_earlier(&mut self, now: Moment, from: NodeId) {
         for (service, account) in &mut self.accounts {
             let Entry::Occupied(node) = account.nodes.entry(from) else { continue };
@@ -144,8 +144,9 @@ impl Ledger {
         }
     }
 
-    /// Forgets what nodes do not name any more, and all of those that are silent for too long. `named` is
-    /// how long a backend without a connection is named where it takes so many bytes to repeat all.
+    /// Forgets what nodes do not name any more, and all of those that are silent for too long.
+    /// `named` is how long a backend without a connection is named where it takes so many bytes to
+    /// repeat all.
     pub fn forget(&mut self, now: Moment, named: impl Fn(usize) -> Duration) {
         for (service, account) in &mut self.accounts {
             let before = account.version;
@@ -217,8 +218,8 @@ impl Ledger {
         self.accounts.get(&service).is_some_and(|account| account.nodes.contains_key(&node))
     }
 
-    /// What all nodes but the addressee have: what has changed since it was told last, where that is
-    /// not nothing, or all, and then for so long also what has no connection any more.
+    /// What all nodes but the addressee have: what has changed since it was told last, where that
+    /// is not nothing, or all, and then for so long also what has no connection any more.
     pub fn totals(
         &mut self,
         now: Moment,
@@ -252,7 +253,8 @@ impl Ledger {
         self.accounts.get_mut(&service).map_or(0, |account| account.rate(now, but))
     }
 
-    /// The sums of a Service port have been told as they are now; `at` is none where nobody had to be.
+    /// The sums of a Service port have been told as they are now; `at` is none where nobody had to
+    /// be.
     pub fn told(&mut self, at: Option<Moment>, service: ServiceId) {
         if let Some(account) = self.accounts.get_mut(&service) {
             (account.told, account.told_at) = (account.version, at.or(account.told_at));
@@ -265,7 +267,8 @@ impl Ledger {
         self.accounts.get(&service).map_or(0, Account::bytes)
     }
 
-    /// What each node has reported of all Service ports: connections, each counted once a Service port.
+    /// What each node has reported of all Service ports: connections, each counted once a Service
+    /// port.
     pub fn reported(&self) -> HashMap<NodeId, u64> {
         let mut reported: HashMap<NodeId, u64> = HashMap::new();
         for (node, reporter) in self.accounts.values().flat_map(|account| &account.nodes) {

@@ -1,10 +1,10 @@
 //! From what all nodes have to the level of a row: up to which estimate a backend may get a
 //! connection.
 //!
-//! What this node was told is some tenths of a second old, and so it is on all nodes: the one backend
-//! with the fewest connections would get those of all of them at once. So the connections that come
-//! until the next word are poured over the backends like water, and each backend below the level takes
-//! its part of them ("thinned band" in `balancer_common`).
+//! What this node was told is some tenths of a second old, and so it is on all nodes: the one
+//! backend with the fewest connections would get those of all of them at once. So the connections
+//! that come until the next word are poured over the backends like water, and each backend below
+//! the level takes its part of them ("thinned band" in `balancer_common`).
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use super::pace;
 
 /// Estimates at most, as in the programs.
 const MOST: u32 = (1 << 20) - 1;
-/// Hundredths by which the connections that are expected are multiplied: from 100 to 400 all do alike.
+/// Hundredths by which the connections that are expected are multiplied: from 100 to 400 all do
+/// alike.
 const CAUTION: u64 = 150;
 /// What a word takes from a counter to another node beside the waits: a look each 25 ms on average
 /// half over, and the network twice.
@@ -78,9 +79,9 @@ pub fn level(known: &RowCounts<'_>) -> Option<Filling> {
     Some(Filling { floor: word(floor), span: word((floor + 1).saturating_sub(least)) })
 }
 
-/// Connections to pour: this one and those that others open before they hear of it, or those that are
-/// about to come back, where they are more. What comes back is what others open then, and this one is
-/// among it: counted twice, it would lead to backends that are full.
+/// Connections to pour: this one and those that others open before they hear of it, or those that
+/// are about to come back, where they are more. What comes back is what others open then, and this
+/// one is among it: counted twice, it would lead to backends that are full.
 fn need(known: &RowCounts<'_>, bits: u32) -> u64 {
     let age = held(known.interval) + WAY;
     let age = age.min(pace::SILENT).as_millis() as u64;
@@ -94,9 +95,9 @@ fn need(known: &RowCounts<'_>, bits: u32) -> u64 {
     ((1 << bits) + expected).max(known.returning.min(HIGHEST) << bits)
 }
 
-/// How long a change waits on average until it may be said, on both of its ways, where words come in this
-/// interval. They come when something changes: hardly any of those waits that come much more slowly than
-/// words may, and the last ones alone are what matters here.
+/// How long a change waits on average until it may be said, on both of its ways, where words come
+/// in this interval. They come when something changes: hardly any of those waits that come much
+/// more slowly than words may, and the last ones alone are what matters here.
 fn held(interval: Duration) -> Duration {
     let interval = interval.max(pace::GAP);
     let share = pace::GAP.as_secs_f64() / interval.as_secs_f64();

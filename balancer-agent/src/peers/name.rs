@@ -1,5 +1,5 @@
-//! Nodes and Service ports, as datagrams name them: 64 bits of a SHA-256, the same on every node and
-//! in every version.
+//! Nodes and Service ports, as datagrams name them: 64 bits of a SHA-256, the same on every node
+//! and in every version.
 
 use ring::digest::{Context, SHA256};
 
@@ -16,8 +16,8 @@ impl NodeId {
     }
 }
 
-/// A Service port in one family of addresses: what a node counts for by itself, whatever rows it has
-/// for it.
+/// A Service port in one family of addresses: what a node counts for by itself, whatever rows it
+/// has for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u64);
 

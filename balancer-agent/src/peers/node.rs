@@ -40,8 +40,8 @@ pub struct Node {
     stewards: HashMap<ServiceId, (NodeId, Moment)>,
     /// Peers that take part, as the stewards were found by.
     heard: BTreeSet<NodeId>,
-    /// Before this moment none of them falls silent, and none of the peers gets a heartbeat before that
-    /// one. Both are found again when they have come: a pass over all peers.
+    /// Before this moment none of them falls silent, and none of the peers gets a heartbeat before
+    /// that one. Both are found again when they have come: a pass over all peers.
     silent_at: Option<Moment>,
     beats_at: Moment,
     forget_at: Moment,
@@ -84,8 +84,9 @@ impl Node {
         }
     }
 
-    /// Takes who the peers are. What one that is gone has reported counts until it has been silent for as
-    /// long as any other: an agent that starts anew has left for a moment, and its connections have not.
+    /// Takes who the peers are. What one that is gone has reported counts until it has been silent
+    /// for as long as any other: an agent that starts anew has left for a moment, and its
+    /// connections have not.
     pub fn set_peers(&mut self, now: Moment, peers: impl IntoIterator<Item = NodeId>) {
         let mut before = std::mem::take(&mut self.peers);
         for id in peers.into_iter().filter(|id| *id != self.me) {
@@ -164,7 +165,8 @@ impl Node {
             Section::Report(report) => {
                 let Some(peer) = self.peers.get_mut(&from) else { return };
                 let whole = peer.reports(report);
-                // Whose rows are elsewhere is not summed here: whoever has the key could fill memory.
+                // Whose rows are elsewhere is not summed here: whoever has the key could fill
+                // memory.
                 if self.own.has(report.service) {
                     self.ledger.report(now, from, report);
                     if whole.service {
@@ -194,8 +196,9 @@ impl Node {
         self.known.age(now)
     }
 
-    /// Connections of all nodes to a backend that this one has so many to; none where it was not told. Of a
-    /// Service port that nobody uses its steward tells nothing, and neither does one that does not know it.
+    /// Connections of all nodes to a backend that this one has so many to; none where it was not
+    /// told. Of a Service port that nobody uses its steward tells nothing, and neither does one
+    /// that does not know it.
     pub fn cluster(
         &self,
         now: Moment,
@@ -213,8 +216,8 @@ impl Node {
         Some(u64::from(own) + u64::from(others))
     }
 
-    /// True where the steward of a Service port is there, has had the time to hear of its users, and tells of
-    /// none, as this node is none either.
+    /// True where the steward of a Service port is there, has had the time to hear of its users,
+    /// and tells of none, as this node is none either.
     fn is_unused(&self, now: Moment, service: ServiceId) -> bool {
         let peers = self.peers.len();
         let heard = pace::settled(peers) + 2 * pace::beat(peers);
@@ -284,7 +287,8 @@ impl Node {
         }
     }
 
-    /// A peer takes part that did not: it may be the steward of some Service ports instead of another.
+    /// A peer takes part that did not: it may be the steward of some Service ports instead of
+    /// another.
     fn joined(&mut self, now: Moment, node: NodeId) {
         let is_higher = |service, than| steward(service, [than, node]) != Some(than);
         let theirs =
@@ -310,8 +314,8 @@ impl Node {
         }
     }
 
-    /// Another node is the steward of a Service port. It knows nothing of this node, and where it is this
-    /// node, it has told nobody anything.
+    /// Another node is the steward of a Service port. It knows nothing of this node, and where it
+    /// is this node, it has told nobody anything.
     fn set_steward(&mut self, now: Moment, service: ServiceId, node: NodeId) {
         self.own.renew(service);
         let before = self.stewards.insert(service, (node, now));
@@ -322,7 +326,8 @@ impl Node {
         }
     }
 
-    /// This node is no longer the steward of a Service port: whoever hears it again as such hears all.
+    /// This node is no longer the steward of a Service port: whoever hears it again as such hears
+    /// all.
     fn forget_rounds(&mut self, service: ServiceId) {
         for peer in self.peers.values_mut() {
             peer.rounds.remove(&service);

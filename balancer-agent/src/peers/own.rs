@@ -8,8 +8,8 @@ use std::{
 use super::{Moment, name::ServiceId, pace};
 use crate::desired::BackendAddr;
 
-/// How long it is known that a Service port was used that is gone: longer than its steward counts what it
-/// heard before.
+/// How long it is known that a Service port was used that is gone: longer than its steward counts
+/// what it heard before.
 const KEPT: Duration = pace::SILENT.saturating_mul(2);
 
 /// A row of the maps: backends that the connections of this node to a Service port go to.
@@ -54,8 +54,8 @@ pub struct Own {
     in_use: BTreeSet<ServiceId>,
     /// Service ports that backends have left not long ago.
     leaving: BTreeSet<ServiceId>,
-    /// Service ports that are gone and were used, and since when. Their stewards count what was reported
-    /// until this node is silent for too long, or reports them again.
+    /// Service ports that are gone and were used, and since when. Their stewards count what was
+    /// reported until this node is silent for too long, or reports them again.
     gone: BTreeMap<ServiceId, Moment>,
     version: u64,
 }
@@ -85,8 +85,8 @@ struct Service {
 }
 
 impl Own {
-    /// Takes the rows of some Service ports as they are now; one without rows is gone. What has left its
-    /// Service port is still known for a while.
+    /// Takes the rows of some Service ports as they are now; one without rows is gone. What has
+    /// left its Service port is still known for a while.
     pub fn change_rows(&mut self, now: Moment, rows: &ServiceRows) {
         for (id, rows) in rows {
             if rows.is_empty() {
@@ -264,7 +264,8 @@ impl Own {
     }
 
     /// What to report of a Service port: what has changed since the last time, or all; and the
-    /// connections opened so far. `named` is how long a backend is named whose last connection has ended.
+    /// connections opened so far. `named` is how long a backend is named whose last connection has
+    /// ended.
     pub fn report(
         &mut self,
         now: Moment,

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use balancer_common::layout::FRESH_NS;
 
-/// Least time between two reports of one Service port, and between two totals of it. What changes is
-/// said at once where that much time has passed. Half of it is the mean age that it adds.
+/// Least time between two reports of one Service port, and between two totals of it. What changes
+/// is said at once where that much time has passed. Half of it is the mean age that it adds.
 pub const GAP: Duration = Duration::from_millis(250);
 /// Time between two heartbeats to one peer, which repeat everything.
 pub const BEAT: Duration = Duration::from_secs(1);
 /// Heartbeats within which a peer must be heard to take part: two may be lost.
 const HEARD: u32 = 3;
-/// Time between two heartbeats at most, however many peers there are: what is repeated by them counts
-/// for [`FRESH`].
+/// Time between two heartbeats at most, however many peers there are: what is repeated by them
+/// counts for [`FRESH`].
 const SLOWEST: Duration = Duration::from_secs(2);
 /// Rounds after which a backend that was not named any more has no connection.
 pub const ROUNDS: u8 = 5;
@@ -43,14 +43,14 @@ pub fn heard(peers: usize) -> Duration {
     beat(peers) * HEARD
 }
 
-/// How long a backend is named whose last connection has ended, where everything is repeated at every
-/// `every`th heartbeat: as long as who has heard nothing of that takes it to have some.
+/// How long a backend is named whose last connection has ended, where everything is repeated at
+/// every `every`th heartbeat: as long as who has heard nothing of that takes it to have some.
 pub fn named(peers: usize, every: u32) -> Duration {
     beat(peers).saturating_mul(every).saturating_mul(u32::from(ROUNDS) + 1)
 }
 
-/// How long a node waits before it speaks as the steward of a Service port: until every peer has had
-/// the time to notice, and to repeat all that it has.
+/// How long a node waits before it speaks as the steward of a Service port: until every peer has
+/// had the time to notice, and to repeat all that it has.
 pub fn settled(peers: usize) -> Duration {
     beat(peers) + GAP
 }

@@ -9,11 +9,11 @@
 //! sealed         the sections, and 16 B by which they are known to be whole
 //! ```
 //!
-//! The first 29 bytes can be read by everybody and changed by nobody: they are sealed with the rest.
-//! The key is HKDF-SHA256 of the shared key over `from`, so that no two nodes have one key; session and
-//! counter are the nonce, which must never be used twice with a key. A session whose counter is at its end
-//! is followed by another one. Receivers derive the key of a peer once, so that what nobody has sealed
-//! costs one attempt to open it.
+//! The first 29 bytes can be read by everybody and changed by nobody: they are sealed with the
+//! rest. The key is HKDF-SHA256 of the shared key over `from`, so that no two nodes have one key;
+//! session and counter are the nonce, which must never be used twice with a key. A session whose
+//! counter is at its end is followed by another one. Receivers derive the key of a peer once, so
+//! that what nobody has sealed costs one attempt to open it.
 
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey},
@@ -22,9 +22,9 @@ use ring::{
 
 use super::{key::Keys, name::NodeId};
 
-/// Version that must be equal on both sides. Fields may be added without a new one. It is that of the
-/// sections: every version seals as this one does, so that another one is believed to be there only
-/// where a key has sealed it.
+/// Version that must be equal on both sides. Fields may be added without a new one. It is that of
+/// the sections: every version seals as this one does, so that another one is believed to be there
+/// only where a key has sealed it.
 pub const MAJOR: u8 = 1;
 /// Bytes before what is sealed.
 const HEADER: usize = 29;
@@ -83,8 +83,8 @@ impl NodeKey {
         Self(LessSafeKey::new(UnboundKey::from(key)))
     }
 
-    /// The sections of a datagram, in its own bytes; none where this key did not seal it, and the bytes
-    /// are undefined then.
+    /// The sections of a datagram, in its own bytes; none where this key did not seal it, and the
+    /// bytes are undefined then.
     pub fn open<'a>(&self, header: &Header, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
         let aad = Aad::from(header.bytes());
         let sealed = bytes.get_mut(HEADER..)?;

@@ -1,13 +1,13 @@
 //! Which datagrams are new, whoever records and repeats them.
 //!
-//! Within a session counters rise, and a datagram whose counter is not higher than the last one's is
-//! dropped. A session is believed only once it has sent back a challenge that was drawn after the last
-//! one began: what was recorded of an earlier session has an earlier challenge, also where it was this
-//! node that started anew and remembers nothing.
+//! Within a session counters rise, and a datagram whose counter is not higher than the last one's
+//! is dropped. A session is believed only once it has sent back a challenge that was drawn after
+//! the last one began: what was recorded of an earlier session has an earlier challenge, also where
+//! it was this node that started anew and remembers nothing.
 //!
-//! The challenge of a peer that nobody believes yet is sent back, too. It tells nothing, and else two
-//! nodes that have both just started would wait for each other. Where the peer is believed, only its
-//! own session changes what is sent back.
+//! The challenge of a peer that nobody believes yet is sent back, too. It tells nothing, and else
+//! two nodes that have both just started would wait for each other. Where the peer is believed,
+//! only its own session changes what is sent back.
 
 use super::{
     key::Keys,
@@ -99,8 +99,8 @@ impl Session {
         Hello { challenge: self.challenge, echo: self.echo, reports: None }
     }
 
-    /// Opens a datagram that says that it comes from the peer. Numbers are compared before anything is
-    /// computed.
+    /// Opens a datagram that says that it comes from the peer. Numbers are compared before anything
+    /// is computed.
     ///
     /// # Errors
     ///
@@ -162,8 +162,8 @@ impl Session {
 pub enum Judgement {
     /// It was believed before.
     Known,
-    /// It is the first one that is believed, or takes the place of another one: the peer has begun anew,
-    /// or this node has.
+    /// It is the first one that is believed, or takes the place of another one: the peer has begun
+    /// anew, or this node has.
     New,
 }
 

@@ -17,8 +17,8 @@ pub const PORT: u16 = 10_357;
 /// Bytes of a datagram that is read; no agent sends one so long.
 pub const BUFFER: usize = 2_048;
 
-/// Bytes that the kernel keeps of what was not received yet: all nodes of a cluster may have something to
-/// report in the same moment, and each datagram takes 2 KiB there.
+/// Bytes that the kernel keeps of what was not received yet: all nodes of a cluster may have
+/// something to report in the same moment, and each datagram takes 2 KiB there.
 const QUEUE: usize = 4 << 20;
 
 /// Errors that are taken from the socket before anything else is done.
@@ -36,8 +36,8 @@ pub struct PeerSocket {
 /// The address can't be listened at.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen for peers at {address}: {source}; name another address with --peer-bind-address, \
-     or end what listens there"
+    "cannot listen for peers at {address}: {source}; name another address with \
+     --peer-bind-address, or end what listens there"
 )]
 pub struct BindError {
     address: SocketAddr,
@@ -112,8 +112,8 @@ impl PeerSocket {
         self.socket.readable().await
     }
 
-    /// Receives a datagram; none where there is none now. An error of an earlier one that was sent is
-    /// taken from the socket with it; of many such there is none for now.
+    /// Receives a datagram; none where there is none now. An error of an earlier one that was sent
+    /// is taken from the socket with it; of many such there is none for now.
     pub fn receive(&self, buffer: &mut [u8]) -> Option<usize> {
         for _ in 0..ERRORS {
             match self.socket.try_recv(buffer) {

@@ -1,8 +1,8 @@
 //! Sections of a datagram to bytes and back.
 //!
 //! A datagram holds sections, each a kind of one byte, a length of two, and so many bytes; all
-//! numbers are in network byte order. A section of an unknown kind is skipped, and so are bytes after
-//! the fields that are known of a section: fields may be added without a new major version.
+//! numbers are in network byte order. A section of an unknown kind is skipped, and so are bytes
+//! after the fields that are known of a section: fields may be added without a new major version.
 
 mod read;
 
@@ -37,8 +37,9 @@ pub struct Hello {
     pub challenge: u64,
     /// What was received of that kind; 0 for nothing.
     pub echo: u64,
-    /// How many Service ports the reports of this heartbeat are about: all that the sender has connections
-    /// to and that it takes the addressee to be the steward of. None where it does not say that.
+    /// How many Service ports the reports of this heartbeat are about: all that the sender has
+    /// connections to and that it takes the addressee to be the steward of. None where it does not
+    /// say that.
     pub reports: Option<u16>,
 }
 
@@ -52,8 +53,8 @@ pub struct Report {
     pub round: u8,
     /// Connections that the sender opened to it so far, around and around.
     pub opened: u32,
-    /// How many backends this round names, in however many sections: all that the sender has connections
-    /// to. None where only what has changed is named.
+    /// How many backends this round names, in however many sections: all that the sender has
+    /// connections to. None where only what has changed is named.
     pub all: Option<u16>,
     /// Open connections of each backend.
     pub counts: Vec<(BackendAddr, u32)>,
@@ -80,8 +81,8 @@ pub struct Totals {
 /// Bytes of a section before its counts: kind, length, Service, family, protocol, round, number.
 const FIXED: usize = 3 + 8 + 1 + 1 + 1 + 2;
 
-/// Puts sections into as few datagrams as they fit; counts that do not fit into one are divided. There
-/// is one at least.
+/// Puts sections into as few datagrams as they fit; counts that do not fit into one are divided.
+/// There is one at least.
 pub fn pack(sections: &[Section]) -> Vec<Vec<u8>> {
     let mut packer = Packer(vec![Vec::new()]);
     for section in sections {

@@ -1,8 +1,8 @@
 //! Whether the maps still hold what the agent wrote: other tools may write to them too.
 //!
-//! The book says what they hold. A round goes through it in slices, as long as one wants it to take,
-//! and what the book does not know is looked for at the end of each. What differs comes with the
-//! writes that put it back, as in a plan. Counts are not among it: programs write those.
+//! The book says what they hold. A round goes through it in slices, as long as one wants it to
+//! take, and what the book does not know is looked for at the end of each. What differs comes with
+//! the writes that put it back, as in a plan. Counts are not among it: programs write those.
 
 use std::{collections::BTreeSet, ops::Bound};
 
@@ -55,7 +55,8 @@ pub struct Round {
 }
 
 impl Round {
-    /// The next part of a round of so many looks. The last one looks for what the book does not know.
+    /// The next part of a round of so many looks. The last one looks for what the book does not
+    /// know.
     pub fn look(
         &mut self,
         book: &Book,

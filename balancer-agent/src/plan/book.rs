@@ -44,8 +44,8 @@ pub struct Book {
     epoch: Epoch,
     /// Programs that ran when this plan was carried out have ended.
     released: Epoch,
-    /// What the maps have beside what they hold, until a plan of everything takes it away. Of backends
-    /// some may be charged by then, and stay.
+    /// What the maps have beside what they hold, until a plan of everything takes it away. Of
+    /// backends some may be charged by then, and stay.
     pub(super) foreign: Vec<Finding>,
 }
 
@@ -105,8 +105,8 @@ impl Book {
         Ok(book)
     }
 
-    /// Numbers plans on from one: grace periods that were asked for before this book was read tell of
-    /// plans up to there.
+    /// Numbers plans on from one: grace periods that were asked for before this book was read tell
+    /// of plans up to there.
     #[must_use]
     pub fn after(mut self, epoch: Epoch) -> Self {
         self.epoch += epoch;
@@ -171,8 +171,8 @@ impl Book {
         self.held.rows.range(first..=last)
     }
 
-    /// An identifier for a Service port. Those that were used before are looked at when there are no
-    /// others left.
+    /// An identifier for a Service port. Those that were used before are looked at when there are
+    /// no others left.
     pub(super) fn service(&mut self, maps: &impl ReadMaps) -> Result<u32, Full> {
         self.pools.service().or_else(|_| {
             self.reclaim(maps);
@@ -204,11 +204,11 @@ impl Book {
         udp.map(|(id, row)| (row.id, id)).collect()
     }
 
-    /// Begins the next plan: forgets backends that no row names and no connection is charged to, and
-    /// returns them.
+    /// Begins the next plan: forgets backends that no row names and no connection is charged to,
+    /// and returns them.
     ///
-    /// Those that are wanted again are made anew: nothing tells that they are still the same pod, and
-    /// the slow start counts from there.
+    /// Those that are wanted again are made anew: nothing tells that they are still the same pod,
+    /// and the slow start counts from there.
     pub(super) fn begin(&mut self, maps: &impl ReadMaps) -> Vec<(BackendAddr, u32)> {
         self.epoch += 1;
         let idle: Vec<_> = self.idle(maps).map(|id| (self.backend(maps, id), id)).collect();
@@ -229,8 +229,8 @@ impl Book {
         forgotten
     }
 
-    /// What a plan of everything takes away of what the maps have beside what they hold. A backend that
-    /// programs have charged since it was found stays, for a later one.
+    /// What a plan of everything takes away of what the maps have beside what they hold. A backend
+    /// that programs have charged since it was found stays, for a later one.
     pub(super) fn take_foreign(&mut self, maps: &impl ReadMaps) -> Vec<Finding> {
         let is_charged = |found: &Finding| found.backend().is_some_and(|id| maps.active(id) > 0);
         let (stays, goes) = std::mem::take(&mut self.foreign).into_iter().partition(is_charged);
@@ -273,8 +273,8 @@ impl Book {
         self.pools.give_backend(id);
     }
 
-    /// Puts a row in the place of the one that is held, if any; true if programs may still use that, or
-    /// what it named.
+    /// Puts a row in the place of the one that is held, if any; true if programs may still use
+    /// that, or what it named.
     pub(super) fn put(&mut self, id: &RowId, row: HeldRow) -> bool {
         self.name(&row);
         let Some(held) = self.held.rows.get_mut(id) else {

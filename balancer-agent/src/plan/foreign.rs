@@ -54,8 +54,8 @@ impl Finding {
 pub fn foreign(held: &Held, entries: &Entries, maps: &impl ReadMaps) -> Vec<Finding> {
     let mut findings = Vec::new();
     for &(key, value) in &entries.frontends {
-        // What is wrong with an address that is held is no matter here: the maps know it once, whatever
-        // its kind.
+        // What is wrong with an address that is held is no matter here: the maps know it once,
+        // whatever its kind.
         let frontend = convert::frontend_key(key);
         let is_held = frontend.is_some_and(|frontend| held.frontends.has_dialled(&frontend));
         if !is_held && !convert::is_self_test(key, value) {

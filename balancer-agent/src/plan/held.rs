@@ -53,8 +53,8 @@ impl Held {
         Ok(Self::of(&Entries::read(maps)?, maps))
     }
 
-    /// What was meant by entries and by what stands in the arrays. What others have written between it is
-    /// left out: nothing is held twice, and what is held names nothing that is not.
+    /// What was meant by entries and by what stands in the arrays. What others have written between
+    /// it is left out: nothing is held twice, and what is held names nothing that is not.
     pub fn of(entries: &Entries, maps: &impl ReadMaps) -> Self {
         let mut held = Self::default();
         let mut known = HashSet::new();
@@ -82,8 +82,8 @@ impl Held {
         }
         let mut ranges: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
         for &entry in &entries.ranges {
-            // What differs behind the prefix is another entry for whoever compares, and the same one for the
-            // map.
+            // What differs behind the prefix is another entry for whoever compares, and the same
+            // one for the map.
             if let Some((service, range)) = convert::range_of(entry)
                 && convert::range(service, range) == entry
             {
@@ -113,8 +113,9 @@ impl Held {
     }
 }
 
-/// A row and its backends, sorted. No row where it is not one that an agent has written: it reaches out of
-/// the slab, shares slots with another one, or its slots are not backends that are known, and padding.
+/// A row and its backends, sorted. No row where it is not one that an agent has written: it reaches
+/// out of the slab, shares slots with another one, or its slots are not backends that are known,
+/// and padding.
 fn read_row(
     maps: &impl ReadMaps,
     service: u32,

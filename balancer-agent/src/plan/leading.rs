@@ -27,8 +27,8 @@ pub struct HeldFrontend {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leading {
     by_address: BTreeMap<FrontendAddr, HeldFrontend>,
-    /// The same, by the identifier of the row. One tree: one for each row would take a node of its own for
-    /// an address or two.
+    /// The same, by the identifier of the row. One tree: one for each row would take a node of its
+    /// own for an address or two.
     by_row: BTreeSet<(u32, FrontendAddr)>,
     /// How many there are over IPv4 and IPv6.
     counts: [u32; 2],

@@ -29,8 +29,8 @@ use crate::{
 /// What the rows that are wanted stand for.
 #[derive(Clone, Copy, Debug)]
 pub enum Extent<'a> {
-    /// All that there should be: others go. Except these, which stay as the maps hold them, whatever
-    /// is wanted.
+    /// All that there should be: others go. Except these, which stay as the maps hold them,
+    /// whatever is wanted.
     All(&'a BTreeSet<RowId>),
     /// All rows of these Service ports: others of them go, those of other Service ports stay. An
     /// address that moves from one Service port to another is of both.
@@ -51,8 +51,8 @@ pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl Read
     };
     planner.plan.gave_up = matches!(extent, Extent::All(_)) && planner.book.awaits_release();
     planner.empty(unsure);
-    // Keys of these may be wanted from now on; a range is the same entry of its map even where it differs
-    // behind its prefix.
+    // Keys of these may be wanted from now on; a range is the same entry of its map even where it
+    // differs behind its prefix.
     let is_first = |found: &Finding| matches!(found.map, "RANGES" | "SERVING");
     let (first, last) = foreign.into_iter().partition::<Vec<_>, _>(is_first);
     planner.plan.steps.extend(first.into_iter().map(Finding::step));
@@ -321,8 +321,9 @@ impl<M: ReadMaps> Planner<'_, M> {
         }
     }
 
-    /// Writes the rows again of Service ports that have lost an address: flows of UDP sockets follow
-    /// their record while the word of the row is the same, and then look for their Service again.
+    /// Writes the rows again of Service ports that have lost an address: flows of UDP sockets
+    /// follow their record while the word of the row is the same, and then look for their Service
+    /// again.
     fn renew(&mut self) {
         if self.lost.is_empty() {
             return;

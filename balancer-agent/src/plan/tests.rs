@@ -108,8 +108,8 @@ fn a_change_touches_only_its_service() {
     assert_eq!(maps.log, ["backend 4", "row of service 1", "grace"]);
 }
 
-/// Whoever compares with the new row must find already what serves beside it, and must no longer find
-/// what does not.
+/// Whoever compares with the new row must find already what serves beside it, and must no longer
+/// find what does not.
 #[test]
 fn what_serves_on_is_told_before_the_row_that_lacks_it() {
     let mut maps = InMemoryMaps::new(LIMITS);

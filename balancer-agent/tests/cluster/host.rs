@@ -165,7 +165,8 @@ impl Host {
         self.most[backend] = self.most[backend].max(*active);
     }
 
-    /// Connections of all nodes to a backend of a Service, as this one knows; none where it does not.
+    /// Connections of all nodes to a backend of a Service, as this one knows; none where it does
+    /// not.
     pub(crate) fn knows(&self, now: Duration, of: usize, backend: usize) -> Option<u64> {
         let agent = self.agent.as_ref()?;
         let own = self.counters[backend].0;

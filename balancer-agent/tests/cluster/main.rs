@@ -1,5 +1,5 @@
-//! Clusters of agents in one process, in simulated time, with faults of every kind. A seed says all that
-//! happens; one that fails is named, and `SEED=<it>` runs it alone.
+//! Clusters of agents in one process, in simulated time, with faults of every kind. A seed says all
+//! that happens; one that fails is named, and `SEED=<it>` runs it alone.
 
 mod course;
 mod host;

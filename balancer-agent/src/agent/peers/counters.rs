@@ -26,8 +26,8 @@ const MOST_RENEW: Duration = Duration::from_secs(10);
 /// At every which look connections are found that came and went between two looks.
 const TOTALS: u32 = 10;
 
-/// Rows and counters of the maps that somebody may want to know. What has not changed costs a load for
-/// each row and each backend.
+/// Rows and counters of the maps that somebody may want to know. What has not changed costs a load
+/// for each row and each backend.
 pub struct Counters<M> {
     maps: M,
     rows: BTreeMap<u32, Row>,
@@ -40,7 +40,8 @@ pub struct Counters<M> {
     /// By identifier of the backend: open connections, and how many were ever opened.
     active: Vec<u32>,
     opened: Vec<u64>,
-    /// Backends of rows that have changed, whose counters are told whether they have changed or not.
+    /// Backends of rows that have changed, whose counters are told whether they have changed or
+    /// not.
     untold: BTreeSet<u32>,
     /// When they were read last, and whether they ever were.
     renewed: Option<Duration>,
@@ -187,9 +188,9 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
         Ok(())
     }
 
-    /// Writes what follows from what the others have said. Programs believe it for 3 s from when it was
-    /// said, not from now: a steward that falls silent is not believed longer because this node has opened
-    /// connections since.
+    /// Writes what follows from what the others have said. Programs believe it for 3 s from when it
+    /// was said, not from now: a steward that falls silent is not believed longer because this node
+    /// has opened connections since.
     pub fn write(&self, now: Duration, words: &Words) {
         for (backend, connections) in &words.others {
             self.maps.set_others(*backend, *connections);

@@ -65,15 +65,15 @@ fn message(why: Why, members: &[&Member]) -> String {
     }
     match why {
         Why::Key => format!(
-            "what says to be of the agent of {nodes} is sealed with another key: give all agents the same \
-             file with --peer-key"
+            "what says to be of the agent of {nodes} is sealed with another key: give all agents \
+             the same file with --peer-key"
         ),
         Why::Version => format!(
             "the agent of {nodes} is of another major version: bring all agents to the same one"
         ),
         Why::Nothing => format!(
-            "the agent of {nodes} is not heard for {} s: see whether it runs and has a key, and let UDP \
-             through between the nodes to that port",
+            "the agent of {nodes} is not heard for {} s: see whether it runs and has a key, and \
+             let UDP through between the nodes to that port",
             pace::SILENT.as_secs()
         ),
     }

@@ -77,8 +77,9 @@ impl Seen {
 
 impl Audit {
     /// One look. What the kernel tells of the maps is compared each time, a part of what they hold
-    /// too; all of it where entries have come or gone that no plan has written, and where it is time
-    /// to try again what has failed. `pods` is what the maps hold of pods, where that is known.
+    /// too; all of it where entries have come or gone that no plan has written, and where it is
+    /// time to try again what has failed. `pods` is what the maps hold of pods, where that is
+    /// known.
     pub(super) fn look(
         &mut self,
         book: &Book,
@@ -180,8 +181,8 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
     }
 }
 
-/// Puts back what was found, counts that by map, and logs the first of each map. Gives what could not
-/// be put back.
+/// Puts back what was found, counts that by map, and logs the first of each map. Gives what could
+/// not be put back.
 fn put_back(findings: &[Finding], maps: &mut impl WriteMaps, mended: &mut Mended) -> Vec<Problem> {
     let mut failed = Vec::new();
     let mut first = BTreeMap::new();

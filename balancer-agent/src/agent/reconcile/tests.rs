@@ -241,7 +241,8 @@ fn after_a_failed_write_changes_wait_until_it_is_tried_again() {
     assert_eq!(balanced(&reconciler)[&1], [1, 19], "the last of them counts");
 }
 
-/// What a grace period was asked for before a write failed frees nothing that is given up afterwards.
+/// What a grace period was asked for before a write failed frees nothing that is given up
+/// afterwards.
 #[test]
 fn plans_are_numbered_on_when_the_maps_are_read_again() {
     let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());

@@ -189,7 +189,8 @@ fn what_was_recorded_has_no_effect_also_after_restarts() {
     assert_eq!(pair.cluster(TWO, 1), Some(4));
 }
 
-/// Whichever of the two is the steward, and whether the other one has anything left or nothing at all.
+/// Whichever of the two is the steward, and whether the other one has anything left or nothing at
+/// all.
 #[test]
 fn what_ended_while_an_agent_was_down_is_known_soon_and_nothing_else_is_forgotten() {
     for (restarts, hears) in [(ONE, TWO), (TWO, ONE)] {
@@ -314,7 +315,8 @@ impl Mesh {
         Self { ids, all, backends, opened: 0, spent: Duration::ZERO }
     }
 
-    /// Lets time pass, in steps of a look at the counters. Each node opens so many connections a second.
+    /// Lets time pass, in steps of a look at the counters. Each node opens so many connections a
+    /// second.
     fn run(&mut self, from: u64, to: u64, opens: u32) {
         let index: HashMap<_, _> = self.ids.iter().copied().zip(0..).collect();
         for ms in (from..to).step_by(25) {

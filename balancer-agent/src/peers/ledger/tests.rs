@@ -53,7 +53,8 @@ fn a_change_is_told_to_all_but_the_one_who_made_it() {
     ledger.report(at(10), ONE, &report(0, 0, &[(2, 2)]));
     assert_eq!(totals(&mut ledger, 10, ONE, false), []);
     assert_eq!(totals(&mut ledger, 10, THREE, false), [(2, 7)]);
-    // Another node changes the same one after that, then the first again: it has news of the second.
+    // Another node changes the same one after that, then the first again: it has news of the
+    // second.
     ledger.report(at(20), TWO, &report(0, 0, &[(2, 6)]));
     ledger.report(at(30), ONE, &report(0, 0, &[(2, 3)]));
     assert_eq!(totals(&mut ledger, 30, ONE, false), [(2, 6)]);

@@ -77,9 +77,9 @@ impl Node {
         words
     }
 
-    /// What all others have to a backend of some Service ports; none where nobody told. Each of their
-    /// stewards sums what the nodes have that know the backend by that Service port, so that the one who
-    /// says most leaves out fewest.
+    /// What all others have to a backend of some Service ports; none where nobody told. Each of
+    /// their stewards sums what the nodes have that know the backend by that Service port, so that
+    /// the one who says most leaves out fewest.
     pub(super) fn others(
         &self,
         now: Moment,

@@ -8,8 +8,8 @@ use crate::peers::{
     wire::Report,
 };
 
-/// How much was heard of a heartbeat of a peer. Sections come in the order in which they are said, or not
-/// at all.
+/// How much was heard of a heartbeat of a peer. Sections come in the order in which they are said,
+/// or not at all.
 #[derive(Clone, Copy, Debug)]
 struct Heartbeat {
     /// How many Service ports its reports are about.

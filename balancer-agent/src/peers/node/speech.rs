@@ -93,7 +93,8 @@ impl Node {
             if !self.speaks(now, service) {
                 continue;
             }
-            // A steward that has just begun has told nobody anything: its first word is all there is.
+            // A steward that has just begun has told nobody anything: its first word is all there
+            // is.
             let all = self.ledger.told_at(service).is_none().then(|| self.named(service));
             self.tell_oneself(now, service, all);
             if !due {
@@ -182,8 +183,8 @@ impl Node {
         }
     }
 
-    /// A steward is its own peer. What it tells itself is as old as what it heard last: where all others
-    /// are silent, it is for itself what it is for them.
+    /// A steward is its own peer. What it tells itself is as old as what it heard last: where all
+    /// others are silent, it is for itself what it is for them.
     fn tell_oneself(&mut self, now: Moment, service: ServiceId, all: Option<Duration>) {
         let heard = self.heard.iter().filter_map(|id| self.peers.get(id)?.heard);
         let Some(heard) = heard.max() else { return };

@@ -134,7 +134,8 @@ proptest! {
         at in proptest::collection::vec((0_usize..1_200, any::<u8>()), 0..4),
         cut in 0_usize..1_200,
     ) {
-        let report = Report { service: ServiceId(9), round: 1, opened: 7, all: None, counts: many(number, ipv6) };
+        let counts = many(number, ipv6);
+        let report = Report { service: ServiceId(9), round: 1, opened: 7, all: None, counts };
         for mut bytes in pack(&[Section::Hello(Hello::default()), Section::Report(report)]) {
             for (at, byte) in &at {
                 if let Some(found) = bytes.get_mut(*at) {
@@ -145,7 +146,8 @@ proptest! {
             let sections = read(&bytes).unwrap_or_default();
             let counts = sections.iter().map(|section| match section {
                 Section::Hello(_) => 0,
-                Section::Report(Report { counts, .. }) | Section::Totals(Totals { counts, .. }) => counts.len(),
+                Section::Report(Report { counts, .. })
+                | Section::Totals(Totals { counts, .. }) => counts.len(),
             });
             prop_assert!(counts.sum::<usize>() * 10 <= bytes.len());
         }

@@ -248,7 +248,8 @@ fn a_backend_that_is_nobodys_goes_once_nothing_is_charged_to_it() {
     assert_eq!(book.free(), Book::read(&maps).unwrap().free(), "it is free");
 }
 
-/// Without a row that is replaced, a plan that leaves a backend without a row still gives something up.
+/// Without a row that is replaced, a plan that leaves a backend without a row still gives something
+/// up.
 #[test]
 fn a_backend_that_serves_no_more_is_given_up() {
     let mut maps = InMemoryMaps::new(LIMITS);
@@ -273,8 +274,8 @@ fn a_backend_that_serves_no_more_is_given_up() {
     assert!(step(&mut maps, false, false));
 }
 
-/// A book that is read anew goes on where the one before stopped: what an earlier grace period was asked
-/// for does not free what is given up now.
+/// A book that is read anew goes on where the one before stopped: what an earlier grace period was
+/// asked for does not free what is given up now.
 #[test]
 fn grace_periods_of_an_earlier_book_free_nothing() {
     let mut maps = InMemoryMaps::new(LIMITS);

@@ -89,7 +89,8 @@ const fn case(
 
 use Demand::{Cv, Gap, GapP95, GapWorst, OverLocal};
 
-/// All, the small clusters first of their kind. `n` nodes, `b` backends, `m` connections of a backend.
+/// All, the small clusters first of their kind. `n` nodes, `b` backends, `m` connections of a
+/// backend.
 pub(super) const CASES: [Case; 26] = [
     case("7n 5b m4, life 100 s", 24, steady(7, 5, 4.0, 100.0), &[Cv(0.20), OverLocal(0.7)]),
     case("10n 5b m10, life 20 s", 24, steady(10, 5, 10.0, 20.0), &[Cv(0.095), Gap(2.5)]),

@@ -89,7 +89,8 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// A time whose mean is this many seconds and of which nothing can be said from how long it has been.
+/// A time whose mean is this many seconds and of which nothing can be said from how long it has
+/// been.
 pub(super) fn exponential(mean: f64, rng: &mut StdRng) -> Duration {
     Duration::from_secs_f64(-mean * (1.0 - rng.random::<f64>()).ln())
 }

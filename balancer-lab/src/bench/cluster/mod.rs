@@ -31,8 +31,8 @@ pub use nodes::dial;
 pub struct Clusters {
     /// Real nodes; none where there is no other than simulated.
     pub nodes: usize,
-    /// Nodes of which all but one are played by one thread; none where what many peers take an agent
-    /// is not measured.
+    /// Nodes of which all but one are played by one thread; none where what many peers take an
+    /// agent is not measured.
     pub played: u16,
     /// Simulated workloads of more nodes are left out.
     pub simulated_nodes: usize,
@@ -117,24 +117,25 @@ pub(super) fn run(clusters: &Clusters, progress: &ProgressBar) -> Result<Report>
     }
     Ok(Report {
         name: "cluster",
-        what: "Clusters whose agents tell each other their counts: n nodes, b backends, m connections \
-               of a backend on average, which come at random and live for random times. With agents: \
-               each node has its network namespaces, its cgroup and its agent, and who has accepted \
-               a connection says where it went. Simulated: what agents say, to whom and when, what \
-               follows for a row, and the choice are the functions of the agent and of the programs; a \
-               datagram takes 5 to 15 ms, a counter is looked at each 25 ms. Every way sees the same \
-               connections. cv: standard deviation divided by the mean, over the backends; gap: most \
-               minus least; of steady workloads the mean over time, of others at the end."
+        what: "Clusters whose agents tell each other their counts: n nodes, b backends, m \
+               connections of a backend on average, which come at random and live for random \
+               times. With agents: each node has its network namespaces, its cgroup and its \
+               agent, and who has accepted a connection says where it went. Simulated: what \
+               agents say, to whom and when, what follows for a row, and the choice are the \
+               functions of the agent and of the programs; a datagram takes 5 to 15 ms, a counter \
+               is looked at each 25 ms. Every way sees the same connections. cv: standard \
+               deviation divided by the mean, over the backends; gap: most minus least; of steady \
+               workloads the mean over time, of others at the end."
             .into(),
         tables,
         notes: vec![
             "dice: kube-proxy. local: each node by its own connections. ideal: exact counts of all \
              nodes without delay. These three are computed. cluster: what agents have heard."
                 .into(),
-            "Datagrams are sealed and have the headers of IPv4 and UDP. The steward of a Service sums \
-             what the nodes report; which node that is differs by Service. Most datagrams are the \
-             heartbeats of each node to each other. The target of what agents send and receive is what \
-             follows from docs/cluster.md, at most."
+            "Datagrams are sealed and have the headers of IPv4 and UDP. The steward of a \
+             Service sums what the nodes report; which node that is differs by Service. Most \
+             datagrams are the heartbeats of each node to each other. The target of what \
+             agents send and receive is what follows from docs/cluster.md, at most."
                 .into(),
         ],
         raw: raw.into(),

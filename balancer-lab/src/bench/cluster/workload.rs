@@ -16,7 +16,8 @@ pub(super) use start::Start;
 pub(super) use steady::{Rows, Steady};
 pub(super) use turns::Turns;
 
-/// A workload. Everything but the choice follows from the seed alone, so that all ways see the same.
+/// A workload. Everything but the choice follows from the seed alone, so that all ways see the
+/// same.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Workload {
     /// Connections come and go.
@@ -67,7 +68,8 @@ impl Workload {
     }
 }
 
-/// Gives every node so many connections, every backend as many as the next, which is whose at random.
+/// Gives every node so many connections, every backend as many as the next, which is whose at
+/// random.
 fn even_prefill(engine: &mut Engine<'_>, per_node: usize, backends: usize, rng: &mut StdRng) {
     use rand::seq::SliceRandom as _;
 

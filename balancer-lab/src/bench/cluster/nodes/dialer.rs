@@ -83,8 +83,8 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// A connection from a port that no other one has: left to choose, the kernel gives the same port to
-/// connections to different pods.
+/// A connection from a port that no other one has: left to choose, the kernel gives the same port
+/// to connections to different pods.
 fn open(target: SocketAddrV4) -> Result<(SocketAddr, TcpStream)> {
     let any: SocketAddr = (Ipv4Addr::UNSPECIFIED, 0).into();
     let socket =

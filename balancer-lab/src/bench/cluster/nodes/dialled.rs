@@ -24,7 +24,8 @@ pub(super) struct Dialled<'a> {
     lane: &'a mut Lane,
     /// Own addresses of the connections of a node to a pod.
     open: HashMap<(usize, usize), Vec<SocketAddr>>,
-    /// The row that the Service has instead of the one of the world: its only pod is given connections.
+    /// The row that the Service has instead of the one of the world: its only pod is given
+    /// connections.
     narrowed: Option<usize>,
     /// When the time of the workload began.
     begun: Option<Instant>,

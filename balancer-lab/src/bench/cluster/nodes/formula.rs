@@ -1,5 +1,5 @@
-//! The bytes that a node sends and receives by what `docs/cluster.md` says, for Services that all nodes
-//! use.
+//! The bytes that a node sends and receives by what `docs/cluster.md` says, for Services that all
+//! nodes use.
 
 use std::time::Duration;
 

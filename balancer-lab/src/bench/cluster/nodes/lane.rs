@@ -20,7 +20,8 @@ use crate::{
     manifests::{Endpoint, Service},
 };
 
-/// Where the first of them listens in its pods; each has a port of its own, and so backends of its own.
+/// Where the first of them listens in its pods; each has a port of its own, and so backends of its
+/// own.
 const FIRST_PORT: u16 = 8_080;
 /// How long a connection may take to reach its backend.
 const ARRIVAL: Duration = Duration::from_secs(5);

@@ -32,7 +32,8 @@ const TARGETS: [(f64, &str, &str); 2] = [(0.5, "median", "60"), (0.99, "99%", "3
 /// Milliseconds of each change and each other node, sorted.
 pub(super) struct Latencies(Vec<f64>);
 
-/// Every node opens and closes connections by turns, so many changes in all, which is whose at random.
+/// Every node opens and closes connections by turns, so many changes in all, which is whose at
+/// random.
 pub(super) fn run(
     stage: &Stage,
     lane: &mut Lane,

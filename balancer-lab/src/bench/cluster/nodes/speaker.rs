@@ -1,5 +1,5 @@
-//! Many nodes that one thread plays: what their agents would say to one real agent, sealed by the key
-//! that they share.
+//! Many nodes that one thread plays: what their agents would say to one real agent, sealed by the
+//! key that they share.
 
 use std::{
     collections::HashMap,
@@ -48,7 +48,8 @@ struct Played {
 }
 
 impl Play<'_> {
-    /// Plays until it is told to stop; while `is_busy`, connections to all backends come all the time.
+    /// Plays until it is told to stop; while `is_busy`, connections to all backends come all the
+    /// time.
     pub(super) fn run(
         &self,
         socket: &UdpSocket,
@@ -96,8 +97,8 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// A node that knows of no other but the agent. It has the Services that either of the two sums:
-    /// of all others they would not speak to each other.
+    /// A node that knows of no other but the agent. It has the Services that either of the two
+    /// sums: of all others they would not speak to each other.
     fn played(&self, node: NodeId, rng: &mut StdRng) -> Played {
         let mut draws = StdRng::seed_from_u64(rng.random());
         let mut exchange = Exchange::new(node, self.keys.clone(), Box::new(move || draws.random()));

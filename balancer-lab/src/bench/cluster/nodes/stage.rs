@@ -33,8 +33,8 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// So many nodes and pods, and Services that are dialled side by side. All agents have heard each
-    /// other.
+    /// So many nodes and pods, and Services that are dialled side by side. All agents have heard
+    /// each other.
     pub(super) fn build(nodes: usize, pods: usize, lanes: u8) -> Result<(Self, Vec<Lane>)> {
         let cluster = Cluster::create("bench: cluster", nodes)?;
         let homes = cluster.nodes().iter().cycle();
@@ -77,8 +77,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until no node has a connection to what is in the row of a lane, nor takes another one to
-    /// have any.
+    /// Waits until no node has a connection to what is in the row of a lane, nor takes another one
+    /// to have any.
     pub(super) fn await_none(&self, lane: &Lane) -> Result<()> {
         let name = lane.name();
         for maps in &self.maps {

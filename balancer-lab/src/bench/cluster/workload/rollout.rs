@@ -11,8 +11,8 @@ use super::{
 
 /// Between two backends.
 const APART: Duration = Duration::from_secs(13);
-/// How long a new pod is ready before the old one goes, and how much later than that where there is no
-/// surge.
+/// How long a new pod is ready before the old one goes, and how much later than that where there is
+/// no surge.
 const SURGE: Duration = Duration::from_secs(2);
 const RETURN: Duration = Duration::from_secs(3);
 /// Within which time clients connect again.
