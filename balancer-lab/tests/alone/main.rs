@@ -1,6 +1,7 @@
 //! Tests that load both processors of a small machine for as long as they run: one after another,
 //! and not beside those of `node`.
 
+mod cluster;
 mod crash;
 mod soak;
 
