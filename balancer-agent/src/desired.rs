@@ -108,10 +108,13 @@ pub struct DesiredPort {
     /// node may go, for each address whose node has an endpoint; at those of others they are refused.
     /// None where the policy is Cluster.
     pub at_nodes: Option<BTreeMap<IpAddr, Backends>>,
+    /// Where externalTrafficPolicy is Local: where connections from outside may go. None where the
+    /// policy is Cluster, or nothing but the ClusterIP is captured.
+    pub outside: Option<Backends>,
     /// True if only endpoints of this node may be used for the ClusterIP.
     pub local: bool,
-    /// True if only endpoints of this node may be used for the ClusterIP.
-    /// Where `local`: which families have an endpoint that could be used if it were of this node.
+    /// Where `local` or `outside`: which families have an endpoint that could be used if it were of this
+    /// node.
     pub elsewhere: Elsewhere,
     /// How one of the backends is chosen.
     pub options: Options,
@@ -381,7 +384,12 @@ fn desired_port(
     let is_external = |f: &FrontendAddr| f.kind != FrontendKind::ClusterIp;
     let has_external = frontends.iter().any(is_external);
     let cluster = local.then(|| backends(TrafficPolicy::Cluster));
-    let elsewhere = cluster.as_ref().map(Elsewhere::of).unwrap_or_default();
+    let internal = backends(service.internal_traffic_policy);
+    let stays_here = service.external_traffic_policy == TrafficPolicy::Local && has_external;
+    let outside = stays_here.then(|| backends(TrafficPolicy::Local));
+    // Those of Cluster.
+    let all = cluster.as_ref().or(outside.as_ref().map(|_| &internal));
+    let elsewhere = all.map(Elsewhere::of).unwrap_or_default();
     let stays = service.external_traffic_policy == TrafficPolicy::Local && port.node_port.is_some();
     let at_nodes = stays.then(|| {
         let found = endpoints::by_node(&slices, port, weights).into_iter();
@@ -395,9 +403,10 @@ fn desired_port(
     DesiredPort {
         number: port.port,
         frontends,
-        backends: backends(service.internal_traffic_policy),
+        backends: internal,
         external: cluster.filter(|_| has_external),
         at_nodes,
+        outside,
         local,
         elsewhere,
         options: Options {

@@ -99,6 +99,8 @@ pub struct Settings {
     pub keeps_suspects: bool,
     /// True if connections from outside must stay on this node.
     pub stays: bool,
+    /// Identifier of the entry that they go by then; none where there is none.
+    pub outside: Option<u32>,
 }
 
 impl Settings {

@@ -14,8 +14,8 @@ use aya_ebpf::{
 };
 use balancer_common::{
     layout::{
-        CLIENT_ENDED, MASQUERADE, OutsideFlow, OutsideKey, Place, REJECT, RESTRICTED, SELF_TEST,
-        SERVER_ENDED, STAYS, TCP, TO_BACKEND, mapped,
+        CLIENT_ENDED, FrontendKind, KIND, MASQUERADE, OutsideFlow, OutsideKey, Place, REJECT,
+        RESTRICTED, SELF_TEST, SERVER_ENDED, STAYS, TCP, TO_BACKEND, mapped,
     },
     verdict::Verdict,
 };
@@ -230,7 +230,20 @@ fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
             return DROP;
         }
     }
-    let target = match Target::of(frontend.service) {
+    let Some(entry) = maps::SERVICES.get_ptr(frontend.service) else {
+        count(Verdict::Inconsistent);
+        return NEXT;
+    };
+    // SAFETY: `entry` is a map value; each word stands for itself.
+    let (policy, outside) = unsafe {
+        (atomic::load(&raw const (*entry).policy), atomic::load(&raw const (*entry).outside))
+    };
+    let stays = policy & STAYS != 0 && frontend.kind & KIND != FrontendKind::ClusterIp as u32;
+    if stays && outside == 0 {
+        return NEXT;
+    }
+    let service = if stays { outside - 1 } else { frontend.service };
+    let target = match Target::of(service) {
         Ok(target) => target,
         Err(verdict) => {
             count(verdict);
@@ -241,10 +254,6 @@ fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
             };
         }
     };
-    // SAFETY: `entry` is a map value.
-    if unsafe { atomic::load(&raw const (*target.entry).policy) } & STAYS != 0 {
-        return NEXT;
-    }
     if let Some(flow) = maps::OUTSIDE.get_ptr_mut(key) {
         // Sent again, or a connection in the place of one that ended without a packet, which the kernel
         // may still track: then it leads to the same backend whatever is chosen here.
@@ -255,7 +264,7 @@ fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
             (&raw mut (*flow).since).write_volatile(bpf_ktime_get_coarse_ns());
             atomic::load(&raw const (*flow).backend)
         };
-        return hand_over(skb, TO_BACKEND | backend, true);
+        return hand_over(skb, TO_BACKEND | backend, !stays);
     }
     let chosen =
         choose_for(|| number(key.client), target.service, target.entry, target.row, control());
@@ -281,7 +290,7 @@ fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
         // SAFETY: `entry` is a map value.
         unsafe { atomic::increment(&raw mut (*entry).opened) };
     }
-    hand_over(skb, TO_BACKEND | backend, true)
+    hand_over(skb, TO_BACKEND | backend, !stays)
 }
 
 /// What session affinity knows the client of an address by. No cookie of a network namespace is as large.

@@ -107,6 +107,7 @@ mod tests {
                 backends: backends.iter().map(|b| (backend(b), details.clone())).collect(),
                 external: None,
                 at_nodes: None,
+                outside: None,
                 local: false,
                 elsewhere: Elsewhere::default(),
                 options: Default::default(),

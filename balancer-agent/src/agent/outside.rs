@@ -165,15 +165,21 @@ impl Outside {
         for device in attached.difference(&wanted.keys().copied().collect::<BTreeSet<_>>()) {
             self.programs.detach(*device)?;
         }
-        for (number, device) in &wanted {
-            if self.devices.get(number) != Some(device) {
-                let failed = |source| OutsideError::Device { device: device.clone(), source };
-                self.programs.attach(*number).map_err(failed)?;
-                tracing::info!(device, "traffic from outside is balanced");
+        self.devices.retain(|number, device| wanted.get(number) == Some(device));
+        let mut failed = None;
+        for (number, device) in wanted {
+            if self.devices.contains_key(&number) {
+                continue;
+            }
+            match self.programs.attach(number) {
+                Ok(()) => {
+                    tracing::info!(device, "traffic from outside is balanced");
+                    self.devices.insert(number, device);
+                }
+                Err(source) => failed = Some(OutsideError::Device { device, source }),
             }
         }
-        self.devices = wanted;
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     fn end_untracked(&mut self, maps: &mut impl OutsideCharges) -> Result<(), OutsideError> {

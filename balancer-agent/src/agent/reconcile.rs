@@ -366,6 +366,7 @@ fn serves(
     let backends = match row.scope {
         Scope::External => port.external.as_ref().unwrap_or(&port.backends),
         Scope::Internal => &port.backends,
+        Scope::Outside => port.outside.as_ref().unwrap_or(&port.backends),
         Scope::NoNode => return false,
         Scope::Node(ip) => match port.at_nodes.as_ref().and_then(|nodes| nodes.get(&ip)) {
             Some(backends) => backends,

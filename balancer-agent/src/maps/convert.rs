@@ -116,6 +116,7 @@ pub fn name(row: &RowId, number: u16) -> ServiceName {
             Scope::External => 1,
             Scope::NoNode => 2,
             Scope::Node(_) => 3,
+            Scope::Outside => 4,
         },
         zero: [0; 3],
         node: if let Scope::Node(ip) = scope { address(*ip) } else { [0; 4] },
@@ -134,6 +135,7 @@ pub fn row_id(name: &ServiceName) -> Option<RowId> {
         1 => Scope::External,
         2 => Scope::NoNode,
         3 => Scope::Node(ipv6(name.node).to_canonical()),
+        4 => Scope::Outside,
         _ => return None,
     };
     Some(RowId { port, family: Family::from_version(name.family)?, scope })
@@ -274,7 +276,7 @@ mod tests {
                 protocol: Protocol::Tcp,
             };
             let node = |ip: &str| Scope::Node(ip.parse().unwrap());
-            let scopes = [Scope::Internal, Scope::External, Scope::NoNode];
+            let scopes = [Scope::Outside, Scope::Internal, Scope::External, Scope::NoNode];
             for scope in scopes.into_iter().chain(["192.0.2.1", "fd00::1"].map(node)) {
                 let row = RowId { port: port.clone(), family, scope };
                 assert_eq!(row_id(&name(&row, 80)), Some(row));

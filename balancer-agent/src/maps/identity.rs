@@ -49,6 +49,9 @@ impl Family {
 /// Which frontends a row is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
+    /// Connections from outside where externalTrafficPolicy is Local. First, since the rows of the
+    /// frontends that they come to name it.
+    Outside,
     /// The ClusterIP, and every other frontend that has the same endpoints.
     Internal,
     /// External addresses where internalTrafficPolicy is Local, which does not concern them.
@@ -80,12 +83,18 @@ impl RowId {
     pub fn group(&self) -> Self {
         Self { scope: Scope::Internal, ..self.clone() }
     }
+
+    /// The row for connections from outside, if there is such a row.
+    pub fn outside(&self) -> Self {
+        Self { scope: Scope::Outside, ..self.clone() }
+    }
 }
 
 impl fmt::Display for RowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} over IPv{}", self.port, self.family.version())?;
         match self.scope {
+            Scope::Outside => f.write_str(", from outside"),
             Scope::Internal => Ok(()),
             Scope::External => f.write_str(", external"),
             Scope::NoNode => f.write_str(", at nodes without endpoints"),

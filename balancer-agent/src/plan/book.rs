@@ -167,7 +167,7 @@ impl Book {
     /// The rows of a Service port, whatever their families and scopes.
     pub(super) fn rows_of(&self, port: &PortId) -> impl Iterator<Item = (&RowId, &HeldRow)> {
         let id = |family, scope| RowId { port: port.clone(), family, scope };
-        let (first, last) = (id(Family::V4, Scope::Internal), id(Family::V6, Scope::LAST));
+        let (first, last) = (id(Family::V4, Scope::Outside), id(Family::V6, Scope::LAST));
         self.held.rows.range(first..=last)
     }
 

@@ -21,7 +21,7 @@ use crate::{
     desired::{BackendAddr, FrontendAddr, Options, PortId},
     maps::{
         ReadMaps, Settings,
-        identity::{Family, RowId},
+        identity::{Family, RowId, Scope},
     },
     model::Protocol,
 };
@@ -206,8 +206,14 @@ impl<M: ReadMaps> Planner<'_, M> {
         let Options { policy, affinity, slow_start, keeps_suspects, stays } = wanted.options;
         // The row of the ClusterIP is planned first, by the order of rows.
         let group = || self.book.held().rows.get(&id.group()).map_or(service, |row| row.id);
-        let group = if affinity > 0 { group() } else { 0 };
-        Settings { policy, affinity, slow_start, group, keeps_suspects, stays }
+        let group = match id.scope {
+            _ if affinity == 0 => 0,
+            Scope::Outside => service,
+            _ => group(),
+        };
+        let outside = self.book.held().rows.get(&id.outside()).map(|row| row.id);
+        let outside = outside.filter(|_| stays && id.scope != Scope::Outside);
+        Settings { policy, affinity, slow_start, group, keeps_suspects, stays, outside }
     }
 
     /// Identifiers and slots for one row; those that it holds where they still fit. Takes nothing

@@ -59,6 +59,15 @@ pub fn rows<'a>(ports: impl IntoIterator<Item = (&'a PortId, &'a DesiredPort)>) 
             let family = Family::of(frontend.addr.ip());
             led.entry((family, scope_of(port, frontend))).or_default().push(*frontend);
         }
+        // Nothing leads there by itself: the rows of its frontends name it.
+        let outside = |family| {
+            let is_external = |f: &&FrontendAddr| f.kind != FrontendKind::ClusterIp;
+            let mut external = port.frontends.iter().filter(is_external);
+            port.outside.is_some() && external.any(|f| Family::of(f.addr.ip()) == family)
+        };
+        for family in Family::ALL.into_iter().filter(|family| outside(*family)) {
+            led.insert((family, Scope::Outside), Vec::new());
+        }
         for ((family, scope), frontends) in led {
             let row = row(port, family, scope, frontends, backends(port, scope));
             rows.insert(RowId { port: id.clone(), family, scope }, row);
@@ -70,6 +79,7 @@ pub fn rows<'a>(ports: impl IntoIterator<Item = (&'a PortId, &'a DesiredPort)>) 
 /// Where connections to the frontends of a scope may go; nowhere for none.
 fn backends(port: &DesiredPort, scope: Scope) -> Option<&Backends> {
     match scope {
+        Scope::Outside => port.outside.as_ref(),
         Scope::Internal => Some(&port.backends),
         Scope::External => port.external.as_ref(),
         Scope::NoNode => None,
@@ -109,10 +119,14 @@ fn row(
         Family::V4 => port.elsewhere.ipv4,
         Family::V6 => port.elsewhere.ipv6,
     };
-    let not_local = port.local && scope == Scope::Internal && elsewhere;
+    let is_local = scope == Scope::Outside || port.local && scope == Scope::Internal;
+    let not_local = is_local && elsewhere;
     let empty = if not_local { Row::NOT_LOCAL } else { Row::EMPTY };
     let is_net_here = |net: &IpNet| Family::of(net.addr()) == family;
-    let ranges: BTreeSet<_> = port.source_ranges.iter().copied().collect();
+    // Who may use an address is asked of the row that it leads to.
+    let has_ranges = scope != Scope::Outside;
+    let ranges = port.source_ranges.iter().filter(|_| has_ranges);
+    let ranges: BTreeSet<_> = ranges.copied().collect();
     let mut here: BTreeSet<_> = ranges.iter().filter(|net| is_net_here(net)).copied().collect();
     if here.is_empty() && !ranges.is_empty() {
         // Ranges of the other family alone admit nobody of this one. Something must stand for that.

@@ -47,6 +47,7 @@ pub(crate) fn port(vips: &[u8], backends: &[u8]) -> DesiredPort {
     let details = Details { place, terminating: false, usable: true, serving: true, weight: 1 };
     DesiredPort {
         at_nodes: None,
+        outside: None,
         local: false,
         elsewhere: Elsewhere::default(),
         external: None,

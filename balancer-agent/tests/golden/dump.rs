@@ -152,7 +152,7 @@ fn slot(slot: Slot) -> String {
 /// What differs from the default.
 fn settings(settings: Settings) -> String {
     let mut text = String::new();
-    let Settings { policy, affinity, slow_start, group, keeps_suspects, stays } = settings;
+    let Settings { policy, affinity, slow_start, group, keeps_suspects, stays, outside } = settings;
     if policy != Policy::default() {
         write!(text, " policy={}", policy.name()).unwrap();
     }
@@ -164,6 +164,9 @@ fn settings(settings: Settings) -> String {
     }
     if keeps_suspects {
         text.push_str(" suspect=off");
+    }
+    if let Some(outside) = outside {
+        write!(text, " outside={outside}").unwrap();
     }
     if stays {
         text.push_str(" external=local");

@@ -83,6 +83,9 @@ pub struct Frontend {
     pub kind: u32,
 }
 
+/// The bits of [`Frontend::kind`] that are a [`FrontendKind`].
+pub const KIND: u32 = 0xff;
+
 /// Set in [`Frontend::kind`] where only some clients may use the address
 /// (`spec.loadBalancerSourceRanges`).
 pub const RESTRICTED: u32 = 1 << 8;

@@ -38,8 +38,11 @@ pub struct Service {
     /// When that was written, and the words of other nodes before it ([`super::milliseconds`]); 0 where
     /// nothing is known of them.
     pub fresh: u32,
+    /// Where [`STAYS`] is set, one more than the index of the Service that connections from outside go
+    /// by; 0 for none.
+    pub outside: u32,
     /// Always 0: fills the cache line.
-    pub zero: [u32; 5],
+    pub zero: [u32; 4],
 }
 
 /// Set in [`Service::policy`] where backends that have just failed are chosen like others, and where

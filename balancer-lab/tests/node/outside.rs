@@ -11,7 +11,7 @@ use balancer_lab::{
     http::Server,
     manifests::{Endpoint, Manifests, Service},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const NODE_PORT: u16 = 30080;
 /// Until the programs are on the devices of a node.
@@ -21,6 +21,8 @@ const READY: Duration = Duration::from_secs(10);
 struct Stage {
     // Dropped in this order: agents and servers before the nodes they run on.
     agents: Vec<Agent>,
+    manifests: Manifests,
+    service: Service,
     _servers: Vec<Server>,
     _pods: Vec<Pod>,
     cluster: Cluster,
@@ -48,8 +50,14 @@ impl Stage {
         manifests.write_cluster(&cluster).expect("written");
         manifests.write(&service).expect("written");
         let agents = Agent::start_all(cluster.nodes(), manifests.dir(), &["--outside-traffic"]);
-        let stage =
-            Self { agents: agents.expect("agents"), _servers: servers, _pods: pods, cluster };
+        let stage = Self {
+            agents: agents.expect("agents"),
+            manifests,
+            service,
+            _servers: servers,
+            _pods: pods,
+            cluster,
+        };
         let deadline = Instant::now() + READY;
         for node in 0..2 {
             while dial(stage.cluster.outside(), stage.at(node))["peer"] == json!(null) {
@@ -59,6 +67,24 @@ impl Stage {
             stage.await_counts(node, &[0, 0, 0]);
         }
         stage
+    }
+
+    /// Changes the Service, and waits until a connection through the first node is answered as wanted.
+    fn change(
+        &mut self,
+        change: impl FnOnce(Service) -> Service,
+        answered: impl Fn(&Value) -> bool,
+    ) {
+        self.service = change(self.service.clone());
+        self.manifests.write(&self.service).expect("written");
+        let deadline = Instant::now() + READY;
+        loop {
+            let said = dial(self.cluster.outside(), self.at(0));
+            if answered(&said) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{said}");
+        }
     }
 
     fn at(&self, node: usize) -> SocketAddr {
@@ -91,4 +117,80 @@ fn connections_from_outside_are_spread_and_counted() {
         drop(held);
         stage.await_counts(node, &[0, 0, 0]);
     }
+}
+
+/// As with kube-proxy: the endpoints of the node that is dialled, and nobody's elsewhere.
+#[test]
+fn a_local_external_policy_keeps_to_the_node_and_drops_where_there_is_none() {
+    let mut stage = Stage::start("outside-local");
+    let local = |service: Service| service.with("externalTrafficPolicy", json!("Local"));
+    stage.change(local, |said| said["peer"] != json!(null));
+    let target = stage.at(0);
+    let deadline = Instant::now() + READY;
+    loop {
+        let _held = Connections::open(stage.cluster.outside(), target, 20).opened(target);
+        if stage.counts(0) == [0, 10, 10] {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{:?}", stage.counts(0));
+    }
+    stage.await_counts(0, &[0, 0, 0]);
+    // Those of the first node are gone: one of another node is not asked.
+    let elsewhere = |mut service: Service| {
+        service.endpoints.drain(..2);
+        service
+    };
+    stage.change(elsewhere, |said| said["error"] == json!("timed out"));
+    let other = stage.at(1);
+    let _held = Connections::open(stage.cluster.outside(), other, 4).opened(other);
+    assert_eq!(stage.counts(1), [4]);
+}
+
+#[test]
+fn a_service_without_endpoints_is_refused_by_icmp() {
+    let mut stage = Stage::start("outside-refused");
+    let nobody = |mut service: Service| {
+        service.endpoints.clear();
+        service
+    };
+    stage.change(nobody, |said| said["errno"] == nix::libc::ECONNREFUSED);
+}
+
+#[test]
+fn connections_from_outside_outlive_the_agent_and_are_counted_without_it() {
+    let mut stage = Stage::start("outside-crash");
+    let target = stage.at(0);
+    let outside = stage.cluster.outside().clone();
+    let first = Connections::open(&outside, target, 6).opened(target);
+    stage.agents[0].kill().expect("it runs");
+    let second = Connections::open(&outside, target, 6).opened(target);
+    drop(first);
+    stage.agents[0].launch().expect("started again");
+    stage.await_counts(0, &[2, 2, 2]);
+    drop(second);
+    stage.await_counts(0, &[0, 0, 0]);
+}
+
+#[test]
+fn rules_that_others_remove_are_put_back() {
+    let stage = Stage::start("outside-flush");
+    let mut flush = stage.cluster.nodes()[0].place().command("nft");
+    assert!(flush.args(["flush", "ruleset"]).status().expect("nft").success());
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while dial(stage.cluster.outside(), stage.at(0))["peer"] == json!(null) {
+        assert!(Instant::now() < deadline, "{}", stage.agents[0].log().unwrap_or_default());
+    }
+}
+
+#[test]
+fn cleanup_takes_programs_and_rules_away() {
+    let mut stage = Stage::start("outside-cleanup");
+    stage.agents[0].terminate().expect("it runs");
+    stage.agents[0].cli(&["cleanup"]).expect("removed");
+    let mut list = stage.cluster.nodes()[0].place().command("nft");
+    let rules = list.args(["list", "tables"]).output().expect("nft").stdout;
+    assert_eq!(String::from_utf8_lossy(&rules), "");
+    // Nobody listens at the port itself.
+    let said = dial(stage.cluster.outside(), stage.at(0));
+    assert_eq!(said["errno"], nix::libc::ECONNREFUSED, "{said}");
 }

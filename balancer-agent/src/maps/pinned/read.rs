@@ -77,6 +77,7 @@ impl ReadMaps for PinnedMaps {
             group: word(offset_of!(Service, group)),
             keeps_suspects: policy & KEEPS_SUSPECTS != 0,
             stays: policy & STAYS != 0,
+            outside: word(offset_of!(Service, outside)).checked_sub(1),
         }
     }
 

@@ -42,7 +42,8 @@ impl WriteMaps for PinnedMaps {
         if self.settings(service).weighs() != settings.weighs() {
             self.forget_level(service);
         }
-        let Settings { policy, affinity, slow_start, group, keeps_suspects, stays } = settings;
+        let Settings { policy, affinity, slow_start, group, keeps_suspects, stays, outside } =
+            settings;
         let kept = if keeps_suspects { KEEPS_SUSPECTS } else { 0 };
         let kept = kept | if stays { STAYS } else { 0 };
         let set = |offset, value| self.services.set32(service, offset, value);
@@ -50,6 +51,7 @@ impl WriteMaps for PinnedMaps {
         set(offset_of!(Service, affinity), affinity);
         set(offset_of!(Service, slow_start), slow_start);
         set(offset_of!(Service, group), group);
+        set(offset_of!(Service, outside), outside.map_or(0, |row| row + 1));
     }
 
     fn put_range(&mut self, range: RangeEntry) -> Result<(), MapsError> {

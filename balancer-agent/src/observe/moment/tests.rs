@@ -136,6 +136,7 @@ fn wanted(services: &[(&str, &[u8])]) -> Rows {
             backends: backends.iter().map(|last| (addr(*last), details())).collect(),
             external: None,
             at_nodes: None,
+            outside: None,
             local: false,
             elsewhere: Default::default(),
             options: Default::default(),

@@ -74,6 +74,7 @@ fn write(maps: &mut InMemoryMaps, rng: &mut StdRng) {
                 group: other,
                 keeps_suspects,
                 stays: keeps_suspects,
+                outside: None,
             };
             maps.set_settings(id, settings);
         }
