@@ -1,5 +1,5 @@
-//! Connections from outside of the node, over TCP: chosen as their SYN comes in, and handed to the
-//! kernel's own connection tracking and NAT.
+//! Connections from outside of the node: chosen as their SYN comes in, over UDP as a datagram of a new flow
+//! does, and handed to the kernel's own connection tracking and NAT.
 //!
 //! The program writes the backend into the priority of the packet; rules of nf_tables translate the
 //! address, and those of all packets that follow. So ICMP errors, fragments, path MTU and ports stay the
@@ -15,7 +15,7 @@ use aya_ebpf::{
 use balancer_common::{
     layout::{
         CLIENT_ENDED, FrontendKind, KIND, MASQUERADE, OutsideFlow, OutsideKey, Place, REJECT,
-        RESTRICTED, SELF_TEST, SERVER_ENDED, STAYS, TCP, TO_BACKEND, mapped,
+        RESTRICTED, SELF_TEST, SERVER_ENDED, STAYS, TCP, TO_BACKEND, UDP, mapped,
     },
     verdict::Verdict,
 };
@@ -44,6 +44,9 @@ const IPV4: u32 = 0x0800_u16.to_be() as u32;
 const IPV6: u32 = 0x86dd_u16.to_be() as u32;
 /// Of `frag_off` of IPv4 the bits that are zero in a first fragment, network byte order.
 const LATER_FRAGMENT: u16 = 0x1fff_u16.to_be();
+
+/// Nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -88,7 +91,14 @@ struct Tcp {
     window: u16,
 }
 
-/// A segment of TCP.
+/// The ports of UDP (RFC 768).
+#[repr(C)]
+struct Udp {
+    source: u16,
+    destination: u16,
+}
+
+/// A segment of TCP, or a datagram of UDP, which has zeros behind the key.
 #[repr(C)]
 struct Segment {
     /// Its source as the client, its destination as what was dialled.
@@ -114,13 +124,13 @@ fn load<T>(skb: *mut __sk_buff, offset: u32, to: &mut MaybeUninit<T>) -> bool {
     }
 }
 
-/// Reads a segment of TCP; 0 where the packet is none. A function of its own, so that the headers do not
+/// Reads a segment of TCP or a datagram of UDP; 0 where the packet is neither. A function of its own, so that the headers do not
 /// lie on the stack while the backend is chosen.
 #[inline(never)]
 fn read(skb: *mut __sk_buff, segment: *mut Segment) -> u32 {
     // SAFETY: a word of the context.
     let protocol = unsafe { (*skb).protocol };
-    let (client, service, offset);
+    let (client, service, offset, transport);
     if protocol == IPV4 {
         let mut header = MaybeUninit::<Ipv4>::uninit();
         if !load(skb, 0, &mut header) {
@@ -128,9 +138,10 @@ fn read(skb: *mut __sk_buff, segment: *mut Segment) -> u32 {
         }
         // SAFETY: it was read.
         let header = unsafe { header.assume_init_ref() };
-        if header.protocol != TCP || header.fragment & LATER_FRAGMENT != 0 {
+        if header.fragment & LATER_FRAGMENT != 0 {
             return 0;
         }
+        transport = header.protocol;
         client = mapped(header.source);
         service = mapped(header.destination);
         offset = (header.version_and_length & 0xf) as u32 * 4;
@@ -141,33 +152,47 @@ fn read(skb: *mut __sk_buff, segment: *mut Segment) -> u32 {
         }
         // SAFETY: it was read.
         let header = unsafe { header.assume_init_ref() };
-        if header.next != TCP {
-            return 0;
-        }
+        transport = header.next;
         client = header.source;
         service = header.destination;
         offset = size_of::<Ipv6>() as u32;
     } else {
         return 0;
     }
+    let key = |client_port, service_port| OutsideKey {
+        client,
+        service,
+        client_port,
+        service_port,
+        protocol: transport,
+        zero: [0; 3],
+    };
+    if transport == UDP {
+        let mut header = MaybeUninit::<Udp>::uninit();
+        if !load(skb, offset, &mut header) {
+            return 0;
+        }
+        // SAFETY: it was read; `segment` is on the stack of the caller.
+        unsafe {
+            let header = header.assume_init_ref();
+            let key = key(header.source, header.destination);
+            segment.write(Segment { key, sequence: 0, acknowledged: 0, flags: 0 });
+        }
+        return 1;
+    }
     let mut header = MaybeUninit::<Tcp>::uninit();
-    if !load(skb, offset, &mut header) {
+    if transport != TCP || !load(skb, offset, &mut header) {
         return 0;
     }
-    // SAFETY: it was read; `segment` is on the stack of the caller.
+    // SAFETY: as above.
     unsafe {
         let header = header.assume_init_ref();
-        (*segment).key = OutsideKey {
-            client,
-            service,
-            client_port: header.source,
-            service_port: header.destination,
-            protocol: TCP,
-            zero: [0; 3],
-        };
-        (*segment).sequence = u32::from_be(header.sequence);
-        (*segment).acknowledged = u32::from_be(header.acknowledged);
-        (*segment).flags = header.flags as u32;
+        segment.write(Segment {
+            key: key(header.source, header.destination),
+            sequence: u32::from_be(header.sequence),
+            acknowledged: u32::from_be(header.acknowledged),
+            flags: header.flags as u32,
+        });
     }
     1
 }
@@ -182,7 +207,7 @@ pub fn incoming(skb: *mut __sk_buff) -> i32 {
     // SAFETY: it was read.
     let segment = unsafe { segment.assume_init_ref() };
     let flags = segment.flags as u8;
-    if flags & (SYN | ACK | RST | FIN) == SYN {
+    if segment.key.protocol == UDP || flags & (SYN | ACK | RST | FIN) == SYN {
         return begin(skb, segment);
     }
     if flags & (FIN | RST) != 0 {
@@ -211,12 +236,12 @@ pub fn outgoing(skb: *mut __sk_buff) -> i32 {
     NEXT
 }
 
-/// A SYN from outside.
+/// A SYN from outside, or a datagram.
 #[inline(always)]
 fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
     let key = &segment.key;
     let to = Destination { addr: key.service, port: key.service_port };
-    let word = V6::frontend(to, TCP, Place::Exact);
+    let word = V6::frontend(to, key.protocol, Place::Exact);
     if word == NO_FRONTEND {
         return NEXT;
     }
@@ -257,11 +282,21 @@ fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
     if let Some(flow) = maps::OUTSIDE.get_ptr_mut(key) {
         // Sent again, or a connection in the place of one that ended without a packet, which the kernel
         // may still track: then it leads to the same backend whatever is chosen here.
-        // SAFETY: `flow` is a map value; each word stands for itself.
+        // SAFETY: `flow` is a map value; each word stands for itself. Datagrams write nothing but the
+        // time, and that once a second.
         let backend = unsafe {
+            let now = bpf_ktime_get_coarse_ns();
+            let since = atomic::load(&raw const (*flow).since);
+            if key.protocol == UDP && now.wrapping_sub(since) < SECOND {
+                return hand_over(
+                    skb,
+                    TO_BACKEND | atomic::load(&raw const (*flow).backend),
+                    !stays,
+                );
+            }
             (&raw mut (*flow).sequence).write_volatile(segment.sequence);
             (&raw mut (*flow).ended).write_volatile(0);
-            (&raw mut (*flow).since).write_volatile(bpf_ktime_get_coarse_ns());
+            (&raw mut (*flow).since).write_volatile(now);
             atomic::load(&raw const (*flow).backend)
         };
         return hand_over(skb, TO_BACKEND | backend, !stays);

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use balancer_common::layout::{OutsideFlow, OutsideKey, UDP};
+
 use crate::{
     desired::BackendAddr,
     kernel::{KernelError, outside::OutsidePrograms},
@@ -15,7 +17,7 @@ use crate::{
     model::Problem,
     nat::{NatError, conntrack::Conntrack, table::Tables},
     node::devices,
-    plan::{Plan, Write},
+    plan::{Plan, Write, book::Book},
 };
 
 /// How old a connection is before it is asked for: connection tracking knows it by then.
@@ -114,16 +116,13 @@ impl Outside {
         self.problems = failed.iter().map(problem).collect();
     }
 
-    /// One look: puts back what others have removed, follows the devices, and ends the charges of
-    /// connections that connection tracking knows no more. `backends` is what the maps hold.
-    pub fn look(
-        &mut self,
-        backends: &BTreeMap<BackendAddr, u32>,
-        addresses: &[IpAddr],
-        maps: &mut impl OutsideCharges,
-    ) {
+    /// One look: puts back what others have removed, follows the devices, ends the charges of
+    /// connections that connection tracking knows no more, and has flows of UDP leave backends that no
+    /// Service has any more. `book` is what the maps hold.
+    pub fn look(&mut self, book: &Book, addresses: &[IpAddr], maps: &mut impl OutsideCharges) {
+        let backends = &book.held().backends;
         let looked = self.follow_rules(backends).and_then(|()| self.follow_devices(addresses));
-        let ended = self.end_untracked(maps);
+        let ended = self.end_flows(book, maps);
         let failed = looked.err().into_iter().chain(ended.err());
         self.problems = failed.map(|error| problem(&error)).collect();
     }
@@ -182,18 +181,30 @@ impl Outside {
         failed.map_or(Ok(()), Err)
     }
 
-    fn end_untracked(&mut self, maps: &mut impl OutsideCharges) -> Result<(), OutsideError> {
+    fn end_flows(
+        &mut self,
+        book: &Book,
+        maps: &mut impl OutsideCharges,
+    ) -> Result<(), OutsideError> {
         let mut flows = maps.outside()?;
         let old = maps.monotonic_ns().saturating_sub(YOUNG.as_nanos() as u64);
-        flows.retain(|(_, flow)| flow.since < old);
-        if flows.is_empty() {
+        let leaves = |key: &OutsideKey, flow: &OutsideFlow| {
+            key.protocol == UDP && !book.is_named(flow.backend)
+        };
+        let left: Vec<_> = flows.iter().filter(|(key, flow)| leaves(key, flow)).copied().collect();
+        flows.retain(|(key, flow)| flow.since < old && !leaves(key, flow));
+        if flows.is_empty() && left.is_empty() {
             return Ok(());
         }
         if self.conntrack.is_none() {
             self.conntrack = Some(Conntrack::open()?);
         }
         let Some(conntrack) = &self.conntrack else { return Ok(()) };
-        let start = self.turn % flows.len();
+        for (key, flow) in &left {
+            conntrack.forget(key)?;
+            maps.end_outside(key, flow)?;
+        }
+        let start = self.turn.checked_rem(flows.len()).unwrap_or(0);
         flows.rotate_left(start);
         self.turn = start + ASKED.min(flows.len());
         let mut ended = 0;

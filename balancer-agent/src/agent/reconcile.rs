@@ -129,7 +129,7 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
         if self.begun {
             let before = outside.problems().to_vec();
             let addresses = self.desired.read().node_addresses.clone();
-            outside.look(&book.held().backends, &addresses, &mut self.maps);
+            outside.look(book, &addresses, &mut self.maps);
             if outside.problems() != before {
                 self.tell(audience);
             }

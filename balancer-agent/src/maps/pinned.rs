@@ -30,7 +30,7 @@ use balancer_common::{
         Backend, Band, Client, ClientKey, Control, Counter, Frontend, FrontendKey4, FrontendKey6,
         KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, NodeAddress, OutsideFlow,
         OutsideKey, PAD_BACKEND, RangeKey, Record, RecordState, Row, SLOT_WORDS, STAYS, Service,
-        ServiceName, ServingKey, Slot, TICK_SHIFT,
+        ServiceName, ServingKey, Slot, TICK_SHIFT, UDP,
     },
     policy::Policy,
     suspect::{self, SUSPECT},

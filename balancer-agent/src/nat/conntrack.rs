@@ -5,11 +5,13 @@ use zerocopy::IntoBytes as _;
 
 use super::{
     NatError,
-    message::{Attributes, Messages, Netfilter, find},
+    message::{ACKNOWLEDGE, Attributes, Messages, Netfilter, find},
 };
 
 /// NFNL_SUBSYS_CTNETLINK and IPCTNL_MSG_CT_GET.
 const GET: u16 = 1 << 8 | 1;
+/// The same with IPCTNL_MSG_CT_DELETE.
+const DELETE: u16 = 1 << 8 | 2;
 /// CTA_TUPLE_ORIG: as the client sees the connection.
 const ORIGINAL: u16 = 1;
 /// CTA_PROTOINFO, and in it CTA_PROTOINFO_TCP and CTA_PROTOINFO_TCP_STATE.
@@ -29,7 +31,7 @@ impl Conntrack {
 
     /// True while a connection is tracked and has not ended.
     pub fn has(&self, key: &OutsideKey) -> Result<bool, NatError> {
-        match self.0.ask(&request(key)) {
+        match self.0.ask(&request(GET, 0, key)) {
             Ok(answer) => {
                 let tcp = answer.attribute(PROTOCOL_INFO).and_then(|info| find(info, 1));
                 let state = tcp.and_then(|tcp| find(tcp, 1)).and_then(|state| state.first());
@@ -39,9 +41,20 @@ impl Conntrack {
             Err(error) => Err(NatError::Conntrack(error)),
         }
     }
+
+    /// Has it forget a connection, whose next packet is then one of a new connection.
+    pub fn forget(&self, key: &OutsideKey) -> Result<(), NatError> {
+        let message = request(DELETE, ACKNOWLEDGE, key);
+        match self.0.carry_out(&message, message.last()) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+                Err(NatError::Conntrack(error))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
-fn request(key: &OutsideKey) -> Messages {
+fn request(kind: u16, flags: u16, key: &OutsideKey) -> Messages {
     let ipv4 = is_mapped(key.service);
     let [client, service] = [&key.client, &key.service].map(|address| {
         let bytes = address.as_bytes();
@@ -60,6 +73,6 @@ fn request(key: &OutsideKey) -> Messages {
         });
     });
     let mut message = Messages::default();
-    message.push(GET, 0, if ipv4 { 2 } else { 10 }, 0, &attributes);
+    message.push(kind, flags, if ipv4 { 2 } else { 10 }, 0, &attributes);
     message
 }

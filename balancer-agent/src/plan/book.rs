@@ -241,6 +241,11 @@ impl Book {
         goes
     }
 
+    /// True if some row names a backend, for new connections or for flows of UDP.
+    pub fn is_named(&self, backend: u32) -> bool {
+        self.named.get(backend as usize).is_some_and(|rows| *rows > 0)
+    }
+
     /// True if the next plan forgets a backend, whatever it is of.
     pub fn has_idle(&self, maps: &impl ReadMaps) -> bool {
         self.idle(maps).next().is_some()

@@ -29,11 +29,11 @@ pub struct OutsideKey {
 )]
 #[repr(C)]
 pub struct OutsideFlow {
-    /// When its first packet came, CLOCK_MONOTONIC in nanoseconds.
+    /// When its first packet came, CLOCK_MONOTONIC in nanoseconds; over UDP the last one, to a second.
     pub since: u64,
     /// Its backend.
     pub backend: u32,
-    /// Sequence number of the first packet, host byte order.
+    /// Sequence number of the SYN, host byte order; 0 over UDP.
     pub sequence: u32,
     /// [`CLIENT_ENDED`] and [`SERVER_ENDED`].
     pub ended: u32,

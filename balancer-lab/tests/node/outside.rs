@@ -1,11 +1,11 @@
 //! Connections from outside of the nodes, through node ports.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use crate::common::{Connections, VIP, active, dial, serve};
+use crate::common::{Connections, VIP, dial, udp::Udp};
 use balancer_lab::{
     Agent, Cluster, Node, Pod,
     http::Server,
@@ -14,6 +14,7 @@ use balancer_lab::{
 use serde_json::{Value, json};
 
 const NODE_PORT: u16 = 30080;
+const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, 0x10);
 /// Until the programs are on the devices of a node.
 const READY: Duration = Duration::from_secs(10);
 
@@ -24,7 +25,7 @@ struct Stage {
     manifests: Manifests,
     service: Service,
     _servers: Vec<Server>,
-    _pods: Vec<Pod>,
+    pods: Vec<Pod>,
     cluster: Cluster,
 }
 
@@ -45,7 +46,11 @@ impl Stage {
         };
         let service = service.with("type", json!("NodePort")).with("ports", json!([port]));
         let pods: Vec<Pod> = placed.into_iter().map(|(pod, _)| pod).collect();
-        let servers = pods.iter().map(serve).collect();
+        let both = |pod: &Pod| {
+            let at = [pod.socket(8080), pod.socket6(8080)];
+            Server::start(pod.place(), pod.name(), &at).expect("server")
+        };
+        let servers = pods.iter().map(both).collect();
         let manifests = Manifests::create(cluster.state_dir().join("manifests")).expect("a folder");
         manifests.write_cluster(&cluster).expect("written");
         manifests.write(&service).expect("written");
@@ -55,7 +60,7 @@ impl Stage {
             manifests,
             service,
             _servers: servers,
-            _pods: pods,
+            pods,
             cluster,
         };
         let deadline = Instant::now() + READY;
@@ -91,18 +96,30 @@ impl Stage {
         (self.cluster.nodes()[node].ip(), NODE_PORT).into()
     }
 
-    /// Open connections of the backends through a node, in ascending order.
+    /// Open connections of the backends of `web` through a node, in ascending order.
     fn counts(&self, node: usize) -> Vec<u64> {
-        let shown = self.agents[node].json(&["services", "default/web"]).expect("services");
-        let mut counts: Vec<u64> = active(&shown[0]).into_iter().map(|(_, count)| count).collect();
+        self.counts_of(node, "web")
+    }
+
+    /// The same of any Service.
+    fn counts_of(&self, node: usize, name: &str) -> Vec<u64> {
+        let service = format!("default/{name}");
+        let shown = self.agents[node].json(&["services", &service]).expect("services");
+        let backends = shown[0]["backends"].as_array().expect("backends").iter();
+        let mut counts: Vec<u64> =
+            backends.map(|b| b["active"].as_u64().expect("a number")).collect();
         counts.sort_unstable();
         counts
     }
 
     fn await_counts(&self, node: usize, wanted: &[u64]) {
+        self.await_counts_of(node, "web", wanted);
+    }
+
+    fn await_counts_of(&self, node: usize, name: &str, wanted: &[u64]) {
         let deadline = Instant::now() + Duration::from_secs(2);
-        while self.counts(node) != wanted {
-            assert!(Instant::now() < deadline, "node {node}: {:?}", self.counts(node));
+        while self.counts_of(node, name) != wanted {
+            assert!(Instant::now() < deadline, "{name}: {:?}", self.counts_of(node, name));
         }
     }
 }
@@ -193,4 +210,97 @@ fn cleanup_takes_programs_and_rules_away() {
     // Nobody listens at the port itself.
     let said = dial(stage.cluster.outside(), stage.at(0));
     assert_eq!(said["errno"], nix::libc::ECONNREFUSED, "{said}");
+}
+
+/// Over IPv6, and at addresses that no device has.
+#[test]
+fn other_addresses_of_a_service_lead_there_too() {
+    let mut stage = Stage::start("outside-addresses");
+    let outside = stage.cluster.outside().clone();
+    let nodes = stage.cluster.nodes();
+    let via = nodes[0].ip().to_string();
+    let mut route = outside.command("ip");
+    route.args(["route", "add", "203.0.113.0/24", "via", &via]);
+    assert!(route.status().expect("ip").success());
+    let port = json!({"name": "http", "port": 80, "nodePort": NODE_PORT + 1, "protocol": "TCP"});
+    let pods = stage.pods.iter().zip([0, 0, 1]);
+    let web6 = Service {
+        endpoints: pods.map(|(pod, n)| Endpoint::ready(pod.ip6()).on(nodes[n].name())).collect(),
+        ..Service::new("web6", VIP6, 80, 8080, [] as [IpAddr; 0])
+    };
+    let web6 = web6.with("type", json!("NodePort")).with("ports", json!([port]));
+    stage.manifests.write(&web6).expect("written");
+    let [external, balancer] = ["203.0.113.7:80", "203.0.113.8:80"];
+    let change = |mut service: Service| {
+        service.status = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.8"}]}});
+        let admitted = json!(["172.18.0.0/24"]);
+        service
+            .with("externalIPs", json!(["203.0.113.7"]))
+            .with("loadBalancerSourceRanges", admitted)
+    };
+    stage.change(change, |said| said["peer"] != json!(null));
+    let node6 = SocketAddr::new(stage.cluster.nodes()[0].ip6().into(), NODE_PORT + 1).to_string();
+    for (name, target) in [("web6", &*node6), ("web", external), ("web", balancer)] {
+        let target: SocketAddr = target.parse().expect("an address");
+        let deadline = Instant::now() + READY;
+        while dial(&outside, target)["peer"] == json!(null) {
+            assert!(Instant::now() < deadline, "{target}");
+        }
+        stage.await_counts_of(0, name, &[0, 0, 0]);
+        let _held = Connections::open(&outside, target, 20).opened(target);
+        assert_eq!(stage.counts_of(0, name), [6, 7, 7], "{target}");
+    }
+    // The client is admitted no more.
+    let nobody =
+        |service: Service| service.with("loadBalancerSourceRanges", json!(["198.51.100.0/24"]));
+    stage.change(nobody, |said| said["peer"] != json!(null));
+    let balancer: SocketAddr = balancer.parse().expect("an address");
+    let deadline = Instant::now() + READY;
+    while dial(&outside, balancer)["error"] != json!("timed out") {
+        assert!(Instant::now() < deadline);
+    }
+}
+
+#[test]
+fn flows_of_udp_keep_their_backend_and_leave_one_that_is_gone() {
+    let stage = Stage::start("outside-udp");
+    let nodes = stage.cluster.nodes();
+    let serve = |pod: &Pod| Udp::serve(pod, &[pod.socket(5353)]);
+    let _servers: Vec<Udp> = stage.pods.iter().map(serve).collect();
+    let port = json!({"name": "http", "port": 53, "nodePort": NODE_PORT, "protocol": "UDP"});
+    let pods = stage.pods.iter().zip([0, 0, 1]);
+    let mut dns = Service {
+        endpoints: pods.map(|(pod, n)| Endpoint::ready(pod.ip()).on(nodes[n].name())).collect(),
+        ..Service::new("dns", [10, 96, 0, 53], 53, 5353, [] as [IpAddr; 0]).udp()
+    };
+    dns = dns.with("type", json!("NodePort")).with("ports", json!([port]));
+    stage.manifests.write(&dns).expect("written");
+    let target = stage.at(0).to_string();
+    let deadline = Instant::now() + READY;
+    while Udp::open(stage.cluster.outside(), &["--timeout-ms", "200"])
+        .ask(&format!("sendto {target} hello"))["from"]
+        == json!(null)
+    {
+        assert!(Instant::now() < deadline, "{}", stage.agents[0].log().unwrap_or_default());
+    }
+    let before: u64 = stage.counts_of(0, "dns").iter().sum();
+    let mut clients: Vec<Udp> = (0..6).map(|_| Udp::open(stage.cluster.outside(), &[])).collect();
+    let ask = |client: &mut Udp| client.answer(&format!("sendto {target} hello"), &target);
+    let first: Vec<String> = clients.iter_mut().map(ask).collect();
+    assert_eq!(stage.counts_of(0, "dns").iter().sum::<u64>(), before + 6);
+    assert_eq!(clients.iter_mut().map(ask).collect::<Vec<_>>(), first, "the same once more");
+
+    let gone = stage.pods[0].name().to_owned();
+    dns.endpoints.remove(0);
+    stage.manifests.write(&dns).expect("written");
+    let deadline = Instant::now() + READY;
+    loop {
+        let now: Vec<String> = clients.iter_mut().map(ask).collect();
+        let stay = first.iter().zip(&now).all(|(then, now)| *then == gone || then == now);
+        assert!(stay, "{first:?} {now:?}");
+        if !now.contains(&gone) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{now:?}");
+    }
 }
