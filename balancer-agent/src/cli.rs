@@ -12,6 +12,7 @@ mod explain;
 mod heap;
 mod inspect;
 mod log;
+mod manual;
 mod peers;
 mod print;
 mod rebalance;
@@ -64,6 +65,8 @@ enum Verb {
     Doctor(doctor::Args),
     Cleanup(cleanup::Args),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Manual(manual::Args),
     /// Touch sockets for an agent, which is at standard input
     #[command(hide = true, name = VERB)]
     TouchSockets,
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Completions(args) => completions::run(&args),
+        Verb::Manual(args) => manual::run(&args),
         Verb::TouchSockets => serve().map(|()| Exit::Fine).map_err(Failure::from),
     };
     match done {

@@ -124,6 +124,25 @@ fn shells_complete_every_verb() {
     assert!(bash.wait().expect("bash").success(), "bash refuses the script");
 }
 
+/// For those who package the binary: a page of each verb, and of none that is hidden.
+#[test]
+fn every_verb_has_a_man_page() {
+    let folder = TempDir::new().expect("a folder");
+    agent(&["manual", folder.path().to_str().expect("text")]).with(0);
+    let mut pages: Vec<_> = fs::read_dir(folder.path())
+        .expect("the folder")
+        .map(|page| page.expect("a page").file_name().into_string().expect("text"))
+        .collect();
+    pages.sort();
+    let mut want = VERBS.map(|verb| format!("balancer-agent-{verb}.1")).to_vec();
+    want.push("balancer-agent.1".to_owned());
+    want.sort();
+    assert_eq!(pages, want);
+    let page = fs::read_to_string(folder.path().join("balancer-agent-run.1")).expect("a page");
+    assert!(page.contains(".TH") && page.contains("Examples"), "{page}");
+    agent(&["manual", "/nonexistent"]).with(1);
+}
+
 #[test]
 fn run_reads_a_folder_or_a_cluster_but_not_both() {
     let both = ["run", "--manifests", "/m", "--kubeconfig", "/k"];
