@@ -9,8 +9,8 @@ use balancer_agent::peers::{membership::PORT, socket};
 use serde_json::{Value, json};
 
 use crate::{
-    objects::the,
-    render::{kept, names},
+    objects::{hook, the},
+    render::{EXISTING_ACCOUNT, kept, names},
 };
 
 fn pod(objects: &[Value]) -> &Value {
@@ -18,7 +18,22 @@ fn pod(objects: &[Value]) -> &Value {
 }
 
 fn installations() -> impl Iterator<Item = (&'static str, Vec<Value>)> {
-    names().filter(|name| *name != "uninstall").map(|name| (name, kept(name)))
+    let whole = |name: &&str| !["uninstall", EXISTING_ACCOUNT].contains(name);
+    names().filter(whole).map(|name| (name, kept(name)))
+}
+
+/// All pods of an installation, those of hooks too.
+fn pods(objects: &[Value]) -> impl Iterator<Item = &Value> {
+    objects.iter().filter_map(|object| match object["kind"].as_str() {
+        Some("Pod") => Some(&object["spec"]),
+        Some("DaemonSet" | "Job") => Some(&object["spec"]["template"]["spec"]),
+        _ => None,
+    })
+}
+
+fn containers(objects: &[Value]) -> impl Iterator<Item = &Value> {
+    let lists = pods(objects).flat_map(|pod| [&pod["initContainers"], &pod["containers"]]);
+    lists.flat_map(|list| list.as_array().into_iter().flatten())
 }
 
 #[test]
@@ -124,7 +139,8 @@ fn the_agents_find_each_other() {
             assert_eq!(&labels[key], value, "{name}");
         }
         let volumes = pod(&objects)["volumes"].as_array().expect("volumes");
-        let secret = &volumes.last().expect("a volume")["secret"];
+        let secret = volumes.iter().find(|volume| volume["name"] == "peer-key");
+        let secret = &secret.expect("the volume of the key")["secret"];
         assert_eq!(secret["defaultMode"], json!(0o400), "{name}: others could read the key");
         for object in objects.iter().filter(|object| object["kind"] == "Secret") {
             assert_eq!(secret["secretName"], object["metadata"]["name"], "{name}");
@@ -137,30 +153,33 @@ fn the_agents_find_each_other() {
 #[test]
 fn the_agent_takes_the_arguments() {
     for name in names() {
-        let objects = kept(name);
-        let args = pod(&objects)["containers"][0]["args"].as_array().expect("arguments").clone();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_balancer-agent"));
-        command.args(args.iter().map(|arg| arg.as_str().expect("text"))).arg("--help");
-        let output = command.output().expect("a binary that starts");
-        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        for container in containers(&kept(name)) {
+            let args = container["args"].as_array().expect("arguments").clone();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_balancer-agent"));
+            command.args(args.iter().map(|arg| arg.as_str().expect("text"))).arg("--help");
+            let output = command.output().expect("a binary that starts");
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}: {args:?}: {error}");
+        }
     }
 }
 
 #[test]
 fn the_image_is_of_this_version() {
     for name in names().filter(|name| *name != "helm-own-settings") {
-        let objects = kept(name);
-        let image = &pod(&objects)["containers"][0]["image"];
-        assert_eq!(*image, json!(concat!("balancer-agent:", env!("CARGO_PKG_VERSION"))), "{name}");
+        for container in containers(&kept(name)) {
+            let want = json!(concat!("balancer-agent:", env!("CARGO_PKG_VERSION")));
+            assert_eq!(container["image"], want, "{name}");
+        }
     }
 }
 
 #[test]
 fn the_image_may_be_named_by_its_digest() {
-    let objects = kept("helm-own-settings");
     let digest = "0123456789abcdef".repeat(4);
-    let image = &pod(&objects)["containers"][0]["image"];
-    assert_eq!(*image, json!(format!("example.com/balancer@sha256:{digest}")));
+    for container in containers(&kept("helm-own-settings")) {
+        assert_eq!(container["image"], json!(format!("example.com/balancer@sha256:{digest}")));
+    }
 }
 
 /// kubelet asks where the agent listens: a probe of another port would restart every agent.
@@ -181,4 +200,68 @@ fn the_probes_ask_where_the_agent_answers() {
             assert!(reached && host.is_ipv4() == address.is_ipv4(), "{name}: {host} for {address}");
         }
     }
+}
+
+/// `helm uninstall` is over when the Job is, which waits for the DaemonSet that cleans the nodes.
+#[test]
+fn uninstalling_cleans_the_nodes_that_have_agents() {
+    const POINT: &str = "post-delete";
+    for (name, objects) in installations().filter(|(name, _)| name.starts_with("helm-")) {
+        let set = hook(&objects, "DaemonSet", POINT);
+        let wait = hook(&objects, "Job", POINT);
+        let (cleaner, waiter) =
+            (&set["spec"]["template"]["spec"], &wait["spec"]["template"]["spec"]);
+        let own = &set["metadata"];
+        let awaited = format!("--await={}/{}", own["namespace"], own["name"]).replace('"', "");
+        assert_eq!(waiter["containers"][0]["args"], json!(["cleanup", awaited]), "{name}");
+        let rights = &hook(&objects, "Role", POINT)["rules"];
+        let want = json!([{"apiGroups": ["apps"], "resources": ["daemonsets"],
+            "resourceNames": [own["name"]], "verbs": ["watch"]}]);
+        assert_eq!(*rights, want, "{name}");
+        let account = &hook(&objects, "ServiceAccount", POINT)["metadata"]["name"];
+        assert_eq!(&waiter["serviceAccountName"], account, "{name}");
+        let binding = hook(&objects, "RoleBinding", POINT);
+        assert_eq!(&binding["subjects"][0]["name"], account, "{name}");
+        // Helm makes them in the order of their weights.
+        let weight =
+            |object: &Value| object["metadata"]["annotations"]["helm.sh/hook-weight"].clone();
+        assert_eq!([weight(binding), weight(set), weight(wait)], ["0", "1", "2"], "{name}");
+        let agent = pod(&objects);
+        for part in ["nodeSelector", "tolerations", "affinity"] {
+            assert_eq!(cleaner[part], agent[part], "{name}: {part}");
+        }
+        // The folders of the node are those of the agent.
+        for volume in cleaner["volumes"].as_array().expect("volumes") {
+            let of_agent = agent["volumes"].as_array().expect("volumes");
+            assert!(of_agent.contains(volume), "{name}: {volume}");
+        }
+        assert_eq!(cleaner["initContainers"][0]["args"][0], "cleanup", "{name}");
+        assert_eq!(cleaner["containers"][0]["args"][1], "--stay", "{name}");
+    }
+}
+
+/// A pod of a hook that had the labels of the agents would be taken for one of them.
+#[test]
+fn pods_of_hooks_are_no_agents() {
+    for (name, objects) in installations().filter(|(name, _)| name.starts_with("helm-")) {
+        let selector = &the(&objects, "DaemonSet")["spec"]["selector"]["matchLabels"];
+        let test = hook(&objects, "Pod", "test");
+        let set = &hook(&objects, "DaemonSet", "post-delete")["spec"]["template"];
+        let job = &hook(&objects, "Job", "post-delete")["spec"]["template"];
+        for labels in [test, set, job].map(|pod| &pod["metadata"]["labels"]) {
+            let key = "app.kubernetes.io/name";
+            assert_ne!(labels[key], selector[key], "{name}: {labels}");
+            assert!(labels[key].is_string(), "{name}: {labels}");
+        }
+        assert_eq!(test["spec"]["containers"][0]["args"][0], "status", "{name}");
+    }
+}
+
+#[test]
+fn account_and_rights_may_be_those_of_somebody_else() {
+    let objects = kept(EXISTING_ACCOUNT);
+    let kinds: Vec<_> =
+        objects.iter().map(|object| object["kind"].as_str().expect("text")).collect();
+    assert_eq!(kinds, ["ConfigMap", "DaemonSet", "Pod"]);
+    assert_eq!(pod(&objects)["serviceAccountName"], "there");
 }

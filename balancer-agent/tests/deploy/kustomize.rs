@@ -39,6 +39,18 @@ fn every_file_is_used_and_every_patch_meets_its_object() {
         let objects = resources(&folder);
         assert!(!objects.is_empty(), "{}", folder.display());
 
+        let components = texts(&found["components"], None).map(|part| folder.join(part));
+        let images: Vec<_> =
+            components.map(|part| yaml(&part.join("kustomization.yaml"))).collect();
+        let is_own = folder.ends_with("base") || folder.ends_with("uninstall");
+        assert_eq!(images.len(), usize::from(is_own), "{}", folder.display());
+        // The name that the component replaces is the one that the DaemonSet has.
+        for image in images.iter().map(|component| &component["images"][0]["name"]) {
+            let set = objects.iter().find(|object| object["kind"] == "DaemonSet");
+            let pod = &set.expect("a DaemonSet")["spec"]["template"]["spec"];
+            assert_eq!(&pod["containers"][0]["image"], image);
+        }
+
         let generators = found["configMapGenerator"].as_array().into_iter().flatten();
         let used: BTreeSet<_> = texts(&found["resources"], None)
             .chain(texts(&found["patches"], Some("path")))

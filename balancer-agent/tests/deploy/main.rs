@@ -7,6 +7,7 @@ mod kustomize;
 mod objects;
 mod render;
 mod schema;
+mod values;
 
 use std::path::PathBuf;
 

@@ -2,8 +2,9 @@
 
 use k8s_openapi::api::{
     apps::v1::DaemonSet,
-    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
-    rbac::v1::{ClusterRole, ClusterRoleBinding},
+    batch::v1::Job,
+    core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -20,6 +21,12 @@ pub fn strict(name: &str, text: &str) -> Vec<Value> {
             (Some("v1"), Some("ConfigMap")) => check::<ConfigMap>(&named, object),
             (Some("v1"), Some("Service")) => check::<Service>(&named, object),
             (Some("v1"), Some("Secret")) => check::<Secret>(&named, object),
+            (Some("v1"), Some("Pod")) => check::<Pod>(&named, object),
+            (Some("batch/v1"), Some("Job")) => check::<Job>(&named, object),
+            (Some("rbac.authorization.k8s.io/v1"), Some("Role")) => check::<Role>(&named, object),
+            (Some("rbac.authorization.k8s.io/v1"), Some("RoleBinding")) => {
+                check::<RoleBinding>(&named, object);
+            }
             (Some("apps/v1"), Some("DaemonSet")) => check::<DaemonSet>(&named, object),
             (Some("rbac.authorization.k8s.io/v1"), Some("ClusterRole")) => {
                 check::<ClusterRole>(&named, object);
@@ -33,10 +40,23 @@ pub fn strict(name: &str, text: &str) -> Vec<Value> {
     objects
 }
 
-/// The only object of a kind.
+/// The only object of a kind that is installed.
 pub fn the<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
-    let found: Vec<_> = objects.iter().filter(|object| object["kind"] == kind).collect();
-    assert_eq!(found.len(), 1, "{kind} in {objects:#?}");
+    only(objects, kind, None)
+}
+
+/// The only object of a kind that Helm makes at some point in the life of a release.
+pub fn hook<'a>(objects: &'a [Value], kind: &str, point: &str) -> &'a Value {
+    only(objects, kind, Some(point))
+}
+
+fn only<'a>(objects: &'a [Value], kind: &str, point: Option<&str>) -> &'a Value {
+    let is_it = |object: &&Value| {
+        let hook = object["metadata"]["annotations"]["helm.sh/hook"].as_str();
+        object["kind"] == kind && hook == point
+    };
+    let found: Vec<_> = objects.iter().filter(is_it).collect();
+    assert_eq!(found.len(), 1, "{kind} of {point:?} in {objects:#?}");
     found[0]
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{deploy, objects::strict};
 
 /// Each with the values that are set for the chart.
-const CHARTS: [(&str, &str); 4] = [
+const CHARTS: [(&str, &str); 6] = [
     ("helm-beside-kube-proxy", r#"{"peers":{"key":"a-key-of-the-tests-and-of-nothing-else"}}"#),
     (
         "helm-instead-of-kube-proxy",
@@ -35,7 +35,28 @@ const CHARTS: [(&str, &str); 4] = [
         r#"{"peers":{"existingSecret":"balancer-agent-peers"},"config":{"peerBindAddress":"[::]:10457",
             "peers":"kube-system/balancer-agent-peers"}}"#,
     ),
+    (
+        "helm-own-names",
+        r#"{"nameOverride":"spread","fullnameOverride":"spread-evenly","imagePullSecrets":[{"name":"pull"}],
+            "serviceAccount":{"name":"spreader","annotations":{"a":"b"}},
+            "affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{
+                "nodeSelectorTerms":[{"matchExpressions":[{"key":"kind","operator":"Exists"}]}]}}},
+            "updateStrategy":{"type":"OnDelete","rollingUpdate":null},"nodeSelector":{"canary":"true"},
+            "tolerations":[],"extraEnv":[{"name":"A","value":"b"}],
+            "extraVolumes":[{"name":"more","emptyDir":{}}],
+            "extraVolumeMounts":[{"name":"more","mountPath":"/more"}],
+            "hostPaths":{"bpffs":"/bpf","cgroup":"/sys/fs/cgroup/unified","run":"/var/run/spread"},
+            "config":{"bpffs":"/sys/fs/bpf/spread","socket":"/run/balancer/spread.sock"},
+            "peers":{"key":"a-key-of-the-tests-and-of-nothing-else"}}"#,
+    ),
+    (
+        EXISTING_ACCOUNT,
+        r#"{"serviceAccount":{"create":false,"name":"there"},"rbac":{"create":false},
+            "cleanup":{"enabled":false},"peers":{"enabled":false}}"#,
+    ),
 ];
+/// Leaves account and rights to somebody else.
+pub const EXISTING_ACCOUNT: &str = "helm-existing-account";
 const OVERLAYS: [&str; 3] = ["beside-kube-proxy", "instead-of-kube-proxy", "uninstall"];
 
 const PYTHON: &str = "\

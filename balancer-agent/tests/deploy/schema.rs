@@ -60,14 +60,33 @@ fn the_schema_takes_the_values_of_the_chart_and_refuses_slips() {
         ("/config/moving/rebalance", json!("true"), false),
         ("/peers/key", json!("0123456789abcdef0123456789abcdef"), true),
         ("/peers/key", json!("hunter2"), false),
-        ("/maxUnavailable", json!(3), true),
-        ("/maxUnavailable", json!("some"), false),
+        ("/updateStrategy/rollingUpdate/maxUnavailable", json!(3), true),
+        ("/updateStrategy/rollingUpdate/maxUnavailable", json!("some"), false),
+        ("/updateStrategy/type", json!("Recreate"), false),
+        ("/nameOverride", json!("spread"), true),
+        ("/nameOverride", json!("Spread"), false),
+        ("/hostPaths/run", json!("run"), false),
+        ("/extraEnv", json!([{"name": "A", "value": "b"}]), true),
+        ("/extraEnv", json!({"A": "b"}), false),
+        ("/cleanup/enabled", json!("yes"), false),
     ] {
         let mut changed = values.clone();
         *changed.pointer_mut(path).unwrap_or_else(|| panic!("{path} is no value")) = value.clone();
         assert_eq!(validator.is_valid(&changed), is_taken, "{path}: {value}");
     }
-    for path in ["", "/config", "/config/moving", "/image", "/apiServer", "/peers"] {
+    for path in [
+        "",
+        "/config",
+        "/config/moving",
+        "/image",
+        "/apiServer",
+        "/peers",
+        "/serviceAccount",
+        "/rbac",
+        "/updateStrategy",
+        "/hostPaths",
+        "/cleanup",
+    ] {
         let mut changed = values.clone();
         changed.pointer_mut(path).expect("a map")["misspelt"] = json!(1);
         assert!(!validator.is_valid(&changed), "an unknown key in {path:?}");
