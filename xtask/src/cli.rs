@@ -4,6 +4,8 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::architecture::Architecture;
+
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask demo                           see the problem and the cure on this machine
@@ -12,7 +14,9 @@ Examples:
   cargo xtask test --quick choice            the host tests whose name contains `choice`
   cargo xtask soak --operations 10000000     counts that cannot drift: ten million operations
   cargo xtask kernels --only 6.1             the tests on another kernel, in an emulated machine
+  cargo xtask kernels --arch arm64           the same on kernels of another architecture
   cargo xtask image --check                  make the container image and run the agent from it
+  cargo xtask image --arch amd64,arm64       make it for both architectures
   cargo xtask --bpf-toolchain nightly build  compile the eBPF programs with nightly Rust";
 
 /// Sets up, builds, tests, measures and shows balancer.
@@ -90,6 +94,14 @@ pub enum Verb {
 /// What `cargo xtask image` makes.
 #[derive(Args, Debug, Default)]
 pub struct ImageOptions {
+    /// Architectures, separated by commas: of several, the archive is one index
+    /// [default: that of this machine].
+    #[arg(long, value_name = "ARCH", value_delimiter = ',')]
+    pub arch: Vec<Architecture>,
+    /// Name by which clusters ask for the image, such as registry.example.com/balancer-agent:1.0
+    /// [default: balancer-agent:VERSION].
+    #[arg(long, value_name = "NAME:TAG")]
+    pub name: Option<String>,
     /// Where to write the archive, with the bill of materials beside it
     /// [default: target/balancer-agent-VERSION.tar].
     #[arg(long, value_name = "FILE")]
@@ -112,6 +124,9 @@ pub struct TestOptions {
 /// What `cargo xtask kernels` boots.
 #[derive(Args, Debug)]
 pub struct KernelOptions {
+    /// Boot kernels of this architecture [default: that of this machine].
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<Architecture>,
     /// Boot only this kernel, such as 6.1; may be given several times.
     #[arg(long, value_name = "KERNEL")]
     pub only: Vec<String>,

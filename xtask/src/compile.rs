@@ -9,8 +9,9 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
+    architecture::Architecture,
     process,
-    setup::{Toolchain, Way},
+    setup::{self, Toolchain, Way},
     shipped,
     workspace::Workspace,
 };
@@ -62,7 +63,8 @@ pub fn all(workspace: &Workspace, toolchain: &Toolchain, debug: bool) -> Result<
 /// Builds the agent as it is shipped, which is the one that is tested, the lab for it, and all tests.
 pub fn tested(workspace: &Workspace, toolchain: &Toolchain) -> Result<Programs> {
     object(workspace, toolchain)?;
-    let agent = shipped::agent(workspace)?.path;
+    let host = setup::target(workspace, toolchain, Architecture::of_host()?)?;
+    let agent = shipped::agent(workspace, &host)?;
     // With the tests, whose own dependencies want features of some that all others are built with: built
     // without them first, most of it would be compiled twice.
     process::shown(workspace.cargo("test").args(CHECKED).arg("--no-run"))?;

@@ -5,6 +5,8 @@
 //! - [`ui`] shows progress,
 //! - [`process`] runs programs,
 //! - [`workspace`] finds the repository and what it builds,
+//! - [`architecture`] names what is built for,
+//! - [`pack`] makes archives that are the same each time,
 //! - [`cli`] reads the command line,
 //! - [`setup`] finds or installs the BPF toolchain, its linker and the tools of the lab,
 //! - [`shipped`] builds the static agent that is shipped and tested,
@@ -19,11 +21,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod architecture;
 mod cli;
 mod compile;
 mod image;
 mod kernels;
 mod lab;
+mod pack;
 mod process;
 mod setup;
 mod shipped;

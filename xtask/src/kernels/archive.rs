@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::series::Series;
-use crate::{process, ui};
+use crate::{architecture::Architecture, process, ui};
 use apt::Apt;
 use index::Package;
 
@@ -31,21 +31,22 @@ pub struct Kernel {
 /// The kernels that can be had here.
 pub struct Archive {
     folder: PathBuf,
+    architecture: Architecture,
     /// Why no more can be had than what is in the folder already.
     apt: Result<(Apt, Vec<Package>)>,
 }
 
 impl Archive {
     /// Asks Debian's archive what it has; a failure is kept for those who ask for a kernel.
-    pub fn open(folder: &Path) -> Self {
-        let asked = Apt::prepare(&folder.join("apt")).and_then(|apt| {
+    pub fn open(folder: &Path, architecture: Architecture) -> Self {
+        let asked = Apt::prepare(&folder.join("apt"), architecture).and_then(|apt| {
             let packages = index::parse(&apt.available()?);
             Ok((apt, packages))
         });
         if let Err(error) = &asked {
             ui::note(&format!("no new packages: {error:#}"));
         }
-        Self { folder: folder.to_owned(), apt: asked }
+        Self { folder: folder.to_owned(), architecture, apt: asked }
     }
 
     /// The newest kernel of a series, downloaded unless it was before.
@@ -55,7 +56,7 @@ impl Archive {
             Ok(apt) => apt,
             Err(error) => return unpacked(&home).with_context(|| format!("{error:#}")),
         };
-        let wanted = index::newest(packages, series).with_context(|| {
+        let wanted = index::newest(packages, series, self.architecture).with_context(|| {
             format!("no package of this kernel in {}", series.suites.join(", "))
         })?;
         let stamp = home.join("package");
@@ -128,7 +129,8 @@ mod tests {
     fn without_apt_and_without_a_kernel_both_reasons_are_said() {
         let folder = tempfile::tempdir().unwrap();
         let apt = Err(anyhow::anyhow!("no network"));
-        let archive = Archive { folder: folder.path().to_owned(), apt };
+        let archive =
+            Archive { folder: folder.path().to_owned(), architecture: Architecture::Amd64, apt };
         let error = format!("{:#}", archive.kernel(&super::super::series::SERIES[1]).unwrap_err());
         assert!(error.contains("no network") && error.contains("no kernel in"), "{error}");
     }

@@ -4,13 +4,15 @@ use std::{fs::File, io::Write as _, path::Path, process::Command, time::Duration
 
 use anyhow::{Context, Result};
 
-use crate::process;
+use crate::{architecture::Architecture, process};
 
 /// Beside what the initramfs takes.
 const MEMORY_MIB: u64 = 768;
 
 /// What to boot.
 pub struct Machine<'a> {
+    /// Of the processor.
+    pub architecture: Architecture,
     /// The kernel's image.
     pub kernel: &'a Path,
     /// The initramfs.
@@ -36,7 +38,7 @@ impl Machine<'_> {
         })?;
         kept.with_context(describe)?;
         // Whether the kernel came to an end or panicked: what was told on the console decides.
-        anyhow::ensure!(status.success(), "qemu-system-x86_64 ended with {status}");
+        anyhow::ensure!(status.success(), "QEMU ended with {status}");
         Ok(())
     }
 
@@ -45,19 +47,24 @@ impl Machine<'_> {
         let memory = MEMORY_MIB + 2 * (self.size >> 20);
         // A machine without its owner would run on for ever.
         let mut command = Command::new("setpriv");
+        let emulator = format!("qemu-system-{}", self.architecture.machine());
+        command.args(["--pdeathsig", "KILL", &emulator]);
+        let (board, processor, console) = match self.architecture {
+            Architecture::Amd64 => ("pc", "max,la57=off", "ttyS0"),
+            // Pointers are signed as QEMU likes it best: the real way takes most of its time.
+            Architecture::Arm64 => ("virt", "max,pauth-impdef=on", "ttyAMA0"),
+        };
+        let kernel_line =
+            format!("console={console} panic=-1 loglevel=4 random.trust_cpu=on no_timer_check");
         command
-            .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
-            .args(["-accel", "tcg", "-cpu", "max,la57=off", "-smp", "1"])
+            .args(["-machine", board, "-accel", "tcg", "-cpu", processor, "-smp", "1"])
             // Its clock counts instructions, 2 ns each, and jumps where there is nothing to do: a
             // host with other work makes nothing time out in there, and waiting costs no time here.
             .args(["-icount", "shift=1,sleep=off"])
             .args(["-m", &memory.to_string()])
             .args(["-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio"])
             .args(["-monitor", "none"])
-            .args([
-                "-append",
-                "console=ttyS0 panic=-1 loglevel=4 random.trust_cpu=on no_timer_check",
-            ])
+            .args(["-append", &kernel_line])
             .arg("-kernel")
             .arg(self.kernel)
             .arg("-initrd")

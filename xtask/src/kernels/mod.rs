@@ -6,6 +6,7 @@
 //! - [`archive`] downloads their packages, in a state of apt of its own,
 //! - [`modules`] picks the drivers that the tests need,
 //! - [`suite`] says which tests run there,
+//! - [`programs`] finds what runs there, for this architecture or another,
 //! - [`payload`] gathers the programs, the tests and the libraries they need,
 //! - [`initramfs`] packs all that into what the kernel unpacks into memory,
 //! - [`machine`] boots it in an emulated machine and reads its serial console,
@@ -20,6 +21,7 @@ mod initramfs;
 mod machine;
 mod modules;
 mod payload;
+mod programs;
 mod report;
 mod series;
 mod suite;
@@ -38,14 +40,15 @@ use anyhow::{Context, Result, anyhow, bail};
 pub use guest::{is_first_process, run_as_first_process};
 
 use crate::{
+    architecture::Architecture,
     cli::{KernelOptions, Preference},
-    compile,
     setup::{self, Needs},
     ui,
     workspace::{Workspace, is_root},
 };
 use archive::Archive;
 use payload::Payload;
+use programs::Programs;
 use report::{Outcome, Row};
 use series::{Promise, SERIES, Series};
 
@@ -65,13 +68,18 @@ pub fn run(
         );
     }
     let wanted = chosen(&options.only)?;
-    let tools = setup::for_machines();
-    let folder = workspace.target.join("kernels");
+    let host = Architecture::of_host()?;
+    let architecture = options.arch.unwrap_or(host);
+    let tools = setup::for_machines(architecture);
+    let mut folder = workspace.target.join("kernels");
+    if architecture != host {
+        folder.push(architecture.name());
+    }
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let _lock = lock(&folder)?;
 
     ui::heading("packages");
-    let archive = Archive::open(&folder);
+    let archive = Archive::open(&folder, architecture);
     let mut rows = Vec::new();
     let mut kernels = Vec::new();
     for series in wanted {
@@ -90,10 +98,14 @@ pub fn run(
     if !kernels.is_empty() {
         ui::heading("programs and tests");
         let toolchain = setup::run(workspace, preference, Needs::LAB)?;
-        let programs = compile::tested(workspace, &toolchain)?;
-        let payload = Payload::gather(workspace, &programs, options.test.as_deref())?;
+        let programs = if architecture == host {
+            Programs::of_host(workspace, &toolchain)?
+        } else {
+            Programs::cross_built(workspace, &toolchain, architecture, &folder)?
+        };
+        let payload = Payload::gather(&programs, options.test.as_deref())?;
         ui::heading("machines");
-        rows.extend(boot_all(&folder, &kernels, &payload));
+        rows.extend(boot_all(&folder, architecture, &kernels, &payload));
     }
     rows.sort_by_key(|row| SERIES.iter().position(|series| series.name == row.series));
     report::print(&rows);
@@ -142,6 +154,7 @@ fn lock(folder: &Path) -> Result<Lock> {
 /// Boots as many at once as there are processors: each machine has one.
 fn boot_all(
     folder: &Path,
+    architecture: Architecture,
     kernels: &[(&'static Series, archive::Kernel)],
     payload: &Payload,
 ) -> Vec<Row> {
@@ -154,7 +167,7 @@ fn boot_all(
                 loop {
                     let next = waiting.lock().map(|mut all| all.next());
                     let Ok(Some((series, kernel))) = next else { return };
-                    let row = boot(folder, series, kernel, payload);
+                    let row = boot(folder, architecture, series, kernel, payload);
                     if let Ok(mut rows) = rows.lock() {
                         rows.push(row);
                     }
@@ -167,6 +180,7 @@ fn boot_all(
 
 fn boot(
     folder: &Path,
+    architecture: Architecture,
     series: &'static Series,
     kernel: &archive::Kernel,
     payload: &Payload,
@@ -178,7 +192,8 @@ fn boot(
     let image = Scratch(folder.join(format!("{}.initramfs", series.name)));
     let ran = initramfs::write(&image.0, kernel, payload, series)
         .and_then(|size| {
-            let machine = machine::Machine { kernel: &kernel.image, initramfs: &image.0, size };
+            let (kernel, initramfs) = (&kernel.image, &image.0);
+            let machine = machine::Machine { architecture, kernel, initramfs, size };
             machine.run(&console, LIMIT, |line| outcome.read(line))
         })
         .and_then(|()| match series.promise {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::guest::Job;
-use crate::{compile::CHECKED, process, shipped::AGENT, workspace::Workspace};
+use crate::{compile::CHECKED, process, setup::Target, shipped::AGENT, workspace::Workspace};
 
 /// A module of tests, and those of it that run.
 type Module = (&'static str, &'static [&'static str]);
@@ -68,10 +68,13 @@ pub const TESTS: [Module; 11] = [
 ];
 
 /// Builds the program of tests; gives its executable.
-pub fn executable(workspace: &Workspace) -> Result<PathBuf> {
+pub fn executable(workspace: &Workspace, target: Option<&Target>) -> Result<PathBuf> {
     let mut cargo = workspace.cargo("test");
     cargo.args(CHECKED).args(["--no-run", "--message-format", "json-render-diagnostics"]);
     cargo.args(["--test", PROGRAM]);
+    if let Some(target) = target {
+        target.tell(&mut cargo, workspace);
+    }
     let mut built = None;
     let status = process::read_lines(&mut cargo, |line| {
         built = told(line).filter(|(name, _)| name == PROGRAM).or(built.take());

@@ -57,7 +57,7 @@ fn rustup_toolchains() -> Vec<PathBuf> {
 fn inspect(rustc: &Path) -> Option<Compiler> {
     let sysroot = rustc.parent()?.parent()?;
     let rustlib = sysroot.join("lib/rustlib");
-    let compiled_core = has_compiled_core(&rustlib.join("bpfel-unknown-none/lib"));
+    let compiled_core = has_library(&rustlib.join("bpfel-unknown-none/lib"), "libcore-");
     let rust_src = rustlib.join("src/rust/library/Cargo.lock").is_file();
     if !compiled_core && !rust_src {
         return None;
@@ -78,13 +78,14 @@ fn inspect(rustc: &Path) -> Option<Compiler> {
     })
 }
 
-fn has_compiled_core(directory: &Path) -> bool {
+/// Whether a folder has a compiled crate whose file begins with `name`.
+pub fn has_library(directory: &Path, name: &str) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| {
         entries.any(|entry| {
             entry.is_ok_and(|entry| {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                name.starts_with("libcore-") && name.ends_with(".rlib")
+                let file = entry.file_name();
+                let file = file.to_string_lossy();
+                file.starts_with(name) && file.ends_with(".rlib")
             })
         })
     })
@@ -129,11 +130,11 @@ mod tests {
     #[test]
     fn only_a_compiled_core_counts() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(!has_compiled_core(&directory.path().join("absent")));
+        assert!(!has_library(&directory.path().join("absent"), "libcore-"));
         fs::write(directory.path().join("libcompiler_builtins-1.rlib"), "").unwrap();
         fs::write(directory.path().join("libcore-1.rmeta"), "").unwrap();
-        assert!(!has_compiled_core(directory.path()));
+        assert!(!has_library(directory.path(), "libcore-"));
         fs::write(directory.path().join("libcore-1.rlib"), "").unwrap();
-        assert!(has_compiled_core(directory.path()));
+        assert!(has_library(directory.path(), "libcore-"));
     }
 }

@@ -11,15 +11,19 @@ mod acquire;
 mod apt;
 mod choice;
 mod compilers;
+mod foreign;
 mod linker;
 mod servers;
+mod target;
 mod tools;
 
 use choice::{Compiler, Linker};
 pub use choice::{Toolchain, Way};
-pub use tools::for_machines;
+pub use foreign::unpack as unpack_foreign;
+pub use target::{Target, of as target};
+pub use tools::{for_images, for_machines};
 
-use crate::{cli::Preference, ui, workspace::Workspace};
+use crate::{architecture::Architecture, cli::Preference, ui, workspace::Workspace};
 
 const NO_COMPILER: &str = "no Rust compiler here can build eBPF programs: it takes a nightly with \
                            rust-src (`rustup toolchain install nightly --component rust-src`), or \
@@ -63,7 +67,7 @@ pub fn run(workspace: &Workspace, preference: Preference, needs: Needs) -> Resul
         ui::note(&format!("some tests will fail: {error:#}"));
     }
     if needs.machines
-        && let Err(error) = for_machines()
+        && let Err(error) = Architecture::of_host().and_then(for_machines)
     {
         ui::note(&format!("other kernels can't be tried: {error:#}"));
     }

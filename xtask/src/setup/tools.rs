@@ -1,34 +1,47 @@
 //! The tools beside the compiler: networking for the lab, formatter and lints for the checks.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 
 use super::{
     acquire, apt,
     choice::{Toolchain, Way},
 };
-use crate::workspace::{self, Workspace, find_command};
+use crate::{
+    architecture::Architecture,
+    workspace::{self, Workspace, find_command},
+};
 
 /// The lab's commands and Debian's packages that have them.
 const LAB: [(&str, &str); 4] =
     [("ip", "iproute2"), ("iptables", "iptables"), ("nft", "nftables"), ("mount", "mount")];
 
 /// What emulates machines, gathers what runs in them, and ends them with their owner.
-const MACHINES: [(&str, &str); 5] = [
-    ("qemu-system-x86_64", "qemu-system-x86"),
-    ("xz", "xz-utils"),
-    ("strip", "binutils"),
-    ("ldd", "libc-bin"),
-    ("setpriv", "util-linux"),
-];
+const MACHINES: [(&str, &str); 4] =
+    [("xz", "xz-utils"), ("strip", "binutils"), ("ldd", "libc-bin"), ("setpriv", "util-linux")];
 
 /// Makes sure of the commands with which the lab builds its networks and its rules.
 pub fn for_lab() -> Result<()> {
     install_missing(&LAB).context("the lab needs these tools")
 }
 
+/// Makes sure of what runs a binary of another architecture, out of an image.
+pub fn for_images(architecture: Architecture) -> Result<PathBuf> {
+    let emulator = format!("qemu-{}-static", architecture.machine());
+    install_missing(&[(&emulator, "qemu-user-static")])
+        .with_context(|| format!("running a binary of {} needs QEMU", architecture.name()))?;
+    find_command(&emulator).with_context(|| format!("qemu-user-static has no {emulator}"))
+}
+
 /// Makes sure of the commands with which other kernels are tried.
-pub fn for_machines() -> Result<()> {
-    install_missing(&MACHINES).context("trying other kernels needs these tools")
+pub fn for_machines(architecture: Architecture) -> Result<()> {
+    let emulator = match architecture {
+        Architecture::Amd64 => ("qemu-system-x86_64", "qemu-system-x86"),
+        Architecture::Arm64 => ("qemu-system-aarch64", "qemu-system-arm"),
+    };
+    install_missing(&[[emulator].as_slice(), &MACHINES].concat())
+        .context("trying other kernels needs these tools")
 }
 
 fn install_missing(commands: &[(&str, &'static str)]) -> Result<()> {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{super::series::SERIES, index::Package};
-use crate::{process, workspace::find_command};
+use crate::{architecture::Architecture, process, workspace::find_command};
 
 /// What signs Debian's archive; part of every Debian.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -19,11 +19,12 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// A state of apt.
 pub struct Apt {
     folder: PathBuf,
+    architecture: Architecture,
 }
 
 impl Apt {
     /// Writes the sources and fetches their lists.
-    pub fn prepare(folder: &Path) -> Result<Self> {
+    pub fn prepare(folder: &Path, architecture: Architecture) -> Result<Self> {
         for command in ["apt-get", "apt-cache", "dpkg-deb"] {
             ensure!(find_command(command).is_some(), "{command} is missing: this takes Debian");
         }
@@ -41,7 +42,7 @@ impl Apt {
         }
         let list = folder.join("sources.list");
         fs::write(&list, sources).with_context(|| format!("writing {}", list.display()))?;
-        let apt = Self { folder: folder.to_owned() };
+        let apt = Self { folder: folder.to_owned(), architecture };
         process::watched("fetching lists of kernels", apt.command("apt-get").arg("update"), LIMIT)?;
         Ok(apt)
     }
@@ -70,7 +71,10 @@ impl Apt {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let folder = self.folder.display();
+        let architecture = self.architecture.name();
         for option in [
+            format!("APT::Architecture={architecture}"),
+            format!("APT::Architectures={architecture}"),
             format!("Dir::State::Lists={folder}/lists"),
             format!("Dir::Cache={folder}/cache"),
             format!("Dir::Etc::SourceList={folder}/sources.list"),

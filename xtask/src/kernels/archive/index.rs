@@ -1,6 +1,7 @@
 //! Which packages are a kernel.
 
 use super::super::series::Series;
+use crate::architecture::Architecture;
 
 /// A package of the archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,10 +33,15 @@ pub fn parse(text: &str) -> Vec<Package> {
 
 /// The packages that make up the newest kernel of a series, with the image first. From 6.19 on the
 /// image is empty and depends on a package of the kernel and one of its modules.
-pub fn newest<'a>(packages: &'a [Package], series: &Series) -> Option<Vec<&'a Package>> {
+pub fn newest<'a>(
+    packages: &'a [Package],
+    series: &Series,
+    architecture: Architecture,
+) -> Option<Vec<&'a Package>> {
+    let flavour = format!("-cloud-{}", architecture.name());
     let is_image = |package: &Package| {
         let Some(rest) = package.name.strip_prefix("linux-image-") else { return false };
-        let release = rest.trim_end_matches("-unsigned").strip_suffix("-cloud-amd64");
+        let release = rest.trim_end_matches("-unsigned").strip_suffix(&flavour);
         // `6.1.0-56` or `6.12.117+deb12`; `6.1` is only a name for the latest.
         release.is_some_and(|release| release.split('.').count() > 2)
     };
@@ -89,16 +95,17 @@ mod tests {
     #[test]
     fn the_newest_image_is_taken_and_signed_where_it_can_be() {
         let available = available();
-        let found = newest(&available, &SERIES[1]).unwrap();
+        let found = newest(&available, &SERIES[1], Architecture::Amd64).unwrap();
         let names: Vec<_> = found.iter().map(|package| package.name.as_str()).collect();
         assert_eq!(names, ["linux-image-6.1.0-56-cloud-amd64"]);
-        assert_eq!(newest(&available, &SERIES[2]), None);
+        assert_eq!(newest(&available, &SERIES[2], Architecture::Amd64), None);
+        assert_eq!(newest(&available, &SERIES[1], Architecture::Arm64), None);
     }
 
     #[test]
     fn an_empty_image_brings_its_parts() {
         let available = available();
-        let found = newest(&available, &SERIES[4]).unwrap();
+        let found = newest(&available, &SERIES[4], Architecture::Amd64).unwrap();
         let names: Vec<_> = found.iter().map(|package| package.name.as_str()).collect();
         assert_eq!(names[1..], ["linux-binary-7.3.4", "linux-modules-7.3.4"]);
     }
