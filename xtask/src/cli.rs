@@ -17,6 +17,7 @@ Examples:
   cargo xtask kernels --arch arm64           the same on kernels of another architecture
   cargo xtask image --check                  make the container image and run the agent from it
   cargo xtask image --arch amd64,arm64       make it for both architectures
+  cargo xtask dist --arch amd64,arm64        make the files of a release
   cargo xtask --bpf-toolchain nightly build  compile the eBPF programs with nightly Rust";
 
 /// Sets up, builds, tests, measures and shows balancer.
@@ -64,6 +65,8 @@ pub enum Verb {
     },
     /// Make the container image: an OCI archive with a static binary, and what it is made of.
     Image(ImageOptions),
+    /// Make the files of a release: archives, image, chart, checksums, statement of provenance.
+    Dist(DistOptions),
     /// Show least connections beside kube-proxy's rules (root; `demo --help` lists options).
     #[command(disable_help_flag = true)]
     Demo {
@@ -109,6 +112,23 @@ pub struct ImageOptions {
     /// Unpack the archive and run the agent from it in a chroot (root).
     #[arg(long)]
     pub check: bool,
+}
+
+/// What `cargo xtask dist` makes.
+#[derive(Args, Debug)]
+pub struct DistOptions {
+    /// Architectures, separated by commas [default: that of this machine].
+    #[arg(long, value_name = "ARCH", value_delimiter = ',')]
+    pub arch: Vec<Architecture>,
+    /// Name by which clusters ask for the image [default: balancer-agent:VERSION].
+    #[arg(long, value_name = "NAME:TAG")]
+    pub name: Option<String>,
+    /// Folder to write to [default: target/dist].
+    #[arg(long, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
+    /// Build the commit once more from a clone in another folder, and compare all files.
+    #[arg(long)]
+    pub twice: bool,
 }
 
 /// What `cargo xtask test` runs.

@@ -13,6 +13,7 @@
 //! - [`compile`] builds the eBPF object, then the programs that embed it,
 //! - [`lab`] hands over to `balancer-lab` (demo, bench, soak),
 //! - [`image`] packs the agent into a container image,
+//! - [`dist`] makes the files of a release,
 //! - [`test`](mod@test) runs every check and reports on each,
 //! - [`kernels`] tries other kernels in emulated machines.
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ use clap::Parser;
 mod architecture;
 mod cli;
 mod compile;
+mod dist;
 mod image;
 mod kernels;
 mod lab;
@@ -78,6 +80,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Image(options) => {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
             image::run(&workspace, &toolchain, &options)?;
+        }
+        Verb::Dist(options) => {
+            let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
+            dist::run(&workspace, &toolchain, &options)?;
         }
         Verb::Demo { args } => match lab::hand_over(&workspace, preference, "demo", &args)? {},
         Verb::Bench { args } => match lab::hand_over(&workspace, preference, "bench", &args)? {},

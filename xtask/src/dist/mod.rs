@@ -1,0 +1,79 @@
+//! What is handed out of a release: for each architecture an archive with the binary, its completions and
+//! man pages; the image; the chart; checksums, and a statement of how all that was made.
+//!
+//! The stages, in their order:
+//!
+//! - [`archive`] packs the binary with what belongs to it,
+//! - [`chart`] packs the chart, as a file and as an OCI artifact,
+//! - [`provenance`] states from what and how it was made,
+//! - [`again`] makes all of it once more from a clone, and compares.
+
+mod again;
+mod archive;
+mod chart;
+mod provenance;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    cli::DistOptions,
+    image,
+    pack::{File, sha256},
+    setup::Toolchain,
+    shipped::AGENT,
+    ui,
+    workspace::Workspace,
+};
+
+/// The checksums, as `sha256sum --check` reads them.
+const SUMS: &str = "SHA256SUMS";
+/// The statement, whose form is that of in-toto.
+const STATEMENT: &str = "provenance.intoto.json";
+
+/// Makes the files, and once more where that is asked for.
+pub fn run(workspace: &Workspace, toolchain: &Toolchain, options: &DistOptions) -> Result<()> {
+    let folder = options.output.clone().unwrap_or_else(|| workspace.target.join("dist"));
+    let files = files(workspace, toolchain, options)?;
+    write(&folder, &files)?;
+    ui::note(&format!("{} files in {}", files.len(), folder.display()));
+    if options.twice {
+        again::compare(workspace, options, &folder)?;
+        ui::note("a clone in another folder gives the same bytes");
+    }
+    Ok(())
+}
+
+fn files(workspace: &Workspace, toolchain: &Toolchain, options: &DistOptions) -> Result<Vec<File>> {
+    let built = image::build(workspace, toolchain, &options.arch)?;
+    let version = built.first().context("nothing was built")?.version.clone();
+    let extras = archive::Extras::ask(workspace, &built)?;
+    let mut files = Vec::new();
+    for one in &built {
+        files.push(archive::of(workspace, one, &extras)?);
+    }
+    let name = options.name.clone().unwrap_or_else(|| format!("{AGENT}:{version}"));
+    let image = image::archive(workspace, &name, &built)?;
+    files.push(File::plain(format!("{AGENT}-{version}.image.tar"), image.bytes));
+    files.extend(chart::files(workspace)?);
+    let statement = provenance::statement(workspace, toolchain, options, &files)?;
+    files.push(File::plain(STATEMENT, statement));
+    let sums: String =
+        files.iter().map(|file| format!("{}  {}\n", sha256(&file.bytes), file.path)).collect();
+    files.push(File::plain(SUMS, sums));
+    Ok(files)
+}
+
+/// Nothing else is left in the folder: checksums are of all that is there.
+fn write(folder: &PathBuf, files: &[File]) -> Result<()> {
+    if folder.join(SUMS).exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("emptying {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    for file in files {
+        let path = folder.join(&file.path);
+        fs::write(&path, &file.bytes).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
