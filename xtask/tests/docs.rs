@@ -2,6 +2,8 @@
 //!
 //! - A path in backticks that begins with a folder of the workspace.
 //! - The target of a link that is no address of the web, and its heading.
+//!
+//! The table of contents of the site has every page of `docs` once.
 
 use std::{
     collections::BTreeSet,
@@ -23,8 +25,8 @@ fn root() -> PathBuf {
 /// Every document, with its text.
 fn documents() -> Vec<(PathBuf, String)> {
     let root = root();
-    let folders =
-        ["", "docs", "deploy", "balancer-lab", "balancer-agent"].map(|one| root.join(one));
+    let folders = ["", "docs", "deploy", "deploy/helm/balancer", "balancer-lab", "balancer-agent"]
+        .map(|one| root.join(one));
     let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let documents = paths.filter(|path| path.extension().is_some_and(|end| end == "md"));
@@ -96,4 +98,18 @@ fn links_in_the_docs_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_page_is_in_the_table_of_contents_once() {
+    let folder = root().join("docs");
+    let contents = fs::read_to_string(folder.join("SUMMARY.md")).expect("a table of contents");
+    let mut listed: Vec<_> = links(&contents).map(str::to_owned).collect();
+    listed.sort();
+    let entries = fs::read_dir(&folder).expect("the docs").map(|entry| entry.expect("an entry"));
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut pages: Vec<_> =
+        names.filter(|name| name.ends_with(".md") && name != "SUMMARY.md").collect();
+    pages.sort();
+    assert_eq!(listed, pages);
 }
