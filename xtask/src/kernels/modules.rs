@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// Pods are joined by veth, sockets are found and ended through the diag modules. What a kernel has
-/// built in, or not at all, is no file of its package.
-const NEEDED: [&str; 4] = ["veth", "inet_diag", "tcp_diag", "udp_diag"];
+/// Pods are joined by veth, the nodes of a lab by a bridge; sockets are found and ended through the
+/// diag modules. What a kernel has built in, or not at all, is no file of its package.
+const NEEDED: [&str; 5] = ["veth", "bridge", "inet_diag", "tcp_diag", "udp_diag"];
 
 /// A driver, ready to be loaded.
 #[derive(Debug)]
