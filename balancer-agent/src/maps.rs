@@ -296,6 +296,19 @@ pub trait ReadChoice: ReadMaps + ClusterCounts {
     fn pin(&self, netns: u64, group: u32) -> Result<Option<Pin>, MapsError>;
 }
 
+/// Seats of Service ports: backends that the next connections of this node go to ([`balancer_common::seat`]).
+/// One thread adds them and takes them back, while programs take them.
+pub trait KeepSeats {
+    /// Adds seats at a backend; false where there is no room for another backend.
+    fn add_seats(&self, service: u32, backend: u32, count: u32) -> bool;
+    /// Takes back seats that nobody has taken, at most so many, and says how many those were.
+    fn take_back_seats(&self, service: u32, backend: u32, count: u32) -> u32;
+    /// The seats of a Service port that nobody has taken, by backend.
+    fn seats(&self, service: u32) -> BTreeMap<u32, u32>;
+    /// Takes back all of all Service ports: an agent that has ended may have left some.
+    fn forget_all_seats(&self);
+}
+
 /// Write access to the maps, for [`crate::apply`] alone.
 pub trait WriteMaps: ReadMaps {
     /// Adds or replaces a frontend.
@@ -304,7 +317,7 @@ pub trait WriteMaps: ReadMaps {
     fn remove_frontend(&mut self, key: FrontendKey) -> Result<(), MapsError>;
     /// Adds or replaces the name of a Service port.
     fn put_name(&mut self, service: u32, name: &ServiceName) -> Result<(), MapsError>;
-    /// Removes the name of a Service port, and its level; one that isn't there is no error.
+    /// Removes the name of a Service port, its level and its seats; one that isn't there is no error.
     fn remove_name(&mut self, service: u32) -> Result<(), MapsError>;
     /// Replaces the row of a Service port, in one store, and makes it differ from every row that
     /// was in the same place before.

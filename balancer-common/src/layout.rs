@@ -13,15 +13,16 @@ mod level;
 mod name;
 mod outside;
 mod row;
+mod seat;
 
 pub use self::{
     admission::*, affinity::*, backend::*, flow::*, frontend::*, level::*, name::*, outside::*,
-    row::*,
+    row::*, seat::*,
 };
 
 /// Version of everything in this module. It is part of the path the maps are pinned under, so that
 /// an agent never adopts maps that it would misread.
-pub const LAYOUT_VERSION: u32 = 8;
+pub const LAYOUT_VERSION: u32 = 9;
 
 /// Elements of the counter slab, and the bound of a backend identifier. A power of two: the
 /// programs mask with it, which is what lets the verifier accept the access.

@@ -8,6 +8,7 @@
 //! - [`siphash`]: a keyed hash, for charges that find their first place full (pure).
 //! - [`charge`]: which socket is charged to which backend, each exactly once (pure).
 //! - [`suspect`]: which backends have just failed and are passed over (pure).
+//! - [`seat`]: backends at which a place is kept for the next connection (pure).
 //! - [`choice`]: which backend a new connection gets (pure).
 //! - [`weighted`]: the same by weight, and the slow start (pure).
 //! - [`cluster`]: both with the connections of all nodes (pure).
@@ -22,6 +23,7 @@ pub mod choice;
 pub mod cluster;
 pub mod layout;
 pub mod policy;
+pub mod seat;
 pub mod siphash;
 pub mod suspect;
 pub mod verdict;

@@ -8,9 +8,11 @@ use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_netns_cookie};
 use balancer_common::{
     choice::{Table as _, below, pair, sample},
     layout::{
-        ClientKey, Control, KEEPS_SUSPECTS, MAX_SCAN, Pin, Row, STAYS, Service, TICK_SHIFT, ticks,
+        ClientKey, Control, KEEPS_SUSPECTS, MAX_SCAN, PAD_BACKEND, Pin, Row, SEATS, STAYS, Service,
+        TICK_SHIFT, ticks,
     },
     policy::Policy,
+    seat::{self, Seats},
     suspect::SUSPECT,
 };
 
@@ -48,14 +50,15 @@ pub fn choose_for(
     control: Control,
 ) -> Option<u32> {
     // SAFETY: `entry` is a map value; each word stands for itself.
-    let (policy, affinity, slow_start) = unsafe {
+    let (policy, affinity, slow_start, seated) = unsafe {
         (
             atomic::load(&raw const (*entry).policy),
             atomic::load(&raw const (*entry).affinity),
             atomic::load(&raw const (*entry).slow_start),
+            atomic::load(&raw const (*entry).seated),
         )
     };
-    if policy & !STAYS | affinity | slow_start | control.suspects == 0 {
+    if policy & !STAYS | affinity | slow_start | seated | control.suspects == 0 {
         return least(row, band(entry));
     }
     let answer = if affinity == 0 {
@@ -74,13 +77,54 @@ fn least(row: Row, band: u64) -> Option<u32> {
 /// Set beside a backend that a connection is to try.
 const TRIAL: u64 = 1 << 32;
 
-/// A backend by the policy of a Service, with its counter raised, or [`NONE`]. One that is suspect only
+/// The seats of a Service.
+struct Words(*mut u32);
+
+impl Seats for Words {
+    #[inline(always)]
+    fn load(&self, index: usize) -> u32 {
+        // SAFETY: one of the words of a map value: the index is kept inside them.
+        unsafe { atomic::load(self.0.add(index.min(SEATS - 1))) }
+    }
+
+    #[inline(always)]
+    fn swap(&self, index: usize, old: u32, new: u32) -> bool {
+        // SAFETY: as above.
+        unsafe { atomic::swap(self.0.add(index.min(SEATS - 1)), old, new) }
+    }
+}
+
+/// A backend of the row of a Service at which a seat was kept, with its counter raised; [`NONE`] if there
+/// is none. One that has left the row meanwhile, or has become suspect, is given up.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn balancer_seat(service: u32, base: u32, len: u32) -> u64 {
+    let Some(entry) = maps::SERVICES.get_ptr_mut(service) else { return NONE };
+    // SAFETY: `entry` is a map value.
+    let words = Words(unsafe { &raw mut (*entry).seats }.cast());
+    let backend = seat::take(&words);
+    if backend == PAD_BACKEND || !holds(base, len, backend) || is_suspect(backend) {
+        return NONE;
+    }
+    raise(backend);
+    backend as u64
+}
+
+/// A backend by the policy of a Service, with its counter raised, or [`NONE`]: where a seat is kept, that
+/// one. One that is suspect only
 /// where all are, or with [`TRIAL`] where this connection is to try it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_choose(service: u32, base: u32, len: u32) -> u64 {
     let Some(entry) = maps::SERVICES.get_ptr(service) else { return NONE };
     // SAFETY: `entry` is a map value.
+    if unsafe { atomic::load(&raw const (*entry).seated) } != 0 {
+        let seat = balancer_seat(service, base, len);
+        if seat != NONE {
+            return seat;
+        }
+    }
+    // SAFETY: as above.
     let keeps = unsafe { atomic::load(&raw const (*entry).policy) } & KEEPS_SUSPECTS != 0;
     let looks = !keeps && len > 1 && suspects::are_any();
     if looks {

@@ -63,6 +63,12 @@ impl<T> Elements<T> {
         self.at(index, offset).is_some_and(|at| self.slab.swap64(at, old, new))
     }
 
+    /// Replaces the aligned 4-byte word at a byte offset within an element; false if it was no longer
+    /// `old`.
+    pub fn swap32(&self, index: u32, offset: usize, old: u32, new: u32) -> bool {
+        self.at(index, offset).is_some_and(|at| self.slab.swap32(at, old, new))
+    }
+
     /// Adds to the aligned 4-byte word at a byte offset within an element, wrapping around.
     pub fn add32(&self, index: u32, offset: usize, value: u32) {
         if let Some(at) = self.at(index, offset) {
@@ -113,7 +119,7 @@ mod tests {
             elements.set64(index, 8, 7);
             elements.set32(index, 8, 7);
             elements.add32(index, 8, 7);
-            assert!(!elements.swap64(index, 8, 0, 7));
+            assert!(!elements.swap64(index, 8, 0, 7) && !elements.swap32(index, 8, 0, 7));
             assert_eq!((elements.get64(index, 8), elements.get32(index, 8)), (0, 0));
         }
         assert_eq!([0, 1, 2].map(|index| elements.get64(index, 8)), [0; 3]);

@@ -23,8 +23,8 @@ use balancer_common::{
 use zerocopy::transmute;
 
 use super::{
-    Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, OutsideCharges,
-    RangeEntry, ReadChoice, ReadMaps, Settings, WriteMaps,
+    Charges, ClusterCounts, Connected, FrontendKey, Gauge, KeepSeats, Limits, MapsError,
+    OutsideCharges, RangeEntry, ReadChoice, ReadMaps, Settings, WriteMaps,
 };
 
 /// Maps in memory.
@@ -54,6 +54,7 @@ pub struct InMemoryMaps {
     pub cursors: BTreeMap<u32, u32>,
     /// Backends of clients, by network namespace and group.
     pub pins: BTreeMap<(u64, u32), Pin>,
+    seats: Mutex<BTreeMap<(u32, u32), u32>>,
     /// What [`ClusterCounts::now_ms`] says.
     pub now_ms: u32,
     /// Every write, as text, in order.
@@ -93,6 +94,7 @@ impl InMemoryMaps {
             levels: Mutex::default(),
             cursors: BTreeMap::new(),
             pins: BTreeMap::new(),
+            seats: Mutex::default(),
             now_ms: 1,
             log: Vec::new(),
             broken: false,
@@ -142,6 +144,10 @@ impl InMemoryMaps {
         self.levels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<(u32, u32), u32>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn check(&mut self, map: &'static str, full: bool) -> Result<(), MapsError> {
         let fails = self.fails_in == Some(0);
         self.fails_in = self.fails_in.and_then(|left| left.checked_sub(1));
@@ -174,6 +180,31 @@ fn replace<K: Clone + Ord, V: Clone + PartialEq>(
     let gone = held.keys().filter(|key| !wanted.contains_key(key)).count();
     held.clone_from(wanted);
     missing + gone
+}
+
+impl KeepSeats for InMemoryMaps {
+    fn add_seats(&self, service: u32, backend: u32, count: u32) -> bool {
+        *self.kept().entry((service, backend)).or_default() += count;
+        true
+    }
+
+    fn take_back_seats(&self, service: u32, backend: u32, count: u32) -> u32 {
+        let mut kept = self.kept();
+        let held = kept.get(&(service, backend)).copied().unwrap_or_default();
+        let left = held.saturating_sub(count);
+        kept.insert((service, backend), left);
+        held - left
+    }
+
+    fn seats(&self, service: u32) -> BTreeMap<u32, u32> {
+        let kept = self.kept();
+        let of = kept.range((service, 0)..=(service, u32::MAX)).filter(|(_, count)| **count > 0);
+        of.map(|((_, backend), count)| (*backend, *count)).collect()
+    }
+
+    fn forget_all_seats(&self) {
+        self.kept().clear();
+    }
 }
 
 impl ClusterCounts for InMemoryMaps {
@@ -380,6 +411,7 @@ impl WriteMaps for InMemoryMaps {
         self.log.push(format!("no name of service {service}"));
         self.names.remove(&service);
         self.levels().remove(&service);
+        self.kept().retain(|(of, _), _| *of != service);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod cluster;
 mod connections;
 mod probe;
 mod read;
+mod seats;
 mod settled;
 mod suspects;
 mod table;
@@ -29,8 +30,8 @@ use balancer_common::{
     layout::{
         Backend, Band, Client, ClientKey, Control, Counter, Frontend, FrontendKey4, FrontendKey6,
         KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, NodeAddress, OutsideFlow,
-        OutsideKey, PAD_BACKEND, RangeKey, Record, RecordState, Row, SLOT_WORDS, STAYS, Service,
-        ServiceName, ServingKey, Slot, TICK_SHIFT, UDP,
+        OutsideKey, PAD_BACKEND, RangeKey, Record, RecordState, Row, SEATS, SLOT_WORDS, STAYS,
+        Seat, Service, ServiceName, ServingKey, Slot, TICK_SHIFT, UDP,
     },
     policy::Policy,
     suspect::{self, SUSPECT},

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{Counter, MAX_BACKENDS, MAX_SLOTS, PAD_BACKEND, ROW_STEP};
+use super::{Counter, MAX_BACKENDS, MAX_SLOTS, PAD_BACKEND, ROW_STEP, SEATS};
 use crate::policy::MAX_WEIGHT;
 
 /// Value of the map of Services: one Service port of one family, so that no frontend leads to a
@@ -41,8 +41,11 @@ pub struct Service {
     /// Where [`STAYS`] is set, one more than the index of the Service that connections from outside go
     /// by; 0 for none.
     pub outside: u32,
-    /// Always 0: fills the cache line.
-    pub zero: [u32; 4],
+    /// 1 where the next word may hold seats, else 0: what every connection reads. The agent writes it after
+    /// it has added one, and before it forgets that there were some.
+    pub seated: u32,
+    /// Each a [`super::Seat`], packed: where the next connections go.
+    pub seats: [u32; SEATS],
 }
 
 /// Set in [`Service::policy`] where backends that have just failed are chosen like others, and where

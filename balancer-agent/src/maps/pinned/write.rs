@@ -30,6 +30,7 @@ impl WriteMaps for PinnedMaps {
 
     fn remove_name(&mut self, service: u32) -> Result<(), MapsError> {
         self.forget_level(service);
+        self.forget_seats(service);
         self.names.remove(&service)
     }
 
