@@ -162,6 +162,7 @@ pub(crate) fn status() -> StatusView {
             CapacityView { name: "backends".into(), used: 250_000, max: 262_144 },
         ],
         connections: Some(9),
+        outside: vec!["eth0".into()],
         counts: Some(CountsView {
             nodes: 7,
             members: 7,

@@ -190,6 +190,9 @@ pub struct StatusView {
     /// Whose connections are counted; absent when only the maps were read.
     #[serde(default)]
     pub counts: Option<CountsView>,
+    /// Devices of this network namespace over which connections from outside are balanced.
+    #[serde(default)]
+    pub outside: Vec<String>,
     /// Answers given to `connect()`, by name, since the maps were made.
     pub verdicts: Vec<VerdictView>,
     /// Pods of this node whose sockets are left alone, or may never be seen; none when only the maps

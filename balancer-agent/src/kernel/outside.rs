@@ -69,13 +69,7 @@ impl OutsidePrograms {
 
     /// Devices with pins of ours.
     pub fn devices(&self) -> io::Result<BTreeSet<u32>> {
-        let mut devices = BTreeSet::new();
-        for entry in fs::read_dir(self.pins.folder().join("links"))? {
-            let name = entry?.file_name();
-            let of = name.to_str().filter(|name| name.starts_with(LINKS));
-            devices.extend(of.and_then(|name| name.rsplit('_').next()?.parse::<u32>().ok()));
-        }
-        Ok(devices)
+        devices(&self.pins)
     }
 
     /// Takes the programs off a device.
@@ -86,6 +80,17 @@ impl OutsidePrograms {
         }
         Ok(())
     }
+}
+
+/// Devices that the programs are pinned for, by their numbers.
+pub fn devices(pins: &Pins) -> io::Result<BTreeSet<u32>> {
+    let mut devices = BTreeSet::new();
+    for entry in fs::read_dir(pins.folder().join("links"))? {
+        let name = entry?.file_name();
+        let of = name.to_str().filter(|name| name.starts_with(LINKS));
+        devices.extend(of.and_then(|name| name.rsplit('_').next()?.parse::<u32>().ok()));
+    }
+    Ok(devices)
 }
 
 fn device_of(link: &OwnedFd) -> io::Result<u32> {

@@ -6,7 +6,10 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
+use nix::{
+    ifaddrs::getifaddrs,
+    net::if_::{if_indextoname, if_nametoindex},
+};
 
 /// Names of devices with a default route, or with one of these addresses; not the loopback.
 pub fn uplinks(addresses: &[IpAddr]) -> BTreeSet<String> {
@@ -29,6 +32,11 @@ pub fn uplinks(addresses: &[IpAddr]) -> BTreeSet<String> {
 /// The number of a device; none where it is gone.
 pub fn index(name: &str) -> Option<u32> {
     if_nametoindex(name).ok()
+}
+
+/// The name of a device; none where it is gone.
+pub fn name(index: u32) -> Option<String> {
+    if_indextoname(index).ok()?.into_string().ok()
 }
 
 /// Devices with a default route in `/proc/net/route`: destination and mask are 0.

@@ -13,12 +13,15 @@ use thiserror::Error;
 
 use super::{Snapshot, connections::connections, explain::explain, views};
 use crate::{
-    kernel::link::{self, PROGRAMS},
+    kernel::{
+        link::{self, PROGRAMS},
+        outside,
+    },
     maps::{MapsError, pinned::PinnedMaps, pins::Pins},
     model::Problem,
     moves::helper::{Helper, watch::Watch},
     node::{
-        cgroup,
+        cgroup, devices,
         kubeproxy::{self, KubeProxy},
     },
     view::{
@@ -166,6 +169,10 @@ pub fn status(bpffs: &Path, pins: &Pins, snapshot: Option<&Snapshot>) -> StatusV
         capacity: snapshot.map(|snapshot| snapshot.capacity.clone()).unwrap_or_default(),
         connections: snapshot.map(|snapshot| snapshot.connections),
         counts: None,
+        outside: {
+            let devices = outside::devices(pins).unwrap_or_default().into_iter();
+            devices.filter_map(devices::name).collect()
+        },
         verdicts: snapshot.map(views::verdicts).unwrap_or_default(),
         pods: Vec::new(),
         problems,

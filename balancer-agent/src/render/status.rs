@@ -62,6 +62,7 @@ fn summary(status: &StatusView) -> String {
         ("Balancing", status.balancing.as_ref().map_or_else(unknown, balancing)),
         ("Connections", status.connections.map_or_else(unknown, |open| open.to_string())),
         ("Counts", status.counts.as_ref().map_or_else(unknown, counts)),
+        ("Outside", outside(status)),
         ("Problems", status.problems.len().to_string()),
     ];
     let mut text = String::new();
@@ -69,6 +70,13 @@ fn summary(status: &StatusView) -> String {
         let _infallible = writeln!(text, "{:13}{value}", format!("{name}:"));
     }
     text
+}
+
+fn outside(status: &StatusView) -> String {
+    if status.outside.is_empty() {
+        return "not balanced".to_owned();
+    }
+    format!("balanced over {}", status.outside.join(", "))
 }
 
 fn unattached(status: &StatusView) -> String {

@@ -129,6 +129,8 @@ fn connections_from_outside_are_spread_and_counted() {
     let stage = Stage::start("outside");
     for node in 0..2 {
         let target = stage.at(node);
+        let status = stage.agents[node].json(&["status"]).expect("status");
+        assert_eq!(status["outside"], json!(["eth0"]));
         let held = Connections::open(stage.cluster.outside(), target, 20).opened(target);
         assert_eq!(stage.counts(node), [6, 7, 7], "through node {node}");
         drop(held);
@@ -302,5 +304,24 @@ fn flows_of_udp_keep_their_backend_and_leave_one_that_is_gone() {
             break;
         }
         assert!(Instant::now() < deadline, "{now:?}");
+    }
+}
+
+/// A client that is cut off: connection tracking gives it up, and the agent asks that.
+#[test]
+fn what_ends_without_a_packet_is_found() {
+    let stage = Stage::start("outside-silent");
+    let [node, outside] = [stage.cluster.nodes()[0].place(), stage.cluster.outside()];
+    node.set_sysctl("net/netfilter/nf_conntrack_tcp_timeout_established", "2").expect("set");
+    let target = stage.at(0);
+    let held = Connections::open(outside, target, 3).opened(target);
+    let cut =
+        "table ip cut { chain out { type filter hook output priority 0; tcp dport 30080 drop; }; }";
+    assert!(outside.command("nft").arg(cut).status().expect("nft").success());
+    drop(held);
+    assert_eq!(stage.counts(0), [1, 1, 1]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while stage.counts(0) != [0, 0, 0] {
+        assert!(Instant::now() < deadline, "{:?}", stage.counts(0));
     }
 }
