@@ -153,7 +153,8 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     tasks.start("moves", passes::run(Arc::clone(&shared), stopped.clone()));
     let reaches_ipv6 = peer_socket.as_ref().is_some_and(PeerSocket::reaches_ipv6);
     if let Some((peers, socket)) = shared.peers().zip(peer_socket) {
-        let parts = peers::Parts::new(Arc::clone(peers), socket, &config)?;
+        let corrections = Arc::clone(shared.moving().corrections());
+        let parts = peers::Parts::new(Arc::clone(peers), socket, corrections, &config)?;
         tasks.start("peers", peers::run(parts, stopped.clone()));
     }
     let scraped = Arc::clone(&shared);

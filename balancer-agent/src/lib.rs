@@ -15,6 +15,7 @@
 //! - [`apply`]: carries a plan out.
 //! - [`nat`]: the rules of nf_tables for traffic from outside, and what connection tracking knows.
 //! - [`kernel`]: loads, pins, attaches, adopts and guards the programs and the maps.
+//! - [`balance`]: how many connections each backend should have (pure).
 //! - [`peers`]: tells the counts to the agents of other nodes, and hears theirs.
 //! - [`view`]: what is shown, as wire types.
 //! - [`moves`]: ends the right few of the connections that live long; never chooses a backend.
@@ -34,6 +35,7 @@ pub mod agent;
 pub mod answer;
 pub mod api;
 pub mod apply;
+pub mod balance;
 pub mod bpf;
 pub mod cli;
 pub mod config;

@@ -7,7 +7,8 @@
 //! - [`input`]: one moment of these, with their connections: what a plan is made from.
 //! - [`looks`]: whose turn it is on a connection, from one look to the next (pure).
 //! - [`history`]: what is remembered from one plan to the next.
-//! - [`plan`]: which connections are ended, and why (pure), with [`rebalance`] and [`balance`].
+//! - [`plan`]: which connections are ended, and why (pure), with [`rebalance`], and [`cluster`] where there
+//!   are other nodes.
 //! - [`ask`]: asks the kernel what connections do, one by one.
 //! - [`end`]: ends connections; [`holders`] finds their sockets.
 //! - [`datagrams`]: the same for connected UDP sockets.
@@ -17,7 +18,8 @@
 //! - [`mover`]: a pass.
 
 pub mod ask;
-pub mod balance;
+pub mod cluster;
+pub mod corrections;
 pub mod datagrams;
 pub mod end;
 pub mod helper;

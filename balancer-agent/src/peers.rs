@@ -9,6 +9,7 @@
 //! - [`seal`]: bytes to a datagram that nobody else can read or make.
 //! - [`session`]: which datagrams are new, whoever records and repeats them.
 //! - [`steward`]: who sums the counts of a Service port; [`ledger`]: the sums.
+//! - [`permits`]: which connections may move, and where to.
 //! - [`own`]: what this node reports; [`known`]: what it was told; [`level`]: what follows for a row.
 //! - [`pace`]: when something is said.
 //! - [`node`]: ties these together, without keys; [`exchange`]: with them.
@@ -24,6 +25,7 @@ pub mod name;
 pub mod node;
 pub mod own;
 pub mod pace;
+pub mod permits;
 pub mod seal;
 pub mod session;
 pub mod socket;

@@ -81,14 +81,14 @@ fn peers(shared: &Shared, _: &PeersQuestion) -> Result<Vec<PeerView>, AnswerErro
 }
 
 fn rebalance(shared: &Shared, request: &RebalanceRequest) -> Result<RebalanceView, AnswerError> {
-    let RebalanceRequest { namespace, service, dry_run } = request.clone();
+    let RebalanceRequest { namespace, service, dry_run, node } = request.clone();
     let service = ObjectRef { namespace, name: service };
     if !shared.desired().ports.keys().any(|port| port.service == service) {
         return Err(AnswerError::NotBalanced { service });
     }
     let mut mover = shared.moving().mover();
     let look = mover.look(|| shared.desired(), &service)?;
-    let view = mover.rebalance(look, dry_run);
+    let view = mover.rebalance(look, dry_run, node);
     drop(mover);
     shared.moving().told();
     Ok(view)

@@ -16,6 +16,8 @@ use crate::{
     config::RunConfig,
     maps::{MapsError, pinned::PinnedMaps, pins::Pins},
     moves::{
+        cluster::Authority,
+        corrections::Corrections,
         helper::{Helper, watch::Watch},
         mover::{Ended, Mover},
         tally::{Counts, Tally},
@@ -28,6 +30,7 @@ pub struct Moving {
     tally: Arc<Tally>,
     ended: Arc<Ended>,
     watch: Arc<Watch>,
+    corrections: Arc<Corrections>,
     /// True if the mover has not learned of the last change.
     differs: AtomicBool,
     /// True if the source may lack objects.
@@ -57,6 +60,7 @@ impl Moving {
         let helper = Helper::new(Some(config.cgroup.clone()), Arc::clone(&watch));
         let mover = Mover::new(maps, helper, config.moving, Arc::clone(&tally), Arc::clone(&ended));
         Ok(Self {
+            corrections: Arc::clone(mover.corrections()),
             mover: Mutex::new(mover),
             tally,
             ended,
@@ -75,6 +79,16 @@ impl Moving {
         self.lacking.store(lacking, SeqCst);
         self.differs.store(true, SeqCst);
         self.wake.notify_one();
+    }
+
+    /// Moves nothing for the sake of balance any more without that permits it.
+    pub fn obey(&self, authority: Arc<dyn Authority>) {
+        self.mover().obey(authority);
+    }
+
+    /// What the counters don't say yet of what was moved.
+    pub const fn corrections(&self) -> &Arc<Corrections> {
+        &self.corrections
     }
 
     /// What held up those who touch sockets.

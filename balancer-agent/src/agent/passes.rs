@@ -23,6 +23,7 @@ pub async fn run(shared: Arc<Shared>, mut stopped: Receiver<bool>) {
             tokio::select! {
                 () = tokio::time::sleep(pause.saturating_sub(LEAST)) => {}
                 () = moving.woken() => {}
+                () = permitted(&shared) => {}
             }
         };
         tokio::select! {
@@ -31,6 +32,14 @@ pub async fn run(shared: Arc<Shared>, mut stopped: Receiver<bool>) {
         }
     }
     log(moving.tally().rest());
+}
+
+/// Waits until the steward of a Service port has permitted something.
+async fn permitted(shared: &Shared) {
+    match shared.peers() {
+        Some(peers) => peers.permitted().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn pass(shared: &Shared) -> Duration {

@@ -2,6 +2,7 @@
 //! [`crate::peers`], which has neither socket nor clock.
 
 mod counters;
+mod permits;
 mod shown;
 mod silent;
 
@@ -17,7 +18,7 @@ use std::{
 };
 
 use tokio::{
-    sync::watch::Receiver,
+    sync::{Notify, watch::Receiver},
     time::{self, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -26,6 +27,7 @@ use crate::{
     config::{PeersConfig, RunConfig},
     maps::{MapsError, pinned::PinnedMaps, pins::Pins},
     model::{Problem, State},
+    moves::corrections::Corrections,
     peers::{
         exchange::{Draw, Exchange},
         key::Keys,
@@ -35,7 +37,7 @@ use crate::{
         socket::{BUFFER, PeerSocket},
     },
 };
-use counters::{Counted, Counters};
+use counters::{Counted, Counters, Looked};
 
 /// How often the counters are looked at: a load each.
 const LOOK: Duration = Duration::from_millis(25);
@@ -57,6 +59,10 @@ pub struct Peers {
     inner: Mutex<Inner>,
     /// True if the maps may have other rows than were seen.
     rows_differ: AtomicBool,
+    /// Wakes who waits for permits.
+    permitted: Notify,
+    /// Wakes who speaks: there is something to say at once.
+    asked: Notify,
 }
 
 #[derive(Default)]
@@ -86,6 +92,8 @@ impl Peers {
             started: Instant::now(),
             inner: Mutex::default(),
             rows_differ: AtomicBool::new(true),
+            permitted: Notify::new(),
+            asked: Notify::new(),
         };
         peers.read_keys();
         Some(peers)
@@ -190,10 +198,11 @@ impl Parts {
     pub fn new(
         peers: Arc<Peers>,
         socket: PeerSocket,
+        corrections: Arc<Corrections>,
         config: &RunConfig,
     ) -> Result<Self, MapsError> {
         let maps = PinnedMaps::open(&Pins::new(&config.bpffs), config.capacities)?;
-        let (counters, problem_log) = (Counters::new(maps), ProblemLog::default());
+        let (counters, problem_log) = (Counters::new(maps, corrections), ProblemLog::default());
         Ok(Self { peers, socket, counters, problem_log })
     }
 
@@ -205,7 +214,7 @@ impl Parts {
             return;
         }
         let rows = self.renew(now);
-        let counted = self.counters.look();
+        let Looked { counted, settled } = self.counters.look();
         let mut inner = self.peers.inner();
         let Some(exchange) = &mut inner.exchange else { return };
         let node = exchange.node_mut();
@@ -215,6 +224,9 @@ impl Parts {
         }
         if self.counters.are_known() {
             node.counted();
+        }
+        for (service, (number, refused)) in settled {
+            node.settle(now, service, number, refused);
         }
         self.counters.write(now, &node.words(now));
         let due = inner.due(now);
@@ -266,6 +278,9 @@ impl Parts {
         if burst.believed > 0 {
             let mut inner = self.peers.inner();
             if let Some(exchange) = &mut inner.exchange {
+                if exchange.node().is_permitted() {
+                    self.peers.permitted.notify_one();
+                }
                 self.counters.write(now, &exchange.node_mut().words(now));
             }
             let due = inner.due(now);
@@ -327,11 +342,13 @@ pub async fn run(mut parts: Parts, mut stopped: Receiver<bool>) {
     let mut keys = interval(KEYS);
     let mut buffer = [0; BUFFER];
     let mut rests_until = None;
+    let asked = Arc::clone(&parts.peers);
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => break,
             _ = keys.tick() => parts.look_around(),
             _ = looks.tick() => parts.look(),
+            () = asked.asked.notified() => parts.look(),
             () = sleep_until(rests_until.unwrap_or_else(time::Instant::now)),
                 if rests_until.is_some() => rests_until = None,
             result = parts.socket.readable(), if rests_until.is_none() => {

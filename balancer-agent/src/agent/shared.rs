@@ -69,6 +69,10 @@ impl Shared {
         let pins = Pins::new(&config.bpffs);
         let moving = Moving::new(config)?;
         let helper = Helper::new(Some(config.cgroup.clone()), Arc::clone(moving.watch()));
+        let peers = Peers::new(config).map(Arc::new);
+        if let Some(peers) = &peers {
+            moving.obey(Arc::clone(peers) as _);
+        }
         Ok(Self {
             bpffs: config.bpffs.clone(),
             cgroup: config.cgroup.clone(),
@@ -85,7 +89,7 @@ impl Shared {
             mended: Mended::default(),
             health: Arc::default(),
             moving,
-            peers: Peers::new(config).map(Arc::new),
+            peers,
             datagrams: Handover::default(),
         })
     }

@@ -52,8 +52,12 @@ async fn what_can_not_be_read_is_no_empty_answer() {
     tokio::spawn(serve(bind(&path).expect("a socket"), testing::blind(), stopped));
     let client = Client::new(&path);
     let why = "the maps can't be read: map NAMES: read: Operation not permitted";
-    let request =
-        RebalanceRequest { namespace: "shop".into(), service: "cart".into(), dry_run: true };
+    let request = RebalanceRequest {
+        namespace: "shop".into(),
+        service: "cart".into(),
+        dry_run: true,
+        node: false,
+    };
     for error in [
         client.ask(&ServicesQuestion {}).await.expect_err("no services"),
         client.ask(&Wanted::default()).await.expect_err("no connections"),
@@ -71,8 +75,12 @@ async fn what_is_refused_says_what_would_be_granted() {
     let (_folder, path) = place();
     let (_stop, stopped) = watch::channel(false);
     tokio::spawn(serve(bind(&path).expect("a socket"), testing::answers(), stopped));
-    let request =
-        RebalanceRequest { namespace: "shop".into(), service: "none".into(), dry_run: true };
+    let request = RebalanceRequest {
+        namespace: "shop".into(),
+        service: "none".into(),
+        dry_run: true,
+        node: false,
+    };
     let error = Client::new(&path).ask(&request).await.expect_err("no such Service");
     assert!(matches!(error, ClientError::Refused { .. }), "{error:?}");
     assert!(error.to_string().starts_with("Service shop/none is not balanced"), "{error}");

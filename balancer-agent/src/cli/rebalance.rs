@@ -6,7 +6,10 @@ use super::{
     print,
     service::ServiceArg,
 };
-use crate::{render, view::RebalanceRequest};
+use crate::{
+    render,
+    view::{RebalanceRequest, ShareView},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,9 +17,10 @@ Examples:
   balancer-agent rebalance shop/cart
   balancer-agent rebalance shop/cart --dry-run -o json | jq '.moves | length'
 
-The fewest connections of this node that restore a difference of one at most are ended, those that
-were quiet longest first; their clients open them again, on the backends with the fewest. It is done
-whatever the annotations of the Service say, and beyond its budget.";
+The fewest connections that restore a difference of one at most are ended, those that were quiet
+longest first; their clients open them again, on the backends with the fewest. Where agents tell each other
+what they have, those of all nodes count, and each node whose Service has rebalance: true ends its own; this
+node does so whatever the annotations say, and beyond the budget. With --node it does so by its own counts.";
 
 /// Move connections of a Service to the backends that have fewer
 #[derive(Debug, clap::Args)]
@@ -30,6 +34,10 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
 
+    /// Count and move the connections of this node alone
+    #[arg(long)]
+    node: bool,
+
     #[command(flatten)]
     place: Where,
 }
@@ -39,6 +47,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         namespace: args.service.namespace().to_owned(),
         service: args.service.name().to_owned(),
         dry_run: args.dry_run,
+        node: args.node,
     };
     let view = args.place.tell(&request)?;
     print::result(&render::text(args.place.output, &view, render::rebalance)?)?;
@@ -48,6 +57,19 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
             "{}/{}: {} rest, and not yet for {}ms",
             port.number, port.protocol, waits.connections, waits.quiet_ms
         ));
+    }
+    if view.nodes > 1 {
+        let surplus = |share: &ShareView| share.connections.saturating_sub(share.target);
+        let count: u32 = view.backends.iter().map(surplus).sum();
+        print::note(&match (args.dry_run, count) {
+            (_, 0) => format!("of {} nodes every backend has its share: nothing moves", view.nodes),
+            (true, count) => format!("would move: {count}, of {} nodes", view.nodes),
+            (false, count) => format!(
+                "to move within a minute: {count}, of {} nodes, as each finds them at rest",
+                view.nodes
+            ),
+        });
+        return Ok(Exit::Fine);
     }
     let (count, busy) = (view.moves.len(), view.busy);
     print::note(&match (args.dry_run, count, busy) {

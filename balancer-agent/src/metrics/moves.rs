@@ -17,6 +17,12 @@ struct EndLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PermitLabels {
+    namespace: String,
+    service: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StayLabels {
     namespace: String,
     service: String,
@@ -27,19 +33,28 @@ struct StayLabels {
 /// Adds them to what a scrape shows.
 pub(super) fn register(counts: Counts, registry: &mut Registry) {
     let ended = Family::<EndLabels, Counter>::default();
+    let permitted = Family::<PermitLabels, Counter>::default();
     let stayed = Family::<StayLabels, Counter>::default();
     for ((service, reason, fate), count) in counts {
         let (namespace, service, reason) = (service.namespace, service.name, reason.name());
-        if let Fate::Ended(way) = fate {
-            let labels = EndLabels { namespace, service, reason, way: way.name() };
-            ended.get_or_create(&labels).inc_by(count);
-        } else {
-            let labels = StayLabels { namespace, service, reason, why: fate.name() };
-            stayed.get_or_create(&labels).inc_by(count);
+        match fate {
+            Fate::Ended(way) => {
+                let labels = EndLabels { namespace, service, reason, way: way.name() };
+                ended.get_or_create(&labels).inc_by(count);
+            }
+            Fate::Permitted => {
+                permitted.get_or_create(&PermitLabels { namespace, service }).inc_by(count);
+            }
+            _ => {
+                let labels = StayLabels { namespace, service, reason, why: fate.name() };
+                stayed.get_or_create(&labels).inc_by(count);
+            }
         }
     }
     let help = "Connections ended so that their clients open them again, by reason and way";
     registry.register("connections_ended", help, ended);
+    let help = "Those of them that another node, or this one, has permitted for the whole cluster";
+    registry.register("connections_permitted", help, permitted);
     let help = "Connections that were to be ended and could not be, by what was in the way";
     registry.register("connections_not_ended", help, stayed);
 }

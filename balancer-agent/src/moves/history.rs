@@ -6,19 +6,25 @@ use std::{
 };
 
 use super::{
-    input::{End, Input, backend},
+    input::{End, Input, Mode, backend},
     looks::{Looks, Seen},
 };
-use crate::{model::Reason, node::sockets::tcp::Found};
+use crate::{maps::Recorded, model::Reason, node::sockets::tcp::Found};
 
 /// How long what was ended is waited for to be opened again. A pool opens connections as it needs
 /// them; what has not come back by then is taken for closed for good.
 const RETURN: Duration = Duration::from_secs(30);
+/// How long what was opened by a process one of whose connections was moved is not moved again.
+const COOL: Duration = Duration::from_secs(30);
 /// How long a connection that could not be ended is left alone.
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// What budgets are of.
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// How long moves that somebody asked for are tried where connections are busy.
 const FORCED: Duration = Duration::from_secs(60);
+/// By how much the coarse clock of records may be behind.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Everything that is remembered.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +41,8 @@ pub struct History {
     looks: Looks,
     /// Rows by identifier.
     pub(super) rows: BTreeMap<u32, RowHistory>,
+    /// Processes whose connections were moved not long ago: when, and the row.
+    moved: VecDeque<(Duration, u32, u32)>,
     /// Counts plans, so that what is too much for one takes turns.
     pub(super) turn: usize,
 }
@@ -53,6 +61,8 @@ pub struct RowHistory {
     /// The usable backends, when they changed last, and how far the moves after that have come.
     pub(super) members: Vec<(u32, u16)>,
     pub(super) changed: Duration,
+    /// False where they were seen for the first time then, and may have been so for long.
+    pub(super) is_change_known: bool,
     pub(super) round: Round,
     /// Those of them that were suspect at the last look.
     pub(super) suspects: BTreeSet<u32>,
@@ -97,11 +107,9 @@ pub struct DrainHistory {
 
 impl History {
     /// Forgets connections that were ended and are closed now, whoever asks for moves still. `charge`
-    /// gives the word of a charge by its index. True if there was any.
-    pub fn forget_closed(&mut self, charge: impl Fn(u32) -> u64) -> bool {
-        let before = self.ended.len();
+    /// gives the word of a charge by its index.
+    pub fn forget_closed(&mut self, charge: impl Fn(u32) -> u64) {
         self.ended.retain(|word, ended| charge(ended.index) == *word);
-        self.ended.len() < before
     }
 
     /// Since when which connections are ended, by the words of their charges.
@@ -123,12 +131,16 @@ impl History {
             self.paused.retain(|word, _| open.contains(word));
         }
         self.looks.forget(input.now);
+        while self.moved.front().is_some_and(|(at, ..)| *at + COOL <= input.now) {
+            self.moved.pop_front();
+        }
         let live: BTreeSet<u32> = input.connections.iter().map(|found| found.service).collect();
         self.rows.retain(|id, row| live.contains(id) || row.forced.is_some());
         for (id, row) in live.iter().filter_map(|id| Some((*id, input.rows.get(id)?))) {
             let known = self.rows.entry(id).or_default();
             let opened = row.usable.keys().filter_map(|id| input.opened.get(id)).sum();
             known.learn(input.now, opened);
+            known.moved.retain(|at| input.now.saturating_sub(*at) < MINUTE);
         }
     }
 
@@ -163,6 +175,34 @@ impl History {
         ending
     }
 
+    /// True for a connection that may be one that was moved not long ago: it was opened since by a process
+    /// one of whose connections was.
+    pub fn is_moved(&self, row: u32, connection: &Recorded) -> bool {
+        let since = Duration::from_nanos(connection.since_ns);
+        let is_of = |(at, of, process): &(Duration, u32, u32)| {
+            *of == row && *process == connection.tgid && *at <= since + TICK
+        };
+        self.moved.iter().any(is_of)
+    }
+
+    /// How long the backends of a row have not changed; the longest time where no change was seen.
+    pub fn settled(&self, now: Duration, row: u32) -> Duration {
+        let row = self.rows.get(&row).filter(|row| row.is_change_known);
+        row.map_or(Duration::MAX, |row| now.saturating_sub(row.changed))
+    }
+
+    /// How many more connections of a row may be moved in this minute.
+    pub fn budget_left(&self, now: Duration, row: u32, budget: u32) -> u32 {
+        let recent = |at: &&Duration| now.saturating_sub(**at) < MINUTE;
+        let moved = self.rows.get(&row).map_or(0, |row| row.moved.iter().filter(recent).count());
+        budget.saturating_sub(u32::try_from(moved).unwrap_or(u32::MAX))
+    }
+
+    /// Connections that were ended and may be open still: index and word of their charges.
+    pub fn ended_charges(&self) -> Vec<(u32, u64)> {
+        self.ended.iter().map(|(word, ended)| (ended.index, *word)).collect()
+    }
+
     /// When a connection can have been quiet for long enough at the earliest.
     pub fn idle_at(&self, word: u64) -> Duration {
         self.idle_at.get(&word).copied().unwrap_or_default()
@@ -184,7 +224,10 @@ impl History {
         let ended = Ended { index: connection.index, since: input.now };
         self.ended.insert(connection.word, ended);
         let Some(row) = self.rows.get_mut(&end.row) else { return };
-        if end.reason != Reason::Idle {
+        // Where a seat is kept, it stands for the connection.
+        let mode = input.governed.get(&end.row).map(|governed| &governed.mode);
+        let is_seated = end.reason == Reason::Rebalance && matches!(mode, Some(Mode::Permitted(_)));
+        if end.reason != Reason::Idle && !is_seated {
             row.away.push_back(input.now);
         }
         match end.reason {
@@ -194,6 +237,7 @@ impl History {
                 }
             }
             Reason::Rebalance => {
+                self.moved.push_back((input.now, end.row, connection.tgid));
                 row.moved.push_back(input.now);
                 if let Round::Moving(left) = &mut row.round {
                     *left = left.saturating_sub(1);
@@ -235,6 +279,11 @@ impl RowHistory {
     /// Connections that were ended and are about to be opened again.
     pub fn away(&self) -> u32 {
         self.away.len() as u32
+    }
+
+    /// No round goes on, nor is one awaited.
+    pub(super) fn rest(&mut self) {
+        (self.round, self.uneven) = (Round::Rest, None);
     }
 
     fn learn(&mut self, now: Duration, opened: u64) {

@@ -33,6 +33,39 @@ pub struct Input {
     pub neglected: BTreeSet<u32>,
     /// Connections ever opened to these backends.
     pub opened: BTreeMap<u32, u64>,
+    /// Rows whose connections move for the sake of balance by permits, by identifier.
+    pub governed: BTreeMap<u32, Governed>,
+}
+
+/// What there is to know of a row whose connections move by permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Governed {
+    /// Connections of all other nodes to its backends, as far as they are known.
+    pub others: BTreeMap<u32, u32>,
+    /// Seats that this node keeps at its backends.
+    pub seats: BTreeMap<u32, u32>,
+    /// What is to be done.
+    pub mode: Mode,
+    /// True if somebody wants them to move now, on all nodes.
+    pub forced: bool,
+}
+
+/// What is to be done with the connections of a row that move by permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing.
+    Waits,
+    /// To ask for permits.
+    Asks,
+    /// So many may be ended, by backend.
+    Permitted(BTreeMap<u32, u32>),
+    /// No steward answers: to do without.
+    Falls {
+        /// True if one is asked all the same.
+        asks: bool,
+        /// Backends from which something was moved just now.
+        held: BTreeSet<u32>,
+    },
 }
 
 /// A row of a Service port.
@@ -70,6 +103,8 @@ pub struct Demand {
     pub among: Vec<usize>,
     /// How many.
     pub count: usize,
+    /// True where none is ended before the steward has permitted it.
+    pub asks: bool,
     /// For how long nothing must have moved.
     pub quiet: Duration,
     /// Those that have been due for so long that they are reset if they can't be ended gently:

@@ -135,6 +135,7 @@ impl Movable {
             neglected,
             active: usable.iter().map(|id| (*id, maps.active(*id))).collect(),
             opened: usable.iter().map(|id| (*id, maps.backend(*id).opened)).collect(),
+            governed: BTreeMap::new(),
         }
     }
 }

@@ -12,10 +12,12 @@ use rand::Rng as _;
 
 use super::{
     ask::{Answer, address},
+    cluster::{Authority, Cluster},
+    corrections::Corrections,
     end::{Order, Outcome},
     helper::Helper,
     history::History,
-    input::{Demand, End, Input, backend},
+    input::{Demand, End, Input, Mode, backend},
     looks::Seen,
     movable::{Asked, Drained, Movable},
     plan::{self, Waiting},
@@ -24,7 +26,7 @@ use super::{
 };
 use crate::{
     desired::Desired,
-    maps::{MapsError, ReadMaps, pinned::PinnedMaps},
+    maps::{KeepSeats as _, MapsError, ReadMaps, pinned::PinnedMaps},
     model::{Moving, ObjectRef, Reason},
     node::clock::now,
     view::RebalanceView,
@@ -43,7 +45,11 @@ pub struct Mover {
     /// Touches the sockets.
     helper: Helper,
     /// What the configuration says.
-    cluster: Moving,
+    configured: Moving,
+    /// Who permits what, where there are other nodes.
+    cluster: Cluster,
+    /// What the counters don't say yet, for those who tell other nodes.
+    corrections: Arc<Corrections>,
     asked: Asked,
     movable: Movable,
     history: History,
@@ -72,6 +78,8 @@ struct Chosen {
     soonest: Option<Duration>,
     /// What rests, and not yet for long enough.
     waiting: Waiting,
+    /// What could be ended if it was permitted, by row and backend.
+    quiet: BTreeMap<u32, BTreeMap<u32, u32>>,
 }
 
 impl Mover {
@@ -79,20 +87,34 @@ impl Mover {
     pub fn new(
         maps: PinnedMaps,
         helper: Helper,
-        cluster: Moving,
+        configured: Moving,
         tally: Arc<Tally>,
         ended: Arc<Ended>,
     ) -> Self {
+        // What an agent has left that has ended.
+        maps.forget_all_seats();
         Self {
             maps,
             helper,
-            cluster,
+            configured,
+            cluster: Cluster::default(),
+            corrections: Arc::default(),
             asked: Asked::default(),
             movable: Movable::default(),
             history: History::default(),
             tally,
             ended,
         }
+    }
+
+    /// Moves nothing any more for the sake of balance without that permits it.
+    pub fn obey(&mut self, authority: Arc<dyn Authority>) {
+        self.cluster.obey(authority);
+    }
+
+    /// What the counters don't say yet of what was done.
+    pub const fn corrections(&self) -> &Arc<Corrections> {
+        &self.corrections
     }
 
     /// Learns what has changed. Where the source may lack objects, nothing is taken for gone. What
@@ -102,7 +124,7 @@ impl Mover {
         desired: impl Fn() -> D,
         lacking: bool,
     ) -> Result<(), MapsError> {
-        self.movable = Movable::learn(&self.maps, desired, &self.cluster, &self.asked, lacking)?;
+        self.movable = Movable::learn(&self.maps, desired, &self.configured, &self.asked, lacking)?;
         Ok(())
     }
 
@@ -115,34 +137,43 @@ impl Mover {
     /// not be before the next change.
     pub fn pass(&mut self) -> Option<Duration> {
         let started = processor_time();
-        let closed = self.history.forget_closed(|index| self.maps.charge(index));
+        self.history.forget_closed(|index| self.maps.charge(index));
+        self.cluster.refresh(now(), &self.maps);
         if self.movable.is_empty() {
             self.history.forget_looks();
-            if closed {
-                self.publish();
-            }
-            return None;
+            self.publish();
+            return self.cluster.next(now());
         }
         let forced = self.forced();
-        let input = self.movable.input(&self.maps, now(), &forced);
+        let mut input = self.movable.input(&self.maps, now(), &forced);
+        // Somebody may want this node alone to move them.
+        let alone = forced.into_iter().filter(|row| self.history.is_forced(*row)).collect();
+        input.governed = self.cluster.govern(&input, &self.maps, &alone);
         let mut history = std::mem::take(&mut self.history);
         let demands = plan::demands(&input, &mut history);
-        let Chosen { ends, spent: asking, soonest, .. } =
+        let Chosen { ends, spent: asking, soonest, quiet, .. } =
             self.choose(&input, &demands, true, &mut history);
-        let (ended, ending) = self.carry_out(&input, &ends, &mut history);
+        let (ended, ending) = self.carry_out_seated(&input, ends, &mut history);
+        self.cluster.ask(&input, &history, &quiet);
+        let could: u32 = quiet.values().flat_map(BTreeMap::values).sum();
+        let asks = demands.iter().filter(|demand| demand.asks).map(|demand| demand.count);
+        let asks = asks.sum::<usize>() > could as usize;
         // What was used in the last moment waits as well as what was busy before.
-        let waits = wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
+        let waits =
+            asks || wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
         let settles_in = plan::settles_in(&input, &history);
         self.history = history;
-        if closed || !ended.is_empty() {
-            self.publish();
-        }
+        self.publish();
         self.asked.services.retain(|service| {
-            self.movable.rows_of(service).iter().any(|row| self.history.is_forced(*row))
+            self.movable
+                .rows_of(service)
+                .iter()
+                .any(|row| self.history.is_forced(*row) || self.cluster.is_forced(*row))
         });
         // Whoever will have been quiet for long enough is met when that is so: the moment that is
         // the farthest from what its client does next.
-        let next = soonest.filter(|_| waits).into_iter().chain(settles_in).min();
+        let next = soonest.filter(|_| waits).into_iter().chain(settles_in);
+        let next = next.chain(self.cluster.next(now())).min();
         let pause = next.map_or(PAUSE, |next| next.clamp(LEAST, PAUSE));
         let spent = processor_time().saturating_sub(started) + asking + ending;
         tracing::debug!(
@@ -155,7 +186,9 @@ impl Mover {
         // Each time another: with a fixed one, clients that send at a fixed rate would be looked at
         // in the same moment of it each time.
         let share = (spent * SHARE).mul_f64(rand::rng().random_range(1.0..1.5));
-        Some(pause.max(share))
+        // What is permitted is used within a second or not at all.
+        let hurries = input.governed.values().any(|row| matches!(row.mode, Mode::Permitted(_)));
+        Some(if hurries { pause } else { pause.max(share) })
     }
 
     /// Looks at a Service whose connections are to be moved, whatever its policy says.
@@ -167,16 +200,28 @@ impl Mover {
         let mut asked = self.asked.clone();
         asked.services.insert(service.clone());
         // Nothing is to be ended here because its backend is gone.
-        let movable = Movable::learn(&self.maps, desired, &self.cluster, &asked, true)?;
+        let movable = Movable::learn(&self.maps, desired, &self.configured, &asked, true)?;
         Ok(Look { service: service.clone(), asked, movable })
     }
 
     /// Moves the connections of the Service to where there are fewer, now; or says what it would
-    /// do.
-    pub fn rebalance(&mut self, look: Look, dry_run: bool) -> RebalanceView {
+    /// do. Those of all nodes, unless this one is `alone`: then as their steward permits.
+    pub fn rebalance(&mut self, look: Look, dry_run: bool, alone: bool) -> RebalanceView {
         let Look { service, asked, movable } = look;
         let rows = movable.rows_of(&service);
-        let input = movable.input(&self.maps, now(), &rows);
+        let mut input = movable.input(&self.maps, now(), &rows);
+        if !alone {
+            input.governed = self.cluster.look(&rows, &input, &self.maps);
+        }
+        if !input.governed.is_empty() {
+            let nodes = self.cluster.nodes();
+            let backends = shares(&input, &movable, &self.maps, &rows, &self.history);
+            if !dry_run {
+                (self.asked, self.movable) = (asked, movable);
+                input.governed.keys().for_each(|row| self.cluster.force(*row, input.now));
+            }
+            return RebalanceView { backends, nodes, ..RebalanceView::default() };
+        }
         let mut history = self.history.clone();
         for row in &rows {
             history.force(input.now, *row);
@@ -186,6 +231,7 @@ impl Mover {
         let Chosen { ends, waiting, .. } = self.choose(&input, &demands, false, &mut history);
         let mut view = RebalanceView {
             backends: shares(&input, &movable, &self.maps, &rows, &history),
+            nodes: 1,
             moves: Vec::new(),
             waiting: waits(&movable, &waiting),
             busy: wanted(&demands).saturating_sub(ends.len()) as u64,
@@ -249,11 +295,61 @@ impl Mover {
         }
         let ends = plan::choose(input, demands, &answers, patient, history);
         Chosen {
+            quiet: plan::quiet(input, demands, &answers, &ends),
             ends,
             spent,
             soonest: plan::soonest(demands, &answers),
             waiting: plan::waiting(demands, &answers),
         }
+    }
+
+    /// Ends connections, those that were permitted once a seat is kept for each.
+    fn carry_out_seated(
+        &mut self,
+        input: &Input,
+        mut ends: Vec<End>,
+        history: &mut History,
+    ) -> (Vec<End>, Duration) {
+        let mut seats: BTreeMap<usize, u32> = BTreeMap::new();
+        let is_permitted = |end: &End| {
+            let governed = input.governed.get(&end.row).filter(|_| end.reason == Reason::Rebalance);
+            governed.is_some_and(|governed| matches!(governed.mode, Mode::Permitted(_)))
+        };
+        let from = |end: &End| backend(&input.connections[end.connection]);
+        // Nobody is to hear of half of it.
+        let mut busy: BTreeSet<u32> = ends.iter().map(from).collect();
+        for end in ends.iter().filter(|end| is_permitted(end)) {
+            let governed = input.rows.get(&end.row);
+            busy.extend(governed.into_iter().flat_map(|row| row.usable.keys().copied()));
+        }
+        if !ends.is_empty() {
+            self.corrections.begin(busy);
+        }
+        ends.retain(|end| {
+            if !is_permitted(end) {
+                return true;
+            }
+            let seat = self.cluster.seat(end.row, from(end), &self.maps);
+            seats.extend(seat.map(|to| (end.connection, to)));
+            seat.is_some()
+        });
+        let (ended, spent) = self.carry_out(input, &ends, history);
+        let done: BTreeSet<usize> = ended.iter().map(|end| end.connection).collect();
+        for end in &ends {
+            let is_done = done.contains(&end.connection);
+            match seats.get(&end.connection) {
+                Some(to) if is_done => {
+                    self.cluster.seated(input.now, end.row, *to);
+                    self.count(input, end.row, Some(end.reason), Fate::Permitted);
+                }
+                Some(to) => self.cluster.unseat(end.row, from(end), *to, &self.maps),
+                None if is_done && end.reason == Reason::Rebalance => {
+                    self.cluster.fell(input.now, end.row, from(end));
+                }
+                None => {}
+            }
+        }
+        (ended, spent)
     }
 
     /// Ends connections; gives those that were ended, with the way it was done, and what that took
@@ -312,8 +408,11 @@ impl Mover {
     }
 
     /// Tells those who list connections which were ended.
-    fn publish(&self) {
+    fn publish(&mut self) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = self.history.all_ended();
+        let settled = self.cluster.settled();
+        let seated = self.cluster.rows_with_seats();
+        self.corrections.finish(self.history.ended_charges(), seated, settled);
     }
 
     fn count(&self, input: &Input, row: u32, reason: Option<Reason>, fate: Fate) {

@@ -10,6 +10,7 @@ use std::{
 use balancer_common::charge;
 
 use super::{
+    cluster::demanded,
     history::{DrainHistory, History},
     input::{Demand, End, Input, Leaving, Row, age, backend},
     looks::Seen,
@@ -77,9 +78,18 @@ fn of_one(
         });
     }
     let Some(known) = history.rows.get_mut(&id) else { return Vec::new() };
-    let usable = Usable { loads, suspects: &input.suspects, neglected: &input.neglected };
-    for (backend, count) in rebalance::moves(input.now, row, usable, known) {
-        let among = by_backend.remove(&backend).unwrap_or_default();
+    let (moves, asks) = if let Some(governed) = input.governed.get(&id) {
+        let (moves, asks) = demanded(input, id, row, governed, history);
+        (moves.into_iter().map(|(backend, count)| (backend, count as usize)).collect(), asks)
+    } else {
+        let usable = Usable { loads, suspects: &input.suspects, neglected: &input.neglected };
+        (rebalance::moves(input.now, row, usable, known), false)
+    };
+    for (backend, count) in moves {
+        let mut among = by_backend.remove(&backend).unwrap_or_default();
+        if input.governed.contains_key(&id) {
+            among.retain(|index| !history.is_moved(id, &input.connections[*index]));
+        }
         // For Services that share the backend: these are as good as gone.
         if let Some(load) = loads.get_mut(&backend) {
             *load = load.saturating_sub(count.min(among.len()) as u32);
@@ -89,6 +99,7 @@ fn of_one(
             row: id,
             among,
             count,
+            asks,
             quiet: row.policy.quiet,
             overdue: BTreeSet::new(),
         });
@@ -132,6 +143,7 @@ fn old(input: &Input, id: u32, row: &Row, connections: &[usize]) -> Demand {
         reason: Reason::Age,
         row: id,
         count: among.len(),
+        asks: false,
         quiet: policy.quiet,
         overdue: among.iter().copied().filter(overdue).collect(),
         among,
@@ -153,6 +165,7 @@ fn idle(input: &Input, id: u32, row: &Row, connections: &[usize], history: &Hist
         reason: Reason::Idle,
         row: id,
         count: among.len(),
+        asks: false,
         quiet: row.policy.idle.unwrap_or_default(),
         overdue: among.iter().copied().filter(|index| reset && was_ended(index)).collect(),
         among,
@@ -184,6 +197,7 @@ fn drain(
         reason: Reason::Drain,
         row: id,
         among: among.to_vec(),
+        asks: false,
         count: if all { among.len() } else { due.saturating_sub(drain.ended).min(rest) },
         quiet: row.policy.quiet,
         overdue: if reset { among.iter().copied().collect() } else { BTreeSet::new() },
@@ -208,6 +222,7 @@ fn stale(
         reason: Reason::Stale,
         row: id,
         among: among.to_vec(),
+        asks: false,
         count: if elapsed >= after { among.len() } else { 0 },
         quiet: row.policy.quiet,
         overdue: if reset { among.iter().copied().collect() } else { BTreeSet::new() },
@@ -249,6 +264,7 @@ pub fn choose(
     history: &mut History,
 ) -> Vec<End> {
     let mut in_order: Vec<_> = demands.iter().collect();
+    in_order.retain(|demand| !demand.asks);
     in_order.sort_by_key(|demand| demand.reason);
     let mut taken = BTreeSet::new();
     let mut ends = Vec::new();
@@ -298,6 +314,29 @@ pub fn choose(
         }));
     }
     ends
+}
+
+/// Connections that could be ended if it was permitted, by row and backend: those that are quiet now, at a
+/// safe moment or between two, and are not ended for another reason.
+pub fn quiet(
+    input: &Input,
+    demands: &[Demand],
+    answers: &BTreeMap<usize, Seen>,
+    ends: &[End],
+) -> BTreeMap<u32, BTreeMap<u32, u32>> {
+    let ended: BTreeSet<_> = ends.iter().map(|end| end.connection).collect();
+    let mut quiet: BTreeMap<u32, BTreeMap<u32, u32>> = BTreeMap::new();
+    for demand in demands.iter().filter(|demand| demand.asks) {
+        let may = |index: &&usize| {
+            !ended.contains(*index)
+                && answers.get(*index).is_some_and(|found| may_end(demand, found))
+        };
+        for index in demand.among.iter().filter(may) {
+            let of_row = quiet.entry(demand.row).or_default();
+            *of_row.entry(backend(&input.connections[*index])).or_default() += 1;
+        }
+    }
+    quiet
 }
 
 /// True if a connection may be ended gently. What nobody has used for long is not waited for any

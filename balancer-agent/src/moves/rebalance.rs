@@ -13,18 +13,15 @@ use std::{
 use balancer_common::layout::MAX_SCAN;
 
 use super::{
-    balance::{Load, excess, targets},
-    history::{Round, RowHistory},
+    history::{MINUTE, Round, RowHistory},
     input::Row,
 };
+use crate::balance::{Load, excess, targets};
 
 /// How long backends must not have changed.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long connections must have been uneven where no backend has changed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What budgets are of.
-const MINUTE: Duration = Duration::from_secs(60);
-
 /// What is known of backends beside their weights.
 #[derive(Clone, Copy, Debug)]
 pub struct Usable<'a> {
@@ -45,13 +42,7 @@ pub fn moves(
     Usable { loads, suspects, neglected }: Usable<'_>,
     history: &mut RowHistory,
 ) -> BTreeMap<u32, usize> {
-    let members: Vec<_> = row.usable.iter().map(|(id, weight)| (*id, *weight)).collect();
-    if members != history.members {
-        (history.members, history.changed, history.uneven) = (members, now, None);
-        if history.forced.is_none() {
-            history.round = Round::Settling;
-        }
-    }
+    follow(now, row, history);
     let suspects: BTreeSet<u32> =
         row.usable.keys().copied().filter(|id| suspects.contains(id)).collect();
     if !suspects.is_subset(&history.suspects) && matches!(history.round, Round::Moving(_)) {
@@ -91,6 +82,18 @@ pub fn moves(
     }
     let moves = ids.into_iter().zip(surplus).filter(|(_, surplus)| *surplus > 0);
     moves.map(|(id, surplus)| (id, surplus as usize)).collect()
+}
+
+/// Takes which backends there are.
+pub fn follow(now: Duration, row: &Row, history: &mut RowHistory) {
+    let members: Vec<_> = row.usable.iter().map(|(id, weight)| (*id, *weight)).collect();
+    if members != history.members {
+        history.is_change_known = !history.members.is_empty();
+        (history.members, history.changed, history.uneven) = (members, now, None);
+        if history.forced.is_none() {
+            history.round = Round::Settling;
+        }
+    }
 }
 
 /// True while a round goes on; begins and ends it.
@@ -133,12 +136,12 @@ pub fn settles_in(now: Duration, row: &Row, history: &RowHistory) -> Option<Dura
 }
 
 /// True once backends are what they were for a while, and are all past their slow start.
-fn is_settled(now: Duration, row: &Row, history: &RowHistory) -> bool {
+pub fn is_settled(now: Duration, row: &Row, history: &RowHistory) -> bool {
     now.saturating_sub(history.changed) >= SETTLE.max(row.slow_start)
 }
 
 /// True if a backend has more than its share by more than one and a tenth of it.
-fn is_uneven(shares: &[Load], away: u32) -> bool {
+pub fn is_uneven(shares: &[Load], away: u32) -> bool {
     let targets = targets(shares, away);
     let surplus = |(share, target): (&Load, u32)| {
         share.connections.saturating_sub(target) > 1_u32.max(target / 10)

@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     ask::address,
-    balance::{Load, targets},
     history::History,
     input::{End, Input, backend},
     movable::Movable,
     plan::Waiting,
 };
 use crate::{
+    balance::{Load, targets},
     maps::pinned::PinnedMaps,
     view::{EndView, MoveView, PortView, ShareView, WaitView},
 };
@@ -69,7 +69,12 @@ pub fn shares(
         let load = |(id, weight): (&u32, &u16)| {
             let active = input.active.get(id).copied().unwrap_or_default();
             let ending = ending.get(id).copied().unwrap_or_default();
-            Load { weight: *weight, connections: active.saturating_sub(ending) }
+            // Those of all nodes, where they move together.
+            let governed = input.governed.get(row);
+            let seats = governed.and_then(|all| all.seats.get(id)).copied().unwrap_or_default();
+            let others = governed.and_then(|all| all.others.get(id)).copied().unwrap_or_default();
+            let own = active.saturating_sub(ending).saturating_add(seats);
+            Load { weight: *weight, connections: own.saturating_add(others) }
         };
         let usable = || found.usable.iter().filter(|(id, _)| !input.suspects.contains(id));
         let loads: Vec<_> = usable().map(load).collect();

@@ -17,6 +17,8 @@ const LINE: Duration = Duration::from_secs(60);
 pub enum Fate {
     /// It was ended so.
     Ended(Way),
+    /// That was permitted by the steward of its Service port; it is counted as ended, too.
+    Permitted,
     /// No process was found that has it.
     Unheld,
     /// No process is left in its network namespace.
@@ -32,6 +34,7 @@ impl Fate {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ended(way) => way.name(),
+            Self::Permitted => "permitted",
             Self::Unheld => "unheld",
             Self::Unreachable => "unreachable",
             Self::Failed => "failed",

@@ -267,6 +267,12 @@ impl Ledger {
         self.accounts.get(&service).map_or(0, Account::bytes)
     }
 
+    /// What all nodes have to a backend of a Service port.
+    pub fn total(&self, service: ServiceId, backend: &BackendAddr) -> u64 {
+        let sums = self.accounts.get(&service).map(|account| &account.sums);
+        sums.and_then(|sums| sums.get(backend)).map_or(0, |sum| sum.total)
+    }
+
     /// What each node has reported of all Service ports: connections, each counted once a Service
     /// port.
     pub fn reported(&self) -> HashMap<NodeId, u64> {

@@ -2,6 +2,7 @@
 //! keys nor sockets nor clocks: [`super::exchange`] seals what this says.
 
 mod levels;
+mod moves;
 mod peer;
 mod speech;
 
@@ -10,8 +11,12 @@ use std::{
     time::Duration,
 };
 
-use self::{levels::Levels, peer::Peer};
-pub use self::{levels::Words, speech::Letter};
+use self::{levels::Levels, moves::Moves, peer::Peer};
+pub use self::{
+    levels::Words,
+    moves::{Permitted, Request},
+    speech::Letter,
+};
 use super::{
     Moment,
     known::Known,
@@ -19,6 +24,7 @@ use super::{
     name::{NodeId, ServiceId},
     own::{Own, Row, ServiceRows},
     pace,
+    permits::Permits,
     steward::steward,
     wire::Section,
 };
@@ -36,6 +42,9 @@ pub struct Node {
     ledger: Ledger,
     known: Known,
     levels: Levels,
+    /// What this node has permitted as a steward, and what it was permitted itself.
+    permits: Permits,
+    moves: Moves,
     /// The steward of each Service port that there is a row of, and since when.
     stewards: HashMap<ServiceId, (NodeId, Moment)>,
     /// Peers that take part, as the stewards were found by.
@@ -74,6 +83,8 @@ impl Node {
             ledger: Ledger::default(),
             known: Known::default(),
             levels: Levels::default(),
+            permits: Permits::default(),
+            moves: Moves::default(),
             stewards: HashMap::new(),
             heard: BTreeSet::new(),
             silent_at: None,
@@ -169,6 +180,9 @@ impl Node {
                 // memory.
                 if self.own.has(report.service) {
                     self.ledger.report(now, from, report);
+                    if let Some(done) = report.done {
+                        self.permits.done(now, from, report.service, done);
+                    }
                     if whole.service {
                         self.ledger.forget_unnamed(now, from, report.service);
                     }
@@ -183,6 +197,8 @@ impl Node {
                     self.known.take(now, from, totals, self.heard.len() + 1);
                 }
             }
+            Section::Ask(ask) => self.hear_ask(now, from, ask),
+            Section::Answer(answer) => self.answered(now, from, answer),
         }
     }
 
@@ -262,6 +278,8 @@ impl Node {
         }
         self.forget_at = now + FORGET;
         self.own.forget(now);
+        self.permits.forget(now);
+        self.moves.forget(now);
         let peers = self.peers.len();
         self.ledger.forget(now, |bytes| pace::named(peers, pace::repeat(bytes, peers)));
         self.known.forget(now, |service| self.own.has(service));

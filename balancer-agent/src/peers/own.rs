@@ -215,6 +215,16 @@ impl Own {
         std::mem::take(&mut self.changed)
     }
 
+    /// There is something to report of a Service port, whether a counter has changed or not.
+    pub fn mark(&mut self, service: ServiceId) {
+        self.dirty.insert(service);
+    }
+
+    /// The address of a backend.
+    pub fn addr_of(&self, backend: u32) -> Option<BackendAddr> {
+        self.backends.get(&backend).map(|mine| mine.addr)
+    }
+
     /// Every Service port that there is a row of.
     pub fn services(&self) -> impl Iterator<Item = ServiceId> {
         self.services.keys().copied()
@@ -281,11 +291,15 @@ impl Own {
         let mine = service.backends.keys().filter_map(|id| self.backends.get(id));
         let counts = mine.filter(|mine| told(mine)).map(|mine| (mine.addr, mine.active)).collect();
         service.reported = self.version;
-        if !all {
-            service.reported_at = Some(now);
-        }
         self.dirty.remove(&id);
         Some((service.opened, counts))
+    }
+
+    /// A Service port was reported, and not to repeat it.
+    pub fn reported(&mut self, now: Moment, id: ServiceId) {
+        if let Some(service) = self.services.get_mut(&id) {
+            service.reported_at = Some(now);
+        }
     }
 
     /// Service ports that a backend belongs to, or has belonged to not long ago.

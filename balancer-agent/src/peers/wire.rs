@@ -4,11 +4,17 @@
 //! numbers are in network byte order. A section of an unknown kind is skipped, and so are bytes
 //! after the fields that are known of a section: fields may be added without a new major version.
 
+mod moves;
 mod read;
+mod reader;
 
 use std::net::IpAddr;
 
-pub use self::read::{Malformed, read};
+pub use self::{
+    moves::{Answer, Ask, Candidate, Done, Grant, candidates},
+    read::read,
+    reader::Malformed,
+};
 use super::name::ServiceId;
 use crate::{desired::BackendAddr, model::Protocol};
 
@@ -18,6 +24,8 @@ pub const MOST: usize = 1_200 - super::seal::OVERHEAD;
 const HELLO: u8 = 1;
 const REPORT: u8 = 2;
 const TOTALS: u8 = 3;
+const ASK: u8 = 4;
+const ANSWER: u8 = 5;
 
 /// What one node says to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +36,10 @@ pub enum Section {
     Report(Report),
     /// What all nodes but the addressee have, from the steward.
     Totals(Totals),
+    /// What the sender would like to end, to the steward of the Service port.
+    Ask(Ask),
+    /// What the addressee may end, from the steward.
+    Answer(Answer),
 }
 
 /// What it takes to believe each other.
@@ -56,6 +68,8 @@ pub struct Report {
     /// How many backends this round names, in however many sections: all that the sender has
     /// connections to. None where only what has changed is named.
     pub all: Option<u16>,
+    /// What the counts include of what the steward has permitted; none where it never has.
+    pub done: Option<Done>,
     /// Open connections of each backend.
     pub counts: Vec<(BackendAddr, u32)>,
 }
@@ -92,12 +106,14 @@ pub fn pack(sections: &[Section]) -> Vec<Vec<u8>> {
                 bytes.extend(hello.challenge.to_be_bytes());
                 bytes.extend(hello.echo.to_be_bytes());
                 bytes.extend(optional(hello.reports));
-                packer.room(bytes.len()).extend(bytes);
+                packer.whole(&bytes);
             }
             Section::Report(report) => {
-                let (fields, all) = (report.opened.to_be_bytes(), optional(report.all));
+                let mut fields = optional(report.all).to_vec();
+                fields.extend(report.done.map_or_else(Vec::new, Done::write));
+                let opened = report.opened.to_be_bytes();
                 let (service, round) = (report.service, report.round);
-                packer.counts(REPORT, service, round, [&fields, &all], &report.counts);
+                packer.counts(REPORT, service, round, [&opened, &fields], &report.counts);
             }
             Section::Totals(totals) => {
                 let mut fields = [0; 6];
@@ -107,6 +123,8 @@ pub fn pack(sections: &[Section]) -> Vec<Vec<u8>> {
                 let fields = [&fields[..], &optional(totals.all)];
                 packer.counts(TOTALS, service, round, fields, &totals.counts);
             }
+            Section::Ask(ask) => packer.whole(&ask.write(ASK)),
+            Section::Answer(answer) => packer.whole(&answer.write(ANSWER)),
         }
     }
     packer.0
@@ -137,6 +155,11 @@ impl Packer {
         }
         let last = self.0.len() - 1;
         &mut self.0[last]
+    }
+
+    /// A section that is not divided.
+    fn whole(&mut self, bytes: &[u8]) {
+        self.room(bytes.len()).extend(bytes);
     }
 
     /// Sections with counts. Fields that came after the first version stand after these.

@@ -222,6 +222,7 @@ fn every_field_that_programs_can_read_is_documented() {
     let service_port = testing::services().remove(0).port;
     let backend = EndView { address: [10, 0, 0, 1].into(), port: 80 };
     let rebalance = RebalanceView {
+        nodes: 1,
         backends: vec![ShareView {
             service_port: service_port.clone(),
             backend,

@@ -16,6 +16,9 @@ pub struct RebalanceRequest {
     pub service: String,
     /// True if nothing is to be ended.
     pub dry_run: bool,
+    /// True if this node is to move its own connections by its own counts, whatever others have.
+    #[serde(default)]
+    pub node: bool,
 }
 
 impl Question for RebalanceRequest {
@@ -29,6 +32,10 @@ impl Question for RebalanceRequest {
 pub struct RebalanceView {
     /// Backends, what they have and should have.
     pub backends: Vec<ShareView>,
+    /// Nodes whose connections these are, this one among them. Where there are others, each ends its own as
+    /// the steward of the Service port permits, and none is named here.
+    #[serde(default)]
+    pub nodes: u64,
     /// Connections that are ended, or would be.
     pub moves: Vec<MoveView>,
     /// What rests, and not yet for as long as it must, by Service port and that time.

@@ -32,6 +32,7 @@ mod outside;
 mod overload;
 mod peer_faults;
 mod peers;
+mod permits;
 mod pods;
 mod policies;
 mod privileges;

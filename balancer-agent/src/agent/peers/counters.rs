@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +12,8 @@ use balancer_common::{
 };
 
 use crate::{
-    maps::{ClusterCounts, MapsError, ReadMaps, convert, identity::RowId},
+    maps::{ClusterCounts, KeepSeats, MapsError, ReadMaps, convert, identity::RowId},
+    moves::corrections::{Corrected, Corrections},
     peers::{
         name::ServiceId,
         node::Words,
@@ -49,6 +51,9 @@ pub struct Counters<M> {
     renew_at: Duration,
     pause: Option<Duration>,
     looks: u32,
+    /// What the counters don't say yet, and what of it was told last.
+    corrections: Arc<Corrections>,
+    corrected: BTreeMap<u32, i64>,
     /// How many connections this node had opened when it was looked for those that came and went.
     balanced: Option<u64>,
 }
@@ -63,9 +68,18 @@ pub struct Counted {
     pub opened: u64,
 }
 
-impl<M: ReadMaps + ClusterCounts> Counters<M> {
+/// What was seen of the counters.
+pub struct Looked {
+    /// Those that have changed.
+    pub counted: Vec<Counted>,
+    /// Answers of stewards that they include since the last look, by Service port: number, and how many
+    /// permits were not used.
+    pub settled: BTreeMap<ServiceId, (u32, u32)>,
+}
+
+impl<M: ReadMaps + ClusterCounts + KeepSeats> Counters<M> {
     /// Nothing is known yet.
-    pub fn new(maps: M) -> Self {
+    pub fn new(maps: M, corrections: Arc<Corrections>) -> Self {
         let words = vec![(0, false); maps.limits().services as usize];
         // The padding's counter never changes.
         let (active, opened) = (vec![maps.active(PAD_BACKEND)], vec![0]);
@@ -82,6 +96,8 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
             renew_at: Duration::ZERO,
             pause: None,
             looks: 0,
+            corrections,
+            corrected: BTreeMap::new(),
             balanced: None,
         }
     }
@@ -204,10 +220,17 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
         }
     }
 
-    /// The counters that have changed, and those of rows that were read anew.
-    pub fn look(&mut self) -> Vec<Counted> {
+    /// The counters that have changed, and those of rows that were read anew. What the mover has ended and is
+    /// not closed yet is not counted, and a seat that it keeps is.
+    pub fn look(&mut self) -> Looked {
         let mut told = std::mem::take(&mut self.untold);
+        let Corrected { by, busy, settled } = self.corrections.look(&self.maps);
         told.extend(self.maps.changed_active(&mut self.active));
+        for backend in by.keys().chain(self.corrected.keys()) {
+            if by.get(backend) != self.corrected.get(backend) {
+                told.insert(*backend);
+            }
+        }
         self.looks = self.looks.wrapping_add(1);
         if self.looks.is_multiple_of(TOTALS) {
             // None were opened where no program has balanced any.
@@ -222,12 +245,22 @@ impl<M: ReadMaps + ClusterCounts> Counters<M> {
                 );
             }
         }
+        // In the midst of moves nothing is said of these: half of it would be wrong.
+        let (untold, mut told): (BTreeSet<_>, BTreeSet<_>) =
+            told.into_iter().partition(|backend| busy.contains(backend));
+        self.untold = untold;
+        // What is no longer in any row is nobody's business.
+        told.retain(|backend| (*backend as usize) < self.active.len());
         let counted = told.into_iter().map(|backend| {
             let (active, opened) = (self.maps.active(backend), self.maps.backend(backend).opened);
             (self.active[backend as usize], self.opened[backend as usize]) = (active, opened);
+            let by = by.get(&backend).copied().unwrap_or_default();
+            let active = u32::try_from((i64::from(active) + by).max(0)).unwrap_or(u32::MAX);
             Counted { backend, active, opened }
         });
-        counted.collect()
+        let counted = counted.collect();
+        self.corrected = by;
+        Looked { counted, settled }
     }
 }
 
@@ -289,7 +322,7 @@ mod tests {
         node.heard(now, NodeId(2));
         let sections = node.due(now).into_values().flat_map(|letter| letter.sections);
         let counts = sections.flat_map(|section| match section {
-            Section::Hello(_) => Vec::new(),
+            Section::Hello(_) | Section::Ask(_) | Section::Answer(_) => Vec::new(),
             Section::Report(report) => report.counts,
             Section::Totals(totals) => totals.counts,
         });
@@ -302,14 +335,14 @@ mod tests {
     /// Tells a node of rows and counters.
     fn tell(counters: &mut Counters<InMemoryMaps>, node: &mut Node, now: Duration) {
         node.change_rows(now, counters.renew(now).unwrap());
-        for Counted { backend, active, opened } in counters.look() {
+        for Counted { backend, active, opened } in counters.look().counted {
             node.observe(now, backend, active, opened);
         }
     }
 
     #[test]
     fn rows_and_counters_are_those_of_the_maps() {
-        let mut counters = Counters::new(maps());
+        let mut counters = Counters::new(maps(), Arc::default());
         let at = Duration::from_secs;
         assert!(counters.may_renew(at(0)));
         let rows = counters.renew(at(0)).unwrap();
@@ -345,7 +378,7 @@ mod tests {
 
     #[test]
     fn maps_that_can_not_be_read_are_tried_less_and_less_often() {
-        let mut counters = Counters::new(maps());
+        let mut counters = Counters::new(maps(), Arc::default());
         let mut now = Duration::ZERO;
         let mut pauses = Vec::new();
         for _ in 0..9 {
@@ -364,17 +397,17 @@ mod tests {
 
     #[test]
     fn only_what_has_changed_is_read_again() {
-        let mut counters = Counters::new(maps());
+        let mut counters = Counters::new(maps(), Arc::default());
         let at = Duration::from_secs;
         let service = ServiceId::of(&port(), Family::V4);
         assert_eq!(counters.renew(at(0)).unwrap().len(), 1);
-        assert_eq!(counters.look().len(), 2);
+        assert_eq!(counters.look().counted.len(), 2);
         assert_eq!(counters.renew(at(1)).unwrap(), ServiceRows::new());
-        assert_eq!(counters.look().len(), 0);
+        assert_eq!(counters.look().counted.len(), 0);
         // Counters are told again with a row, as who is told may have forgotten its backends.
         set_row(&mut counters.maps, 2);
         assert_eq!(counters.renew(at(2)).unwrap().len(), 1);
-        assert_eq!(counters.look().iter().map(|c| c.backend).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(counters.look().counted.iter().map(|c| c.backend).collect::<Vec<_>>(), [1, 2]);
         // So is a change of settings alone.
         counters.maps.set_settings(1, Settings::default());
         assert!(!counters.renew(at(3)).unwrap()[&service][0].weighted);
@@ -410,7 +443,7 @@ mod tests {
             maps.set_level(1, level);
             maps.set_settings(1, settings);
             assert_eq!(maps.level(1).is_some(), before == weighted, "{settings:?}");
-            let mut counters = Counters::new(maps);
+            let mut counters = Counters::new(maps, Arc::default());
             let rows = counters.renew(Duration::ZERO).unwrap();
             assert!(rows.values().flatten().all(|row| row.weighted == weighted), "{settings:?}");
             assert_eq!(rows.len(), 1);
@@ -420,7 +453,7 @@ mod tests {
 
     #[test]
     fn words_are_as_old_as_what_was_said() {
-        let mut counters = Counters::new(maps());
+        let mut counters = Counters::new(maps(), Arc::default());
         counters.maps.now_ms = 10_000;
         let level = crate::peers::level::Filling { floor: 255, span: 256 };
         let words = Words {

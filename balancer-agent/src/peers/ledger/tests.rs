@@ -16,7 +16,7 @@ fn addr(id: u8) -> BackendAddr {
 
 fn report(round: u8, opened: u32, counts: &[(u8, u32)]) -> Report {
     let counts = counts.iter().map(|(id, count)| (addr(*id), *count)).collect();
-    Report { service: WEB, round, opened, all: None, counts }
+    Report { service: WEB, round, opened, all: None, done: None, counts }
 }
 
 /// How long ends are named.
@@ -167,7 +167,8 @@ fn a_node_that_lies_is_bounded() {
             (BackendAddr::new((addr, 80).into(), Protocol::Tcp), 1)
         };
         let counts = (0..1_000).map(name).collect();
-        let report = Report { service: ServiceId(service), round: 0, opened: 0, all: None, counts };
+        let service = ServiceId(service);
+        let report = Report { service, round: 0, opened: 0, all: None, done: None, counts };
         ledger.report(at(0), ONE, &report);
     }
     let named =
@@ -182,8 +183,14 @@ fn a_node_that_lies_is_bounded() {
         let (now, round) = (at(u64::from(second) * 500), second as u8 * pace::ROUNDS);
         for service in 0..300 {
             let counts = (0..1_000).map(name).collect();
-            let report =
-                Report { service: ServiceId(service), round, opened: 0, all: None, counts };
+            let report = Report {
+                service: ServiceId(service),
+                round,
+                opened: 0,
+                all: None,
+                done: None,
+                counts,
+            };
             ledger.report(now, ONE, &report);
         }
         ledger.forget(now, |_| pace::SILENT);
@@ -214,7 +221,8 @@ fn totals_take_what_their_family_does() {
         (BackendAddr::new((addr, 80).into(), Protocol::Tcp), 1)
     };
     let counts = (0..100).map(ipv6).collect();
-    let other = Report { service: ServiceId(2), round: 0, opened: 0, all: None, counts };
+    let other =
+        Report { service: ServiceId(2), round: 0, opened: 0, all: None, done: None, counts };
     ledger.report(at(0), ONE, &other);
     let ipv4: Vec<_> = (0..100).map(|id| (id, 1)).collect();
     ledger.report(at(0), ONE, &report(0, 0, &ipv4));

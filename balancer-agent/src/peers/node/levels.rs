@@ -28,6 +28,8 @@ pub struct Words {
 pub struct Levels {
     rows: HashMap<ServiceId, Vec<Row>>,
     others: HashMap<u32, (BackendAddr, u32)>,
+    /// The Service port of each row.
+    services: HashMap<u32, ServiceId>,
     /// When the rows of a Service port were written last.
     written: HashMap<ServiceId, Moment>,
     /// Service ports of which something is new.
@@ -42,6 +44,10 @@ impl Levels {
             for backend in rows.iter().flat_map(|row| &row.backends) {
                 self.others.remove(&backend.id);
             }
+            for row in self.rows.get(&service).into_iter().flatten() {
+                self.services.remove(&row.id);
+            }
+            self.services.extend(rows.iter().map(|row| (row.id, service)));
             if rows.is_empty() {
                 self.rows.remove(&service);
                 self.written.remove(&service);
@@ -51,6 +57,21 @@ impl Levels {
                 self.due.insert(service);
             }
         }
+    }
+
+    /// The Service port of a row.
+    pub fn service_of(&self, row: u32) -> Option<ServiceId> {
+        self.services.get(&row).copied()
+    }
+
+    /// A row by its identifier.
+    pub fn row(&self, id: u32) -> Option<&Row> {
+        self.rows_of(self.service_of(id)?).iter().find(|row| row.id == id)
+    }
+
+    /// The rows of a Service port.
+    pub fn rows_of(&self, service: ServiceId) -> &[Row] {
+        self.rows.get(&service).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -117,7 +117,14 @@ mod tests {
     /// A section that names `number` of `all` backends.
     fn section(service: ServiceId, round: u8, number: u8, all: Option<u16>) -> Report {
         let count = |id| (BackendAddr::new(([10, 0, 0, id], 80).into(), Protocol::Tcp), 1);
-        Report { service, round, opened: 0, all, counts: (0..number).map(count).collect() }
+        Report {
+            service,
+            round,
+            opened: 0,
+            all,
+            done: None,
+            counts: (0..number).map(count).collect(),
+        }
     }
 
     fn peer() -> Peer {

@@ -25,8 +25,11 @@ impl Node {
     /// What is said now. Each call says it once.
     pub fn due(&mut self, now: Moment) -> BTreeMap<NodeId, Letter> {
         self.forget(now);
-        let mut letters = BTreeMap::new();
+        let mut letters: BTreeMap<NodeId, Letter> = BTreeMap::new();
         self.reports(now, &mut letters);
+        for (to, section) in std::mem::take(&mut self.moves.outbox) {
+            letters.entry(to).or_default().sections.push(section);
+        }
         self.totals(now, &mut letters);
         self.beats(now, &mut letters);
         letters
@@ -34,6 +37,9 @@ impl Node {
 
     /// When there is something to say again, if nothing is heard or observed before.
     pub fn next(&self) -> Moment {
+        if !self.moves.outbox.is_empty() {
+            return Moment::ZERO;
+        }
         let after = |at: Option<Moment>| at.map_or(Moment::ZERO, |at| at + pace::GAP);
         let reports = self.own.dirty().map(|service| after(self.own.reported_at(service)));
         let dirty = self.ledger.dirty().into_iter().filter_map(|service| {
@@ -62,15 +68,25 @@ impl Node {
     /// A report to the steward, which this node may be itself.
     fn report(&mut self, now: Moment, service: ServiceId, to: NodeId, all: bool) -> Option<Report> {
         let named = pace::named(self.peers.len(), 1);
-        let (opened, counts) = self.own.report(now, service, all, named)?;
+        // What was done of what a steward has permitted is in the counts of the same report, whatever of
+        // those before was lost.
+        let done = self.moves.done.get(&service).map(|(_, done)| *done);
+        let (opened, counts) = self.own.report(now, service, all || done.is_some(), named)?;
+        if !all {
+            self.own.reported(now, service);
+        }
         let beats = match self.peers.get(&to) {
             Some(peer) => peer.beats,
             None => (now.as_millis() / pace::BEAT.as_millis()) as u32,
         };
+        // With what was permitted alone, it does not say that it names all.
         let all = u16::try_from(counts.len()).ok().filter(|_| all && self.is_counted);
-        let report = Report { service, round: beats as u8, opened, all, counts };
+        let report = Report { service, round: beats as u8, opened, all, done, counts };
         if to == self.me {
             self.ledger.report(now, self.me, &report);
+            if let Some(done) = done {
+                self.permits.done(now, self.me, service, done);
+            }
             return None;
         }
         Some(report)
@@ -82,7 +98,7 @@ impl Node {
         (*node == self.me).then(|| *since + pace::settled(self.peers.len()))
     }
 
-    fn speaks(&self, now: Moment, service: ServiceId) -> bool {
+    pub(super) fn speaks(&self, now: Moment, service: ServiceId) -> bool {
         self.settles(service).is_some_and(|from| from <= now)
     }
 

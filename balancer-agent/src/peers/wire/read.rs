@@ -2,13 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{HELLO, Hello, REPORT, Report, Section, TOTALS, Totals, width};
+use super::{
+    ANSWER, ASK, Answer, Ask, Done, HELLO, Hello, REPORT, Report, Section, TOTALS, Totals,
+    reader::{Malformed, Reader},
+    width,
+};
 use crate::{desired::BackendAddr, model::Protocol, peers::name::ServiceId};
-
-/// Bytes that no agent of this major version packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no sections")]
-pub struct Malformed;
 
 /// The sections that are known.
 ///
@@ -29,6 +28,8 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
                 sections.push(Section::Hello(Hello { challenge, echo, reports }));
             }
             REPORT | TOTALS => sections.extend(counted(kind, &mut body)?),
+            ASK => sections.extend(Ask::read(&mut body)?.map(Section::Ask)),
+            ANSWER => sections.push(Section::Answer(Answer::read(&mut body)?)),
             _ => {}
         }
     }
@@ -66,42 +67,10 @@ fn counted(kind: u8, body: &mut Reader<'_>) -> Result<Option<Section>, Malformed
     let counts = entries.chunks_exact(width(ipv6)).map(entry).collect::<Result<_, _>>()?;
     let all = body.optional();
     Ok(Some(match kind {
-        REPORT => Section::Report(Report { service, round, opened, all, counts }),
+        REPORT => {
+            let done = Done::read(body);
+            Section::Report(Report { service, round, opened, all, done, counts })
+        }
         _ => Section::Totals(Totals { service, round, nodes, rate, all, counts }),
     }))
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        self.take(N)?.try_into().map_err(|_| Malformed)
-    }
-
-    fn u8(&mut self) -> Result<u8, Malformed> {
-        self.array().map(|[byte]| byte)
-    }
-
-    fn u16(&mut self) -> Result<u16, Malformed> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    /// A number that may be none. An agent that does not know the field says nothing of it.
-    fn optional(&mut self) -> Option<u16> {
-        self.u16().unwrap_or(0).checked_sub(1)
-    }
-
-    fn u32(&mut self) -> Result<u32, Malformed> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, Malformed> {
-        self.array().map(u64::from_be_bytes)
-    }
 }

@@ -29,6 +29,7 @@ fn sections_survive_the_way() {
             round: 255,
             opened: 7,
             all: Some(2),
+            done: Some(Done { number: u32::MAX, refused: 3 }),
             counts: udp.into(),
         }),
         Section::Report(Report {
@@ -36,6 +37,7 @@ fn sections_survive_the_way() {
             round: 0,
             opened: 0,
             all: None,
+            done: None,
             counts: Vec::new(),
         }),
         Section::Totals(Totals {
@@ -46,6 +48,26 @@ fn sections_survive_the_way() {
             all: Some(1),
             counts: ipv6.into(),
         }),
+        Section::Ask(Ask {
+            service: ServiceId(6),
+            number: 9,
+            done: 8,
+            nodes: 20,
+            settled: std::time::Duration::from_millis(2_500),
+            budget: 60,
+            want: 3,
+            forced: true,
+            shape: 77,
+            candidates: ipv6
+                .map(|(backend, _)| Candidate { backend, weight: 100, quiet: 2 })
+                .into(),
+        }),
+        Section::Answer(Answer {
+            service: ServiceId(6),
+            number: 9,
+            grants: vec![Grant { from: 0, to: 3, count: 2 }],
+        }),
+        Section::Answer(Answer { service: ServiceId(6), number: 9, grants: Vec::new() }),
     ];
     let datagrams = pack(&sections);
     assert_eq!(datagrams.len(), 1);
@@ -88,8 +110,14 @@ fn what_does_not_fit_is_divided() {
 
 #[test]
 fn what_a_later_version_adds_is_skipped() {
-    let report =
-        Report { service: ServiceId(9), round: 1, opened: 7, all: None, counts: many(2, false) };
+    let report = Report {
+        service: ServiceId(9),
+        round: 1,
+        opened: 7,
+        all: None,
+        done: None,
+        counts: many(2, false),
+    };
     let [known] = pack(&[Section::Report(report.clone())]).try_into().unwrap();
     // A kind of its own before, and a field more in the section.
     let mut bytes = vec![77, 0, 2, 1, 1];
@@ -134,8 +162,8 @@ proptest! {
         at in proptest::collection::vec((0_usize..1_200, any::<u8>()), 0..4),
         cut in 0_usize..1_200,
     ) {
-        let counts = many(number, ipv6);
-        let report = Report { service: ServiceId(9), round: 1, opened: 7, all: None, counts };
+        let (service, counts) = (ServiceId(9), many(number, ipv6));
+        let report = Report { service, round: 1, opened: 7, all: None, done: None, counts };
         for mut bytes in pack(&[Section::Hello(Hello::default()), Section::Report(report)]) {
             for (at, byte) in &at {
                 if let Some(found) = bytes.get_mut(*at) {
@@ -146,6 +174,8 @@ proptest! {
             let sections = read(&bytes).unwrap_or_default();
             let counts = sections.iter().map(|section| match section {
                 Section::Hello(_) => 0,
+                Section::Ask(ask) => ask.candidates.len(),
+                Section::Answer(_) => 0,
                 Section::Report(Report { counts, .. })
                 | Section::Totals(Totals { counts, .. }) => counts.len(),
             });

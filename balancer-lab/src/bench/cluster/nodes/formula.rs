@@ -50,7 +50,8 @@ fn size(section: &Section) -> f64 {
 
 fn report() -> Section {
     let service = balancer_agent::peers::name::ServiceId(0);
-    Section::Report(Report { service, round: 0, opened: 0, all: None, counts: Vec::new() })
+    let counts = Vec::new();
+    Section::Report(Report { service, round: 0, opened: 0, all: None, done: None, counts })
 }
 
 fn totals() -> Section {

@@ -1,0 +1,173 @@
+//! Connections of several nodes that move as one: the fewest are ended, each with a permit of the steward,
+//! and each comes back where one is missing.
+
+use std::{
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::common::{VIP, active, serve};
+use balancer_lab::{
+    Agent, Cluster, Pod,
+    http::{self, LoadOptions, Pools, Server, Until},
+    manifests::{Endpoint, Manifests, Service, peer_flags},
+};
+
+/// How long clients go on.
+const LIFE: Duration = Duration::from_secs(36);
+const HEARD: Duration = Duration::from_secs(20);
+/// Within how long after a change all must be even again, on a busy machine: 2 s are waited for more
+/// changes, and clients that send often must be met between two requests.
+const EVEN: Duration = Duration::from_secs(15);
+
+/// Backends on the first node, and on each node a client whose threads keep a connection each.
+struct Stage {
+    // Dropped in this order: clients, agents and servers before the nodes they run on.
+    clients: Vec<http::Client>,
+    agents: Vec<Agent>,
+    _servers: Vec<Server>,
+    backends: Vec<Pod>,
+    _pods: Vec<Pod>,
+    manifests: Manifests,
+    cluster: Cluster,
+}
+
+impl Stage {
+    /// Clients with so many connections each, all on the first of the backends that are ready.
+    fn start(name: &str, nodes: usize, backends: u8, ready: u8, each: usize) -> Self {
+        let cluster =
+            Cluster::create(name, nodes).expect("nodes; the tests need root and iproute2");
+        let first = &cluster.nodes()[0];
+        let backend = |n| first.pod(&format!("web-{n}"), first.pod_ip(n)).expect("backend");
+        let backends: Vec<Pod> = (1..=backends).map(backend).collect();
+        let servers = backends.iter().map(serve).collect();
+        let manifests = Manifests::create(cluster.state_dir().join("manifests")).expect("a folder");
+        manifests.write_cluster(&cluster).expect("written");
+        let flags = peer_flags(&cluster).expect("a key");
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let mut stage = Self {
+            clients: Vec::new(),
+            agents: Vec::new(),
+            _servers: servers,
+            backends,
+            _pods: Vec::new(),
+            manifests,
+            cluster,
+        };
+        stage.publish(ready);
+        let nodes = stage.cluster.nodes();
+        stage.agents = Agent::start_all(nodes, stage.manifests.dir(), &flags).expect("agents");
+        let pod = |node: &balancer_lab::Node| {
+            node.pod(&format!("client-{}", node.name()), node.pod_ip(200)).expect("client")
+        };
+        stage._pods = nodes.iter().map(pod).collect();
+        let client = |pod: &Pod| {
+            let uri = format!("http://{VIP}/").parse().expect("uri");
+            let mut options = LoadOptions::new(uri, each, Pools::PerThread, Until::Elapsed(LIFE));
+            options.pace = Duration::from_millis(150);
+            let mut client = http::Client::start(pod.place(), &options).expect("client");
+            client.go().expect("started");
+            client
+        };
+        stage.clients = stage._pods.iter().map(client).collect();
+        let all = nodes.len() * each;
+        stage.await_totals("opened", HEARD, |totals| totals.iter().sum::<u64>() == all as u64);
+        stage.await_heard();
+        stage
+    }
+
+    /// The Service with its first backends.
+    fn publish(&self, ready: u8) {
+        let node = self.cluster.nodes()[0].name();
+        let endpoints = self.backends.iter().take(ready.into());
+        let service = Service {
+            endpoints: endpoints.map(|pod| Endpoint::ready(pod.ip()).on(node)).collect(),
+            ..Service::new("web", VIP, 80, 8080, [] as [IpAddr; 0])
+        };
+        let service = service.annotated("balancer-agent/rebalance", "true");
+        self.manifests.write(&service).expect("written");
+    }
+
+    /// Connections of all nodes to each backend, most first.
+    fn totals(&self) -> Vec<u64> {
+        let mut totals: Vec<u64> = Vec::new();
+        for agent in &self.agents {
+            let services = agent.json(&["services", "default/web"]).expect("services");
+            let counts = active(&services[0]);
+            totals.resize(totals.len().max(counts.len()), 0);
+            for (total, (_, count)) in totals.iter_mut().zip(counts) {
+                *total += count;
+            }
+        }
+        totals.sort_unstable_by(|a, b| b.cmp(a));
+        totals
+    }
+
+    fn await_totals(
+        &self,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&[u64]) -> bool,
+    ) -> Duration {
+        let started = Instant::now();
+        loop {
+            let totals = self.totals();
+            if wanted(&totals) {
+                return started.elapsed();
+            }
+            if started.elapsed() > within {
+                let logs: Vec<_> =
+                    self.agents.iter().filter_map(|agent| agent.log().ok()).collect();
+                panic!("not {what}: {totals:?}\n{}", logs.join("\n---\n"));
+            }
+        }
+    }
+
+    /// Until every node knows what all have.
+    fn await_heard(&self) {
+        let deadline = Instant::now() + HEARD;
+        let all: u64 = self.totals().iter().sum();
+        for agent in &self.agents {
+            loop {
+                let services = agent.json(&["services", "default/web"]).expect("services");
+                let backends = services[0]["backends"].as_array().expect("backends").iter();
+                let known = backends.filter_map(|backend| backend["cluster_active"].as_u64());
+                if known.sum::<u64>() == all {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "{services:#}");
+            }
+        }
+    }
+
+    /// Connections that all agents have ended for the sake of balance.
+    fn ended(&self) -> u64 {
+        let of = |agent: &Agent| {
+            let metrics = agent.metrics().expect("metrics");
+            let count = |line: &str| {
+                let rest = line.strip_prefix("balancer_connections_ended_total{")?;
+                let count = rest.split_once("reason=\"rebalance\",way=\"gentle\"} ")?.1;
+                count.parse::<u64>().ok()
+            };
+            metrics.lines().filter_map(count).sum::<u64>()
+        };
+        self.agents.iter().map(of).sum()
+    }
+}
+
+/// Each node has one connection and sees nothing to move.
+#[test]
+fn the_connections_of_six_nodes_move_as_one() {
+    let mut stage = Stage::start("permits", 6, 3, 1, 1);
+    stage.publish(3);
+    let took = stage.await_totals("even", EVEN, |totals| totals == [2, 2, 2]);
+    assert_eq!(stage.ended(), 4, "after {took:?}");
+    // Nothing more moves.
+    thread::sleep(Duration::from_secs(10));
+    assert_eq!((stage.totals(), stage.ended()), (vec![2, 2, 2], 4));
+    for client in &mut stage.clients {
+        let report = client.report().expect("report");
+        assert_eq!((report.errors, report.first_error.as_deref()), (0, None), "{report:?}");
+    }
+}
