@@ -5,6 +5,7 @@ mod agents;
 mod engine;
 mod figures;
 mod kernel;
+mod moves;
 mod nodes;
 mod simulate;
 mod traffic;
@@ -25,6 +26,9 @@ use simulate::{Outcome, Who};
 
 /// The process in a client pod.
 pub use nodes::dial;
+
+/// Runs of each case of moves, at most.
+const MOVES: u64 = 100;
 
 /// How much of it.
 #[derive(Clone, Debug)]
@@ -84,6 +88,17 @@ impl Clusters {
         let cases = CASES.into_iter().filter(is_meant).collect::<Vec<_>>().into_iter();
         cases.map(move |case| Case { runs: case.runs.min(runs), ..case })
     }
+
+    /// Moves of connections of at most so many nodes.
+    fn moves(&self, progress: &ProgressBar) -> Vec<moves::Moved> {
+        let is_meant = |case: &moves::Case| {
+            case.nodes <= self.simulated_nodes
+                && self.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
+        };
+        let cases = moves::CASES.into_iter().filter(is_meant).collect();
+        progress.set_message("moves");
+        moves::run(cases, self.runs.min(MOVES), progress)
+    }
 }
 
 pub(super) fn run(clusters: &Clusters, progress: &ProgressBar) -> Result<Report> {
@@ -114,6 +129,11 @@ pub(super) fn run(clusters: &Clusters, progress: &ProgressBar) -> Result<Report>
             tables.push(traffic::table(clusters.simulated_nodes));
         }
         raw.extend(outcomes.iter().map(|outcome| of_run(outcome, "simulated")));
+        let moved = clusters.moves(progress);
+        if !moved.is_empty() {
+            tables.push(moves::table(&moved));
+            raw.extend(moved.iter().map(moves::Moved::raw));
+        }
     }
     Ok(Report {
         name: "cluster",
