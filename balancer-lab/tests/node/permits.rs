@@ -171,3 +171,35 @@ fn the_connections_of_six_nodes_move_as_one() {
         assert_eq!((report.errors, report.first_error.as_deref()), (0, None), "{report:?}");
     }
 }
+
+/// Whichever agent is asked, it speaks for all nodes.
+#[test]
+fn all_nodes_are_rebalanced_by_hand() {
+    let mut stage = Stage::start("permits-hand", 4, 2, 1, 1);
+    stage.publish(2);
+    let deadline = Instant::now() + HEARD;
+    let shown = loop {
+        let shown = stage.agents[2].json(&["rebalance", "web", "--dry-run"]).expect("a dry run");
+        if shown["backends"].as_array().is_some_and(|shares| shares.len() == 2) {
+            break shown;
+        }
+        assert!(Instant::now() < deadline, "{shown:#}");
+    };
+    let sum = |name: &str| -> Vec<u64> {
+        let shares = shown["backends"].as_array().expect("backends").iter();
+        shares.map(|share| share[name].as_u64().expect("a number")).collect()
+    };
+    assert_eq!((&shown["nodes"], sum("connections").iter().sum::<u64>()), (&4.into(), 4));
+    assert_eq!(sum("target"), [2, 2], "{shown:#}");
+    stage.agents[2].cli(&["rebalance", "web"]).expect("moves");
+    stage.await_totals("even", EVEN, |totals| totals == [2, 2]);
+    assert_eq!(stage.ended(), 2);
+    // That node alone has one connection, and nothing to move.
+    let alone = stage.agents[2].json(&["rebalance", "web", "--dry-run", "--node"]);
+    let alone = alone.expect("a dry run");
+    assert_eq!((&alone["nodes"], &alone["moves"]), (&1.into(), &serde_json::json!([])));
+    for client in &mut stage.clients {
+        let report = client.report().expect("report");
+        assert_eq!((report.errors, report.first_error.as_deref()), (0, None), "{report:?}");
+    }
+}
