@@ -133,7 +133,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         ),
         None => {}
     }
-    let shared = Arc::new(Shared::new(&config, source.describe(), reconciler.desired())?);
+    let shared = Arc::new(Shared::new(&config, &source, reconciler.desired())?);
     shared.wait(&[], &source.awaited());
     let test = SelfTest::open(&Pins::new(&config.bpffs))?;
     let mut watchdog = Watchdog::new(programs.guard, test);

@@ -56,6 +56,8 @@ pub struct RunConfig {
     pub socket: PathBuf,
     /// Where metrics are served.
     pub metrics_bind_address: SocketAddr,
+    /// Which series metrics have of Services and their backends.
+    pub metrics_backends: BackendSeries,
     /// Where health is served.
     pub healthz_bind_address: SocketAddr,
     /// Where node ports are captured.
@@ -112,6 +114,19 @@ impl Default for Capacities {
     }
 }
 
+/// Which series `/metrics` has of Services and their backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendSeries {
+    /// None.
+    Off,
+    /// Of each Service port, over all its backends.
+    #[default]
+    Service,
+    /// Of each backend, too.
+    All,
+}
+
 /// Form of the log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -156,6 +171,7 @@ impl Settings {
                 self.metrics_bind_address,
                 DEFAULT_METRICS,
             )?,
+            metrics_backends: self.metrics_backends.unwrap_or_default(),
             healthz_bind_address: address(
                 "--healthz-bind-address",
                 self.healthz_bind_address,

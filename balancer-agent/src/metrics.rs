@@ -1,12 +1,16 @@
 //! `/metrics`, and where health is served. Every scrape is made from a snapshot, so that a series
 //! ends with what it measured.
 
+mod kube_proxy;
 mod mended;
 mod moves;
 mod peers;
+mod process;
 mod programming;
 mod scrape;
+mod services;
 mod text;
+mod totals;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -16,7 +20,13 @@ use axum::{
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch::Receiver};
 
-pub use self::{mended::Mended, programming::Programming, scrape::Scrape};
+pub use self::{
+    kube_proxy::{KubeProxy, Synced},
+    mended::Mended,
+    programming::Programming,
+    scrape::Scrape,
+    totals::{Total, Totals},
+};
 use crate::{
     answer::{AnswerError, computed},
     health::{self, Health},

@@ -28,6 +28,7 @@ mod disk;
 mod document;
 mod either;
 mod folder;
+mod heard;
 pub mod kube;
 mod manifests;
 mod merge;
@@ -52,6 +53,7 @@ mod yaml;
 use std::{io, path::PathBuf};
 
 pub use either::{Origin, Source};
+pub use heard::Heard;
 pub use manifests::Manifests;
 pub use object::Kind;
 pub use update::Update;

@@ -6,6 +6,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
@@ -17,8 +18,9 @@ use tracing::{Dispatch, subscriber::NoSubscriber};
 use crate::{
     answer::AnswerError,
     api::Answers,
+    config::BackendSeries,
     maps::MapsError,
-    metrics::{Mended, Programming, Scrape},
+    metrics::{KubeProxy, Mended, Programming, Scrape, Total},
     model::{ObjectRef, Problem, Protocol},
     moves::tally::Counts,
     view::{
@@ -130,9 +132,13 @@ pub(crate) fn scrape() -> Scrape {
     Scrape {
         status: status(),
         services: services(),
+        totals: vec![Total { opened: 90, failed: 2 }; 3],
+        series: BackendSeries::All,
         ended: Counts::new(),
         programming: Programming::default(),
+        kube_proxy: KubeProxy::default(),
         mended: Mended::default(),
+        source_silent: Some(Duration::from_millis(1_500)),
     }
 }
 

@@ -168,6 +168,13 @@ impl Question for StatusQuestion {
     type Answer = StatusView;
 }
 
+impl BackendState {
+    /// True where new connections may go there while no better one is left, or without.
+    pub const fn is_usable(self) -> bool {
+        !matches!(self, Self::Draining)
+    }
+}
+
 /// `status -o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {

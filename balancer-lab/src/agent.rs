@@ -109,6 +109,7 @@ impl Agent {
             ("--node-name", node.name().to_owned()),
             ("--cgroup", display(node.cgroup())),
             ("--metrics-bind-address", "127.0.0.1:0".into()),
+            ("--metrics-backends", "all".into()),
             ("--healthz-bind-address", "127.0.0.1:0".into()),
         ]
         .into_iter()

@@ -34,12 +34,17 @@ pub fn answers(shared: &Arc<Shared>) -> Answers<Shared> {
 /// What metrics show.
 pub fn scrape(shared: &Shared) -> Result<Scrape, AnswerError> {
     let snapshot = Snapshot::read(shared.maps())?;
+    let services = shared.services_of(&snapshot);
     Ok(Scrape {
-        services: shared.services_of(&snapshot),
+        totals: shared.totals().at(&services),
+        series: shared.series(),
+        services,
         status: shared.status_of(Ok(snapshot)),
         ended: shared.moving().ended(),
         programming: shared.programming().clone(),
+        kube_proxy: shared.kube_proxy().clone(),
         mended: shared.mended().clone(),
+        source_silent: shared.source_silent(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::SystemTime};
 
 use super::{handover::Look, moving::Drained};
-use crate::{desired::Desired, model::Problem, source::Kind};
+use crate::{desired::Desired, metrics::Synced, model::Problem, source::Kind};
 
 /// Who hears of what the reconciler does.
 pub trait Audience {
@@ -18,6 +18,8 @@ pub trait Audience {
     fn settle(&self, problems: Vec<Problem>, complete: bool);
     /// When the changes were triggered that the maps have now.
     fn written(&self, triggers: &[SystemTime]);
+    /// A state of the source was brought to the maps, or could not be.
+    fn synced(&self, sync: &Synced);
     /// How many entries of a map were put back that somebody else had changed.
     fn put_back(&self, map: &'static str, entries: u64);
     /// Connected UDP sockets at this moment.

@@ -30,6 +30,7 @@ use crate::{
         Charges, Connected, MapsError, OutsideCharges, ReadMaps, WriteMaps, convert,
         identity::{RowId, Scope},
     },
+    metrics::Synced,
     model::{Changes, Parts, Problem, Protocol, State},
     plan::{
         book::{Book, Epoch},
@@ -149,13 +150,25 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
         let started = state.arrived.unwrap_or_else(Instant::now);
         self.unused.clone_from(&state.problems);
         let is_settled = self.begun && self.unsure.is_empty();
+        let begun = Instant::now();
+        let (services, endpoints) = match &state.changes {
+            Changes::Some(parts) => (parts.services.len(), parts.endpoints.len()),
+            Changes::All => (state.services.len(), state.services.len()),
+        };
         match &state.changes {
             Changes::Some(parts) if is_settled => self.follow(state, parts, started, audience),
             _ => self.renew(state, started, audience),
         }
-        if self.retry_at.is_none() {
+        let complete = self.retry_at.is_none();
+        if complete {
             audience.written(&state.triggers);
         }
+        audience.synced(&Synced {
+            took: begun.elapsed(),
+            services: services as u64,
+            endpoints: endpoints as u64,
+            complete,
+        });
     }
 
     /// A state of which anything may be new.
@@ -285,7 +298,10 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
     /// Brings the maps to the state that was given last.
     pub fn again(&mut self, audience: &impl Audience) {
         self.pods_differ = true;
-        self.write(Wanted::All, Instant::now(), audience);
+        let begun = Instant::now();
+        self.write(Wanted::All, begun, audience);
+        let complete = self.retry_at.is_none();
+        audience.synced(&Synced { took: begun.elapsed(), services: 0, endpoints: 0, complete });
     }
 
     fn write(&mut self, wanted: Wanted, started: Instant, audience: &impl Audience) {

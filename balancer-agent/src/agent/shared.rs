@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     process,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
@@ -19,15 +19,15 @@ use super::{
 };
 use crate::{
     answer::AnswerError,
-    config::RunConfig,
+    config::{BackendSeries, RunConfig},
     desired::Desired,
     health::Health,
     maps::{MapsError, ReadMaps as _, pinned::PinnedMaps, pins::Pins},
-    metrics::{Mended, Programming},
+    metrics::{KubeProxy, Mended, Programming, Synced, Totals},
     model::{ObjectRef, Problem},
     moves::helper::{Helper, watch::Stuck},
     observe::{Snapshot, explain::Client, offline, views},
-    source::Kind,
+    source::{Heard, Kind, Source},
     view::{AgentView, BalancingView, CountsView, ServiceView, StatusView},
 };
 
@@ -47,6 +47,10 @@ pub struct Shared {
     published: RwLock<Published>,
     balancing: RwLock<Option<BalancingView>>,
     programming: Programming,
+    kube_proxy: KubeProxy,
+    totals: Totals,
+    series: BackendSeries,
+    heard: Heard,
     mended: Mended,
     health: Arc<Health>,
     moving: Moving,
@@ -65,7 +69,8 @@ struct Published {
 
 impl Shared {
     /// Opens the maps a second time, for reading.
-    pub fn new(config: &RunConfig, source: String, desired: Reader) -> Result<Self, MapsError> {
+    pub fn new(config: &RunConfig, source: &Source, desired: Reader) -> Result<Self, MapsError> {
+        let (source, heard) = (source.describe(), source.heard());
         let pins = Pins::new(&config.bpffs);
         let moving = Moving::new(config)?;
         let helper = Helper::new(Some(config.cgroup.clone()), Arc::clone(moving.watch()));
@@ -86,6 +91,10 @@ impl Shared {
             published: RwLock::default(),
             balancing: RwLock::default(),
             programming: Programming::default(),
+            kube_proxy: KubeProxy::default(),
+            totals: Totals::default(),
+            series: config.metrics_backends,
+            heard,
             mended: Mended::default(),
             health: Arc::default(),
             moving,
@@ -175,6 +184,26 @@ impl Shared {
         &self.programming
     }
 
+    /// The same by the names of kube-proxy.
+    pub const fn kube_proxy(&self) -> &KubeProxy {
+        &self.kube_proxy
+    }
+
+    /// What Service ports were sent since the agent started.
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Which series metrics have of Services and their backends.
+    pub const fn series(&self) -> BackendSeries {
+        self.series
+    }
+
+    /// For how long the API server has sent nothing; none where there is none, or it never did.
+    pub fn source_silent(&self) -> Option<Duration> {
+        self.heard.silent()
+    }
+
     /// How many entries of maps were put back.
     pub const fn mended(&self) -> &Mended {
         &self.mended
@@ -260,6 +289,11 @@ impl Audience for Shared {
 
     fn written(&self, triggers: &[SystemTime]) {
         self.programming.written(triggers);
+        self.kube_proxy.written(triggers);
+    }
+
+    fn synced(&self, sync: &Synced) {
+        self.kube_proxy.synced(sync);
     }
 
     fn put_back(&self, map: &'static str, entries: u64) {

@@ -6,8 +6,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Capacities, DEFAULT_BPFFS, DEFAULT_HEALTHZ, DEFAULT_METRICS, DEFAULT_SOCKET, LogFormat,
-    MovingSettings,
+    BackendSeries, Capacities, DEFAULT_BPFFS, DEFAULT_HEALTHZ, DEFAULT_METRICS, DEFAULT_SOCKET,
+    LogFormat, MovingSettings,
 };
 
 /// Settings as they were given, by flags or by a file; absent where neither says anything. A row here
@@ -56,6 +56,11 @@ pub struct Settings {
         help = with_default("Where to serve /metrics; port 0 takes a free one", DEFAULT_METRICS)
     )]
     pub metrics_bind_address: Option<String>,
+
+    /// Series of Services in /metrics: none, each Service port over its backends, or each backend too
+    /// [default: service]
+    #[arg(long, value_name = "off|service|all", hide_possible_values = true)]
+    pub metrics_backends: Option<BackendSeries>,
 
     /// Where health is served.
     #[arg(
@@ -151,6 +156,7 @@ impl Settings {
             bpffs: self.bpffs.or(other.bpffs),
             socket: self.socket.or(other.socket),
             metrics_bind_address: self.metrics_bind_address.or(other.metrics_bind_address),
+            metrics_backends: self.metrics_backends.or(other.metrics_backends),
             healthz_bind_address: self.healthz_bind_address.or(other.healthz_bind_address),
             node_port_addresses: self.node_port_addresses.or(other.node_port_addresses),
             health_check_node_ports: self.health_check_node_ports.or(other.health_check_node_ports),

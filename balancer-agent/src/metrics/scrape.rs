@@ -1,7 +1,10 @@
 //! What one scrape shows.
 
-use super::{Mended, Programming};
+use std::time::Duration;
+
+use super::{KubeProxy, Mended, Programming, Total};
 use crate::{
+    config::BackendSeries,
     moves::tally::Counts,
     view::{ServiceView, StatusView},
 };
@@ -13,10 +16,18 @@ pub struct Scrape {
     pub status: StatusView,
     /// Every Service port.
     pub services: Vec<ServiceView>,
+    /// What each was sent since the agent started.
+    pub totals: Vec<Total>,
+    /// Which of them have series.
+    pub series: BackendSeries,
     /// How often connections were ended.
     pub ended: Counts,
     /// How long changes took to be written.
     pub programming: Programming,
+    /// The same by the names of kube-proxy.
+    pub kube_proxy: KubeProxy,
     /// How many entries of maps were put back.
     pub mended: Mended,
+    /// For how long the API server has sent nothing; none where there is none, or it never did.
+    pub source_silent: Option<Duration>,
 }

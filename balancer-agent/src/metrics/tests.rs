@@ -66,6 +66,12 @@ async fn metrics_follow_the_provider() {
         "balancer_connections_not_ended_total{namespace=\"shop\",service=\"cart\",\
          reason=\"rebalance\",why=\"unheld\"} 13\n"
             .to_owned(),
+        "balancer_service_opened_total{namespace=\"shop\",service=\"cart\",port=\"80\",\
+         protocol=\"TCP\"} 90\n"
+            .to_owned(),
+        "balancer_source_event_age_seconds 1.5\n".to_owned(),
+        "kubeproxy_sync_proxy_rules_service_changes_total 0\n".to_owned(),
+        "process_open_fds ".to_owned(),
         "balancer_problems 1\n".to_owned(),
         "balancer_ready 1\n".to_owned(),
         "balancer_network_programming_duration_seconds_count 2\n".to_owned(),

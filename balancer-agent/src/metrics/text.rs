@@ -1,29 +1,21 @@
 //! Turns a snapshot into the OpenMetrics text format.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 
-use super::{Scrape, moves, peers};
+use super::{Scrape, moves, peers, process::Process, services::Services};
 use crate::{
+    config::BackendSeries,
     model::Problem,
-    view::{BackendState, BalancingState, ServiceView, StatusView},
+    view::{BalancingState, StatusView},
 };
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BackendLabels {
-    namespace: String,
-    service: String,
-    port: String,
-    protocol: String,
-    backend: String,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerdictLabels {
@@ -52,11 +44,6 @@ const MAX_PROBLEMS: usize = 100;
 
 #[derive(Default)]
 struct Families {
-    active: Family<BackendLabels, Gauge>,
-    opened: Family<BackendLabels, Counter>,
-    failed: Family<BackendLabels, Counter>,
-    suspect: Family<BackendLabels, Gauge>,
-    suspected: Family<BackendLabels, Counter>,
     verdicts: Family<VerdictLabels, Counter>,
     used: Family<MapLabels, Gauge>,
     max: Family<MapLabels, Gauge>,
@@ -66,23 +53,37 @@ struct Families {
     balancing: Family<StateLabels, Gauge>,
     tests: Counter,
     mended: Counter,
-    cluster: Family<BackendLabels, Gauge>,
 }
 
 /// The text of one scrape.
 pub(super) fn render(scrape: Scrape) -> Result<String, fmt::Error> {
-    let Scrape { status, services, ended, programming, mended } = scrape;
+    let Scrape { status, services, totals, series, .. } = scrape;
     let families = Families::default();
     families.fill_status(&status);
-    services.iter().for_each(|service| families.fill_service(service));
     let mut text = String::new();
-    let mut registry = families.register();
-    moves::register(ended, &mut registry);
-    if let Some(counts) = &status.counts {
-        peers::register(counts, &mut registry);
+    let mut registry = Registry::default();
+    let own = registry.sub_registry_with_prefix("balancer");
+    families.register(own);
+    own.register_collector(Box::new(Services::new(services, totals, series)));
+    if series != BackendSeries::Off {
+        moves::register(scrape.ended, own);
     }
-    programming.register(&mut registry);
-    mended.register(&mut registry);
+    if let Some(counts) = &status.counts {
+        peers::register(counts, own);
+    }
+    scrape.programming.register(own);
+    scrape.mended.register(own);
+    if let Some(silent) = scrape.source_silent {
+        let age = Gauge::<f64, AtomicU64>::default();
+        age.set(silent.as_secs_f64());
+        let help = "Time since the API server sent anything; it sends a bookmark each minute";
+        own.register_with_unit("source_event_age", help, Unit::Seconds, age);
+    }
+    scrape.kube_proxy.register(&mut registry);
+    // What can't be read of the process has no series.
+    if let Ok(process) = Process::read() {
+        registry.register_collector(Box::new(process));
+    }
     encode(&mut text, &registry)?;
     Ok(text)
 }
@@ -122,29 +123,7 @@ impl Families {
         self.ready.set(i64::from(status.agent.as_ref().is_some_and(|agent| agent.ready)));
     }
 
-    fn fill_service(&self, service: &ServiceView) {
-        for backend in &service.backends {
-            let labels = BackendLabels {
-                namespace: service.namespace.clone(),
-                service: service.name.clone(),
-                port: service.port.number.to_string(),
-                protocol: service.port.protocol.to_string(),
-                backend: std::net::SocketAddr::from((backend.address, backend.port)).to_string(),
-            };
-            self.active.get_or_create(&labels).set(i64::from(backend.active));
-            if let Some(all) = backend.cluster_active {
-                self.cluster.get_or_create(&labels).set(gauge(all));
-            }
-            self.opened.get_or_create(&labels).inc_by(backend.opened_total);
-            self.failed.get_or_create(&labels).inc_by(backend.failed_total);
-            let is_suspect = i64::from(backend.state == BackendState::Suspect);
-            self.suspect.get_or_create(&labels).set(is_suspect);
-            self.suspected.get_or_create(&labels).inc_by(backend.suspected_total.into());
-        }
-    }
-
-    fn register(self) -> Registry {
-        let mut registry = Registry::with_prefix("balancer");
+    fn register(self, registry: &mut Registry) {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the agent", build);
         registry.register("ready", "1 once the first complete state is in the maps", self.ready);
@@ -163,36 +142,6 @@ impl Families {
             "Programs and pins put back that somebody had detached, replaced or removed",
             self.mended,
         );
-        registry.register(
-            "backend_connections",
-            "Open connections from this node to a backend; Services that share one show the same",
-            self.active,
-        );
-        registry.register(
-            "backend_cluster_connections",
-            "Open connections from all nodes to a backend, where they are known",
-            self.cluster,
-        );
-        registry.register(
-            "backend_opened",
-            "Connections ever opened from this node to a backend",
-            self.opened,
-        );
-        registry.register(
-            "backend_failed",
-            "Connections to a backend that were refused or timed out",
-            self.failed,
-        );
-        registry.register(
-            "backend_suspect",
-            "1 while a backend has just failed and gets no connection while others answer",
-            self.suspect,
-        );
-        registry.register(
-            "backend_suspected",
-            "How often a backend became suspect",
-            self.suspected,
-        );
         registry.register("verdicts", "Answers given to connect(), by verdict", self.verdicts);
         registry.register("map_entries", "Entries in use", self.used);
         registry.register("map_entries_max", "Entries there is room for", self.max);
@@ -202,7 +151,6 @@ impl Families {
             "The same by object and field; 100 of them at most",
             self.object_problems,
         );
-        registry
     }
 }
 

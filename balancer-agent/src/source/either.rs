@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Manifests, SourceError, kube::Cluster, object::Kind, update::Update};
+use super::{Heard, Manifests, SourceError, kube::Cluster, object::Kind, update::Update};
 use crate::model::{Changes, Clash, ObjectRef, State};
 
 /// Where Services and their endpoints come from.
@@ -59,6 +59,14 @@ impl Source {
         match self {
             Self::Folder(..) => Vec::new(),
             Self::Cluster(cluster) => cluster.awaited(),
+        }
+    }
+
+    /// When it was last heard; of a folder, never.
+    pub fn heard(&self) -> Heard {
+        match self {
+            Self::Folder(..) => Heard::default(),
+            Self::Cluster(cluster) => cluster.heard().clone(),
         }
     }
 

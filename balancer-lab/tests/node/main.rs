@@ -24,6 +24,7 @@ mod held;
 mod kube;
 mod kubectl;
 mod lab;
+mod metrics;
 mod moves;
 mod node_ports;
 mod nodes;

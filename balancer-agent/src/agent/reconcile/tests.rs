@@ -16,6 +16,7 @@ struct Told {
     complete: Cell<bool>,
     changes: Cell<usize>,
     mended: Cell<u64>,
+    synced: RefCell<Vec<(u64, u64, bool)>>,
     drained: RefCell<BTreeMap<SocketAddr, Drained>>,
 }
 
@@ -32,6 +33,9 @@ impl Audience for Told {
         self.complete.set(complete);
     }
     fn written(&self, _: &[std::time::SystemTime]) {}
+    fn synced(&self, sync: &Synced) {
+        self.synced.borrow_mut().push((sync.services, sync.endpoints, sync.complete));
+    }
     fn put_back(&self, _: &'static str, entries: u64) {
         self.mended.set(self.mended.get() + entries);
     }
@@ -332,4 +336,17 @@ fn what_others_remove_is_put_back_and_counted() {
     reconciler.audit(&told);
     assert_eq!(told.mended.get(), 3);
     assert_eq!(balanced(&reconciler), before);
+}
+
+#[test]
+fn what_was_brought_to_the_maps_is_counted() {
+    let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+    reconciler.reconcile(&state(&BEFORE), &told);
+    reconciler.reconcile(&change(&[(1, &[7]), (2, &[3]), (3, &[4])], 1), &told);
+    reconciler.maps.broken = true;
+    reconciler.reconcile(&state(&AFTER), &told);
+    reconciler.maps.broken = false;
+    retry(&mut reconciler, &told);
+    let want = [(3, 3, true), (0, 1, true), (3, 3, false), (0, 0, true)];
+    assert_eq!(told.synced.take(), want);
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     model::{Clash, ObjectRef},
-    source::{SourceError, Update, object::Kind},
+    source::{Heard, SourceError, Update, object::Kind},
     tasks::Tasks,
 };
 
@@ -33,6 +33,7 @@ pub struct Cluster {
     store: Store,
     notes: watch::Sender<Vec<Note>>,
     clashes: Vec<Clash>,
+    heard: Heard,
     tasks: Tasks,
 }
 
@@ -55,13 +56,15 @@ impl Cluster {
         let kinds = watched.iter().map(|watched| watched.kind);
         let store = Store::new(server.clone(), node, peers.cloned(), kinds);
         let mut tasks = Tasks::default();
+        let heard = Heard::default();
         for watched in watched {
             let name = format!("feed of {}s", watched.kind);
-            tasks.start(name, Feed::new(watched, access.clone(), sender.clone()).run());
+            let (access, told, heard) = (access.clone(), sender.clone(), heard.clone());
+            tasks.start(name, Feed::new(watched, access, told, heard).run());
         }
         let (notes, noted) = watch::channel(Vec::new());
         tasks.start("Events", events::write(access, node.to_owned(), noted));
-        Ok(Self { server, told, store, notes, clashes: Vec::new(), tasks })
+        Ok(Self { server, told, store, notes, clashes: Vec::new(), heard, tasks })
     }
 
     /// The kinds that were never listed to the end.
@@ -85,6 +88,11 @@ impl Cluster {
             *known = notes;
             differ
         });
+    }
+
+    /// When the API server was last heard.
+    pub const fn heard(&self) -> &Heard {
+        &self.heard
     }
 
     /// Address of the API server.
@@ -141,7 +149,8 @@ mod tests {
         tasks.start(name, task);
         let store = Store::new(server.clone(), "n", None, [Kind::Service].into_iter());
         let (notes, _) = watch::channel(Vec::new());
-        (Cluster { server, told, store, notes, clashes: Vec::new(), tasks }, sender)
+        let heard = Heard::default();
+        (Cluster { server, told, store, notes, clashes: Vec::new(), heard, tasks }, sender)
     }
 
     #[tokio::test]

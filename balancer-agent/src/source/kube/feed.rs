@@ -26,7 +26,10 @@ use super::{
     kinds::Watched,
     trouble::{Remedy, Trouble},
 };
-use crate::source::object::{Key, Kind};
+use crate::source::{
+    Heard,
+    object::{Key, Kind},
+};
 
 /// Objects a page: few enough that a page of slices of a hundred endpoints is a few megabytes.
 const PAGE: u32 = 200;
@@ -81,6 +84,7 @@ pub struct Feed {
     watched: Watched,
     access: Access,
     sender: mpsc::Sender<Told>,
+    heard: Heard,
     /// The version that the next watch goes on from; none where everything must be listed.
     version: Option<String>,
     /// The newest version ever seen: no list may be older.
@@ -93,10 +97,20 @@ pub struct Feed {
 
 impl Feed {
     /// A feed that knows nothing yet.
-    pub fn new(watched: Watched, access: Access, sender: mpsc::Sender<Told>) -> Self {
+    pub fn new(watched: Watched, access: Access, sender: mpsc::Sender<Told>, heard: Heard) -> Self {
         let backoff = Backoff::default();
         let (version, newest, streaming) = (None, None, None);
-        Self { watched, access, sender, version, newest, streaming, troubled: false, backoff }
+        Self {
+            watched,
+            access,
+            sender,
+            heard,
+            version,
+            newest,
+            streaming,
+            troubled: false,
+            backoff,
+        }
     }
 
     /// Follows until nobody listens.
@@ -206,6 +220,7 @@ impl Feed {
                 client.request::<Page>(request.map_err(kube::Error::BuildRequest)?).await
             };
             let page = page.await.map_err(|error| End::Trouble(Trouble::of(&error, false)))?;
+            self.heard.now();
             if !begun {
                 begun = true;
                 self.relieved().await?;
@@ -262,6 +277,7 @@ impl Feed {
             };
             let Some(event) = event.map_err(trouble)? else { break };
             told = true;
+            self.heard.now();
             if !initial {
                 self.backoff.reset();
             }

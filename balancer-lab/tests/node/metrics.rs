@@ -1,0 +1,69 @@
+//! `/metrics`, as Prometheus reads it.
+
+use crate::common::{Connections, VIP, Web};
+use serde_json::json;
+
+/// The value of a series of the Service port `default/web:80`.
+fn of_web(web: &Web, name: &str) -> Option<f64> {
+    let series = format!(
+        "balancer_service_{name}{{namespace=\"default\",service=\"web\",port=\"80\",protocol=\"TCP\"}} "
+    );
+    value(web, &series)
+}
+
+fn value(web: &Web, series: &str) -> Option<f64> {
+    let text = web.agent.metrics().expect("metrics");
+    text.lines().find_map(|line| line.strip_prefix(series)?.parse().ok())
+}
+
+#[test]
+fn a_service_port_is_told_as_the_kernel_counts_it() {
+    let mut web = Web::start("metrics", 3);
+    // The totals begin with the first scrape.
+    assert_eq!(of_web(&web, "opened_total"), Some(0.0));
+    let open = Connections::open(web.client.place(), (VIP, 80), 7).opened((VIP, 80));
+    for (name, want) in [
+        ("connections", 7.0),
+        ("opened_total", 7.0),
+        ("failed_total", 0.0),
+        ("ready_backends", 3.0),
+        ("least_connections", 2.0),
+        ("most_connections", 3.0),
+    ] {
+        assert_eq!(of_web(&web, name), Some(want), "{name}");
+    }
+    let skew = of_web(&web, "skew_ratio").expect("a skew");
+    assert!((skew - 9.0 / 7.0).abs() < 1e-9, "{skew}");
+
+    // A backend goes, and what it had opened stays in the sum.
+    drop(open);
+    let changes = "kubeproxy_sync_proxy_rules_endpoint_changes_total ";
+    let before = value(&web, changes).expect("changes");
+    web.change(
+        |mut service| {
+            service.endpoints.truncate(1);
+            service
+        },
+        |shown| shown["backends"].as_array().is_some_and(|all| all.len() == 1),
+    );
+    assert_eq!(of_web(&web, "opened_total"), Some(7.0));
+    assert!(value(&web, changes).expect("changes") > before);
+    for name in [
+        "kubeproxy_sync_proxy_rules_duration_seconds_count ",
+        "kubeproxy_sync_proxy_rules_last_timestamp_seconds ",
+        "process_resident_memory_bytes ",
+    ] {
+        assert!(value(&web, name).is_some_and(|value| value > 0.0), "{name}");
+    }
+    assert_eq!(value(&web, "kubeproxy_sync_proxy_rules_service_changes_pending "), Some(0.0));
+
+    web.change(
+        |mut service| {
+            service.endpoints[0].ready = Some(false);
+            service
+        },
+        |shown| shown["backends"] == json!([]),
+    );
+    assert_eq!(of_web(&web, "ready_backends"), Some(0.0));
+    assert_eq!(of_web(&web, "least_connections"), None);
+}
