@@ -26,8 +26,8 @@ use crate::{
     view::{
         ActivityView, AgentView, BackendState, BackendView, BalancingState, BalancingView,
         CapacityView, ConnectionView, CountsView, EndView, FrontendView, PeerView, PeersQuestion,
-        PodState, PodView, PortView, ProgramView, RebalanceRequest, ServiceView, ServicesQuestion,
-        StatusQuestion, StatusView, TotalView, VerdictView, Wanted,
+        PodState, PodView, PortView, ProgramView, RebalanceRequest, RefusedView, ServiceView,
+        ServicesQuestion, StatusQuestion, StatusView, TotalView, VerdictView, Wanted,
     },
 };
 
@@ -186,6 +186,13 @@ pub(crate) fn status() -> StatusView {
             name: "cart-0".into(),
             state: PodState::Sandboxed,
             runtime_class: Some("kata".into()),
+        }],
+        refused: vec![RefusedView {
+            namespace: "shop".into(),
+            service: "stock".into(),
+            service_port: PortView { name: String::new(), number: 80, protocol: Protocol::Tcp },
+            error: "ECONNREFUSED".into(),
+            not_ready: 2,
         }],
         problems: vec![Problem {
             object: "shop.yaml, document 2".into(),

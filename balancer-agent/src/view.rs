@@ -147,7 +147,7 @@ impl ServiceBackendView {
 
 /// State of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum BackendState {
     /// Gets new connections.
     Ready,
@@ -155,7 +155,10 @@ pub enum BackendState {
     Suspect,
     /// Terminating: gets new connections only where no ready endpoint is left.
     Terminating,
-    /// Gets no new connections; open ones go on until they end.
+    /// Its pod is not ready: gets no new connections; open ones go on until they end.
+    NotReady,
+    /// Gets no new connections, as it is drained, terminates or has left the Service; open ones go on until
+    /// they end.
     Draining,
 }
 
@@ -171,7 +174,7 @@ impl Question for StatusQuestion {
 impl BackendState {
     /// True where new connections may go there while no better one is left, or without.
     pub const fn is_usable(self) -> bool {
-        !matches!(self, Self::Draining)
+        !matches!(self, Self::NotReady | Self::Draining)
     }
 }
 
@@ -206,8 +209,26 @@ pub struct StatusView {
     /// were read.
     #[serde(default)]
     pub pods: Vec<PodView>,
+    /// Service ports whose clients are refused, 1,000 at most; none when only the maps were read.
+    #[serde(default)]
+    pub refused: Vec<RefusedView>,
     /// Input that is not balanced, and why.
     pub problems: Vec<Problem>,
+}
+
+/// A Service port without an endpoint that could be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedView {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub service: String,
+    /// The Service port.
+    pub service_port: PortView,
+    /// What `connect()` to it returns, such as `ECONNREFUSED`.
+    pub error: String,
+    /// Endpoints that it has and that are not ready.
+    pub not_ready: u64,
 }
 
 impl StatusView {

@@ -286,6 +286,13 @@ fn views_of_a_running_agent_are_shown() {
     );
     ask(&["explain", "10.96.0.10"]).with(2).saying("give ADDRESS:PORT");
 
+    let named =
+        ask(&["connections", "shop/cart", "--backend", "10.0.0.1", "--pod", "a", "-o", "json"])
+            .with(0)
+            .json();
+    assert_eq!(named[0]["service"], "cart");
+    ask(&["rebalance", "shop/crat"]).with(1).saying("did you mean shop/cart?");
+
     let moves = ask(&["rebalance", "shop/cart", "--dry-run", "-o", "json"]).with(0).json();
     assert_eq!((&moves["moves"][0]["reason"], &moves["busy"]), (&"rebalance".into(), &1.into()));
     let moves = ask(&["rebalance", "shop/cart"]).with(0).saying("ended: 1");

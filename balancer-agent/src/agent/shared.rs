@@ -211,10 +211,12 @@ impl Shared {
 
     /// The status at the moment of a snapshot. What can't be read is absent, and a problem.
     pub fn status_of(&self, snapshot: Result<Snapshot, MapsError>) -> StatusView {
-        let (pods, mut problems, waiting_for) = {
+        let (pods, refused, mut problems, waiting_for) = {
             let published = self.read();
+            let desired = self.desired();
             let awaited = published.awaited.iter().map(ToString::to_string).collect();
-            (views::pods(&self.desired()), published.problems.clone(), awaited)
+            let (pods, refused) = (views::pods(&desired), views::refused(&desired));
+            (pods, refused, published.problems.clone(), awaited)
         };
         let snapshot = snapshot.map_err(|error| problems.push(unreadable(&error))).ok();
         problems.extend(self.stuck(&self.moving.watch().stuck()));
@@ -238,6 +240,7 @@ impl Shared {
             balancing,
             counts: Some(counts),
             pods,
+            refused,
             problems,
             ..kernel
         }

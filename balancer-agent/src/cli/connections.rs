@@ -9,14 +9,14 @@ use super::{
     exit::{Exit, Failure},
     inspect::Where,
     print,
-    service::ServiceArg,
+    service::{self, ServiceArg},
 };
 use crate::{render, view::Wanted};
 
 const EXAMPLES: &str = "\
 Examples:
   balancer-agent connections
-  balancer-agent connections --service shop/cart -o wide
+  balancer-agent connections shop/cart -o wide
   balancer-agent connections --backend 10.244.1.7:8080
   balancer-agent connections --pod shop/frontend-5f7
   balancer-agent connections -o json | jq 'map(select(.activity.idle_ms > 600000)) | length'
@@ -28,6 +28,10 @@ Every connection is asked about, some microseconds each. UDP sockets are counted
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Only those of this Service, as NAMESPACE/NAME; NAME alone is in the namespace default
+    #[arg(value_name = "SERVICE", conflicts_with = "service")]
+    named: Option<ServiceArg>,
+
+    /// The same
     #[arg(long, value_name = "SERVICE")]
     service: Option<ServiceArg>,
 
@@ -64,7 +68,7 @@ impl FromStr for BackendArg {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let (service, pod) = (args.service.as_ref(), args.pod.as_ref());
+    let (service, pod) = (args.named.as_ref().or(args.service.as_ref()), args.pod.as_ref());
     let wanted = Wanted {
         namespace: service.map(|service| service.namespace().to_owned()),
         service: service.map(|service| service.name().to_owned()),
@@ -74,6 +78,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         pod: pod.map(|pod| pod.name().to_owned()),
     };
     let view = args.place.ask(&wanted, |maps| maps.connections(&wanted))?;
+    if let Some(service) = service.filter(|_| view.is_empty()) {
+        service::known(&args.place, service)?;
+    }
     print::result(&render::text(args.place.output, view.as_slice(), render::connections)?)?;
     Ok(Exit::Fine)
 }

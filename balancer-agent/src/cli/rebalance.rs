@@ -4,7 +4,7 @@ use super::{
     exit::{Exit, Failure},
     inspect::Where,
     print,
-    service::ServiceArg,
+    service::{self, ServiceArg},
 };
 use crate::{
     render,
@@ -49,7 +49,13 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         dry_run: args.dry_run,
         node: args.node,
     };
-    let view = args.place.tell(&request)?;
+    // The agent refuses what it does not know, and the nearest names are known only here.
+    let view = args.place.tell(&request).map_err(|refused| {
+        match service::known(&args.place, &args.service) {
+            Err(unknown) if refused.exit == Exit::Failed => unknown,
+            _ => refused,
+        }
+    })?;
     print::result(&render::text(args.place.output, &view, render::rebalance)?)?;
     for waits in &view.waiting {
         let port = &waits.service_port;

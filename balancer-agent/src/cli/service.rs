@@ -55,6 +55,11 @@ pub(super) fn chosen(
     }
 }
 
+/// Fails where nothing of a Service is balanced, with the names that could have been meant.
+pub(super) fn known(place: &Where, service: &ServiceArg) -> Result<(), Failure> {
+    chosen(place, Some(service)).map(drop)
+}
+
 fn sort(services: &mut [ServiceView]) {
     let key =
         |s: &ServiceView| (s.namespace.clone(), s.name.clone(), s.port.number, s.port.protocol);

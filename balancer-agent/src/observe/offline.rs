@@ -175,6 +175,7 @@ pub fn status(bpffs: &Path, pins: &Pins, snapshot: Option<&Snapshot>) -> StatusV
         },
         verdicts: snapshot.map(views::verdicts).unwrap_or_default(),
         pods: Vec::new(),
+        refused: Vec::new(),
         problems,
     }
 }

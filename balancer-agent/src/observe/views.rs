@@ -1,6 +1,10 @@
 //! Snapshots as the wire types of [`crate::view`]. Pure.
 
-use balancer_common::layout::{FrontendKind, Place};
+use balancer_common::{
+    layout::{FrontendKind, Place},
+    verdict::Verdict,
+};
+use nix::errno::Errno;
 
 use super::{BackendSnapshot, PortSnapshot, Snapshot};
 use crate::{
@@ -10,8 +14,8 @@ use crate::{
     },
     model::ObjectRef,
     view::{
-        BackendState, BackendView, FrontendView, PodState, PodView, PortView, ServiceView,
-        VerdictView,
+        BackendState, BackendView, FrontendView, PodState, PodView, PortView, RefusedView,
+        ServiceView, VerdictView,
     },
 };
 
@@ -40,9 +44,36 @@ pub fn pods(desired: &Desired) -> Vec<PodView> {
     pods
 }
 
+/// Service ports whose clients are refused, as no endpoint can be used: at most as many as problems are
+/// told. Headless Services and those whose addresses others have are not among them.
+pub fn refused(desired: &Desired) -> Vec<RefusedView> {
+    let refused = |(id, port): (&PortId, &DesiredPort)| {
+        let unusable = !port.frontends.is_empty() && !port.endpoints().any(|(_, d)| d.usable);
+        let elsewhere = port.local && (port.elsewhere.ipv4 || port.elsewhere.ipv6);
+        let verdict = if elsewhere { Verdict::NoLocalEndpoint } else { Verdict::NoEndpoint };
+        let not_ready = port.backends.values().filter(|d| !d.serving).count() as u64;
+        let error = verdict.errno().map(Errno::from_raw)?;
+        unusable.then(|| RefusedView {
+            namespace: id.service.namespace.clone(),
+            service: id.service.name.clone(),
+            service_port: PortView {
+                name: id.port.clone(),
+                number: port.number,
+                protocol: id.protocol,
+            },
+            error: format!("{error:?}"),
+            not_ready,
+        })
+    };
+    desired.ports.iter().filter_map(refused).take(MAX_REFUSED).collect()
+}
+
+/// Service ports that are listed as refused at most.
+const MAX_REFUSED: usize = 1_000;
+
 /// Every verdict.
 pub fn verdicts(snapshot: &Snapshot) -> Vec<VerdictView> {
-    let view = |(verdict, total): &(balancer_common::verdict::Verdict, u64)| VerdictView {
+    let view = |(verdict, total): &(Verdict, u64)| VerdictView {
         name: verdict.name().to_owned(),
         total: *total,
     };
@@ -97,6 +128,9 @@ fn details<'a>(port: &'a DesiredPort, backend: &BackendAddr) -> Option<&'a Detai
 fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView {
     let details = known.and_then(|port| details(port, &found.backend));
     let state = match details {
+        Some(details) if !found.in_row && !details.serving && !details.terminating => {
+            BackendState::NotReady
+        }
         _ if !found.in_row => BackendState::Draining,
         _ if found.suspect => BackendState::Suspect,
         Some(details) if details.terminating => BackendState::Terminating,

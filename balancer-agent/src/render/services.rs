@@ -1,5 +1,7 @@
 //! The table of `services`.
 
+use comfy_table::Color;
+
 use super::{
     human::span,
     table::{cell, optional, table},
@@ -30,13 +32,17 @@ pub fn services(services: &[ServiceView], wide: bool) -> String {
             service.backends.iter().map(count).sum::<u64>()
         };
         let ready = service.backends.iter().filter(|b| b.state == BackendState::Ready).count();
+        let usable = service.backends.iter().any(|backend| backend.state.is_usable());
         let mut row = vec![
             cell(&service.namespace),
             cell(&service.name),
             cell(format!("{}/{}", service.port.number, service.port.protocol)),
             cell(&service.policy),
             optional(service.frontends.first().map(|frontend| frontend.address)),
-            cell(format!("{ready}/{}", service.backends.len())),
+            match (format!("{ready}/{}", service.backends.len()), usable) {
+                (ready, true) => cell(ready),
+                (ready, false) => cell(ready).fg(Color::Red),
+            },
             cell(sum(|b| b.active.into())),
         ];
         if is_known {

@@ -28,6 +28,19 @@ pub fn status(status: &StatusView, wide: bool) -> String {
         });
         let _infallible = write!(text, "\n{}", table(&["POD", "STATE", "RUNTIME-CLASS"], rows));
     }
+    if !status.refused.is_empty() {
+        let rows = status.refused.iter().map(|refused| {
+            let port = &refused.service_port;
+            vec![
+                cell(format!("{}/{}", refused.namespace, refused.service)).fg(Color::Red),
+                cell(format!("{}/{}", port.number, port.protocol)),
+                cell(&refused.error),
+                cell(refused.not_ready),
+            ]
+        });
+        let header = ["WITHOUT ENDPOINT", "PORT", "CLIENTS GET", "NOT READY"];
+        let _infallible = write!(text, "\n{}", table(&header, rows));
+    }
     if !status.problems.is_empty() {
         let rows = status.problems.iter().map(|problem| {
             let field = (!problem.field.is_empty()).then_some(&problem.field);
@@ -63,6 +76,7 @@ fn summary(status: &StatusView) -> String {
         ("Connections", status.connections.map_or_else(unknown, |open| open.to_string())),
         ("Counts", status.counts.as_ref().map_or_else(unknown, counts)),
         ("Outside", outside(status)),
+        ("Refused", refused(status)),
         ("Problems", status.problems.len().to_string()),
     ];
     let mut text = String::new();
@@ -77,6 +91,15 @@ fn outside(status: &StatusView) -> String {
         return "not balanced".to_owned();
     }
     format!("balanced over {}", status.outside.join(", "))
+}
+
+fn refused(status: &StatusView) -> String {
+    match (&status.agent, status.refused.len()) {
+        (None, _) => "unknown".to_owned(),
+        (Some(_), 0) => "none".to_owned(),
+        (Some(_), 1) => "the clients of 1 Service port".to_owned(),
+        (Some(_), ports) => format!("the clients of {ports} Service ports"),
+    }
 }
 
 fn unattached(status: &StatusView) -> String {

@@ -41,6 +41,7 @@ pub(super) fn state(state: BackendState) -> Cell {
         BackendState::Ready => cell("ready").fg(Color::Green),
         BackendState::Suspect => cell("suspect").fg(Color::Red),
         BackendState::Terminating => cell("terminating").fg(Color::Yellow),
+        BackendState::NotReady => cell("not-ready").fg(Color::Red),
         BackendState::Draining => cell("draining").fg(Color::Yellow),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, process::Command};
 
-use crate::common::{self, Connection, VIP, Web, await_shown};
+use crate::common::{self, Connection, VIP, Web, await_shown, dial};
 use balancer_lab::{manifests::Service, sockets::open_by_peer};
 use serde_json::{Value, json};
 
@@ -55,6 +55,31 @@ fn a_service_without_endpoints_refuses() {
     let shown = await_shown(&web.agent, |services| services[0]["backends"] != json!([]));
     assert_eq!(shown[0]["backends"][0]["state"], json!("terminating"));
     assert_eq!(Connection::open(web.client.place(), vip()).said["peer"], json!("10.96.0.10:80"));
+}
+
+/// Not ready is not draining, and a Service whose clients are refused is told with their error.
+#[test]
+fn a_service_without_a_ready_endpoint_is_told() {
+    let mut web = Web::start("unready", 1);
+    let refused = |web: &Web| web.agent.json(&["status"]).expect("status")["refused"].clone();
+    assert_eq!(refused(&web), json!([]));
+    let _open = Connection::open(web.client.place(), vip());
+    let unready = |mut service: Service| {
+        service.endpoints[0].ready = Some(false);
+        service.endpoints[0].serving = Some(false);
+        service
+    };
+    web.change(unready, |shown| shown["backends"][0]["state"] == "not-ready");
+    let dialled = dial(web.client.place(), vip());
+    assert_eq!(dialled["error"], "connection refused");
+    let told = refused(&web);
+    assert_eq!(told[0]["error"], "ECONNREFUSED", "{told:#}");
+    assert_eq!((&told[0]["service"], &told[0]["not_ready"]), (&json!("web"), &json!(1)));
+    let page = web.agent.cli(&["status"]).expect("a page");
+    assert!(page.contains("Refused:     the clients of 1 Service port\n"), "{page}");
+    assert!(page.contains("default/web        80/TCP   ECONNREFUSED"), "{page}");
+    let error = web.agent.cli(&["connections", "default/wbe"]).expect_err("no such Service");
+    assert!(error.to_string().contains("did you mean default/web?"), "{error}");
 }
 
 #[test]

@@ -30,6 +30,53 @@ fn backends(found: &[(u8, u16)]) -> Backends {
 }
 
 #[test]
+fn what_is_not_ready_is_told_from_what_drains() {
+    let found = |last, in_row| BackendSnapshot {
+        backend: addr(last),
+        in_row,
+        weight: 1,
+        active: 1,
+        opened: 1,
+        failed: 0,
+        suspect: false,
+        suspected: 0,
+    };
+    let mut known = crate::testing::services::port(&[1], &[1, 2, 3]);
+    for (details, (serving, terminating)) in
+        known.backends.values_mut().zip([(false, false), (true, true), (true, false)])
+    {
+        details.usable = false;
+        (details.serving, details.terminating) = (serving, terminating);
+    }
+    let state = |last, in_row| backend(&found(last, in_row), Some(&known)).state;
+    assert_eq!(state(1, false), BackendState::NotReady);
+    assert_eq!(state(2, false), BackendState::Draining, "terminates");
+    assert_eq!(state(3, false), BackendState::Draining, "drained by hand");
+    assert_eq!(state(4, false), BackendState::Draining, "left the Service");
+    assert_eq!(backend(&found(1, false), None).state, BackendState::Draining, "nothing is known");
+}
+
+#[test]
+fn a_service_port_without_an_endpoint_is_told_with_what_its_clients_get() {
+    let mut desired =
+        crate::testing::services::desired(&[("web", &[10], &[1, 2]), ("api", &[11], &[3])]);
+    assert_eq!(refused(&desired), []);
+    let port = desired.ports.get_mut(&crate::testing::services::port_id("web")).expect("a port");
+    for details in port.backends.values_mut() {
+        (details.usable, details.serving) = (false, false);
+    }
+    let told = refused(&desired);
+    let [one] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(
+        (one.service.as_str(), one.error.as_str(), one.not_ready),
+        ("web", "ECONNREFUSED", 2)
+    );
+    let port = desired.ports.get_mut(&crate::testing::services::port_id("web")).expect("a port");
+    (port.local, port.elsewhere.ipv4) = (true, true);
+    assert_eq!(refused(&desired)[0].error, "EHOSTUNREACH");
+}
+
+#[test]
 fn what_is_desired_is_shown_beside_what_the_maps_tell() {
     let in_map = |last| BackendSnapshot {
         backend: addr(last),

@@ -125,7 +125,8 @@ pub fn frontends(service: &Value) -> Vec<String> {
 /// The last number of the address of each backend that new connections may go to.
 pub fn in_use(service: &Value) -> Vec<u8> {
     let backends = service["backends"].as_array().expect("backends").iter();
-    let open = backends.filter(|backend| backend["state"] != "draining");
+    let open = backends
+        .filter(|backend| backend["state"] != "draining" && backend["state"] != "not-ready");
     let ip = |b: &Value| b["address"].as_str().expect("text").parse::<Ipv4Addr>().expect("IPv4");
     open.map(|backend| ip(backend).octets()[3]).collect()
 }
