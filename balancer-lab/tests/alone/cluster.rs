@@ -7,7 +7,9 @@ use indicatif::ProgressBar;
 
 use crate::alone;
 
+/// 25 and 244 ms were measured on two processors that had little else to do.
 #[test]
+#[ignore = "asserts times that a busy machine misses, and takes two minutes"]
 fn a_change_is_in_the_kernels_of_19_others_in_time() {
     let _turn = alone();
     let clusters = Clusters {
