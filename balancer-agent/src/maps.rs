@@ -290,6 +290,9 @@ pub trait ReadChoice: ReadMaps + ClusterCounts {
     fn since(&self, backend: u32) -> u32;
     /// What round-robin counts of a Service port: the next connection raises it.
     fn cursor(&self, service: u32) -> u32;
+    /// What is known of an address of a node: where node ports are captured that have no frontend of
+    /// their own there.
+    fn node(&self, address: IpAddr) -> Result<Option<NodeAddress>, MapsError>;
     /// What is known of clients: cookies of network namespaces and their addresses, in no order.
     fn clients(&self) -> Result<Vec<(u64, Vec<IpAddr>)>, MapsError>;
     /// The backend that the clients of a network namespace had before, by [`Settings::group`].

@@ -356,6 +356,11 @@ impl ReadChoice for InMemoryMaps {
         self.cursors.get(&service).copied().unwrap_or_default()
     }
 
+    fn node(&self, address: IpAddr) -> Result<Option<NodeAddress>, MapsError> {
+        self.check_read("NODES")?;
+        Ok(self.nodes.get(&address).copied())
+    }
+
     fn clients(&self) -> Result<Vec<(u64, Vec<IpAddr>)>, MapsError> {
         self.check_read("CLIENTS")?;
         Ok(self.clients.iter().map(|(netns, addresses)| (*netns, addresses.clone())).collect())

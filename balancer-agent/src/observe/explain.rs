@@ -2,6 +2,7 @@
 //!
 //! The steps are those of `balancer-ebpf/src/connect.rs`, in their order.
 
+mod captured;
 mod reason;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +17,10 @@ use balancer_common::{
 };
 use nix::errno::Errno;
 
-use self::reason::{not_service, why};
+use self::{
+    captured::captured,
+    reason::{not_service, why},
+};
 use super::{
     odds::{Candidate, Rules, certain, odds},
     views::kind_name,
@@ -77,17 +81,21 @@ pub fn explain(
         candidates: Vec::new(),
         notes: Vec::new(),
     };
-    let (key, _) = convert::frontend(dialled, 0, false);
-    let verdict = match maps.frontend(key)? {
+    let verdict = match captured(maps, dialled)? {
         None => {
             view.why = not_service(services, &view);
             Verdict::NotService
         }
-        Some(frontend) if convert::is_self_test(key, frontend) => {
+        Some(found) if convert::is_self_test(found.key, found.frontend) => {
             view.why = "the agent dials this address to see whether balancing works".into();
             Verdict::SelfTest
         }
-        Some(frontend) => Explained { maps, services, client }.fill(&mut view, frontend)?,
+        Some(found) => {
+            if found.on_node_alone {
+                view.notes.push("captured for processes in the network of the node alone".into());
+            }
+            Explained { maps, services, client }.fill(&mut view, found.frontend)?
+        }
     };
     view.verdict = verdict.name().to_owned();
     view.errno = verdict.errno();

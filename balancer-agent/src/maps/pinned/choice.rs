@@ -13,6 +13,11 @@ impl ReadChoice for PinnedMaps {
         self.services.get32(service, offset_of!(Service, cursor))
     }
 
+    fn node(&self, address: IpAddr) -> Result<Option<NodeAddress>, MapsError> {
+        let found = self.nodes.get(&transmute!(convert::address(address)))?;
+        Ok(found.map(|found| transmute!(found)))
+    }
+
     fn clients(&self) -> Result<Vec<(u64, Vec<IpAddr>)>, MapsError> {
         self.clients.all(|netns, addresses| {
             let Client { ipv4, ipv6 } = transmute!(addresses);

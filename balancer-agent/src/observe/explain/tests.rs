@@ -1,6 +1,9 @@
 use std::collections::BTreeSet;
 
-use balancer_common::{layout::Pin, policy::Policy};
+use balancer_common::{
+    layout::{NodeAddress, Pin, Place},
+    policy::Policy,
+};
 
 use super::*;
 use crate::{
@@ -198,4 +201,31 @@ fn turns_are_told_exactly() {
     next.sort();
     next.dedup();
     assert_eq!(next.len(), 3, "each in turn");
+}
+
+#[test]
+fn a_node_port_is_found_at_the_addresses_of_nodes() {
+    let mut desired = desired(&[("web", &[10], &[1])]);
+    let port = desired.ports.get_mut(&port_id("web")).expect("a port");
+    port.frontends.extend([Place::ThisNode, Place::OtherNode].map(|place| FrontendAddr {
+        kind: FrontendKind::NodePort,
+        addr: (FrontendAddr::anywhere(place, true), 30_080).into(),
+        protocol: Protocol::Tcp,
+    }));
+    let mut maps = written(&desired);
+    let node = |place: Place, netns| NodeAddress { netns, place: place as u32, zero: 0 };
+    let nodes = [
+        ([10, 96, 0, 2].into(), node(Place::OtherNode, 0)),
+        ([10, 96, 0, 3].into(), node(Place::ThisNode, 7)),
+    ];
+    maps.set_nodes(&nodes.into()).expect("written");
+    let other = told(&maps, &desired, None, &dial(2, 30_080));
+    assert_eq!((other.verdict.as_str(), other.frontend.as_deref()), ("balanced", Some("NodePort")));
+    assert_eq!(other.notes, [""; 0]);
+    let this = told(&maps, &desired, None, &dial(3, 30_080));
+    assert_eq!(this.verdict, "balanced");
+    assert_eq!(this.notes, ["captured for processes in the network of the node alone"]);
+    for (last, port) in [(2, 80), (4, 30_080)] {
+        assert_eq!(told(&maps, &desired, None, &dial(last, port)).verdict, "not-service");
+    }
 }
