@@ -198,7 +198,11 @@ fn a_user_without_privileges_is_told_so() {
     let folder = folder();
     // The target folder may be out of reach for others.
     let binary = folder.path().join("balancer-agent");
-    fs::copy(env!("CARGO_BIN_EXE_balancer-agent"), &binary).expect("a copy of the binary");
+    // By a process of its own: what another thread starts meanwhile has every descriptor of this one
+    // until its execve(2), and a file that is open for writing can't be executed.
+    let mut copy = Command::new("cp");
+    let copied = copy.arg(env!("CARGO_BIN_EXE_balancer-agent")).arg(&binary).status();
+    assert!(copied.expect("cp").success(), "a copy of the binary");
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("permissions");
     let as_nobody = |args: &[&str]| {
         let mut command = Command::new(&binary);

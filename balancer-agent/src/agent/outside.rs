@@ -20,6 +20,9 @@ use crate::{
     plan::{Plan, Write, book::Book},
 };
 
+/// Backends with their identifiers.
+type Entries = Vec<(u32, BackendAddr)>;
+
 /// How old a connection is before it is asked for: connection tracking knows it by then.
 const YOUNG: Duration = Duration::from_secs(10);
 /// Connections that are asked for at one look: some 20 ms.
@@ -78,12 +81,13 @@ impl Outside {
             Write::PutBackend { id, backend } => Some((*id, *backend)),
             _ => None,
         });
-        let put: Vec<_> = put.collect();
+        let put: Entries = put.collect();
         // One that others were told to have before would be refused.
-        let stale = put.iter().filter_map(|(id, _)| self.backends.remove_entry(id)).collect();
-        self.change(stale, Tables::remove);
+        let stale: Entries =
+            put.iter().filter_map(|(id, _)| self.backends.remove_entry(id)).collect();
+        self.change(&stale, Tables::remove);
         self.backends.extend(put.iter().copied());
-        self.change(put, Tables::put);
+        self.change(&put, Tables::put);
     }
 
     /// Has the rules forget backends that a plan has removed.
@@ -92,18 +96,18 @@ impl Outside {
             Write::RemoveBackend { id } => self.backends.remove_entry(id),
             _ => None,
         });
-        let removed = removed.collect();
-        self.change(removed, Tables::remove);
+        let removed: Entries = removed.collect();
+        self.change(&removed, Tables::remove);
     }
 
     /// Where that fails, all is written anew at the next look.
     fn change(
         &mut self,
-        backends: Vec<(u32, BackendAddr)>,
-        change: fn(&mut Tables, &[(u32, BackendAddr)]) -> Result<(), NatError>,
+        backends: &[(u32, BackendAddr)],
+        change: impl FnOnce(&mut Tables, &[(u32, BackendAddr)]) -> Result<(), NatError>,
     ) {
         if let Some(tables) = self.tables.as_mut().filter(|_| !backends.is_empty())
-            && let Err(error) = change(tables, &backends)
+            && let Err(error) = change(tables, backends)
         {
             tracing::warn!(%error, "the rules for traffic from outside are written anew");
             self.tables = None;

@@ -76,7 +76,7 @@ impl Expressions {
     }
 
     /// Goes on where what was loaded is not a number.
-    pub fn is_not(self, number: u32) -> Self {
+    pub fn differs_from(self, number: u32) -> Self {
         self.compare(1, number)
     }
 

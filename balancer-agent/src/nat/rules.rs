@@ -188,7 +188,7 @@ fn chains(family: Family) -> [Chain; 3] {
     let reject = rule().load(Meta::Priority).is(REJECT).reject(unreachable);
     let ours = rule().load(Meta::Priority).bits(TO_BACKEND_MASK, 0).is(TO_BACKEND);
     let clear = ours.bits(0, 0).set(Meta::Priority);
-    let marked = rule().load(Meta::Mark).bits(MASQUERADE, 0).is_not(0);
+    let marked = rule().load(Meta::Mark).bits(MASQUERADE, 0).differs_from(0);
     let conceal = marked.load(Meta::Mark).bits(u32::MAX, MASQUERADE).set(Meta::Mark).masquerade();
     let chain = |name, kind, hook, priority, rules| Chain { name, kind, hook, priority, rules };
     [
