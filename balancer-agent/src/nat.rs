@@ -1,9 +1,9 @@
 //! The kernel's NAT for connections from outside: the rules that lead packets to the backends that
 //! programs have chosen, and what connection tracking still knows.
 //!
-//! - [`message`]: messages of nfnetlink and their attributes.
-//! - [`expressions`]: the expressions of rules.
-//! - [`rules`]: the constant set of rules, and the map of backends that they look into.
+//! - `message`: messages of nfnetlink and their attributes.
+//! - `expressions`: the expressions of rules.
+//! - `rules`: the constant set of rules, and the map of backends that they look into.
 //! - [`table`]: puts both into the kernel, and notices what others change.
 //! - [`conntrack`]: whether a connection is still tracked.
 
