@@ -11,6 +11,7 @@ mod exit;
 mod explain;
 mod heap;
 mod inspect;
+mod list;
 mod log;
 mod manual;
 mod peers;

@@ -5,6 +5,7 @@ mod connections;
 mod doctor;
 mod explain;
 mod human;
+mod listed;
 mod moves;
 mod peers;
 mod services;
@@ -16,14 +17,13 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use self::{
-    backends::backends,
-    connections::connections,
     doctor::doctor,
     explain::explain,
+    listed::{Column, Key, Listed, list, sort},
     moves::{drains, rebalance},
     peers::peers,
-    services::services,
     status::status,
+    table::Sheet,
 };
 
 /// Form of the output.

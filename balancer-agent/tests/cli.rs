@@ -317,6 +317,47 @@ fn views_of_a_running_agent_are_shown() {
 }
 
 #[test]
+fn lists_are_narrowed_and_sorted() {
+    let double = Double::start();
+    let ask = |args: &[&str]| agent(&[args, &["--socket", double.socket()]].concat());
+    let names = |args: &[&str]| -> Vec<String> {
+        let ended = ask(&[args, &["--no-headers"]].concat()).with(0);
+        ended
+            .out
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(1))
+            .map(Into::into)
+            .collect()
+    };
+    assert_eq!(names(&["services", "-A"]), ["api", "cart"]);
+    assert_eq!(names(&["services", "-n", "shop"]), ["cart"]);
+    assert_eq!(names(&["services", "-n", "shop", "cart"]), ["cart"], "a name alone is in shop");
+    assert_eq!(names(&["backends", "--namespace", "default"]), ["api"]);
+    assert_eq!(names(&["services", "--sort-by", "name"]), ["api", "cart"]);
+    assert_eq!(names(&["backends", "--sort-by", "CONNECTIONS"]), ["api", "cart"]);
+    let open = ["connections", "cart", "-n", "shop", "--backend", "10.0.0.1", "--pod", "a"];
+    let open = ask(&[&open[..], &["-o", "json"]].concat()).with(0).json();
+    assert_eq!(
+        (&open[0]["namespace"], &open[0]["pod"]["namespace"]),
+        (&"shop".into(), &"shop".into())
+    );
+
+    let none = ask(&["services", "-n", "none", "-o", "json"]).with(0);
+    assert_eq!(none.json(), Value::Array(Vec::new()));
+    let none = ask(&["services", "-n", "none", "--no-headers"]).with(0);
+    assert_eq!(none.saying("nothing of namespace none is known on this node").out, "");
+    ask(&["services", "api", "-n", "shop"]).with(1).saying("did you mean default/api?");
+    for verb in ["services", "backends", "connections"] {
+        ask(&[verb, "-n", "shop", "-A"]).with(2).saying("cannot be used with");
+        ask(&[verb, "-n", ""]).with(2);
+        ask(&[verb, "default/api", "-n", "shop"])
+            .with(2)
+            .saying("default/api is not in the namespace shop");
+        ask(&[verb, "--sort-by", "colour"]).with(2).saying("[possible values: namespace, ");
+    }
+}
+
+#[test]
 fn what_can_not_be_read_is_no_empty_answer() {
     let double = Double::serving(blind());
     let ask = |args: &[&str]| agent(&[args, &["--socket", double.socket()]].concat());

@@ -8,10 +8,10 @@ use std::{
 use super::{
     exit::{Exit, Failure},
     inspect::Where,
-    print,
+    list::List,
     service::{self, ServiceArg},
 };
-use crate::{render, view::Wanted};
+use crate::view::{ConnectionView, Wanted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +19,7 @@ Examples:
   balancer-agent connections shop/cart -o wide
   balancer-agent connections --backend 10.244.1.7:8080
   balancer-agent connections --pod shop/frontend-5f7
+  balancer-agent connections -n shop --sort-by age
   balancer-agent connections -o json | jq 'map(select(.activity.idle_ms > 600000)) | length'
 
 Every connection is asked about, some microseconds each. UDP sockets are counted, not listed.";
@@ -27,7 +28,7 @@ Every connection is asked about, some microseconds each. UDP sockets are counted
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Only those of this Service, as NAMESPACE/NAME; NAME alone is in the namespace default
+    /// Only those of this Service, as NAMESPACE/NAME; NAME alone is in the namespace of -n, else in default
     #[arg(value_name = "SERVICE", conflicts_with = "service")]
     named: Option<ServiceArg>,
 
@@ -39,9 +40,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "BACKEND")]
     backend: Option<BackendArg>,
 
-    /// Only those of this pod, as NAMESPACE/NAME; NAME alone is in the namespace default
+    /// Only those of this pod, as NAMESPACE/NAME; NAME alone is in the namespace of -n, else in default
     #[arg(long, value_name = "POD")]
     pod: Option<ServiceArg>,
+
+    #[command(flatten)]
+    list: List<ConnectionView>,
 
     #[command(flatten)]
     place: Where,
@@ -68,21 +72,24 @@ impl FromStr for BackendArg {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let (service, pod) = (args.named.as_ref().or(args.service.as_ref()), args.pod.as_ref());
+    let service = args.list.service(args.named.as_ref().or(args.service.as_ref()))?;
+    let pod = args.pod.as_ref().map(|pod| pod.within(args.list.namespace()));
+    let namespace = service.as_ref().map(ServiceArg::namespace).or(args.list.namespace());
     let wanted = Wanted {
-        namespace: service.map(|service| service.namespace().to_owned()),
-        service: service.map(|service| service.name().to_owned()),
+        namespace: namespace.map(str::to_owned),
+        service: service.as_ref().map(|service| service.name().to_owned()),
         backend: args.backend.map(|backend| backend.address),
         backend_port: args.backend.and_then(|backend| backend.port),
-        pod_namespace: pod.map(|pod| pod.namespace().to_owned()),
-        pod: pod.map(|pod| pod.name().to_owned()),
+        pod_namespace: pod.as_ref().map(|pod| pod.namespace().to_owned()),
+        pod: pod.as_ref().map(|pod| pod.name().to_owned()),
     };
-    let view = args.place.ask(&wanted, |maps| maps.connections(&wanted))?;
-    if let Some(service) = service.filter(|_| view.is_empty()) {
-        service::known(&args.place, service)?;
-    }
-    print::result(&render::text(args.place.output, view.as_slice(), render::connections)?)?;
-    Ok(Exit::Fine)
+    args.list.show(args.place.output, || {
+        let views = args.place.ask(&wanted, |maps| maps.connections(&wanted))?;
+        if let Some(service) = service.as_ref().filter(|_| views.is_empty()) {
+            service::known(&args.place, service)?;
+        }
+        Ok(views)
+    })
 }
 
 #[cfg(test)]

@@ -14,29 +14,45 @@ use crate::{
     view::{ServiceView, ServicesQuestion},
 };
 
-/// `NAMESPACE/NAME`, or `NAME` in the namespace default.
+/// `NAMESPACE/NAME`, or `NAME` in the namespace default unless another is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServiceArg(ObjectRef);
+pub(super) struct ServiceArg {
+    namespace: Option<String>,
+    name: String,
+}
 
 impl FromStr for ServiceArg {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
-        if namespace.is_empty() || name.is_empty() || name.contains('/') {
+        let (namespace, name) = match text.split_once('/') {
+            Some((namespace, name)) => (Some(namespace), name),
+            None => (None, text),
+        };
+        if namespace == Some("") || name.is_empty() || name.contains('/') {
             return Err("give NAMESPACE/NAME, or NAME for one in the namespace default");
         }
-        Ok(Self(ObjectRef { namespace: namespace.into(), name: name.into() }))
+        Ok(Self { namespace: namespace.map(Into::into), name: name.into() })
     }
 }
 
 impl ServiceArg {
     pub(super) fn namespace(&self) -> &str {
-        &self.0.namespace
+        self.namespace.as_deref().unwrap_or("default")
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.0.name
+        &self.name
+    }
+
+    /// The same; NAME alone is in this namespace, where one is given.
+    pub(super) fn within(&self, namespace: Option<&str>) -> Self {
+        let own = self.namespace.clone();
+        Self { namespace: own.or_else(|| namespace.map(Into::into)), name: self.name.clone() }
+    }
+
+    fn object(&self) -> ObjectRef {
+        ObjectRef { namespace: self.namespace().into(), name: self.name.clone() }
     }
 }
 
@@ -49,8 +65,8 @@ pub(super) fn chosen(
     sort(&mut all);
     match service {
         None => Ok(all),
-        Some(ServiceArg(wanted)) => {
-            pick(all, wanted).map_err(|why| Failure::new(Exit::Failed, anyhow!(why)))
+        Some(wanted) => {
+            pick(all, &wanted.object()).map_err(|why| Failure::new(Exit::Failed, anyhow!(why)))
         }
     }
 }
@@ -105,13 +121,17 @@ mod tests {
     use crate::testing;
 
     fn wanted(text: &str) -> ObjectRef {
-        text.parse::<ServiceArg>().expect(text).0
+        text.parse::<ServiceArg>().expect(text).object()
     }
 
     #[test]
     fn the_namespace_defaults_to_default() {
         assert_eq!(wanted("cart").to_string(), "default/cart");
         assert_eq!(wanted("shop/cart").to_string(), "shop/cart");
+        let within = |text: &str| {
+            text.parse::<ServiceArg>().expect(text).within(Some("shop")).object().to_string()
+        };
+        assert_eq!((within("cart"), within("a/b")), ("shop/cart".into(), "a/b".into()));
         for bad in ["", "/", "shop/", "/cart", "a/b/c"] {
             assert!(bad.parse::<ServiceArg>().is_err(), "{bad:?} was taken");
         }

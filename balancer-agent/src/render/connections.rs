@@ -6,12 +6,42 @@ use comfy_table::Color;
 
 use super::{
     human::{age, bytes},
-    table::{cell, optional, table},
+    listed::{Column, Listed},
+    table::{Sheet, cell, optional},
 };
-use crate::view::{ConnectionView, EndView};
+use crate::view::{ActivityView, ConnectionView, EndView};
 
-/// Draws connections, in the order given.
-pub fn connections(connections: &[ConnectionView], wide: bool) -> String {
+impl Listed for ConnectionView {
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("namespace", |view| (&view.namespace).into()),
+        ("service", |view| (&view.service).into()),
+        ("port", |view| u64::from(view.service_port.number).into()),
+        ("backend", |view| address(view.backend).into()),
+        ("client", |view| address(view.client).into()),
+        ("pod", |view| view.pod.as_ref().map(ToString::to_string).into()),
+        ("age", |view| view.age_ms.into()),
+        ("idle", |view| activity(view, |activity| activity.idle_ms).into()),
+        ("state", |view| state(view).content().into()),
+        ("sent", |view| activity(view, |activity| activity.bytes_sent).into()),
+        ("received", |view| activity(view, |activity| activity.bytes_received).into()),
+        ("pid", |view| u64::from(view.pid).into()),
+        ("command", |view| view.command.as_ref().into()),
+    ];
+
+    fn namespace(&self) -> Option<&str> {
+        Some(&self.namespace)
+    }
+
+    fn sheet(rows: &[Self], wide: bool) -> Sheet {
+        sheet(rows, wide)
+    }
+}
+
+fn activity(view: &ConnectionView, of: fn(&ActivityView) -> u64) -> Option<u64> {
+    view.activity.as_ref().map(of)
+}
+
+fn sheet(connections: &[ConnectionView], wide: bool) -> Sheet {
     let mut header =
         vec!["NAMESPACE", "SERVICE", "PORT", "BACKEND", "CLIENT", "POD", "AGE", "IDLE", "STATE"];
     if wide {
@@ -40,7 +70,8 @@ pub fn connections(connections: &[ConnectionView], wide: bool) -> String {
         }
         cells
     };
-    table(&header, connections.iter().map(row))
+    let rows = connections.iter().map(row).collect();
+    Sheet::new(header, rows)
 }
 
 fn state(view: &ConnectionView) -> comfy_table::Cell {

@@ -1,15 +1,45 @@
 //! The table of `services`.
 
+use std::net::SocketAddr;
+
 use comfy_table::Color;
 
 use super::{
     human::span,
-    table::{cell, optional, table},
+    listed::{Column, Listed},
+    table::{Sheet, cell, optional},
 };
-use crate::view::{BackendState, FrontendView, ServiceView};
+use crate::view::{BackendState, BackendView, FrontendView, ServiceView};
 
-/// Draws Service ports, in the order given.
-pub fn services(services: &[ServiceView], wide: bool) -> String {
+impl Listed for ServiceView {
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("namespace", |service| (&service.namespace).into()),
+        ("name", |service| (&service.name).into()),
+        ("port", |service| u64::from(service.port.number).into()),
+        ("policy", |service| (&service.policy).into()),
+        ("address", |service| dialled(service).into()),
+        ("backends", |service| (ready(service) as u64).into()),
+        ("connections", |service| sum(service, |backend| backend.active.into()).into()),
+        ("cluster", |service| cluster(service).into()),
+        ("port-name", |service| port_name(service).into()),
+        ("opened", |service| sum(service, |backend| backend.opened_total).into()),
+        ("failed", |service| sum(service, |backend| backend.failed_total).into()),
+        ("affinity", |service| service.affinity_s.map(u64::from).into()),
+        ("slow-start", |service| service.slow_start_s.map(u64::from).into()),
+        ("sources", |service| sources(service).into()),
+        ("addresses", |service| addresses(service).into()),
+    ];
+
+    fn namespace(&self) -> Option<&str> {
+        Some(&self.namespace)
+    }
+
+    fn sheet(rows: &[Self], wide: bool) -> Sheet {
+        sheet(rows, wide)
+    }
+}
+
+fn sheet(services: &[ServiceView], wide: bool) -> Sheet {
     let mut header =
         vec!["NAMESPACE", "NAME", "PORT", "POLICY", "ADDRESS", "BACKENDS", "CONNECTIONS"];
     let is_known = services.iter().any(|service| cluster(service).is_some());
@@ -28,10 +58,6 @@ pub fn services(services: &[ServiceView], wide: bool) -> String {
         ]);
     }
     let rows = services.iter().map(|service| {
-        let sum = |count: fn(&crate::view::BackendView) -> u64| {
-            service.backends.iter().map(count).sum::<u64>()
-        };
-        let ready = service.backends.iter().filter(|b| b.state == BackendState::Ready).count();
         let usable = service.backends.iter().any(|backend| backend.state.is_usable());
         let mut row = vec![
             cell(&service.namespace),
@@ -39,33 +65,55 @@ pub fn services(services: &[ServiceView], wide: bool) -> String {
             cell(format!("{}/{}", service.port.number, service.port.protocol)),
             cell(&service.policy),
             optional(service.frontends.first().map(|frontend| frontend.address)),
-            match (format!("{ready}/{}", service.backends.len()), usable) {
+            match (format!("{}/{}", ready(service), service.backends.len()), usable) {
                 (ready, true) => cell(ready),
                 (ready, false) => cell(ready).fg(Color::Red),
             },
-            cell(sum(|b| b.active.into())),
+            cell(sum(service, |backend| backend.active.into())),
         ];
         if is_known {
             row.push(optional(cluster(service)));
         }
         if wide {
-            let name = &service.port.name;
-            let addresses: Vec<_> = service.frontends.iter().map(address).collect();
             row.extend([
-                optional((!name.is_empty()).then_some(name)),
-                cell(sum(|b| b.opened_total)),
-                cell(sum(|b| b.failed_total)),
+                optional(port_name(service)),
+                cell(sum(service, |backend| backend.opened_total)),
+                cell(sum(service, |backend| backend.failed_total)),
                 optional(service.affinity_s.map(span)),
                 optional(service.slow_start_s.map(span)),
-                optional(
-                    (!service.source_ranges.is_empty()).then(|| service.source_ranges.join(",")),
-                ),
-                optional((!addresses.is_empty()).then(|| addresses.join(","))),
+                optional(sources(service)),
+                optional(addresses(service)),
             ]);
         }
         row
     });
-    table(&header, rows)
+    let rows = rows.collect();
+    Sheet::new(header, rows)
+}
+
+fn sum(service: &ServiceView, count: fn(&BackendView) -> u64) -> u64 {
+    service.backends.iter().map(count).sum()
+}
+
+fn ready(service: &ServiceView) -> usize {
+    service.backends.iter().filter(|backend| backend.state == BackendState::Ready).count()
+}
+
+fn dialled(service: &ServiceView) -> Option<SocketAddr> {
+    service.frontends.first().map(|frontend| (frontend.address, frontend.port).into())
+}
+
+fn port_name(service: &ServiceView) -> Option<&String> {
+    Some(&service.port.name).filter(|name| !name.is_empty())
+}
+
+fn sources(service: &ServiceView) -> Option<String> {
+    (!service.source_ranges.is_empty()).then(|| service.source_ranges.join(","))
+}
+
+fn addresses(service: &ServiceView) -> Option<String> {
+    let all: Vec<_> = service.frontends.iter().map(address).collect();
+    (!all.is_empty()).then(|| all.join(","))
 }
 
 /// Connections of all nodes, where they are known of every backend.
@@ -75,6 +123,6 @@ fn cluster(service: &ServiceView) -> Option<u64> {
 }
 
 fn address(frontend: &FrontendView) -> String {
-    let dialled = std::net::SocketAddr::from((frontend.address, frontend.port));
+    let dialled = SocketAddr::from((frontend.address, frontend.port));
     format!("{}={dialled}", frontend.r#type)
 }

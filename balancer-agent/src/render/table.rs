@@ -8,12 +8,39 @@ use crate::view::BackendState;
 
 const GAP: u16 = 3;
 
+/// A table that is not drawn yet.
+pub struct Sheet {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Sheet {
+    pub(super) const fn new(header: Vec<&'static str>, rows: Vec<Vec<Cell>>) -> Self {
+        Self { header, rows }
+    }
+
+    /// The text of the table; without `headers` its rows alone, which may be none.
+    pub fn draw(self, headers: bool) -> String {
+        if headers {
+            return table(&self.header, self.rows);
+        }
+        if self.rows.is_empty() {
+            return String::new();
+        }
+        draw(Table::new(), self.rows)
+    }
+}
+
 /// A table with a header and rows.
 pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
     let mut table = Table::new();
+    table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+    draw(table, rows)
+}
+
+fn draw(mut table: Table, rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
     table.load_style(presets::NOTHING).enforce_styling();
     table.style_text_only();
-    table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
     table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, GAP));

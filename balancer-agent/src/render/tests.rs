@@ -6,14 +6,22 @@ use crate::{
     model::{Reason, Way},
     testing,
     view::{
-        CountsView, DrainView, EndView, MoveView, RebalanceView, ServiceBackendView, ShareView,
-        StatusView, WaitView,
+        CountsView, DrainView, EndView, MoveView, RebalanceView, ServiceBackendView, ServiceView,
+        ShareView, StatusView, WaitView,
     },
 };
 
 /// What a terminal without colours shows.
 fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
+}
+
+fn services(rows: &[ServiceView], wide: bool) -> String {
+    ServiceView::sheet(rows, wide).draw(true)
+}
+
+fn backends(rows: &[ServiceBackendView], wide: bool) -> String {
+    ServiceBackendView::sheet(rows, wide).draw(true)
 }
 
 fn rows() -> Vec<ServiceBackendView> {
@@ -78,6 +86,60 @@ fn what_all_nodes_have_stands_beside_what_this_one_has() {
     {
         assert!(text.contains(line), "{line:?} is missing from\n{text}");
     }
+}
+
+/// Every column of the widest table can be sorted by, and nothing else can.
+#[track_caller]
+fn columns_are_those_of_the_table<T: Listed>(rows: &[T]) {
+    let text = plain(&T::sheet(rows, true).draw(true));
+    let shown: Vec<_> = text.lines().next().expect("a header").split_whitespace().collect();
+    let named: Vec<_> = T::COLUMNS.iter().map(|(name, _)| name.to_uppercase()).collect();
+    assert_eq!(shown, named);
+}
+
+#[test]
+fn columns_have_the_names_of_the_header() {
+    let mut known = testing::services();
+    for backend in known.iter_mut().flat_map(|service| &mut service.backends) {
+        backend.cluster_active = Some(1);
+    }
+    columns_are_those_of_the_table(&known);
+    let rows: Vec<_> = known.into_iter().flat_map(ServiceBackendView::of).collect();
+    columns_are_those_of_the_table(&rows);
+    columns_are_those_of_the_table(&testing::connections());
+}
+
+#[test]
+fn rows_are_sorted_by_a_column() {
+    let sorted = |column: &str| {
+        let mut rows = rows();
+        sort(&mut rows, column);
+        let found = rows.iter().map(|row| (row.service_port.number, row.backend.active));
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(sorted("connections"), [(9000, 0), (80, 4), (80, 5)]);
+    assert_eq!(sorted("Backend"), [(80, 5), (9000, 0), (80, 4)], "equal ones keep their order");
+    assert_eq!(sorted("zone"), [(80, 5), (80, 4), (9000, 0)]);
+    let mut open = testing::connections();
+    open.reverse();
+    sort(&mut open, "idle");
+    assert!(open[0].activity.is_some() && open[1].activity.is_none(), "absent values come last");
+}
+
+#[test]
+fn bars_compare_one_service_port_in_any_order() {
+    let mut rows = rows();
+    sort(&mut rows, "backend");
+    let text = plain(&backends(&rows, false));
+    assert!(text.contains("terminating   4             ████████     40"), "{text}");
+}
+
+#[test]
+fn a_table_without_its_header_is_its_rows() {
+    let sheet = |rows: &[ServiceView]| plain(&ServiceView::sheet(rows, false).draw(false));
+    let first = "shop      cart     80/TCP     least-connections   10.96.0.10   1/2   9\n";
+    assert!(sheet(&testing::services()).starts_with(first));
+    assert_eq!(sheet(&[]), "");
 }
 
 #[test]
