@@ -113,3 +113,49 @@ fn every_page_is_in_the_table_of_contents_once() {
     pages.sort();
     assert_eq!(listed, pages);
 }
+
+/// A row of `docs/conformance.md` says how much of a test is done here in one of these words.
+const DONE: [&str; 5] = ["same", "in part", "rule", "not yet", "no"];
+
+/// Whether a function with this name stands below an attribute of a test.
+fn has_test(source: &str, name: &str) -> bool {
+    let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
+    let is_it = |line: &str| {
+        let rest = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        rest.and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with('('))
+    };
+    let is_test = |line: &&str| ["#[test]", "#[tokio::test]"].contains(line);
+    (1..lines.len()).any(|n| is_it(lines[n]) && is_test(&lines[n - 1]))
+}
+
+/// `file::test`, with the file below one of two folders, and the test in it.
+#[test]
+fn tests_that_are_said_to_do_what_those_of_kubernetes_do_are_there() {
+    let root = root();
+    let text = fs::read_to_string(root.join("docs/conformance.md")).expect("the table of tests");
+    let folders = ["balancer-lab/tests/node", "balancer-agent/src"].map(|one| root.join(one));
+    let (mut gone, mut named) = (Vec::new(), 0);
+    for (file, name) in quoted(&text).filter_map(|quoted| quoted.split_once("::")) {
+        if (file, name) == ("file", "test") {
+            continue;
+        }
+        named += 1;
+        let sources = folders.iter().map(|folder| folder.join(file).with_extension("rs"));
+        let sources: Vec<_> = sources.filter_map(|path| fs::read_to_string(path).ok()).collect();
+        if !sources.iter().any(|source| has_test(source, name)) {
+            gone.push(format!("{file}::{name}"));
+        }
+    }
+    assert!(gone.is_empty(), "{gone:#?}");
+    assert!(named > 50, "only {named} tests are named");
+
+    let answers = text.lines().filter_map(|line| line.strip_suffix(" |")?.split(" | ").nth(2));
+    let answers = answers.filter(|answer| !["here", "---"].contains(answer));
+    let begins = |answer: &&str| {
+        DONE.iter().any(|word| {
+            answer.strip_prefix(word).is_some_and(|rest| rest.is_empty() || ":;,".contains(&rest[..1]))
+        })
+    };
+    let unclear: Vec<_> = answers.filter(|answer| !begins(answer)).collect();
+    assert!(unclear.is_empty(), "{unclear:#?}");
+}
