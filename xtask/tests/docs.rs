@@ -153,7 +153,9 @@ fn tests_that_are_said_to_do_what_those_of_kubernetes_do_are_there() {
     let answers = answers.filter(|answer| !["here", "---"].contains(answer));
     let begins = |answer: &&str| {
         DONE.iter().any(|word| {
-            answer.strip_prefix(word).is_some_and(|rest| rest.is_empty() || ":;,".contains(&rest[..1]))
+            answer
+                .strip_prefix(word)
+                .is_some_and(|rest| rest.is_empty() || ":;,".contains(&rest[..1]))
         })
     };
     let unclear: Vec<_> = answers.filter(|answer| !begins(answer)).collect();
