@@ -25,8 +25,16 @@ fn root() -> PathBuf {
 /// Every document, with its text.
 fn documents() -> Vec<(PathBuf, String)> {
     let root = root();
-    let folders = ["", "docs", "deploy", "deploy/helm/balancer", "balancer-lab", "balancer-agent"]
-        .map(|one| root.join(one));
+    let folders = [
+        "",
+        "docs",
+        "docs/runbooks",
+        "deploy",
+        "deploy/helm/balancer",
+        "balancer-lab",
+        "balancer-agent",
+    ]
+    .map(|one| root.join(one));
     let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let documents = paths.filter(|path| path.extension().is_some_and(|end| end == "md"));
@@ -106,8 +114,13 @@ fn every_page_is_in_the_table_of_contents_once() {
     let contents = fs::read_to_string(folder.join("SUMMARY.md")).expect("a table of contents");
     let mut listed: Vec<_> = links(&contents).map(str::to_owned).collect();
     listed.sort();
-    let entries = fs::read_dir(&folder).expect("the docs").map(|entry| entry.expect("an entry"));
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let names = ["", "runbooks/"].into_iter().flat_map(|below| {
+        let entries = fs::read_dir(folder.join(below)).expect("the docs");
+        entries.map(move |entry| {
+            let name = entry.expect("an entry").file_name();
+            format!("{below}{}", name.to_string_lossy())
+        })
+    });
     let mut pages: Vec<_> =
         names.filter(|name| name.ends_with(".md") && name != "SUMMARY.md").collect();
     pages.sort();

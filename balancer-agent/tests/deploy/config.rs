@@ -84,5 +84,5 @@ fn every_config_map_is_one_that_the_agent_reads() {
         read(text).resolve(around).unwrap_or_else(|error| panic!("{name}: {error}"));
         seen += 1;
     }
-    assert_eq!(seen, 8);
+    assert_eq!(seen, 9);
 }

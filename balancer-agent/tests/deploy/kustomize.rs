@@ -10,7 +10,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn yaml(path: &Path) -> Value {
+pub fn yaml(path: &Path) -> Value {
     serde_saphyr::from_str(&read(path))
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -4,6 +4,7 @@
 mod config;
 mod consistency;
 mod kustomize;
+mod monitoring;
 mod objects;
 mod render;
 mod schema;

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{deploy, objects::strict};
 
 /// Each with the values that are set for the chart.
-const CHARTS: [(&str, &str); 6] = [
+const CHARTS: [(&str, &str); 7] = [
     ("helm-beside-kube-proxy", r#"{"peers":{"key":"a-key-of-the-tests-and-of-nothing-else"}}"#),
     (
         "helm-instead-of-kube-proxy",
@@ -48,6 +48,13 @@ const CHARTS: [(&str, &str); 6] = [
             "hostPaths":{"bpffs":"/bpf","cgroup":"/sys/fs/cgroup/unified","run":"/var/run/spread"},
             "config":{"bpffs":"/sys/fs/bpf/spread","socket":"/run/balancer/spread.sock"},
             "peers":{"key":"a-key-of-the-tests-and-of-nothing-else"}}"#,
+    ),
+    (
+        "helm-monitoring",
+        r#"{"prometheus":{"podMonitor":{"enabled":true,"labels":{"release":"prometheus"}},
+            "rules":{"enabled":true,"labels":{"release":"prometheus"},
+                "runbooks":"https://docs.example.com/balancer/","alerts":{"BalancerSuspectBackend":false}}},
+            "dashboards":{"enabled":true},"peers":{"key":"a-key-of-the-tests-and-of-nothing-else"}}"#,
     ),
     (
         EXISTING_ACCOUNT,

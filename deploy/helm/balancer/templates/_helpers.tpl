@@ -55,6 +55,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ (.Values.config).peerBindAddress | default "0.0.0.0:10357" | regexFind "[0-9]+$" }}
 {{- end }}
 
+{{/* Where Prometheus asks: config.metricsBindAddress, else every address of the node. */}}
+{{- define "balancer.metrics" -}}
+{{- $address := (.Values.config).metricsBindAddress | default "0.0.0.0:10349" -}}
+{{- if or (hasPrefix "127." $address) (hasPrefix "[::1]" $address) -}}
+{{- fail (printf "prometheus.podMonitor.enabled: Prometheus can't reach config.metricsBindAddress %s: take that out, or give an address that other nodes reach" $address) -}}
+{{- end -}}
+{{ $address }}
+{{- end }}
+
 {{- define "balancer.healthzPort" -}}
 {{ include "balancer.healthz" . | regexFind "[0-9]+$" }}
 {{- end }}
