@@ -112,3 +112,25 @@ async fn a_taken_address_names_the_flag() {
     assert!(error.contains("--healthz-bind-address"), "{error}");
     assert!(error.contains(&taken.to_string()), "{error}");
 }
+
+/// A metric that is renamed would leave an alert that never fires.
+#[test]
+fn alerts_and_dashboard_ask_for_what_is_shown() {
+    let mut scrape = switched(&AtomicBool::new(true));
+    for backend in scrape.services.iter_mut().flat_map(|service| &mut service.backends) {
+        backend.cluster_active = Some(backend.active.into());
+    }
+    scrape.mended.add("backends", 1);
+    let shown = text::render(scrape).expect("text");
+    let shown: Vec<_> = shown.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
+    for file in ["rules.yaml", "rules.test.yaml", "dashboard.json"] {
+        let path = format!("{}/../deploy/monitoring/{file}", env!("CARGO_MANIFEST_DIR"));
+        let asked = std::fs::read_to_string(&path).expect("a file");
+        let words = asked.split(|one: char| !one.is_ascii_alphanumeric() && one != '_');
+        let names: Vec<_> = words.filter(|word| word.starts_with("balancer_")).collect();
+        assert!(names.len() > 10, "{file}: {names:?}");
+        for name in names {
+            assert!(shown.contains(&name), "{file}: the agent shows no {name}");
+        }
+    }
+}
