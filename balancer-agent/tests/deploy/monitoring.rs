@@ -114,7 +114,10 @@ fn promtool_takes_the_rules_and_each_fires_on_its_cause() {
     let board = yaml(&deploy().join("monitoring/dashboard.json"));
     let panels = board["panels"].as_array().expect("panels");
     let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
-    let query = |(at, target): (usize, &Value)| json!({"record": format!("query{at}"), "expr": target["expr"]});
+    let query = |(at, target): (usize, &Value)| {
+        let name = format!("query{at}");
+        json!({"record": name, "expr": target["expr"]})
+    };
     let queries: Vec<_> = targets.enumerate().map(query).collect();
     let queries = json!({"groups": [{"name": "dashboard", "rules": queries}]}).to_string();
     fs::write(folder.path().join("queries.yaml"), queries).expect("written");
