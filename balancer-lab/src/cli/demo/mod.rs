@@ -35,6 +35,7 @@ use super::signals;
 #[command(after_help = "Examples:\n  balancer-lab demo\n  \
                         balancer-lab demo --scenario nodes-7x3 --scenario shared-20\n  \
                         balancer-lab demo --scenario rollout --scenario scale-out\n  \
+                        balancer-lab demo --scenario rollout-nodes\n  \
                         balancer-lab demo --output json\n  balancer-lab demo --keep")]
 pub(super) struct Arguments {
     /// Run only this scenario; may be repeated
@@ -67,7 +68,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let progress = progress((compare::steps(&scenarios) + stories.len()) as u64);
     let mut told = Vec::new();
     for story in stories {
-        progress.set_message(format!("{}, all sides at once", story.name()));
+        progress.set_message(story.name());
         let one = story::tell(story)?;
         progress.inc(1);
         if arguments.output == Output::Text {

@@ -19,7 +19,7 @@ const WORK: Duration = Duration::from_millis(2);
 /// The client pods on one node: as many as the largest scenario needs.
 const CLIENTS: u8 = 7;
 /// Flags of an agent that is one of many on a machine: smaller maps.
-const SMALL: [&str; 4] = ["--max-services", "1024", "--max-backends", "4096"];
+pub(super) const SMALL: [&str; 4] = ["--max-services", "1024", "--max-backends", "4096"];
 
 /// One node, or several, ready for scenarios. Declared in this order, so that the processes go before
 /// the nodes.

@@ -19,7 +19,11 @@ pub(in super::super) fn section(told: &Told) -> String {
     let end = end.fold(1.0, f64::max);
     let most = told.courses.iter().flat_map(|course| &course.samples);
     let most = most.flat_map(|sample| &sample.connections).copied().max().unwrap_or(1).max(1);
-    let figures: String = told.courses.iter().map(|course| figure(course, end, most)).collect();
+    let figures: String = told
+        .courses
+        .iter()
+        .map(|course| figure(course, course.side.title(told.nodes.is_some()), end, most))
+        .collect();
     format!(
         "<section class=\"story\" id=\"{}\">\n<h2>{} <small>{}</small></h2>\n{figures}\
          <p class=\"figures\">Above: connections of each pod over time. Below: connections closed \
@@ -28,13 +32,13 @@ pub(in super::super) fn section(told: &Told) -> String {
     )
 }
 
-fn figure(course: &Course, end: f64, most: u32) -> String {
-    let title = course.side.title();
+fn figure(course: &Course, title: &str, end: f64, most: u32) -> String {
     let (failed, later) = course.failures();
     format!(
-        "<figure><figcaption>{title}: {} closed; of {} requests {failed} failed while pods came and \
-         went, {later} later</figcaption>\n{}{}</figure>\n",
+        "<figure><figcaption>{title}: {} closed, {} ended by balancer; of {} requests \
+         {failed} failed while pods came and went, {later} later</figcaption>\n{}{}</figure>\n",
         course.closed(),
+        course.ended,
         course.requests + course.failed.len() as u64,
         lines(course, end, most),
         bars(course, end),
@@ -129,17 +133,23 @@ mod tests {
         let course = |side| Course {
             side,
             samples: vec![sample(0.25, 0), sample(0.5, 3)],
+            ended: 2,
             requests: 99,
             failed: vec![0.3, 0.4],
             first_error: None,
             joined: 0.3,
         };
-        let courses = Side::ALL.map(course).into();
-        let told = Told { name: "rollout".into(), description: "pods".into(), courses };
+        let courses = Side::SEVERAL_NODES.map(course).into();
+        let (name, description) = ("rollout-nodes".into(), "pods".into());
+        let told = Told { name, description, nodes: Some(20), courses };
         let html = section(&told);
         assert_eq!(html.matches("<polyline").count(), 9, "{html}");
         assert_eq!(html.matches("<rect").count(), 3, "{html}");
         assert_eq!(html.matches("class=\"failed\"").count(), 6, "{html}");
-        assert!(html.contains("3 closed; of 101 requests 1 failed"), "{html}");
+        assert!(
+            html.contains("balancer, moves of the cluster: 3 closed, 2 ended by balancer"),
+            "{html}"
+        );
+        assert!(html.contains("of 101 requests 1 failed"), "{html}");
     }
 }

@@ -23,7 +23,9 @@ pub(super) struct Script {
     /// Pods there are; the first of them are there from the beginning.
     pub(super) pods: usize,
     pub(super) at_first: usize,
-    /// Clients, each with one connection.
+    /// Nodes, where there are several.
+    pub(super) nodes: Option<usize>,
+    /// Clients of each node, each with one connection.
     pub(super) clients: usize,
     /// What they keep theirs in.
     pub(super) pools: Pools,
@@ -32,6 +34,8 @@ pub(super) struct Script {
     pub(super) length: Duration,
 }
 
+/// Nodes of a story that has several.
+const NODES: usize = 20;
 /// Between two pods of a rollout.
 const STEP: Duration = Duration::from_secs(3);
 
@@ -39,6 +43,18 @@ impl Script {
     pub(super) fn of(story: Story) -> Self {
         let seconds = Duration::from_secs;
         match story {
+            Story::RolloutNodes => Self {
+                nodes: Some(NODES),
+                clients: 1,
+                length: seconds(24),
+                ..Self::of(Story::Rollout)
+            },
+            Story::ScaleOutNodes => Self {
+                nodes: Some(NODES),
+                clients: 5,
+                length: seconds(20),
+                ..Self::of(Story::ScaleOut)
+            },
             Story::Rollout => {
                 let restart = |pod: usize| {
                     let start = seconds(2) + STEP * pod as u32;
@@ -52,6 +68,7 @@ impl Script {
                 Self {
                     pods: 3,
                     at_first: 3,
+                    nodes: None,
                     clients: 20,
                     pools: Pools::Channel,
                     events,
@@ -63,6 +80,7 @@ impl Script {
                 Self {
                     pods: 8,
                     at_first: 4,
+                    nodes: None,
                     clients: 24,
                     pools: Pools::PerThread,
                     events,
@@ -75,12 +93,14 @@ impl Script {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     #[test]
     fn events_are_in_order_and_leave_time_after_them() {
-        for story in [Story::Rollout, Story::ScaleOut] {
-            let script = Script::of(story);
+        for story in Story::value_variants() {
+            let script = Script::of(*story);
             assert!(script.events.is_sorted_by_key(|(at, _)| *at), "{script:?}");
             let last = script.events.last().expect("events").0;
             assert!(last + Duration::from_secs(6) <= script.length, "{script:?}");

@@ -1,27 +1,19 @@
-//! One side: a lab, what balances in it, and the clients.
+//! The sides of a story, and how one goes through it.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
-use balancer_lab::{
-    Agent, Lab, Pod,
-    http::{Client, LoadOptions, Pools, Server, Until},
-    kubeproxy::{
-        ServicePort,
-        iptables::{self, Variant},
-    },
-    manifests::{Endpoint, Manifests, Service},
-};
+use anyhow::Result;
+use balancer_lab::http::{Client, LoadOptions, Report, Until};
 use serde::Serialize;
 
 use super::{
-    Course, Story,
+    Course,
     sample::Sampler,
-    script::{Event, Script},
+    script::Script,
+    stage::{PORT, Stage, VIP},
 };
 
 /// What balances.
@@ -32,39 +24,54 @@ pub(super) enum Side {
     KubeProxy,
     /// balancer, for new connections alone.
     Starts,
-    /// balancer, with moves.
+    /// balancer, with moves; on several nodes each decides by its own connections.
     Moves,
+    /// The same on several nodes, whose agents decide by the connections of all.
+    ClusterMoves,
 }
 
 impl Side {
-    pub(super) const ALL: [Self; 3] = [Self::KubeProxy, Self::Starts, Self::Moves];
+    /// The sides, where all pods are on one node.
+    pub(super) const ONE_NODE: [Self; 3] = [Self::KubeProxy, Self::Starts, Self::Moves];
+    /// The sides, where the clients are on several.
+    pub(super) const SEVERAL_NODES: [Self; 3] = [Self::Starts, Self::Moves, Self::ClusterMoves];
 
-    pub(super) const fn title(self) -> &'static str {
+    pub(super) const fn title(self, several_nodes: bool) -> &'static str {
         match self {
             Self::KubeProxy => "kube-proxy (iptables)",
             Self::Starts => "balancer, new connections only",
+            Self::Moves if several_nodes => "balancer, moves of each node alone",
             Self::Moves => "balancer, rebalance and drain-timeout",
+            Self::ClusterMoves => "balancer, moves of the cluster",
         }
+    }
+
+    /// Whether connections are moved.
+    pub(super) const fn moves(self) -> bool {
+        matches!(self, Self::Moves | Self::ClusterMoves)
+    }
+
+    /// Whether the agents of several nodes tell each other what they count.
+    pub(super) const fn has_peers(self) -> bool {
+        matches!(self, Self::Starts | Self::ClusterMoves)
     }
 }
 
-const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 100, 10);
-const PORT: u16 = 8080;
 /// Between two requests of a client.
 const PACE: Duration = Duration::from_millis(100);
 /// Between two samples.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Has one side go through a story.
-pub(super) fn play(side: Side, story: Story) -> Result<Course> {
-    let script = Script::of(story);
-    let mut stage = Stage::build(side, &script)?;
+pub(super) fn play(side: Side, script: &Script) -> Result<Course> {
+    let mut stage = Stage::build(side, script)?;
     let uri = format!("http://{VIP}/").parse()?;
     let mut options =
         LoadOptions::new(uri, script.clients, script.pools, Until::Elapsed(script.length));
     options.pace = PACE;
-    let mut client = Client::start(stage.client.place(), &options)?;
-    client.go()?;
+    let start = |pod: &balancer_lab::Pod| Client::start(pod.place(), &options);
+    let mut clients = stage.clients.iter().map(start).collect::<Result<Vec<_>, _>>()?;
+    clients.iter_mut().try_for_each(Client::go)?;
     let started = Instant::now();
     let mut events = script.events.iter().peekable();
     let (mut sampler, mut samples, mut joined) = (Sampler::default(), Vec::new(), 0.0);
@@ -80,109 +87,11 @@ pub(super) fn play(side: Side, story: Story) -> Result<Course> {
         }
         samples.push(sampler.take(&stage.pods, PORT, started.elapsed())?);
     }
-    let report = client.report()?;
-    let requests = report.requests();
-    let (failed, first_error) = (report.failed_at, report.first_error);
-    Ok(Course { side, samples, requests, failed, first_error, joined })
-}
-
-/// A lab on its way through a story. Declared in this order, so that the processes go before the lab.
-struct Stage {
-    agent: Option<Agent>,
-    servers: Vec<Option<Server>>,
-    pools: Pools,
-    /// Which pods are ready, and which terminate.
-    ready: Vec<bool>,
-    leaving: Vec<bool>,
-    service: Service,
-    manifests: Manifests,
-    pods: Vec<Pod>,
-    client: Pod,
-    lab: Lab,
-}
-
-impl Stage {
-    fn build(side: Side, script: &Script) -> Result<Self> {
-        let lab = Lab::create(&format!("demo: {}", side.title()))?;
-        let address = |number: usize| Ipv4Addr::new(10, 244, 0, 10 + number as u8);
-        let pods = lab.pods((0..script.pods).map(|n| (format!("web-{n}"), address(n))))?;
-        let client = lab.pod("clients", Ipv4Addr::new(10, 244, 0, 200))?;
-        let manifests = Manifests::create(lab.state_dir().join("manifests"))?;
-        let mut service = Service::new("web", VIP, 80, PORT, Vec::<Ipv4Addr>::new());
-        if side == Side::Moves {
-            service = service
-                .annotated("balancer-agent/rebalance", "true")
-                .annotated("balancer-agent/drain-timeout", "1s");
-        }
-        let ready: Vec<_> = (0..script.pods).map(|pod| pod < script.at_first).collect();
-        let mut stage = Self {
-            agent: None,
-            servers: (0..script.pods).map(|_| None).collect(),
-            pools: script.pools,
-            leaving: vec![false; script.pods],
-            ready,
-            service,
-            manifests,
-            pods,
-            client,
-            lab,
-        };
-        for pod in 0..script.at_first {
-            stage.serve(pod)?;
-        }
-        stage.tell(side == Side::KubeProxy)?;
-        if side != Side::KubeProxy {
-            stage.agent = Some(Agent::start(&stage.lab, stage.manifests.dir(), &[])?);
-        }
-        Ok(stage)
+    let mut report = Report::default();
+    for client in &mut clients {
+        report.merge(client.report()?);
     }
-
-    fn serve(&mut self, pod: usize) -> Result<()> {
-        let place = &self.pods[pod];
-        let listen = [place.socket(PORT)];
-        let server =
-            Server::start_for(self.pools, place.place(), place.name(), &listen, Duration::ZERO)?;
-        self.servers[pod] = Some(server);
-        Ok(())
-    }
-
-    fn happen(&mut self, event: Event) -> Result<()> {
-        match event {
-            Event::Leave(pod) => (self.ready[pod], self.leaving[pod]) = (false, true),
-            Event::Kill(pod) => {
-                self.servers[pod] = None;
-                self.leaving[pod] = false;
-            }
-            Event::Join(pod) => {
-                self.serve(pod)?;
-                self.ready[pod] = true;
-            }
-        }
-        self.tell(self.agent.is_none())
-    }
-
-    /// Tells what balances which pods there are.
-    fn tell(&mut self, rules: bool) -> Result<()> {
-        let is_there = |pod: &usize| self.ready[*pod] || self.leaving[*pod];
-        let endpoint = |pod: usize| Endpoint {
-            ready: Some(self.ready[pod]),
-            serving: Some(true),
-            terminating: Some(self.leaving[pod]),
-            ..Endpoint::ready(self.pods[pod].ip())
-        };
-        self.service.endpoints = (0..self.pods.len()).filter(is_there).map(endpoint).collect();
-        if !rules {
-            self.manifests.write(&self.service)?;
-            return Ok(());
-        }
-        let ready = (0..self.pods.len()).filter(|pod| self.ready[*pod]);
-        let port = ServicePort {
-            name: "demo/web:http".into(),
-            address: VIP,
-            port: 80,
-            backends: ready.map(|pod| SocketAddrV4::new(self.pods[pod].ip(), PORT)).collect(),
-        };
-        iptables::load(self.lab.node(), Variant::Nft, &[port])
-            .context("load kube-proxy's rules; is iptables installed?")
-    }
+    let (ended, requests) = (stage.ended()?, report.requests());
+    let Report { failed_at: failed, first_error, .. } = report;
+    Ok(Course { side, samples, ended, requests, failed, first_error, joined })
 }
