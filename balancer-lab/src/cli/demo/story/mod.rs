@@ -4,6 +4,7 @@
 
 mod memory;
 mod metrics;
+mod play;
 mod plot;
 mod sample;
 mod script;
@@ -100,12 +101,12 @@ pub(super) fn tell(story: Story) -> Result<Told> {
         let nodes = memory::nodes(wanted)?;
         script.nodes = Some(nodes);
         let sides = Side::SEVERAL_NODES.into_iter();
-        let courses = sides.map(|side| side::play(side, &script)).collect::<Result<_>>()?;
+        let courses = sides.map(|side| play::play(side, &script)).collect::<Result<_>>()?;
         return Ok(Told { name, description, nodes: Some(nodes), courses });
     }
     let script = &script;
     let courses = thread::scope(|scope| {
-        let play = |side| scope.spawn(move || side::play(side, script));
+        let play = |side| scope.spawn(move || play::play(side, script));
         let sides: Vec<_> = Side::ONE_NODE.into_iter().map(play).collect();
         let joined = sides.into_iter().map(|side| match side.join() {
             Ok(course) => course,
