@@ -31,6 +31,9 @@ use crate::{
 pub struct Snapshot {
     /// Service ports, their families together.
     pub ports: BTreeMap<PortId, PortSnapshot>,
+    /// Every backend in use, shown with a Service port or not: connections ever opened, and those that
+    /// were refused or timed out.
+    pub counted: Vec<(BackendAddr, u64, u64)>,
     /// Open connections over all backends.
     pub connections: u64,
     /// Use of the maps.
@@ -153,7 +156,11 @@ impl Snapshot {
             verdicts.push((verdict, maps.verdict(verdict)?));
         }
         let connections = backends.keys().map(|id| u64::from(maps.active(*id))).sum();
-        Ok(Self { ports, connections, capacity: capacity.into(), verdicts })
+        let counted = |entry: &Backend| {
+            convert::backend_addr(entry).map(|backend| (backend, entry.opened, entry.failed))
+        };
+        let counted = backends.values().filter_map(counted).collect();
+        Ok(Self { ports, counted, connections, capacity: capacity.into(), verdicts })
     }
 }
 

@@ -59,6 +59,14 @@ pub struct ServiceView {
     pub backends: Vec<BackendView>,
 }
 
+impl ServiceView {
+    /// Connections of all nodes, where they are known of every backend.
+    pub fn cluster_active(&self) -> Option<u64> {
+        let known = self.backends.iter().map(|backend| backend.cluster_active);
+        known.sum::<Option<u64>>().filter(|_| !self.backends.is_empty())
+    }
+}
+
 /// A Service port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortView {

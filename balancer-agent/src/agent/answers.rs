@@ -33,10 +33,13 @@ pub fn answers(shared: &Arc<Shared>) -> Answers<Shared> {
 
 /// What metrics show.
 pub fn scrape(shared: &Shared) -> Result<Scrape, AnswerError> {
-    let snapshot = Snapshot::read(shared.maps())?;
-    let services = shared.services_of(&snapshot);
+    let (snapshot, services, totals) = shared.totals().at(|| {
+        let snapshot = Snapshot::read(shared.maps())?;
+        let services = shared.services_of(&snapshot);
+        Ok::<_, AnswerError>((snapshot, services))
+    })?;
     Ok(Scrape {
-        totals: shared.totals().at(&services),
+        totals,
         series: shared.series(),
         services,
         status: shared.status_of(Ok(snapshot)),

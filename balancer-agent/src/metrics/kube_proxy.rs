@@ -11,6 +11,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::Programming;
+
 /// What the maps were brought to with one change of the source.
 #[derive(Clone, Copy, Debug)]
 pub struct Synced {
@@ -47,7 +49,7 @@ impl Changes {
 pub struct KubeProxy {
     sync: Histogram,
     last: Gauge<f64, AtomicU64>,
-    programming: Histogram,
+    programming: Programming,
     services: Changes,
     endpoints: Changes,
 }
@@ -57,7 +59,7 @@ impl Default for KubeProxy {
         Self {
             sync: Histogram::new((0..15).map(|power| 0.001 * f64::from(1_u32 << power))),
             last: Gauge::default(),
-            programming: Histogram::new(programming_buckets()),
+            programming: Programming::with(programming_buckets()),
             services: Changes::default(),
             endpoints: Changes::default(),
         }
@@ -84,22 +86,13 @@ impl KubeProxy {
 
     /// Counts changes that are written now, by when they were triggered.
     pub fn written(&self, triggers: &[SystemTime]) {
-        let now = SystemTime::now();
-        for at in triggers {
-            let took = now.duration_since(*at).unwrap_or_default();
-            self.programming.observe(took.as_secs_f64());
-        }
+        self.programming.written(triggers);
     }
 
     /// Has a registry without a prefix show it.
     pub fn register(self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("kubeproxy");
-        registry.register_with_unit(
-            "network_programming_duration",
-            "Time from a change of endpoints until the maps have it",
-            Unit::Seconds,
-            self.programming,
-        );
+        self.programming.register(registry);
         let registry = registry.sub_registry_with_prefix("sync_proxy_rules");
         let help = "Time to compute and write what one change of the source asks for";
         registry.register_with_unit("duration", help, Unit::Seconds, self.sync);

@@ -19,11 +19,16 @@ pub struct Programming(Histogram);
 
 impl Default for Programming {
     fn default() -> Self {
-        Self(Histogram::new(BOUNDS))
+        Self::with(BOUNDS)
     }
 }
 
 impl Programming {
+    /// In buckets up to these bounds, in seconds.
+    pub fn with(bounds: impl IntoIterator<Item = f64>) -> Self {
+        Self(Histogram::new(bounds))
+    }
+
     /// Counts changes that are written now. Where the clock of this node is behind, 0 is counted.
     pub fn written(&self, triggers: &[SystemTime]) {
         let now = SystemTime::now();

@@ -114,7 +114,7 @@ const OF_SERVICE: [Metric<Port>; 11] = [
         |port| Some(Value::Gauge(port.sum(|backend| backend.active.into()))),
     ),
     ("service_cluster_connections", "The same from all nodes, where they are known", |port| {
-        port.cluster().map(|all| Value::Gauge(all.iter().sum()))
+        port.view.cluster_active().map(Value::Gauge)
     }),
     ("service_opened", "Connections opened from this node since the agent started", |port| {
         Some(Value::Count(port.total.opened))

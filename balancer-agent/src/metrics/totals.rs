@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{model::Protocol, view::ServiceView};
+use crate::{desired::BackendAddr, model::Protocol, observe::Snapshot, view::ServiceView};
 
 /// What was counted of a Service port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,30 +38,41 @@ pub struct Totals(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Each backend at the last scrape; none before the first.
-    seen: Option<HashMap<(SocketAddr, Protocol), Total>>,
+    /// Each backend in use at the last scrape; none before the first.
+    seen: Option<HashMap<BackendAddr, Total>>,
     ports: BTreeMap<Port, Total>,
 }
 
 impl Totals {
-    /// The totals of Service ports, in their order, at this moment.
-    pub fn at(&self, services: &[ServiceView]) -> Vec<Total> {
+    /// What `read` reads, with the totals of its Service ports in their order. One after another: what
+    /// was read earlier and told later would look like counters that began anew.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`; the totals are then as they were.
+    pub fn at<E>(
+        &self,
+        read: impl FnOnce() -> Result<(Snapshot, Vec<ServiceView>), E>,
+    ) -> Result<(Snapshot, Vec<ServiceView>, Vec<Total>), E> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (snapshot, services) = read()?;
         let before = known.seen.take();
-        let mut seen = HashMap::new();
+        let counted = snapshot.counted.iter();
+        let seen: HashMap<BackendAddr, Total> = counted
+            .map(|(backend, opened, failed)| (*backend, Total { opened: *opened, failed: *failed }))
+            .collect();
         let mut ports = mem::take(&mut known.ports);
         let mut totals = Vec::with_capacity(services.len());
-        for service in services {
+        for service in &services {
             let protocol = service.port.protocol;
             let port =
                 (service.namespace.clone(), service.name.clone(), service.port.number, protocol);
             let mut total = ports.remove(&port).unwrap_or_default();
             for backend in &service.backends {
-                let key = (SocketAddr::new(backend.address, backend.port), protocol);
-                let now = Total { opened: backend.opened_total, failed: backend.failed_total };
-                seen.insert(key, now);
+                let key =
+                    BackendAddr::new(SocketAddr::new(backend.address, backend.port), protocol);
                 // What was there before the first scrape is not of this agent.
-                let Some(before) = &before else { continue };
+                let (Some(before), Some(now)) = (&before, seen.get(&key)) else { continue };
                 let added = now.since(before.get(&key).copied().unwrap_or_default());
                 total.opened += added.opened;
                 total.failed += added.failed;
@@ -70,7 +81,7 @@ impl Totals {
             known.ports.insert(port, total);
         }
         known.seen = Some(seen);
-        totals
+        Ok((snapshot, services, totals))
     }
 }
 
@@ -92,6 +103,21 @@ mod tests {
         vec![view]
     }
 
+    /// What is told of the Service port, whose backends are those, while so many are in use.
+    fn told(totals: &Totals, shown: &[(u8, u64)], used: &[(u8, u64)]) -> u64 {
+        let model = view(&[(1, 0)]).swap_remove(0);
+        let port = model.backends[0].port;
+        let counted = |(last, opened): &(u8, u64)| {
+            let addr = SocketAddr::new([10, 0, 0, *last].into(), port);
+            (BackendAddr::new(addr, model.port.protocol), *opened, 0)
+        };
+        let counted = used.iter().map(counted).collect();
+        let snapshot = Snapshot { counted, ..Snapshot::default() };
+        let read = || Ok::<_, std::convert::Infallible>((snapshot, view(shown)));
+        let Ok((_, _, total)) = totals.at(read);
+        total[0].opened
+    }
+
     #[test]
     fn totals_never_go_back() {
         let totals = Totals::default();
@@ -106,8 +132,15 @@ mod tests {
             (&[(1, 3)], 13),
             (&[(1, 1)], 14),
         ] {
-            let total = totals.at(&view(opened));
-            assert_eq!(total.iter().map(|total| total.opened).collect::<Vec<_>>(), [want]);
+            assert_eq!(told(&totals, opened, opened), want);
         }
+    }
+
+    #[test]
+    fn what_was_opened_while_no_service_port_had_a_backend_is_nobodys() {
+        let totals = Totals::default();
+        assert_eq!(told(&totals, &[(1, 900)], &[(1, 900)]), 0);
+        assert_eq!(told(&totals, &[], &[(1, 900)]), 0);
+        assert_eq!(told(&totals, &[(1, 901)], &[(1, 901)]), 1);
     }
 }

@@ -20,7 +20,7 @@ impl Listed for ServiceView {
         ("address", |service| dialled(service).into()),
         ("backends", |service| (ready(service) as u64).into()),
         ("connections", |service| sum(service, |backend| backend.active.into()).into()),
-        ("cluster", |service| cluster(service).into()),
+        ("cluster", |service| service.cluster_active().into()),
         ("port-name", |service| port_name(service).into()),
         ("opened", |service| sum(service, |backend| backend.opened_total).into()),
         ("failed", |service| sum(service, |backend| backend.failed_total).into()),
@@ -30,8 +30,8 @@ impl Listed for ServiceView {
         ("addresses", |service| addresses(service).into()),
     ];
 
-    fn namespace(&self) -> Option<&str> {
-        Some(&self.namespace)
+    fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     fn sheet(rows: &[Self], wide: bool) -> Sheet {
@@ -42,7 +42,7 @@ impl Listed for ServiceView {
 fn sheet(services: &[ServiceView], wide: bool) -> Sheet {
     let mut header =
         vec!["NAMESPACE", "NAME", "PORT", "POLICY", "ADDRESS", "BACKENDS", "CONNECTIONS"];
-    let is_known = services.iter().any(|service| cluster(service).is_some());
+    let is_known = services.iter().any(|service| service.cluster_active().is_some());
     if is_known {
         header.push("CLUSTER");
     }
@@ -72,7 +72,7 @@ fn sheet(services: &[ServiceView], wide: bool) -> Sheet {
             cell(sum(service, |backend| backend.active.into())),
         ];
         if is_known {
-            row.push(optional(cluster(service)));
+            row.push(optional(service.cluster_active()));
         }
         if wide {
             row.extend([
@@ -114,12 +114,6 @@ fn sources(service: &ServiceView) -> Option<String> {
 fn addresses(service: &ServiceView) -> Option<String> {
     let all: Vec<_> = service.frontends.iter().map(address).collect();
     (!all.is_empty()).then(|| all.join(","))
-}
-
-/// Connections of all nodes, where they are known of every backend.
-fn cluster(service: &ServiceView) -> Option<u64> {
-    let known = service.backends.iter().map(|backend| backend.cluster_active);
-    known.sum::<Option<u64>>().filter(|_| !service.backends.is_empty())
 }
 
 fn address(frontend: &FrontendView) -> String {

@@ -57,10 +57,15 @@ fn where_all_nodes_are_known_they_count() {
     for (backend, all) in view.backends.iter_mut().zip([30, 10]) {
         backend.cluster_active = Some(all);
     }
+    // What drains counts, and is not compared.
+    let mut left = view.backends[0].clone();
+    (left.address, left.state, left.cluster_active) =
+        ([10, 0, 0, 9].into(), BackendState::Draining, Some(5));
+    view.backends.push(left);
     let text = text(vec![view], BackendSeries::All);
     let port = "{namespace=\"shop\",service=\"cart\",port=\"80\",protocol=\"TCP\"";
     let lines = [
-        format!("balancer_service_cluster_connections{port}}} 40"),
+        format!("balancer_service_cluster_connections{port}}} 45"),
         format!("balancer_service_most_cluster_connections{port}}} 30"),
         format!("balancer_service_skew_ratio{port}}} 1.5"),
         format!("balancer_backend_cluster_connections{port},backend=\"10.0.0.1:8080\"}} 30"),
