@@ -295,6 +295,8 @@ pub trait ReadChoice: ReadMaps + ClusterCounts {
     fn node(&self, address: IpAddr) -> Result<Option<NodeAddress>, MapsError>;
     /// What is known of clients: cookies of network namespaces and their addresses, in no order.
     fn clients(&self) -> Result<Vec<(u64, Vec<IpAddr>)>, MapsError>;
+    /// The backend at which the next connection of a Service port takes a seat.
+    fn seat(&self, service: u32) -> Option<u32>;
     /// The backend that the clients of a network namespace had before, by [`Settings::group`].
     fn pin(&self, netns: u64, group: u32) -> Result<Option<Pin>, MapsError>;
 }

@@ -366,6 +366,10 @@ impl ReadChoice for InMemoryMaps {
         Ok(self.clients.iter().map(|(netns, addresses)| (*netns, addresses.clone())).collect())
     }
 
+    fn seat(&self, service: u32) -> Option<u32> {
+        self.seats(service).into_keys().next()
+    }
+
     fn pin(&self, netns: u64, group: u32) -> Result<Option<Pin>, MapsError> {
         self.check_read("AFFINITY")?;
         Ok(self.pins.get(&(netns, group)).copied())

@@ -19,7 +19,7 @@ use nix::errno::Errno;
 
 use self::{
     captured::captured,
-    reason::{not_service, why},
+    reason::{Certain, not_service, why},
 };
 use super::{
     odds::{Candidate, Rules, certain, odds},
@@ -189,7 +189,7 @@ impl<M: ReadChoice> Explained<'_, M> {
 
     fn without_row(&self, view: &mut ExplainView, row: Row) -> Verdict {
         let shown = self.shown(view);
-        view.candidates = shown.iter().map(|backend| left_out(backend)).collect();
+        view.candidates = shown.iter().map(|backend| left_out(backend, false)).collect();
         if row.base == Row::NOT_LOCAL.base {
             view.why = "internalTrafficPolicy is Local, and no endpoint of this node is ready; \
                         endpoints of other nodes are not used"
@@ -233,15 +233,21 @@ impl<M: ReadChoice> Explained<'_, M> {
             })
             .collect();
         let place = |backend: u32| ids.iter().position(|slot| slot.backend == backend);
-        let pinned = self.pin(view, &rules, service, |backend| {
-            let at = place(backend)?;
-            let suspect = candidates[at].counter.active & SUSPECT != 0;
-            (settings.keeps_suspects || !suspect).then_some(at)
-        })?;
-        let (each, tried) = match pinned {
+        let is_suspect = |at: usize| candidates[at].counter.active & SUSPECT != 0;
+        let all_suspect = (0..candidates.len()).all(is_suspect);
+        let pinned = self.pin(view, &rules, service, place)?;
+        let seat = || self.maps.seat(service).and_then(place).filter(|at| !is_suspect(*at));
+        let odds = || odds(&candidates, &rules);
+        // Who has a backend that is suspect gets another one, unless that one is suspect, too.
+        let stays = |at: &usize| {
+            settings.keeps_suspects || !is_suspect(*at) || all_suspect && odds().tried.is_none()
+        };
+        let pinned = pinned.filter(stays);
+        let seat = if pinned.is_none() { seat() } else { None };
+        let (each, tried) = match pinned.or(seat) {
             Some(at) => (certain(candidates.len(), at), None),
             None => {
-                let odds = odds(&candidates, &rules);
+                let odds = odds();
                 (odds.each, odds.tried)
             }
         };
@@ -271,17 +277,20 @@ impl<M: ReadChoice> Explained<'_, M> {
                 state: shown.map_or(ready, |shown| shown.state),
                 weight: candidate.weight,
                 own,
-                cluster: rules.band.map(|_| u64::from(own) + u64::from(others)),
+                cluster: view.counts_cluster.then(|| u64::from(own) + u64::from(others)),
                 odds: Some(*chance),
             });
         }
         let chosen = |candidate: &CandidateView| candidate.odds.is_some_and(|odds| odds > 0.0);
         view.candidates.sort_by_key(|one| (!chosen(one), one.address, one.port));
-        view.candidates.extend(left.into_iter().map(left_out));
+        let counts_cluster = view.counts_cluster;
+        view.candidates.extend(left.into_iter().map(|one| left_out(one, counts_cluster)));
         let end = |at: usize| ends.get(at).copied().flatten();
         view.pinned =
             pinned.and_then(end).map(|end| EndView { address: end.ip(), port: end.port() });
-        view.why = why(view, tried.and_then(end), candidates.len());
+        let certain =
+            seat.and_then(end).map(Certain::Seat).or(tried.and_then(end).map(Certain::Trial));
+        view.why = why(view, certain, candidates.len());
         Ok(())
     }
 
@@ -319,7 +328,7 @@ impl<M: ReadChoice> Explained<'_, M> {
     }
 }
 
-fn left_out(backend: &BackendView) -> CandidateView {
+fn left_out(backend: &BackendView, counts_cluster: bool) -> CandidateView {
     CandidateView {
         address: backend.address,
         port: backend.port,
@@ -327,7 +336,7 @@ fn left_out(backend: &BackendView) -> CandidateView {
         state: backend.state,
         weight: backend.weight,
         own: backend.active,
-        cluster: backend.cluster_active,
+        cluster: backend.cluster_active.filter(|_| counts_cluster),
         odds: None,
     }
 }

@@ -48,12 +48,15 @@ pub fn pods(desired: &Desired) -> Vec<PodView> {
 /// told. Headless Services and those whose addresses others have are not among them.
 pub fn refused(desired: &Desired) -> Vec<RefusedView> {
     let refused = |(id, port): (&PortId, &DesiredPort)| {
-        let unusable = !port.frontends.is_empty() && !port.endpoints().any(|(_, d)| d.usable);
+        let refuses = !port.backends.values().any(|details| details.usable);
+        if port.frontends.is_empty() || !refuses {
+            return None;
+        }
         let elsewhere = port.local && (port.elsewhere.ipv4 || port.elsewhere.ipv6);
         let verdict = if elsewhere { Verdict::NoLocalEndpoint } else { Verdict::NoEndpoint };
         let not_ready = port.backends.values().filter(|d| !d.serving).count() as u64;
         let error = verdict.errno().map(Errno::from_raw)?;
-        unusable.then(|| RefusedView {
+        Some(RefusedView {
             namespace: id.service.namespace.clone(),
             service: id.service.name.clone(),
             service_port: PortView {

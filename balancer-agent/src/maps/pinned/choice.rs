@@ -26,6 +26,10 @@ impl ReadChoice for PinnedMaps {
         })
     }
 
+    fn seat(&self, service: u32) -> Option<u32> {
+        self.seat_words(service).map(|seat| seat.backend).next()
+    }
+
     fn pin(&self, netns: u64, group: u32) -> Result<Option<Pin>, MapsError> {
         let word = self.affinity.get(&transmute!(ClientKey { netns, group, zero: 0 }))?;
         Ok(word.map(Pin::unpack))

@@ -39,8 +39,7 @@ impl KeepSeats for PinnedMaps {
     }
 
     fn seats(&self, service: u32) -> BTreeMap<u32, u32> {
-        let words = (0..SEATS).map(|index| Seat::unpack(Words(self, service).load(index)));
-        words.filter(|seat| seat.count > 0).map(|seat| (seat.backend, seat.count)).collect()
+        self.seat_words(service).map(|seat| (seat.backend, seat.count)).collect()
     }
 
     fn forget_all_seats(&self) {
@@ -50,6 +49,12 @@ impl KeepSeats for PinnedMaps {
 }
 
 impl PinnedMaps {
+    /// The words that have seats, in the order in which programs take them.
+    pub(super) fn seat_words(&self, service: u32) -> impl Iterator<Item = Seat> {
+        let words = (0..SEATS).map(move |index| Seat::unpack(Words(self, service).load(index)));
+        words.filter(|seat| seat.count > 0)
+    }
+
     /// Takes back the seats of a Service port.
     pub(super) fn forget_seats(&self, service: u32) {
         self.services.set32(service, SEATED, 0);

@@ -40,17 +40,34 @@ pub(super) fn not_service(services: &[ServiceView], view: &ExplainView) -> Strin
     )
 }
 
+/// A backend that the next connection gets for certain, whatever the policy is.
+#[derive(Clone, Copy)]
+pub(super) enum Certain {
+    /// A place is kept there.
+    Seat(SocketAddr),
+    /// It has failed, and is tried.
+    Trial(SocketAddr),
+}
+
 /// Why the candidates have the odds that they have.
-pub(super) fn why(view: &ExplainView, tried: Option<SocketAddr>, candidates: usize) -> String {
+pub(super) fn why(view: &ExplainView, certain: Option<Certain>, candidates: usize) -> String {
     if let Some(pinned) = view.pinned {
         let pinned = SocketAddr::new(pinned.address, pinned.port);
         return format!("session affinity: the client had {pinned} before and stays with it");
     }
-    if let Some(tried) = tried {
-        return format!(
-            "{tried} has just failed and its pause is over: the next connection tries whether it \
-             answers again"
-        );
+    match certain {
+        Some(Certain::Seat(seat)) => {
+            return format!(
+                "a connection was moved, and the next one of this node takes its seat at {seat}"
+            );
+        }
+        Some(Certain::Trial(tried)) => {
+            return format!(
+                "{tried} has just failed and its pause is over: the next connection tries whether \
+                 it answers again"
+            );
+        }
+        None => {}
     }
     let possible = view.candidates.iter().filter(|c| c.odds.is_some_and(|odds| odds > 0.0)).count();
     let counted = if view.counts_cluster { "all nodes" } else { "this node" };

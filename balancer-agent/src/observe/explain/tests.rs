@@ -9,7 +9,9 @@ use super::*;
 use crate::{
     apply::apply,
     desired::Desired,
-    maps::{ReadMaps as _, WriteMaps as _, in_memory::InMemoryMaps},
+    maps::{
+        ClusterCounts as _, KeepSeats as _, ReadMaps as _, WriteMaps as _, in_memory::InMemoryMaps,
+    },
     model::Protocol,
     observe::{Snapshot, views},
     plan::{Extent, book::Book, plan, rows::rows},
@@ -168,6 +170,38 @@ fn a_client_stays_with_its_backend() {
     maps.suspect(second, u64::MAX);
     let view = told(&maps, &desired, Some(&pod(1)), &dial(10, 80));
     assert_eq!(chances(&view), [(1, Some(10)), (2, Some(0))], "it gives way");
+    maps.suspect(id_of(&maps, 1), u64::MAX);
+    let view = told(&maps, &desired, Some(&pod(1)), &dial(10, 80));
+    assert_eq!(chances(&view), [(2, Some(10)), (1, Some(0))], "all are, it may as well stay");
+}
+
+#[test]
+fn the_next_connection_takes_a_seat() {
+    let desired = desired(&[("web", &[10], &[1, 2, 3])]);
+    let mut maps = written(&desired);
+    let (service, third) = (maps.names().expect("names")[0].0, id_of(&maps, 3));
+    maps.set_active(third, 9);
+    assert!(maps.add_seats(service, third, 1));
+    let view = told(&maps, &desired, None, &dial(10, 80));
+    assert_eq!(chances(&view), [(3, Some(10)), (1, Some(0)), (2, Some(0))]);
+    assert!(view.why.contains("takes its seat at 10.0.0.3:80"), "{}", view.why);
+    maps.suspect(third, u64::MAX);
+    let view = told(&maps, &desired, None, &dial(10, 80));
+    assert_eq!(chances(&view), [(1, Some(5)), (2, Some(5)), (3, Some(0))], "that one is suspect");
+}
+
+#[test]
+fn connections_of_all_nodes_are_shown_where_they_count() {
+    let mut desired = desired(&[("web", &[10], &[1, 2])]);
+    let port = desired.ports.get_mut(&port_id("web")).expect("a port");
+    port.options.policy = Policy::Random;
+    let maps = written(&desired);
+    let service = maps.names().expect("names")[0].0;
+    let fresh_ms = maps.now_ms;
+    maps.set_level(service, Level { floor: 1_023, span: 1_024, fresh_ms });
+    let view = told(&maps, &desired, None, &dial(10, 80));
+    assert!(!view.counts_cluster);
+    assert!(view.candidates.iter().all(|one| one.cluster.is_none()), "{:?}", view.candidates);
 }
 
 #[test]

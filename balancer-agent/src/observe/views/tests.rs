@@ -74,6 +74,11 @@ fn a_service_port_without_an_endpoint_is_told_with_what_its_clients_get() {
     let port = desired.ports.get_mut(&crate::testing::services::port_id("web")).expect("a port");
     (port.local, port.elsewhere.ipv4) = (true, true);
     assert_eq!(refused(&desired)[0].error, "EHOSTUNREACH");
+    // Clients of its node port are served by other nodes, and those of the ClusterIP are refused as before.
+    let api = desired.ports[&crate::testing::services::port_id("api")].backends.clone();
+    let port = desired.ports.get_mut(&crate::testing::services::port_id("web")).expect("a port");
+    port.external = Some(api);
+    assert_eq!(refused(&desired)[0].error, "EHOSTUNREACH");
 }
 
 #[test]
