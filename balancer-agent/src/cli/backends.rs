@@ -32,8 +32,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let service = args.list.service(args.service.as_ref())?;
-    args.list.show(args.place.output, || {
-        let services = service::chosen(&args.place, service.as_ref())?;
-        Ok(services.into_iter().flat_map(ServiceBackendView::of).collect())
-    })
+    let services = service::chosen(&args.place, service.as_ref())?;
+    let rows = services.into_iter().flat_map(ServiceBackendView::of).collect();
+    args.list.show(args.place.output, rows)
 }

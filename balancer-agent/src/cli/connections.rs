@@ -83,13 +83,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         pod_namespace: pod.as_ref().map(|pod| pod.namespace().to_owned()),
         pod: pod.as_ref().map(|pod| pod.name().to_owned()),
     };
-    args.list.show(args.place.output, || {
-        let views = args.place.ask(&wanted, |maps| maps.connections(&wanted))?;
-        if let Some(service) = service.as_ref().filter(|_| views.is_empty()) {
-            service::known(&args.place, service)?;
-        }
-        Ok(views)
-    })
+    let views = args.place.ask(&wanted, |maps| maps.connections(&wanted))?;
+    if let Some(service) = service.as_ref().filter(|_| views.is_empty()) {
+        service::known(&args.place, service)?;
+    }
+    args.list.show(args.place.output, views)
 }
 
 #[cfg(test)]

@@ -66,13 +66,9 @@ impl<T: Listed> List<T> {
         }
     }
 
-    /// Prints the rows that are gathered: those that are wanted, sorted.
-    pub(super) fn show(
-        &self,
-        output: Output,
-        gather: impl Fn() -> Result<Vec<T>, Failure>,
-    ) -> Result<Exit, Failure> {
-        let rows = self.arranged(gather()?);
+    /// Prints those of the rows that are wanted, sorted.
+    pub(super) fn show(&self, output: Output, rows: Vec<T>) -> Result<Exit, Failure> {
+        let rows = self.arranged(rows);
         if let Some(namespace) = self.namespace().filter(|_| rows.is_empty()) {
             print::note(&format!("nothing of namespace {namespace} is known on this node"));
         }
@@ -82,7 +78,7 @@ impl<T: Listed> List<T> {
 
     fn arranged(&self, mut rows: Vec<T>) -> Vec<T> {
         if let Some(namespace) = self.namespace() {
-            rows.retain(|row| row.namespace() == Some(namespace));
+            rows.retain(|row| row.namespace() == namespace);
         }
         if let Some(column) = &self.sort_by {
             render::sort(&mut rows, column);

@@ -51,10 +51,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     // The agent refuses what it does not know, and the nearest names are known only here.
     let view = args.place.tell(&request).map_err(|refused| {
-        match service::known(&args.place, &args.service) {
-            Err(unknown) if refused.exit == Exit::Failed => unknown,
-            _ => refused,
+        if refused.exit != Exit::Failed {
+            return refused;
         }
+        service::known(&args.place, &args.service).err().unwrap_or(refused)
     })?;
     print::result(&render::text(args.place.output, &view, render::rebalance)?)?;
     for waits in &view.waiting {

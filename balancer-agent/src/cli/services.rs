@@ -32,5 +32,5 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let service = args.list.service(args.service.as_ref())?;
-    args.list.show(args.place.output, || service::chosen(&args.place, service.as_ref()))
+    args.list.show(args.place.output, service::chosen(&args.place, service.as_ref())?)
 }

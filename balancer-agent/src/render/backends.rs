@@ -33,8 +33,8 @@ impl Listed for ServiceBackendView {
         ("port-name", |row| port_name(row).into()),
     ];
 
-    fn namespace(&self) -> Option<&str> {
-        Some(&self.namespace)
+    fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     fn sheet(rows: &[Self], wide: bool) -> Sheet {

@@ -28,8 +28,8 @@ impl Listed for ConnectionView {
         ("command", |view| view.command.as_ref().into()),
     ];
 
-    fn namespace(&self) -> Option<&str> {
-        Some(&self.namespace)
+    fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     fn sheet(rows: &[Self], wide: bool) -> Sheet {

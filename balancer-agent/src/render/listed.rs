@@ -57,8 +57,8 @@ pub trait Listed: Serialize + Sized + 'static {
     /// Every column that has a name, in the order of the table.
     const COLUMNS: &'static [Column<Self>];
 
-    /// The namespace that the row belongs to; none where it belongs to the node.
-    fn namespace(&self) -> Option<&str>;
+    /// The namespace that the row belongs to.
+    fn namespace(&self) -> &str;
 
     /// The table of rows, in the order given; `wide` adds columns.
     fn sheet(rows: &[Self], wide: bool) -> Sheet;

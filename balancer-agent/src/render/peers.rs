@@ -8,7 +8,7 @@ use super::{
     human::tenths,
     table::{cell, optional, table},
 };
-use crate::{peers::pace, view::PeerView};
+use crate::view::PeerView;
 
 /// Draws peers, in the order given.
 pub fn peers(peers: &[PeerView], wide: bool) -> String {
@@ -17,12 +17,11 @@ pub fn peers(peers: &[PeerView], wide: bool) -> String {
     if wide {
         header.extend(["REPORTED", "VERSION"]);
     }
-    let silent = pace::heard(peers.len().saturating_sub(1)).as_millis();
     let row = |peer: &PeerView| {
         let heard = match (peer.this_node, peer.heard_ms) {
             (true, _) => cell("this node"),
             (false, None) => cell("never").fg(Color::Red),
-            (false, Some(ms)) if u128::from(ms) >= silent => cell("silent").fg(Color::Yellow),
+            (false, Some(_)) if peer.is_silent(peers.len()) => cell("silent").fg(Color::Yellow),
             (false, Some(_)) => cell("yes").fg(Color::Green),
         };
         let mut cells = vec![

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::question::Question;
+use crate::peers::pace;
 
 /// Whose connections are counted: part of `status -o json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,4 +81,13 @@ pub struct PeerView {
     pub reported: Option<u64>,
     /// The other version that it speaks; absent where it is the same.
     pub version: Option<u8>,
+}
+
+impl PeerView {
+    /// True where it does not take part, since it was not heard for too long or never, among so many
+    /// agents.
+    pub fn is_silent(&self, agents: usize) -> bool {
+        let longest = pace::heard(agents.saturating_sub(1)).as_millis();
+        self.heard_ms.is_none_or(|ms| u128::from(ms) >= longest)
+    }
 }

@@ -3,7 +3,6 @@
 use super::{ok, warn};
 use crate::{
     doctor::Finding,
-    peers::pace,
     view::{CountsView, PeerView},
 };
 
@@ -25,8 +24,7 @@ pub(super) fn peers(found: Option<&(CountsView, Vec<PeerView>)>) -> Finding {
         }
     };
     let others = named(&|peer| peer.version.is_some());
-    let silent = pace::heard(peers.len().saturating_sub(1)).as_millis();
-    let silent = named(&|peer| peer.heard_ms.is_none_or(|ms| u128::from(ms) >= silent));
+    let silent = named(&|peer| peer.is_silent(peers.len()));
     let CountsView { nodes, members, alone, .. } = counts;
     if !others.is_empty() {
         return warn(
