@@ -8,6 +8,7 @@
 //! A module imports only those before it in this list:
 //!
 //! - [`error`](mod@error): the one error of the lab.
+//! - [`exposition`]: reads what an agent serves as metrics.
 //! - `words`: the words of an agent's array maps, through their pins.
 //! - [`host`]: what the lab takes from the machine: mounts, programs, the binaries built beside it.
 //! - `lines`: a process that is asked and answers by lines of JSON.
@@ -43,6 +44,7 @@ pub mod apiserver;
 pub mod bench;
 pub mod churn;
 pub mod error;
+pub mod exposition;
 pub mod heard;
 pub mod hold_lock;
 pub mod host;

@@ -7,6 +7,7 @@ use std::{
 
 use crate::common::{self, Web, address, await_shown, in_use};
 use balancer_lab::{
+    exposition,
     http::{self, LoadOptions, Pools, Server, Until},
     manifests::{Endpoint, Service},
 };
@@ -77,13 +78,7 @@ impl Calls {
     /// Connections of the Service that were ended.
     fn ended(&self, web: &Web) -> u64 {
         let metrics = web.agent.metrics().expect("metrics");
-        let label = format!("service=\"{}\"", self.service.name);
-        let of = |line: &str| {
-            let (labels, count) =
-                line.strip_prefix("balancer_connections_ended_total{")?.rsplit_once("} ")?;
-            labels.contains(&label).then(|| count.parse::<u64>().ok())?
-        };
-        metrics.lines().filter_map(of).sum()
+        exposition::ended(&metrics, &[("service", &self.service.name)])
     }
 
     /// Waits until it is as wanted.

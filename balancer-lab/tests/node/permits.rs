@@ -9,7 +9,7 @@ use std::{
 
 use crate::common::{VIP, active, serve};
 use balancer_lab::{
-    Agent, Cluster, Pod,
+    Agent, Cluster, Pod, exposition,
     http::{self, LoadOptions, Pools, Server, Until},
     manifests::{Endpoint, Manifests, Service, peer_flags},
 };
@@ -145,12 +145,7 @@ impl Stage {
     fn ended(&self) -> u64 {
         let of = |agent: &Agent| {
             let metrics = agent.metrics().expect("metrics");
-            let count = |line: &str| {
-                let rest = line.strip_prefix("balancer_connections_ended_total{")?;
-                let count = rest.split_once("reason=\"rebalance\",way=\"gentle\"} ")?.1;
-                count.parse::<u64>().ok()
-            };
-            metrics.lines().filter_map(count).sum::<u64>()
+            exposition::ended(&metrics, &[("reason", "rebalance"), ("way", "gentle")])
         };
         self.agents.iter().map(of).sum()
     }

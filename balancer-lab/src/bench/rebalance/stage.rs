@@ -11,6 +11,7 @@ use super::super::{BACKEND_PORT, VIP};
 use crate::{
     Agent, Lab, Pod,
     error::Result,
+    exposition,
     http::{Client, LoadOptions, Pools, Server, Until},
     manifests::{Endpoint, Manifests, Service},
 };
@@ -141,30 +142,16 @@ pub(super) struct Look {
 impl Look {
     fn read(metrics: &str, service: &str) -> Self {
         let mut look = Self::default();
-        for line in metrics.lines() {
-            let Some((name, rest)) = line.split_once('{') else { continue };
-            let Some((labels, value)) = rest.rsplit_once("} ") else { continue };
-            let Ok(value) = value.parse::<u64>() else { continue };
-            let field = |name: &str| {
-                labels.split(',').find_map(|found| {
-                    found.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"')
-                })
-            };
-            match name {
-                _ if field("service") != Some(service) => {}
-                "balancer_backend_connections" => {
-                    let backend = field("backend").unwrap_or_default();
-                    look.active.insert(backend.to_owned(), value);
-                }
-                "balancer_connections_ended_total" if field("reason") == Some("rebalance") => {
-                    look.ended += value;
-                }
-                "balancer_connections_ended_total" if field("reason") == Some("age") => {
-                    look.old += value;
-                }
-                _ => {}
+        for sample in exposition::samples(metrics) {
+            let is_its = sample.label("service") == Some(service);
+            if is_its && sample.name == "balancer_backend_connections" {
+                let backend = sample.label("backend").unwrap_or_default();
+                look.active.insert(backend.to_owned(), sample.value);
             }
         }
+        let ended =
+            |reason| exposition::ended(metrics, &[("service", service), ("reason", reason)]);
+        (look.ended, look.old) = (ended("rebalance"), ended("age"));
         look
     }
 

@@ -3,7 +3,6 @@
 //! without moves, with those of each node alone, and with those of the cluster, one after another.
 
 mod memory;
-mod metrics;
 mod play;
 mod plot;
 mod sample;

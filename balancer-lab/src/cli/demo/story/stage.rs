@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use balancer_lab::{
-    Agent, Cluster, Lab, Node, Pod,
+    Agent, Cluster, Lab, Node, Pod, exposition,
     heard::await_peers,
     http::{Pools, Server},
     kubeproxy::{
@@ -20,7 +20,6 @@ use balancer_lab::{
 
 use super::{
     super::stage::SMALL,
-    metrics,
     script::{Event, Script},
     side::Side,
 };
@@ -134,7 +133,7 @@ impl Stage {
 
     /// Connections that the agents have ended, for whatever reason.
     pub(super) fn ended(&self) -> Result<u64> {
-        let ended = |agent: &Agent| Ok(metrics::ended(&agent.metrics()?));
+        let ended = |agent: &Agent| Ok(exposition::ended(&agent.metrics()?, &[]));
         self.agents.iter().map(ended).sum()
     }
 
