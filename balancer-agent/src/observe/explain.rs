@@ -81,7 +81,7 @@ pub fn explain(
         candidates: Vec::new(),
         notes: Vec::new(),
     };
-    let verdict = match captured(maps, dialled)? {
+    let verdict = match captured(maps, dialled, client)? {
         None => {
             view.why = not_service(services, &view);
             Verdict::NotService
@@ -314,10 +314,7 @@ impl<M: ReadChoice> Explained<'_, M> {
             ));
             return Ok(None);
         };
-        for (netns, addresses) in self.maps.clients()? {
-            if !addresses.iter().any(|address| client.addresses.contains(address)) {
-                continue;
-            }
+        for netns in networks(self.maps, Some(client))? {
             let pin = self.maps.pin(netns, settings.group)?;
             let fresh = pin.filter(|pin| pin.is_fresh(rules.now, ticks(settings.affinity)));
             if let Some(at) = fresh.and_then(|pin| holds(pin.backend)) {
@@ -326,6 +323,14 @@ impl<M: ReadChoice> Explained<'_, M> {
         }
         Ok(None)
     }
+}
+
+/// Cookies of the network namespaces that have the addresses of a client, as far as the maps know them.
+fn networks(maps: &impl ReadChoice, client: Option<&Client>) -> Result<Vec<u64>, MapsError> {
+    let Some(client) = client else { return Ok(Vec::new()) };
+    let mut known = maps.clients()?;
+    known.retain(|(_, addresses)| addresses.iter().any(|at| client.addresses.contains(at)));
+    Ok(known.into_iter().map(|(netns, _)| netns).collect())
 }
 
 fn left_out(backend: &BackendView, counts_cluster: bool) -> CandidateView {

@@ -2,6 +2,7 @@
 
 use balancer_common::layout::{Frontend, Place};
 
+use super::{Client, networks};
 use crate::{
     desired::FrontendAddr,
     maps::{FrontendKey, MapsError, ReadChoice, convert},
@@ -20,6 +21,7 @@ pub struct Captured {
 pub fn captured(
     maps: &impl ReadChoice,
     dialled: FrontendAddr,
+    client: Option<&Client>,
 ) -> Result<Option<Captured>, MapsError> {
     let at = |dialled: FrontendAddr, on_node_alone: bool| {
         let (key, _) = convert::frontend(dialled, 0, false);
@@ -30,6 +32,10 @@ pub fn captured(
         return Ok(Some(exact));
     }
     let Some(node) = maps.node(dialled.addr.ip())? else { return Ok(None) };
+    if node.netns != 0 && networks(maps, client)?.first().is_some_and(|netns| *netns != node.netns)
+    {
+        return Ok(None);
+    }
     let is_other = node.place == Place::OtherNode as u32;
     let place = if is_other { Place::OtherNode } else { Place::ThisNode };
     let mut node_port = dialled;

@@ -259,6 +259,11 @@ fn a_node_port_is_found_at_the_addresses_of_nodes() {
     let this = told(&maps, &desired, None, &dial(3, 30_080));
     assert_eq!(this.verdict, "balanced");
     assert_eq!(this.notes, ["captured for processes in the network of the node alone"]);
+    maps.set_clients(&[(7, pod(1).addresses), (8, pod(2).addresses)].into()).expect("written");
+    for (last, verdict) in [(1, "balanced"), (2, "not-service")] {
+        let told = told(&maps, &desired, Some(&pod(last)), &dial(3, 30_080));
+        assert_eq!(told.verdict, verdict, "{last}");
+    }
     for (last, port) in [(2, 80), (4, 30_080)] {
         assert_eq!(told(&maps, &desired, None, &dial(last, port)).verdict, "not-service");
     }
