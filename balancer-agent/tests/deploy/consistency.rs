@@ -240,6 +240,19 @@ fn uninstalling_cleans_the_nodes_that_have_agents() {
     }
 }
 
+/// The rules of `--outside-traffic` are in the node's network: from a network of its own a pod would not
+/// find them, and they would stay.
+#[test]
+fn the_nodes_are_cleaned_from_their_own_network() {
+    let charts = installations().filter(|(name, _)| name.starts_with("helm-"));
+    let sets =
+        charts.map(|(name, objects)| (name, hook(&objects, "DaemonSet", "post-delete").clone()));
+    let uninstall = the(&kept("uninstall"), "DaemonSet").clone();
+    for (name, set) in sets.chain([("uninstall", uninstall)]) {
+        assert_eq!(set["spec"]["template"]["spec"]["hostNetwork"], json!(true), "{name}");
+    }
+}
+
 /// A pod of a hook that had the labels of the agents would be taken for one of them.
 #[test]
 fn pods_of_hooks_are_no_agents() {
