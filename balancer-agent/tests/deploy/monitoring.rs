@@ -31,6 +31,9 @@ fn every_alert_has_its_runbook() {
         for part in ["## What it means", "## How to look", "## What to do"] {
             assert!(text.contains(part), "{url}: {part}");
         }
+        // The image has no PATH.
+        assert!(text.contains("exec POD -- /balancer-agent status`"), "{url}");
+        assert!(!text.contains("-- balancer-agent"), "{url}");
         listed.push(format!("{name}.md"));
     }
     listed.push("README.md".to_owned());
