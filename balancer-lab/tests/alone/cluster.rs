@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 
 use crate::alone;
 
-/// 25 and 244 ms were measured on two processors that had little else to do.
+/// docs/benchmarks.md has what was measured.
 #[test]
 #[ignore = "asserts times that a busy machine misses, and takes two minutes"]
 fn a_change_is_in_the_kernels_of_19_others_in_time() {
