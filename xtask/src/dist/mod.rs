@@ -13,9 +13,9 @@ mod archive;
 mod chart;
 mod provenance;
 
-use std::{fs, path::PathBuf};
+use std::{fs, io::ErrorKind, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     cli::DistOptions,
@@ -35,6 +35,8 @@ const STATEMENT: &str = "provenance.intoto.json";
 /// Makes the files, and once more where that is asked for.
 pub fn run(workspace: &Workspace, toolchain: &Toolchain, options: &DistOptions) -> Result<()> {
     let folder = options.output.clone().unwrap_or_else(|| workspace.target.join("dist"));
+    // Building takes minutes.
+    ensure_replaceable(&folder)?;
     let files = files(workspace, toolchain, options)?;
     write(&folder, &files)?;
     ui::note(&format!("{} files in {}", files.len(), folder.display()));
@@ -65,9 +67,25 @@ fn files(workspace: &Workspace, toolchain: &Toolchain, options: &DistOptions) ->
     Ok(files)
 }
 
+/// A folder that is given by mistake loses nothing.
+fn ensure_replaceable(folder: &Path) -> Result<()> {
+    let mut entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("reading {}", folder.display()))?,
+    };
+    let statement = fs::read(folder.join(STATEMENT)).unwrap_or_default();
+    ensure!(
+        entries.next().is_none() || provenance::is_own(&statement),
+        "{} is not empty and holds no release of balancer: empty it, or name another folder with --output",
+        folder.display()
+    );
+    Ok(())
+}
+
 /// Nothing else is left in the folder: checksums are of all that is there.
-fn write(folder: &PathBuf, files: &[File]) -> Result<()> {
-    if folder.join(SUMS).exists() {
+fn write(folder: &Path, files: &[File]) -> Result<()> {
+    ensure_replaceable(folder)?;
+    if folder.join(STATEMENT).exists() {
         fs::remove_dir_all(folder).with_context(|| format!("emptying {}", folder.display()))?;
     }
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
@@ -76,4 +94,33 @@ fn write(folder: &PathBuf, files: &[File]) -> Result<()> {
         fs::write(&path, &file.bytes).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_replaces_a_release_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("dist");
+        let release = |name: &str| {
+            let statement = serde_json::json!({"predicate": {"buildDefinition": {
+                "buildType": provenance::BUILD_TYPE}}});
+            [File::plain(name, ""), File::plain(STATEMENT, statement.to_string())]
+        };
+        write(&folder, &release("old")).unwrap();
+        write(&folder, &release("new")).unwrap();
+        assert!(folder.join("new").exists() && !folder.join("old").exists());
+        // Of another project, which has both files too.
+        for (name, text) in [(SUMS, ""), (STATEMENT, r#"{"predicate": {}}"#), ("mine", "")] {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        let error = write(&folder, &release("newer")).unwrap_err().to_string();
+        assert!(error.contains("holds no release") && error.contains("--output"), "{error}");
+        assert!(folder.join("mine").exists());
+        fs::remove_dir_all(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
+        write(&folder, &release("first")).unwrap();
+    }
 }

@@ -15,6 +15,15 @@ use crate::{
     workspace::Workspace,
 };
 
+/// By which a statement of this program is known.
+pub const BUILD_TYPE: &str = "urn:balancer:xtask:dist:1";
+
+/// Whether a statement is one that this program has made.
+pub fn is_own(statement: &[u8]) -> bool {
+    let statement: Value = serde_json::from_slice(statement).unwrap_or_default();
+    statement["predicate"]["buildDefinition"]["buildType"] == BUILD_TYPE
+}
+
 /// The statement about these files.
 pub fn statement(
     workspace: &Workspace,
@@ -41,7 +50,7 @@ pub fn statement(
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
-                "buildType": "urn:balancer:xtask:dist:1",
+                "buildType": BUILD_TYPE,
                 "externalParameters": {"arch": architectures, "name": options.name},
                 "internalParameters": {
                     "cargo": version.context("cargo --version does not run")?.trim(),
