@@ -83,7 +83,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Verb::Dist(options) => {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
-            dist::run(&workspace, &toolchain, &options)?;
+            dist::run(&workspace, &toolchain, preference, &options)?;
         }
         Verb::Demo { args } => match lab::hand_over(&workspace, preference, "demo", &args)? {},
         Verb::Bench { args } => match lab::hand_over(&workspace, preference, "bench", &args)? {},

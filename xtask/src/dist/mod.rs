@@ -18,7 +18,7 @@ use std::{fs, io::ErrorKind, path::Path};
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    cli::DistOptions,
+    cli::{DistOptions, Preference},
     image,
     pack::{File, sha256},
     setup::Toolchain,
@@ -33,7 +33,12 @@ const SUMS: &str = "SHA256SUMS";
 const STATEMENT: &str = "provenance.intoto.json";
 
 /// Makes the files, and once more where that is asked for.
-pub fn run(workspace: &Workspace, toolchain: &Toolchain, options: &DistOptions) -> Result<()> {
+pub fn run(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    preference: Preference,
+    options: &DistOptions,
+) -> Result<()> {
     let folder = options.output.clone().unwrap_or_else(|| workspace.target.join("dist"));
     // Building takes minutes.
     ensure_replaceable(&folder)?;
@@ -41,7 +46,7 @@ pub fn run(workspace: &Workspace, toolchain: &Toolchain, options: &DistOptions) 
     write(&folder, &files)?;
     ui::note(&format!("{} files in {}", files.len(), folder.display()));
     if options.twice {
-        again::compare(workspace, options, &folder)?;
+        again::compare(workspace, preference, options, &folder)?;
         ui::note("a clone in another folder gives the same bytes");
     }
     Ok(())
