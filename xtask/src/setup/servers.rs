@@ -1,5 +1,5 @@
-//! Servers that tests run in pods, and kubectl: installed as Debian has them, and never started by
-//! the system.
+//! Servers that tests run in pods, kubectl and promtool: installed as Debian has them, and never started
+//! by the system.
 
 use std::{
     fs::{self, OpenOptions},
@@ -25,7 +25,7 @@ struct Server {
     service: Option<&'static str>,
 }
 
-const SERVERS: [Server; 4] = [
+const SERVERS: [Server; 5] = [
     Server { package: "postgresql", is_there: has_postgres, service: Some("postgresql") },
     Server {
         package: "rabbitmq-server",
@@ -41,6 +41,12 @@ const SERVERS: [Server; 4] = [
         package: "kubernetes-client",
         is_there: || find_command("kubectl").is_some(),
         service: None,
+    },
+    // No smaller package of Debian has promtool.
+    Server {
+        package: "prometheus",
+        is_there: || find_command("promtool").is_some(),
+        service: Some("prometheus"),
     },
 ];
 
