@@ -240,8 +240,8 @@ fn uninstalling_cleans_the_nodes_that_have_agents() {
     }
 }
 
-/// The rules of `--outside-traffic` are in the node's network: from a network of its own a pod would not
-/// find them, and they would stay.
+/// The rules of `--outside-traffic` are in the node's network: from a network of its own a pod would
+/// not find them, and they would stay.
 #[test]
 fn the_nodes_are_cleaned_from_their_own_network() {
     let charts = installations().filter(|(name, _)| name.starts_with("helm-"));

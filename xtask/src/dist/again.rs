@@ -38,8 +38,8 @@ pub fn compare(
     same(first, &second)
 }
 
-/// The linkers, and Debian's libraries, are not made again. Where the system has all of them, there is no
-/// such folder.
+/// The linkers, and Debian's libraries, are not made again. Where the system has all of them, there
+/// is no such folder.
 fn share_tools(tools: &Path, clone: &Path) -> Result<()> {
     if !tools.exists() {
         return Ok(());

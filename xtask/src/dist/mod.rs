@@ -81,7 +81,8 @@ fn ensure_replaceable(folder: &Path) -> Result<()> {
     let statement = fs::read(folder.join(STATEMENT)).unwrap_or_default();
     ensure!(
         entries.next().is_none() || provenance::is_own(&statement),
-        "{} is not empty and holds no release of balancer: empty it, or name another folder with --output",
+        "{} is not empty and holds no release of balancer: empty it, or name another folder with \
+         --output",
         folder.display()
     );
     Ok(())

@@ -1,5 +1,5 @@
-//! Servers that tests run in pods, kubectl and promtool: installed as Debian has them, and never started
-//! by the system.
+//! Servers that tests run in pods, kubectl and promtool: installed as Debian has them, and never
+//! started by the system.
 
 use std::{
     fs::{self, OpenOptions},
