@@ -24,9 +24,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let program = host::binary("balancer-agent", "BALANCER_AGENT_BIN")?;
     let mut command = place.command(&program);
     command.args(&arguments.arguments);
-    let flags = Agent::where_flags_in(&Lab::find_state(lab)?);
-    // `doctor` looks at the node, and asks no agent.
-    let asks = arguments.arguments.first().is_none_or(|verb| verb != "doctor");
-    command.args(flags.chunks(2).filter(|pair| asks || pair[0] != "--socket").flatten());
+    command.args(Agent::where_flags_in(&Lab::find_state(lab)?));
     Err(command.exec()).with_context(|| format!("run {}", program.display()))
 }
