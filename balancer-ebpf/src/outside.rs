@@ -29,6 +29,7 @@ use crate::{
     family::{Destination, Family as _, NO_FRONTEND, V6, frontend_of},
     maps,
     rows::lower,
+    suspects::{self, balancer_established},
     target::Target,
 };
 
@@ -124,8 +125,8 @@ fn load<T>(skb: *mut __sk_buff, offset: u32, to: &mut MaybeUninit<T>) -> bool {
     }
 }
 
-/// Reads a segment of TCP or a datagram of UDP; 0 where the packet is neither. A function of its own, so that the headers do not
-/// lie on the stack while the backend is chosen.
+/// Reads a segment of TCP or a datagram of UDP; 0 where the packet is neither. A function of its own, so
+/// that the headers do not lie on the stack while the backend is chosen.
 #[inline(never)]
 fn read(skb: *mut __sk_buff, segment: *mut Segment) -> u32 {
     // SAFETY: a word of the context.
@@ -226,12 +227,21 @@ pub fn outgoing(skb: *mut __sk_buff) -> i32 {
     // SAFETY: it was read.
     let segment = unsafe { segment.assume_init_mut() };
     let flags = segment.flags as u8;
-    if flags & (FIN | RST) != 0 {
-        let key = &mut segment.key;
-        core::mem::swap(&mut key.client, &mut key.service);
-        core::mem::swap(&mut key.client_port, &mut key.service_port);
+    let ends = flags & (FIN | RST) != 0;
+    // That its backend answers is worth knowing only where one did not.
+    let accepts = flags & (SYN | ACK) == SYN | ACK && suspects::are_any();
+    if !ends && !accepts {
+        return NEXT;
+    }
+    let key = &mut segment.key;
+    core::mem::swap(&mut key.client, &mut key.service);
+    core::mem::swap(&mut key.client_port, &mut key.service_port);
+    if ends {
         let acknowledged = if flags & ACK != 0 { segment.acknowledged } else { 0 };
         end(&segment.key, flags, SERVER_ENDED, acknowledged);
+    } else if let Some(flow) = maps::OUTSIDE.get_ptr(segment.key) {
+        // SAFETY: `flow` is a map value.
+        balancer_established(unsafe { atomic::load(&raw const (*flow).backend) });
     }
     NEXT
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::common::{Connections, VIP, dial, udp::Udp};
 use balancer_lab::{
-    Agent, Cluster, Node, Pod,
+    Agent, Cluster, Node, Place, Pod,
     http::Server,
     manifests::{Endpoint, Manifests, Service},
 };
@@ -24,7 +24,7 @@ struct Stage {
     agents: Vec<Agent>,
     manifests: Manifests,
     service: Service,
-    _servers: Vec<Server>,
+    servers: Vec<Server>,
     pods: Vec<Pod>,
     cluster: Cluster,
 }
@@ -55,14 +55,8 @@ impl Stage {
         manifests.write_cluster(&cluster).expect("written");
         manifests.write(&service).expect("written");
         let agents = Agent::start_all(cluster.nodes(), manifests.dir(), &["--outside-traffic"]);
-        let stage = Self {
-            agents: agents.expect("agents"),
-            manifests,
-            service,
-            _servers: servers,
-            pods,
-            cluster,
-        };
+        let stage =
+            Self { agents: agents.expect("agents"), manifests, service, servers, pods, cluster };
         let deadline = Instant::now() + READY;
         for node in 0..2 {
             while dial(stage.cluster.outside(), stage.at(node))["peer"] == json!(null) {
@@ -333,4 +327,33 @@ fn what_ends_without_a_packet_is_found() {
     while stage.counts(0) != [0, 0, 0] {
         assert!(Instant::now() < deadline, "{:?}", stage.counts(0));
     }
+}
+
+/// Its trial is a connection from outside, and so is all that comes after: nobody else would learn that
+/// the backend answers again.
+#[test]
+fn a_connection_from_outside_ends_that_a_backend_is_suspect() {
+    let mut stage = Stage::start("outside-suspect");
+    let refuses = stage.pods[1].ip().to_string();
+    let state = |stage: &Stage| {
+        let shown = stage.agents[0].json(&["services", "default/web"]).expect("services");
+        let backends = shown[0]["backends"].as_array().expect("backends").clone();
+        let found = backends.iter().find(|backend| backend["address"] == *refuses);
+        let found = found.unwrap_or_else(|| panic!("{shown}"));
+        found["state"].as_str().expect("text").to_owned()
+    };
+    stage.servers.remove(1);
+    let await_state = |stage: &Stage, wanted: &str, from: &Place, target: SocketAddr| {
+        let deadline = Instant::now() + READY;
+        while state(stage) != wanted {
+            assert!(Instant::now() < deadline, "{}, not {wanted}", state(stage));
+            dial(from, target);
+        }
+    };
+    await_state(&stage, "suspect", stage.pods[0].place(), (VIP, 80).into());
+    let pod = &stage.pods[1];
+    let at = [pod.socket(8080), pod.socket6(8080)];
+    stage.servers.push(Server::start(pod.place(), pod.name(), &at).expect("server"));
+    await_state(&stage, "ready", stage.cluster.outside(), stage.at(0));
+    stage.await_counts(0, &[0, 0, 0]);
 }
