@@ -274,6 +274,12 @@ fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
         (atomic::load(&raw const (*entry).policy), atomic::load(&raw const (*entry).outside))
     };
     let stays = policy & STAYS != 0 && frontend.kind & KIND != FrontendKind::ClusterIp as u32;
+    // A flow keeps its backend, whatever the Service has by now.
+    if key.protocol == UDP
+        && let Some(flow) = maps::OUTSIDE.get_ptr_mut(key)
+    {
+        return hand_over(skb, TO_BACKEND | next_datagram(flow), !stays);
+    }
     if stays && outside == 0 {
         return NEXT;
     }
@@ -289,27 +295,10 @@ fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
             };
         }
     };
-    if let Some(flow) = maps::OUTSIDE.get_ptr_mut(key) {
-        // Sent again, or a connection in the place of one that ended without a packet, which the kernel
-        // may still track: then it leads to the same backend whatever is chosen here.
-        // SAFETY: `flow` is a map value; each word stands for itself. Datagrams write nothing but the
-        // time, and that once a second.
-        let backend = unsafe {
-            let now = bpf_ktime_get_coarse_ns();
-            let since = atomic::load(&raw const (*flow).since);
-            if key.protocol == UDP && now.wrapping_sub(since) < SECOND {
-                return hand_over(
-                    skb,
-                    TO_BACKEND | atomic::load(&raw const (*flow).backend),
-                    !stays,
-                );
-            }
-            (&raw mut (*flow).sequence).write_volatile(segment.sequence);
-            (&raw mut (*flow).ended).write_volatile(0);
-            (&raw mut (*flow).since).write_volatile(now);
-            atomic::load(&raw const (*flow).backend)
-        };
-        return hand_over(skb, TO_BACKEND | backend, !stays);
+    if key.protocol == TCP
+        && let Some(flow) = maps::OUTSIDE.get_ptr_mut(key)
+    {
+        return hand_over(skb, TO_BACKEND | another_syn(flow, segment.sequence), !stays);
     }
     let chosen =
         choose_for(|| number(key.client), target.service, target.entry, target.row, control());
@@ -336,6 +325,33 @@ fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
         unsafe { atomic::increment(&raw mut (*entry).opened) };
     }
     hand_over(skb, TO_BACKEND | backend, !stays)
+}
+
+/// The backend of a flow of UDP that goes on. Its time is written once a second.
+#[inline(always)]
+fn next_datagram(flow: *mut OutsideFlow) -> u32 {
+    // SAFETY: `flow` is a map value; each word stands for itself. The helper has no precondition.
+    unsafe {
+        let now = bpf_ktime_get_coarse_ns();
+        if now.wrapping_sub(atomic::load(&raw const (*flow).since)) >= SECOND {
+            (&raw mut (*flow).since).write_volatile(now);
+        }
+        atomic::load(&raw const (*flow).backend)
+    }
+}
+
+/// The backend of a connection whose SYN was sent again, or of one in the place of another that ended
+/// without a packet. The kernel may still track that: then it leads to the same backend whatever is chosen
+/// here.
+#[inline(always)]
+fn another_syn(flow: *mut OutsideFlow, sequence: u32) -> u32 {
+    // SAFETY: `flow` is a map value; each word stands for itself. The helper has no precondition.
+    unsafe {
+        (&raw mut (*flow).sequence).write_volatile(sequence);
+        (&raw mut (*flow).ended).write_volatile(0);
+        (&raw mut (*flow).since).write_volatile(bpf_ktime_get_coarse_ns());
+        atomic::load(&raw const (*flow).backend)
+    }
 }
 
 /// What session affinity knows the client of an address by. No cookie of a network namespace is as large.

@@ -357,3 +357,37 @@ fn a_connection_from_outside_ends_that_a_backend_is_suspect() {
     await_state(&stage, "ready", stage.cluster.outside(), stage.at(0));
     stage.await_counts(0, &[0, 0, 0]);
 }
+
+/// Another Service still has the backend: only what begins is refused.
+#[test]
+fn flows_of_udp_go_on_where_their_service_has_no_endpoint_any_more() {
+    let stage = Stage::start("outside-udp-goes-on");
+    let pod = &stage.pods[0];
+    let _server = Udp::serve(pod, &[pod.socket(5353)]);
+    let port = json!({"name": "http", "port": 53, "nodePort": NODE_PORT, "protocol": "UDP"});
+    let node = stage.cluster.nodes()[0].name();
+    let service = |name: &str, last: u8| Service {
+        endpoints: vec![Endpoint::ready(pod.ip()).on(node)],
+        ..Service::new(name, [10, 96, 0, last], 53, 5353, [] as [IpAddr; 0]).udp()
+    };
+    let other = service("other", 54);
+    let mut dns = service("dns", 53).with("type", json!("NodePort")).with("ports", json!([port]));
+    stage.manifests.write(&other).expect("written");
+    stage.manifests.write(&dns).expect("written");
+    let target = stage.at(0).to_string();
+    let hello = format!("sendto {target} hello");
+    let fresh = || Udp::open(stage.cluster.outside(), &["--timeout-ms", "200"]).ask(&hello);
+    let deadline = Instant::now() + READY;
+    while fresh()["from"].is_null() {
+        assert!(Instant::now() < deadline, "{}", stage.agents[0].log().unwrap_or_default());
+    }
+    let mut client = Udp::open(stage.cluster.outside(), &[]);
+    client.answer(&hello, &target);
+    dns.endpoints.clear();
+    stage.manifests.write(&dns).expect("written");
+    let deadline = Instant::now() + READY;
+    while !fresh()["from"].is_null() {
+        assert!(Instant::now() < deadline, "a new flow is answered");
+    }
+    client.answer(&hello, &target);
+}
