@@ -316,10 +316,16 @@ fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
     };
     if maps::OUTSIDE.insert(key, flow, BPF_NOEXIST as u64).is_err() {
         lower(backend);
-        count(Verdict::TooManyConnections);
-    } else {
-        count(Verdict::Balanced);
+        // Another packet of the same client was first, or the map is full.
+        let Some(flow) = maps::OUTSIDE.get_ptr(key) else {
+            count(Verdict::TooManyConnections);
+            return hand_over(skb, TO_BACKEND | backend, !stays);
+        };
+        // SAFETY: `flow` is a map value.
+        let backend = unsafe { atomic::load(&raw const (*flow).backend) };
+        return hand_over(skb, TO_BACKEND | backend, !stays);
     }
+    count(Verdict::Balanced);
     if let Some(entry) = maps::BACKENDS.get_ptr_mut(backend) {
         // SAFETY: `entry` is a map value.
         unsafe { atomic::increment(&raw mut (*entry).opened) };
