@@ -48,6 +48,8 @@ const LATER_FRAGMENT: u16 = 0x1fff_u16.to_be();
 
 /// Nanoseconds.
 const SECOND: u64 = 1_000_000_000;
+/// For how long a packet of an earlier connection with the same ports may come: that of TIME_WAIT.
+const YOUNG: u64 = 60 * SECOND;
 
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -381,7 +383,8 @@ fn hand_over(skb: *mut __sk_buff, priority: u32, masquerade: bool) -> i32 {
 }
 
 /// A segment with FIN or RST of one side. `number` is the sequence number of the client that it tells, its
-/// own or what it acknowledges, and 0 where it tells none: an old one is of an earlier connection.
+/// own or what it acknowledges, and 0 where it tells none. While a connection is young, an old one is of an
+/// earlier connection; later one that seems old is 2 GiB further on.
 #[inline(always)]
 fn end(key: &OutsideKey, flags: u8, side: u32, number: u32) {
     let Some(flow) = maps::OUTSIDE.get_ptr_mut(key) else { return };
@@ -394,7 +397,13 @@ fn end(key: &OutsideKey, flags: u8, side: u32, number: u32) {
         )
     };
     if number != 0 && (number.wrapping_sub(first) as i32) <= 0 {
-        return;
+        // SAFETY: as above; the helper has no precondition.
+        let age = unsafe {
+            bpf_ktime_get_coarse_ns().wrapping_sub(atomic::load(&raw const (*flow).since))
+        };
+        if age < YOUNG {
+            return;
+        }
     }
     let now = ended | side;
     if flags & RST == 0 && now != CLIENT_ENDED | SERVER_ENDED {

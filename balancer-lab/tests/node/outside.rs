@@ -1,11 +1,20 @@
 //! Connections from outside of the nodes, through node ports.
 
 use std::{
+    mem::offset_of,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use crate::common::{Connections, VIP, dial, udp::Udp};
+use crate::{
+    common::{Connections, VIP, dial, udp::Udp},
+    verifier,
+};
+use aya::{
+    maps::{HashMap, Map, MapData},
+    programs::loaded_programs,
+};
+use balancer_common::layout::{LAYOUT_VERSION, OutsideFlow, OutsideKey};
 use balancer_lab::{
     Agent, Cluster, Node, Place, Pod,
     http::Server,
@@ -390,4 +399,50 @@ fn flows_of_udp_go_on_where_their_service_has_no_endpoint_any_more() {
         assert!(Instant::now() < deadline, "a new flow is answered");
     }
     client.answer(&hello, &target);
+}
+
+/// Numbers wrap around: what is 2 GiB further on looks like what was before. There is no agent that would
+/// find the ends.
+#[test]
+fn the_end_of_a_connection_is_seen_however_much_was_sent() {
+    type Key = [u8; size_of::<OutsideKey>()];
+    type Flow = [u8; size_of::<OutsideFlow>()];
+    const SINCE: usize = offset_of!(OutsideFlow, since);
+    const SEQUENCE: usize = offset_of!(OutsideFlow, sequence);
+    let mut stage = Stage::start("outside-long");
+    let target = stage.at(0);
+    let held = Connections::open(stage.cluster.outside(), target, 3).opened(target);
+    stage.agents[0].kill().expect("it runs");
+    let folder = stage.cluster.nodes()[0].bpffs();
+    let pin = folder.join(format!("balancer/v{LAYOUT_VERSION}/maps/OUTSIDE"));
+    let map = Map::HashMap(MapData::from_pin(pin).expect("map"));
+    let mut flows: HashMap<MapData, Key, Flow> = map.try_into().expect("a hash map");
+    let open: Vec<(Key, Flow)> = flows.iter().collect::<Result<_, _>>().expect("read");
+    assert_eq!(open.len(), 3);
+    for (key, mut flow) in open {
+        let since = u64::from_ne_bytes(*flow[SINCE..].first_chunk().expect("a word"));
+        let minute = Duration::from_secs(60).as_nanos() as u64;
+        flow[SINCE..][..8].copy_from_slice(&since.wrapping_sub(minute).to_ne_bytes());
+        let first = u32::from_ne_bytes(*flow[SEQUENCE..].first_chunk().expect("a word"));
+        flow[SEQUENCE..][..4].copy_from_slice(&first.wrapping_sub(1 << 31).to_ne_bytes());
+        flows.insert(key, flow, 0).expect("written");
+    }
+    assert_eq!(stage.counts(0), [1, 1, 1]);
+    drop(held);
+    stage.await_counts(0, &[0, 0, 0]);
+}
+
+/// Also where other agents run beside this one.
+#[test]
+fn programs_for_packets_do_not_come_near_the_limit_of_the_verifier() {
+    let _stage = Stage::start("outside-verifier");
+    // The kernel keeps 15 bytes of a name. Those of others may be gone while they are listed.
+    let loaded = loaded_programs().filter_map(Result::ok);
+    let ours = loaded.filter(|info| info.name_as_str() == Some("balancer_outsid"));
+    // Not told before Linux 5.16.
+    let counts: Vec<u32> =
+        ours.map(|info| info.verified_instruction_count().unwrap_or(0)).collect();
+    assert!(counts.len() >= 4, "two on each node: {counts:?}");
+    assert!(counts.iter().all(|count| *count <= verifier::MOST), "{counts:?}");
+    println!("verified for packets {counts:?}");
 }

@@ -7,7 +7,7 @@ use aya::programs::loaded_programs;
 
 /// A tenth of what the verifier would look at before it gives up: newer kernels follow other ways
 /// through the same program, and must not come to refuse it.
-const MOST: u32 = 100_000;
+pub const MOST: u32 = 100_000;
 
 #[test]
 fn no_program_comes_near_the_limit_of_the_verifier() {
