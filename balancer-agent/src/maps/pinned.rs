@@ -31,7 +31,7 @@ use balancer_common::{
         Backend, Band, Client, ClientKey, Control, Counter, Frontend, FrontendKey4, FrontendKey6,
         KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, NodeAddress, OutsideFlow,
         OutsideKey, PAD_BACKEND, RangeKey, Record, RecordState, Row, SEATS, SLOT_WORDS, STAYS,
-        Seat, Service, ServiceName, ServingKey, Slot, TICK_SHIFT, UDP,
+        Seat, Service, ServiceName, ServingKey, Slot, TICK_SHIFT,
     },
     policy::Policy,
     suspect::{self, SUSPECT},

@@ -145,13 +145,7 @@ impl OutsideCharges for PinnedMaps {
     fn end_outside(&mut self, key: &OutsideKey, flow: &OutsideFlow) -> Result<bool, MapsError> {
         let bytes: FlowKey = transmute!(*key);
         let now: Option<OutsideFlow> = self.outside.get(&bytes)?.map(|flow| transmute!(flow));
-        // Over UDP the time is that of the last datagram.
-        let is_same = |now: &OutsideFlow| {
-            now.backend == flow.backend
-                && now.sequence == flow.sequence
-                && (now.since == flow.since || key.protocol == UDP)
-        };
-        if !now.as_ref().is_some_and(is_same) || !self.outside.take(&bytes)? {
+        if now != Some(*flow) || !self.outside.take(&bytes)? {
             return Ok(false);
         }
         self.active.add32(flow.backend, ACTIVE, u32::MAX);
