@@ -47,7 +47,7 @@ use super::{
     RangeEntry, ReadChoice, ReadMaps, Settings, WriteMaps, convert, elements::Elements, pins::Pins,
     slab::Slab,
 };
-use crate::config::Capacities;
+use crate::{config::Capacities, node::clock};
 
 pub(crate) type Key4 = [u8; size_of::<FrontendKey4>()];
 pub(crate) type Key6 = [u8; size_of::<FrontendKey6>()];

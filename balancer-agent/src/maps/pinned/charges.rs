@@ -153,9 +153,7 @@ impl OutsideCharges for PinnedMaps {
     }
 
     fn monotonic_ns(&self) -> u64 {
-        // Every Linux has this clock.
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        now.as_nanos() as u64
+        clock::now().as_nanos() as u64
     }
 }
 

@@ -84,7 +84,7 @@ impl WriteMaps for PinnedMaps {
         self.forgive(backend);
         self.set_active(backend, 0);
         self.set_others(backend, 0);
-        self.since.set32(backend, 0, now());
+        self.since.set32(backend, 0, (clock::now().as_nanos() >> TICK_SHIFT) as u32);
         for (word, value) in words.into_iter().enumerate() {
             self.backends.set64(backend, word * 8, value);
         }
@@ -176,13 +176,6 @@ impl WriteMaps for PinnedMaps {
 /// The bit of every level that programs look at.
 fn levels<'a>(levels: impl Iterator<Item = &'a u32>) -> u32 {
     levels.filter(|level| **level <= MAX_LEVEL).fold(0, |bits, level| bits | 1 << level)
-}
-
-/// Now, in ticks of the clock that programs read.
-fn now() -> u32 {
-    // Every Linux has this clock.
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    (now.as_nanos() >> TICK_SHIFT) as u32
 }
 
 #[cfg(test)]
