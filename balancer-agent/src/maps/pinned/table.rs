@@ -77,6 +77,25 @@ impl<K: Pod, V: Pod> Table<K, V> {
         }
     }
 
+    /// Has it hold these entries alone. Says how many were not as they should be.
+    pub(super) fn replace(&mut self, wanted: &BTreeMap<K, V>) -> Result<usize, MapsError>
+    where
+        K: Ord,
+        V: PartialEq,
+    {
+        let held: BTreeMap<K, V> = self.all(|key, value| (key, value))?.into_iter().collect();
+        let mut written = 0;
+        for (key, value) in wanted.iter().filter(|(key, value)| held.get(key) != Some(value)) {
+            self.put(*key, *value)?;
+            written += 1;
+        }
+        for key in held.keys().filter(|key| !wanted.contains_key(key)) {
+            self.remove(key)?;
+            written += 1;
+        }
+        Ok(written)
+    }
+
     /// Every entry, in no order.
     pub(super) fn all<T>(&self, convert: impl Fn(K, V) -> T) -> Result<Vec<T>, MapsError> {
         let failed = |source| MapsError::Call { map: self.name, operation: "read", source };

@@ -128,44 +128,17 @@ impl WriteMaps for PinnedMaps {
     }
 
     fn set_clients(&mut self, clients: &BTreeMap<u64, Vec<IpAddr>>) -> Result<usize, MapsError> {
-        let held: BTreeMap<u64, Addresses> =
-            self.clients.all(|netns, addresses| (netns, addresses))?.into_iter().collect();
-        let mut written = 0;
-        for (netns, addresses) in clients {
-            let addresses: Addresses = transmute!(convert::client(addresses));
-            if held.get(netns) != Some(&addresses) {
-                self.clients.put(*netns, addresses)?;
-                written += 1;
-            }
-        }
-        for netns in held.keys().filter(|netns| !clients.contains_key(netns)) {
-            self.clients.remove(netns)?;
-            written += 1;
-        }
-        Ok(written)
+        let entry = |(netns, addresses): (&u64, &Vec<IpAddr>)| {
+            (*netns, transmute!(convert::client(addresses)))
+        };
+        self.clients.replace(&clients.iter().map(entry).collect())
     }
 
     fn set_nodes(&mut self, nodes: &BTreeMap<IpAddr, NodeAddress>) -> Result<usize, MapsError> {
-        let held: BTreeMap<Address, Place> =
-            self.nodes.all(|address, place| (address, place))?.into_iter().collect();
-        let wanted: BTreeMap<Address, Place> = {
-            let entry = |(ip, node): (&IpAddr, &NodeAddress)| {
-                (transmute!(convert::address(*ip)), transmute!(*node))
-            };
-            nodes.iter().map(entry).collect()
+        let entry = |(ip, node): (&IpAddr, &NodeAddress)| {
+            (transmute!(convert::address(*ip)), transmute!(*node))
         };
-        let mut written = 0;
-        for (address, place) in &wanted {
-            if held.get(address) != Some(place) {
-                self.nodes.put(*address, *place)?;
-                written += 1;
-            }
-        }
-        for address in held.keys().filter(|address| !wanted.contains_key(*address)) {
-            self.nodes.remove(address)?;
-            written += 1;
-        }
-        Ok(written)
+        self.nodes.replace(&nodes.iter().map(entry).collect())
     }
 
     fn wait_grace_period(&mut self) {
