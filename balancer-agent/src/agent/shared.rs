@@ -22,7 +22,7 @@ use crate::{
     config::{BackendSeries, RunConfig},
     desired::Desired,
     health::Health,
-    maps::{MapsError, ReadMaps as _, pinned::PinnedMaps, pins::Pins},
+    maps::{MapsError, ReadChoice as _, ReadMaps as _, pinned::PinnedMaps, pins::Pins},
     metrics::{KubeProxy, Mended, Programming, Synced, Totals},
     model::{ObjectRef, Problem},
     moves::helper::{Helper, watch::Stuck},
@@ -149,7 +149,7 @@ impl Shared {
         let names = self.maps.names().unwrap_or_default().into_iter().collect();
         let pods = self.desired().pods.clone();
         // Where it can't be read, processes are looked for.
-        let clients = self.maps.clients().unwrap_or_default();
+        let clients = self.maps.clients().unwrap_or_default().into_iter().collect();
         let (names, pods, clients) = (&names, &pods, &clients);
         let holders = stuck::Holders { names, pods, clients, cgroup: &self.cgroup };
         stuck.iter().map(|stuck| stuck::problem(stuck, &holders)).collect()

@@ -190,12 +190,8 @@ pub fn client(addresses: &[IpAddr]) -> Client {
 
 /// The same back.
 pub fn client_addresses(client: &Client) -> Vec<IpAddr> {
-    let mapped = |words| match ipv6(words).to_ipv4_mapped() {
-        Some(ip) => IpAddr::V4(ip),
-        None => IpAddr::V6(ipv6(words)),
-    };
     let given = [client.ipv4, client.ipv6].into_iter().filter(|words| *words != [0; 4]);
-    given.map(mapped).collect()
+    given.map(|words| ipv6(words).to_canonical()).collect()
 }
 
 fn words(ip: Ipv6Addr) -> [u32; 4] {

@@ -19,11 +19,8 @@ impl ReadChoice for PinnedMaps {
     }
 
     fn clients(&self) -> Result<Vec<(u64, Vec<IpAddr>)>, MapsError> {
-        self.clients.all(|netns, addresses| {
-            let Client { ipv4, ipv6 } = transmute!(addresses);
-            let known = [ipv4, ipv6].into_iter().filter(|addr| *addr != [0; 4]);
-            (netns, known.map(|addr| convert::socket_addr(addr, 0).ip()).collect())
-        })
+        self.clients
+            .all(|netns, addresses| (netns, convert::client_addresses(&transmute!(addresses))))
     }
 
     fn seat(&self, service: u32) -> Option<u32> {

@@ -2,16 +2,6 @@
 
 use super::*;
 
-impl PinnedMaps {
-    /// Addresses of pods by the cookies of their network namespaces.
-    pub fn clients(&self) -> Result<BTreeMap<u64, Vec<IpAddr>>, MapsError> {
-        let all = self.clients.all(|netns, addresses: Addresses| {
-            (netns, convert::client_addresses(&transmute!(addresses)))
-        })?;
-        Ok(all.into_iter().collect())
-    }
-}
-
 impl ReadMaps for PinnedMaps {
     fn limits(&self) -> Limits {
         self.limits
