@@ -79,7 +79,7 @@ pub fn plan(book: &mut Book, wanted: &Rows, extent: Extent<'_>, maps: &impl Read
     for id in rows {
         planner.give_up(&id);
     }
-    planner.renew();
+    planner.renew(extent);
     // After all that led there.
     planner.plan.steps.extend(last.into_iter().map(Finding::step));
     planner.plan
@@ -330,11 +330,15 @@ impl<M: ReadMaps> Planner<'_, M> {
     /// Writes the rows again of Service ports that have lost an address: flows of UDP sockets
     /// follow their record while the word of the row is the same, and then look for their Service
     /// again.
-    fn renew(&mut self) {
+    fn renew(&mut self, extent: Extent<'_>) {
         if self.lost.is_empty() {
             return;
         }
-        for (id, held) in &self.book.held.rows {
+        let rows: Vec<_> = match extent {
+            Extent::All(_) => self.book.held.rows.iter().collect(),
+            Extent::Some(ports) => ports.iter().flat_map(|port| self.book.rows_of(port)).collect(),
+        };
+        for (id, held) in rows {
             if let Some(row) = held.row.filter(|_| self.lost.contains(&held.id)) {
                 let write = Write::SetRow { service: held.id, row };
                 self.plan.push(format!("Service {id}"), vec![write]);
