@@ -111,8 +111,7 @@ pub extern "C" fn balancer_seat(service: u32, base: u32, len: u32) -> u64 {
 }
 
 /// A backend by the policy of a Service, with its counter raised, or [`NONE`]: where a seat is kept, that
-/// one. One that is suspect only
-/// where all are, or with [`TRIAL`] where this connection is to try it.
+/// one. One that is suspect only where all are, or with [`TRIAL`] where this connection is to try it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_choose(service: u32, base: u32, len: u32) -> u64 {

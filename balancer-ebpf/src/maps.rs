@@ -25,24 +25,26 @@ const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 
 /// What clients dial over IPv4, from sockets of either family, to the Service behind it. Agent
-/// writes, `connect4` and `connect6` read.
+/// writes, all programs that choose read: `connect4`, `connect6`, `sendmsg4`, `sendmsg6` and `outside_in`.
 #[btf_map]
 pub static FRONTENDS4: HashMap<FrontendKey4, Frontend, { MAX_FRONTENDS as usize }, NO_PREALLOC> =
     HashMap::new();
 
-/// What clients dial over IPv6, to the Service behind it. Agent writes, `connect6` reads.
+/// What clients dial over IPv6, to the Service behind it. Agent writes, `connect6`, `sendmsg6` and
+/// `outside_in` read.
 #[btf_map]
 pub static FRONTENDS6: HashMap<FrontendKey6, Frontend, { MAX_FRONTENDS as usize }, NO_PREALLOC> =
     HashMap::new();
 
 /// Addresses at which node ports are captured beside those that are frontends themselves. Agent writes,
-/// all hooks that choose read where they find no frontend and the port is a node port.
+/// all hooks of sockets that choose read where they find no frontend and the port is a node port.
 #[btf_map]
 pub static NODES: HashMap<[u32; 4], NodeAddress, { MAX_NODES as usize }, NO_PREALLOC> =
     HashMap::new();
 
-/// Service ports by identifier, a family each: their rows. Agent writes, `connect4` and `connect6`
-/// read.
+/// Service ports by identifier, a family each: their rows, and how a backend of them is chosen. Agent
+/// writes, all programs that choose read; they write what a choice changes: a cursor, a seat that is taken,
+/// the last look for a suspect.
 #[btf_map]
 pub static SERVICES: Array<Service, { MAX_SERVICES as usize }, MMAPABLE> = Array::new();
 
@@ -98,25 +100,27 @@ pub static OUTSIDE: HashMap<OutsideKey, OutsideFlow, { MAX_OUTSIDE as usize }, N
     HashMap::new();
 
 /// Session affinity: the backend of a client (a `Pin`). Programs write and read; the kernel forgets
-/// the client that was away longest.
+/// the client that was away longest. A client from outside is known by a number of its address.
 #[btf_map]
 pub static AFFINITY: LruHashMap<ClientKey, u64, { MAX_AFFINITY as usize }> = LruHashMap::new();
 
-/// What the programs must look at beyond the Service. Agent writes, all hooks that choose read.
+/// What the programs must look at beyond the Service: levels of cgroups, which the agent writes, and how
+/// many backends are suspect, which who changes that writes. All programs that choose read, and those
+/// that learn whether a backend answers.
 #[btf_map]
 pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 
 /// Cgroups of pods that are opted out, by their identifier, and their level. Agent writes, all
-/// hooks that choose read.
+/// hooks of sockets that choose read.
 #[btf_map]
 pub static OPTED_OUT: HashMap<u64, u32, { MAX_OPTED_OUT as usize }, NO_PREALLOC> = HashMap::new();
 
-/// Addresses of network namespaces, by their cookie. Agent writes, all hooks that choose read where
-/// a Service has source ranges.
+/// Addresses of network namespaces, by their cookie. Agent writes, all hooks of sockets that choose read
+/// where a Service has source ranges.
 #[btf_map]
 pub static CLIENTS: HashMap<u64, Client, { MAX_CLIENTS as usize }, NO_PREALLOC> = HashMap::new();
 
-/// Source ranges of Services. Agent writes, all hooks that choose read.
+/// Source ranges of Services. Agent writes, all programs that choose read.
 #[btf_map]
 pub static RANGES: LpmTrie<RangeKey, u32, { MAX_RANGES as usize }> = LpmTrie::new();
 

@@ -79,7 +79,7 @@ pub struct NodeAddress {
 pub struct Frontend {
     /// Index into the map of Services.
     pub service: u32,
-    /// A [`FrontendKind`], which only the agent reads, and [`RESTRICTED`].
+    /// A [`FrontendKind`], with [`RESTRICTED`] and [`SELF_TEST`].
     pub kind: u32,
 }
 

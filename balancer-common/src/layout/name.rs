@@ -23,8 +23,8 @@ pub struct ServiceName {
     /// IP version of its frontends and backends: 4 or 6.
     pub family: u8,
     /// Which of its frontends: 0 the ClusterIP and all that has the same endpoints; 1 external addresses
-    /// where internalTrafficPolicy is Local; 2 node ports of nodes without endpoints and 3 those of one
-    /// other node, both where externalTrafficPolicy is Local.
+    /// where internalTrafficPolicy is Local; where externalTrafficPolicy is Local, 2 node ports of nodes
+    /// without endpoints, 3 those of one other node, and 4 connections from outside.
     pub scope: u8,
     /// Always 0.
     pub zero: [u8; 3],
