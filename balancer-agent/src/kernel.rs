@@ -3,8 +3,8 @@
 //! Everything lives under one folder of a bpffs, with the version of the map layout in its path:
 //!
 //! ```text
-//! <bpffs>/v8/maps/ACTIVE ...      the maps
-//! <bpffs>/v8/links/connect4 ...   the links: programs attached to the cgroup
+//! <bpffs>/v9/maps/ACTIVE ...      the maps
+//! <bpffs>/v9/links/connect4 ...   the links: programs attached to the cgroup
 //! ```
 //!
 //! A pinned link keeps its program attached and running without any process. Starting the agent

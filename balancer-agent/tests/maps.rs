@@ -12,6 +12,7 @@ use balancer_agent::{
     kernel::{link::PROGRAMS, outside, sizes},
     maps::pins::MAPS,
 };
+use balancer_common::layout::LAYOUT_VERSION;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BALANCER_EBPF_OBJECT"));
 /// `BPF_MAP_TYPE_ARRAY`.
@@ -27,9 +28,13 @@ fn maps(object: &Object) -> BTreeMap<&str, &Map> {
     named.map(|(name, map)| (name.as_str(), map)).collect()
 }
 
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    fs::read_to_string(path).expect("a page of the docs")
+}
+
 fn architecture() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/architecture.md");
-    fs::read_to_string(path).expect("docs/architecture.md")
+    page("architecture.md")
 }
 
 /// The rows of the table of maps, by the name of the map: its columns after that.
@@ -78,6 +83,33 @@ fn every_program_of_the_object_is_attached() {
         PROGRAMS.iter().chain(outside).map(|name| format!("balancer_{name}")).collect();
     let attached: BTreeSet<_> = names.iter().map(String::as_str).collect();
     assert_eq!(found, attached, "balancer-agent/src/kernel/link.rs");
+}
+
+#[test]
+fn the_docs_name_and_count_what_the_object_has() {
+    let (object, page) = (object(), architecture());
+    let (programs, maps) = (object.programs.len(), maps(&object).len());
+    let counted = format!("balancer is {programs} eBPF programs, {maps} maps,");
+    assert!(page.contains(&counted), "docs/architecture.md does not say: {counted}");
+    let mebibytes = documented(&page).into_values().map(|columns| columns[2].parse::<f64>());
+    let sum: f64 = mebibytes.map(|mebibytes| mebibytes.expect("MiB")).sum();
+    let summed = format!("the sum: {sum:.1} MiB.");
+    assert!(page.contains(&summed), "docs/architecture.md does not say: {summed}");
+    let table = page.split("\n## The programs\n").nth(1).expect("a section `The programs`");
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let first: String = rows.filter_map(|line| line.split(" | ").next()).collect();
+    let name = |program: &String| format!("`{}`", program.trim_start_matches("balancer_"));
+    let missing: Vec<_> =
+        object.programs.keys().map(name).filter(|name| !first.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/architecture.md, The programs, lacks {missing:?}");
+}
+
+#[test]
+fn the_docs_say_where_this_layout_is_pinned() {
+    let folder = format!("/v{LAYOUT_VERSION}/");
+    for name in ["architecture.md", "security.md"] {
+        assert!(page(name).contains(&folder), "docs/{name} does not say {folder}");
+    }
 }
 
 #[test]
