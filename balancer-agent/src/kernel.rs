@@ -95,6 +95,9 @@ pub enum KernelError {
         /// Its process, or `unknown`.
         holder: String,
     },
+    /// The rules for traffic from outside can't be removed.
+    #[error(transparent)]
+    Nat(#[from] crate::nat::NatError),
     /// The maps are not what this version expects.
     #[error(transparent)]
     Maps(#[from] crate::maps::MapsError),

@@ -36,6 +36,9 @@ pub enum NatError {
     /// It does not take the address of a backend.
     #[error("nf_tables does not take the addresses of backends: {0}")]
     Backends(io::Error),
+    /// It does not take a table away.
+    #[error("nf_tables does not remove the table balancer: {0}; this needs CAP_NET_ADMIN")]
+    Delete(io::Error),
     /// It does not say what is there.
     #[error("nf_tables can't be asked for the rules: {0}")]
     Ask(io::Error),

@@ -3,10 +3,7 @@
 use std::{fs, io, path::Path};
 
 use super::{KernelError, link, lock::Lock, outside, pin};
-use crate::{
-    maps::pins::{self, Pins},
-    nat,
-};
+use crate::{maps::pins, nat};
 
 /// What the names of programs that choose backends begin with.
 const CHOOSING: [&str; 2] = ["connect", "sendmsg"];
@@ -32,11 +29,9 @@ pub fn cleanup(bpffs: &Path) -> Result<Removed, KernelError> {
     let _lock = Lock::take(bpffs)?;
     for version in folders(bpffs)? {
         let links = bpffs.join(&version).join("links");
+        removed.links += outside(&links)?;
         let mut names = files(&links)?;
         names.sort_by_key(|name| !CHOOSING.iter().any(|hook| name.starts_with(hook)));
-        if names.iter().any(|name| name.starts_with(outside::LINKS)) {
-            remove_tables(&links)?;
-        }
         for name in names {
             removed.links += usize::from(link::remove(links.join(name))?);
         }
@@ -52,23 +47,20 @@ pub fn cleanup(bpffs: &Path) -> Result<Removed, KernelError> {
     Ok(removed)
 }
 
-/// Takes away what serves traffic from outside, if an earlier agent did.
-pub fn outside(pins: &Pins) -> Result<(), KernelError> {
-    let links = pins.folder().join("links");
-    let names = files(&links)?.into_iter().filter(|name| name.starts_with(outside::LINKS));
-    let names: Vec<_> = names.collect();
-    if !names.is_empty() {
-        for name in names {
-            link::remove(links.join(name))?;
+/// Takes away what serves traffic from outside: the links in a folder, and the rules, which may be there
+/// without any link. Says how many links there were.
+pub fn outside(links: &Path) -> Result<usize, KernelError> {
+    let names = files(links)?;
+    let mut removed = 0;
+    // No connection begins that nobody would see the end of.
+    for (program, _) in outside::PROGRAMS.iter().rev() {
+        let device_follows = format!("{program}_");
+        for name in names.iter().filter(|name| name.starts_with(&device_follows)) {
+            removed += usize::from(link::remove(links.join(name))?);
         }
-        remove_tables(&links)?;
     }
-    Ok(())
-}
-
-fn remove_tables(links: &Path) -> Result<(), KernelError> {
-    let removed = nat::table::delete();
-    removed.map(drop).map_err(|source| KernelError::Pin { path: links.into(), source })
+    nat::table::delete()?;
+    Ok(removed)
 }
 
 /// Folders of layout versions: `v1`, `v2`, ...

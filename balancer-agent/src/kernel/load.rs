@@ -105,8 +105,9 @@ pub fn load(
     }
     maps.settle_suspects(synchronize);
     let outside = outside.then(|| OutsidePrograms::load(&mut ebpf, pins.clone()));
-    if outside.is_none() {
-        cleanup::outside(&pins)?;
+    if !matches!(outside, Some(Ok(_))) {
+        // Of an earlier agent. Nobody would tell the rules of backends.
+        cleanup::outside(&pins.folder().join("links"))?;
     }
     let guard = Guard::new(ebpf, pins, cgroup, lock)?;
     Ok((maps, Programs { adopted, guard, outside }))

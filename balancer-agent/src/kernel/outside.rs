@@ -67,6 +67,14 @@ impl OutsidePrograms {
         Ok(())
     }
 
+    /// True while both programs are on a device.
+    pub fn are_on(&self, device: u32) -> bool {
+        self.programs.iter().all(|(name, ..)| {
+            let link = bpf::open(&self.pins.link(&format!("{name}_{device}")));
+            link.and_then(|link| device_of(&link)).is_ok_and(|found| found == device)
+        })
+    }
+
     /// Devices with pins of ours.
     pub fn devices(&self) -> io::Result<BTreeSet<u32>> {
         devices(&self.pins)

@@ -5,7 +5,7 @@ use zerocopy::IntoBytes as _;
 
 use super::{
     NatError,
-    message::{ACKNOWLEDGE, Attributes, Messages, Netfilter, find},
+    message::{Attributes, Messages, Netfilter, find},
 };
 
 /// NFNL_SUBSYS_CTNETLINK and IPCTNL_MSG_CT_GET.
@@ -31,7 +31,7 @@ impl Conntrack {
 
     /// True while a connection is tracked and has not ended.
     pub fn has(&self, key: &OutsideKey) -> Result<bool, NatError> {
-        match self.0.ask(&request(GET, 0, key)) {
+        match self.0.ask(&request(GET, key)) {
             Ok(answer) => {
                 let tcp = answer.attribute(PROTOCOL_INFO).and_then(|info| find(info, 1));
                 let state = tcp.and_then(|tcp| find(tcp, 1)).and_then(|state| state.first());
@@ -44,8 +44,9 @@ impl Conntrack {
 
     /// Has it forget a connection, whose next packet is then one of a new connection.
     pub fn forget(&self, key: &OutsideKey) -> Result<(), NatError> {
-        let message = request(DELETE, ACKNOWLEDGE, key);
-        match self.0.carry_out(&message, message.last()) {
+        let mut message = request(DELETE, key);
+        message.acknowledge();
+        match self.0.carry_out(&message) {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
                 Err(NatError::Conntrack(error))
             }
@@ -54,7 +55,7 @@ impl Conntrack {
     }
 }
 
-fn request(kind: u16, flags: u16, key: &OutsideKey) -> Messages {
+fn request(kind: u16, key: &OutsideKey) -> Messages {
     let ipv4 = is_mapped(key.service);
     let [client, service] = [&key.client, &key.service].map(|address| {
         let bytes = address.as_bytes();
@@ -72,7 +73,7 @@ fn request(kind: u16, flags: u16, key: &OutsideKey) -> Messages {
             protocol.bytes(3, key.service_port.as_bytes());
         });
     });
-    let mut message = Messages::default();
-    message.push(kind, flags, if ipv4 { 2 } else { 10 }, 0, &attributes);
+    let mut message = Messages::new();
+    message.push(kind, 0, if ipv4 { 2 } else { 10 }, 0, &attributes);
     message
 }

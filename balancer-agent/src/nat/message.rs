@@ -1,7 +1,10 @@
 //! Messages of nfnetlink (`linux/netfilter/nfnetlink.h`): a header, and attributes that may hold others.
 //! Numbers in attributes are in network byte order.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use netlink_packet_core::{Emitable as _, NLA_F_NESTED, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
@@ -53,13 +56,22 @@ impl Attributes {
 }
 
 /// Messages that are sent at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Messages {
     bytes: Vec<u8>,
-    count: u32,
+    /// What all of them are numbered with, and no others of this process: answers have it, too.
+    number: u32,
+    /// Where the last one begins.
+    last: usize,
 }
 
 impl Messages {
+    /// None yet.
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        Self { bytes: Vec::new(), number: NUMBER.fetch_add(1, Ordering::Relaxed), last: 0 }
+    }
+
     /// Adds a message: its type, flags beside NLM_F_REQUEST, the family and the number of its header of
     /// nfnetlink, and its attributes.
     pub fn push(
@@ -70,14 +82,14 @@ impl Messages {
         resource: u16,
         attributes: &Attributes,
     ) {
-        self.count += 1;
         let start = self.bytes.len();
+        self.last = start;
         let length = HEADER + 4 + attributes.0.len();
         let mut header = NetlinkHeader::default();
         header.length = length as u32;
         header.message_type = message_type;
         header.flags = NLM_F_REQUEST | flags;
-        header.sequence_number = self.count;
+        header.sequence_number = self.number;
         self.bytes.resize(start + HEADER, 0);
         header.emit(&mut self.bytes[start..]);
         self.bytes.extend([family, 0]);
@@ -85,9 +97,14 @@ impl Messages {
         self.bytes.extend(&attributes.0);
     }
 
-    /// The number of the message that was added last.
-    pub const fn last(&self) -> u32 {
-        self.count
+    /// Has the kernel acknowledge the message that was added last. It answers to the others only where it
+    /// refuses them.
+    pub fn acknowledge(&mut self) {
+        // Of a `nlmsghdr`, after its length and type.
+        if let Some(flags) = self.bytes.get_mut(self.last + 6..self.last + 8) {
+            let before = u16::from_ne_bytes([flags[0], flags[1]]);
+            flags.copy_from_slice(&(before | NLM_F_ACK).to_ne_bytes());
+        }
     }
 }
 
@@ -134,35 +151,25 @@ impl Netfilter {
         Ok(Self(socket))
     }
 
-    /// Sends messages, and reads until the one with that number is acknowledged.
-    pub fn carry_out(&self, messages: &Messages, last: u32) -> io::Result<()> {
-        self.send(messages)?;
+    /// Sends messages, and reads until the one that asks for it is acknowledged, or one is refused.
+    pub fn carry_out(&self, messages: &Messages) -> io::Result<()> {
+        self.ask(messages).map(drop)
+    }
+
+    /// Sends messages, and gives the first answer. Those that are still under way to earlier messages are
+    /// passed over.
+    pub fn ask(&self, messages: &Messages) -> io::Result<Answer> {
+        self.0.send(&messages.bytes, 0)?;
         loop {
-            for (sequence, answer) in self.receive()? {
+            let answers = self.receive()?.into_iter();
+            let mut ours = answers.filter(|(number, _)| *number == messages.number);
+            if let Some((_, answer)) = ours.next() {
                 if answer.message_type == ERROR {
                     check(&answer.payload)?;
-                    if sequence == last {
-                        return Ok(());
-                    }
                 }
-            }
-        }
-    }
-
-    /// Sends one message, and gives its answer.
-    pub fn ask(&self, message: &Messages) -> io::Result<Answer> {
-        self.send(message)?;
-        for (_, answer) in self.receive()? {
-            if answer.message_type != ERROR {
                 return Ok(answer);
             }
-            check(&answer.payload)?;
         }
-        Err(io::Error::from(io::ErrorKind::UnexpectedEof))
-    }
-
-    fn send(&self, messages: &Messages) -> io::Result<()> {
-        self.0.send(&messages.bytes, 0).map(drop)
     }
 
     fn receive(&self) -> io::Result<Vec<(u32, Answer)>> {
@@ -189,9 +196,6 @@ fn check(payload: &[u8]) -> io::Result<()> {
         code => Err(io::Error::from_raw_os_error(-code)),
     }
 }
-
-/// The flag of a message whose end the kernel is to acknowledge.
-pub const ACKNOWLEDGE: u16 = NLM_F_ACK;
 
 #[cfg(test)]
 mod tests {

@@ -13,8 +13,9 @@
 //! }
 //! ```
 //!
-//! Only the first packet of a connection meets the chains of NAT; the programs set the priority of no
-//! other one.
+//! Only the first packet of a connection meets the two chains of NAT. Every packet that comes in meets the
+//! two rules of `clear`, which look at its priority alone; the programs set that of first packets, and of
+//! datagrams.
 
 use std::net::IpAddr;
 
@@ -23,7 +24,7 @@ use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
 use super::{
     expressions::{Expressions, Meta},
-    message::{ACKNOWLEDGE, Attributes, Messages},
+    message::{Attributes, Messages},
 };
 use crate::{desired::BackendAddr, maps::identity::Family};
 
@@ -87,27 +88,26 @@ struct Batch {
 
 impl Batch {
     fn new(family: Family) -> Self {
-        let mut messages = Messages::default();
+        let mut messages = Messages::new();
         messages.push(BEGIN, 0, 0, SUBSYSTEM, &Attributes::default());
         Self { messages, family: traits(family).family }
     }
 
     fn push(&mut self, kind: u16, flags: u16, attributes: &Attributes) {
-        let kind = SUBSYSTEM << 8 | kind;
-        // The last acknowledgement is that of the whole.
-        self.messages.push(kind, flags | ACKNOWLEDGE, self.family, 0, attributes);
+        self.messages.push(SUBSYSTEM << 8 | kind, flags, self.family, 0, attributes);
     }
 
-    /// The messages, and the number of the last that is acknowledged.
-    fn end(mut self) -> (Messages, u32) {
-        let last = self.messages.last();
+    fn end(mut self) -> Messages {
+        // What comes last is acknowledged when all has happened.
+        self.messages.acknowledge();
         self.messages.push(END, 0, 0, SUBSYSTEM, &Attributes::default());
-        (self.messages, last)
+        self.messages
     }
 }
 
-/// Puts the table of a family in the place of the one that is there, with these backends in its map.
-pub fn replace(family: Family, backends: &[(u32, BackendAddr)]) -> (Messages, u32) {
+/// Puts the table of a family in the place of the one that is there, with these backends of the family in
+/// its map.
+pub fn replace(family: Family, backends: &[(u32, BackendAddr)]) -> Messages {
     let mut batch = Batch::new(family);
     let mut name = Attributes::default();
     name.text(1, TABLE);
@@ -116,7 +116,7 @@ pub fn replace(family: Family, backends: &[(u32, BackendAddr)]) -> (Messages, u3
     batch.push(DELETE_TABLE, 0, &name);
     batch.push(NEW_TABLE, NLM_F_CREATE, &name);
     batch.push(NEW_MAP, NLM_F_CREATE, &map(family));
-    put_into(&mut batch, family, backends);
+    put_into(&mut batch, backends);
     for Chain { name, kind, hook, priority, rules } in chains(family) {
         let mut chain = Attributes::default();
         chain.text(1, TABLE).text(3, name).nested(4, |at| {
@@ -134,22 +134,22 @@ pub fn replace(family: Family, backends: &[(u32, BackendAddr)]) -> (Messages, u3
     batch.end()
 }
 
-/// Adds backends to the map of a family.
-pub fn put(family: Family, backends: &[(u32, BackendAddr)]) -> (Messages, u32) {
+/// Adds backends of a family to its map.
+pub fn put(family: Family, backends: &[(u32, BackendAddr)]) -> Messages {
     let mut batch = Batch::new(family);
-    put_into(&mut batch, family, backends);
+    put_into(&mut batch, backends);
     batch.end()
 }
 
-/// Takes backends out of the map of a family.
-pub fn remove(family: Family, backends: &[(u32, BackendAddr)]) -> (Messages, u32) {
+/// Takes backends of a family out of its map.
+pub fn remove(family: Family, backends: &[(u32, BackendAddr)]) -> Messages {
     let mut batch = Batch::new(family);
     elements(&mut batch, DELETE_ELEMENTS, 0, backends, |_| None);
     batch.end()
 }
 
 /// Takes the table of a family away.
-pub fn delete(family: Family) -> (Messages, u32) {
+pub fn delete(family: Family) -> Messages {
     let mut batch = Batch::new(family);
     let mut name = Attributes::default();
     name.text(1, TABLE);
@@ -159,7 +159,7 @@ pub fn delete(family: Family) -> (Messages, u32) {
 
 /// Asks for the table of a family.
 pub fn ask(family: Family) -> Messages {
-    let mut message = Messages::default();
+    let mut message = Messages::new();
     let mut name = Attributes::default();
     name.text(1, TABLE);
     message.push(SUBSYSTEM << 8 | GET_TABLE, 0, traits(family).family, 0, &name);
@@ -168,7 +168,7 @@ pub fn ask(family: Family) -> Messages {
 
 /// Asks for the number of the last change of any rules.
 pub fn ask_generation() -> Messages {
-    let mut message = Messages::default();
+    let mut message = Messages::new();
     message.push(SUBSYSTEM << 8 | GET_GENERATION, 0, 0, 0, &Attributes::default());
     message
 }
@@ -212,13 +212,8 @@ fn map(family: Family) -> Attributes {
     map
 }
 
-fn put_into(batch: &mut Batch, family: Family, backends: &[(u32, BackendAddr)]) {
-    let of_family: Vec<_> = backends
-        .iter()
-        .filter(|(_, backend)| Family::of(backend.addr().ip()) == family)
-        .copied()
-        .collect();
-    elements(batch, NEW_ELEMENTS, NLM_F_CREATE, &of_family, |backend| Some(value(backend)));
+fn put_into(batch: &mut Batch, backends: &[(u32, BackendAddr)]) {
+    elements(batch, NEW_ELEMENTS, NLM_F_CREATE, backends, |backend| Some(value(backend)));
 }
 
 fn elements(

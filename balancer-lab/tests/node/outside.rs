@@ -1,8 +1,11 @@
 //! Connections from outside of the nodes, through node ports.
 
 use std::{
+    fs,
+    io::{Read as _, Write as _},
     mem::offset_of,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -99,6 +102,22 @@ impl Stage {
         (self.cluster.nodes()[node].ip(), NODE_PORT).into()
     }
 
+    /// Pins of a program on the devices of a node.
+    fn pins(&self, node: usize, program: &str) -> Vec<PathBuf> {
+        let bpffs = self.cluster.nodes()[node].state_dir().join("bpffs/balancer");
+        let links = fs::read_dir(bpffs.join(format!("v{LAYOUT_VERSION}/links"))).expect("links");
+        let paths = links.map(|link| link.expect("a link").path());
+        paths.filter(|path| path.to_string_lossy().contains(program)).collect()
+    }
+
+    /// What `nft` prints on a node.
+    fn nft(&self, node: usize, arguments: &[&str]) -> String {
+        let mut nft = self.cluster.nodes()[node].place().command("nft");
+        let output = nft.args(arguments).output().expect("nft");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Open connections of the backends of `web` through a node, in ascending order.
     fn counts(&self, node: usize) -> Vec<u64> {
         self.counts_of(node, "web")
@@ -171,6 +190,9 @@ fn a_local_external_policy_keeps_to_the_node_and_drops_where_there_is_none() {
 #[test]
 fn a_service_without_endpoints_is_refused_by_icmp() {
     let mut stage = Stage::start("outside-refused");
+    // It would answer where a packet is let through.
+    let node = &stage.cluster.nodes()[0];
+    let _server = Server::start(node.place(), "node", &[stage.at(0)]).expect("server");
     let nobody = |mut service: Service| {
         service.endpoints.clear();
         service
@@ -196,8 +218,7 @@ fn connections_from_outside_outlive_the_agent_and_are_counted_without_it() {
 #[test]
 fn rules_that_others_remove_are_put_back() {
     let stage = Stage::start("outside-flush");
-    let mut flush = stage.cluster.nodes()[0].place().command("nft");
-    assert!(flush.args(["flush", "ruleset"]).status().expect("nft").success());
+    stage.nft(0, &["flush", "ruleset"]);
     let deadline = Instant::now() + Duration::from_secs(2);
     while dial(stage.cluster.outside(), stage.at(0))["peer"] == json!(null) {
         assert!(Instant::now() < deadline, "{}", stage.agents[0].log().unwrap_or_default());
@@ -205,16 +226,40 @@ fn rules_that_others_remove_are_put_back() {
 }
 
 #[test]
-fn cleanup_takes_programs_and_rules_away() {
+fn cleanup_takes_programs_and_rules_away_and_connections_go_on() {
     let mut stage = Stage::start("outside-cleanup");
+    // Others have a rule of NAT, too: without any, nothing is tracked any more.
+    let others = "table ip others { chain out { type nat hook postrouting priority 100; \
+                  ip saddr 192.0.2.0/24 masquerade; }; }";
+    stage.nft(0, &[others]);
+    let target = stage.at(0);
+    let open = move || TcpStream::connect(target);
+    let mut streams: Vec<TcpStream> = (0..6)
+        .map(|_| stage.cluster.outside().within(open).expect("a place").expect("open"))
+        .collect();
+    assert_eq!(stage.counts(0), [2, 2, 2]);
     stage.agents[0].terminate().expect("it runs");
     stage.agents[0].cli(&["cleanup"]).expect("removed");
-    let mut list = stage.cluster.nodes()[0].place().command("nft");
-    let rules = list.args(["list", "tables"]).output().expect("nft").stdout;
-    assert_eq!(String::from_utf8_lossy(&rules), "");
+    assert_eq!(stage.nft(0, &["list", "tables"]), "table ip others\n");
     // Nobody listens at the port itself.
-    let said = dial(stage.cluster.outside(), stage.at(0));
+    let said = dial(stage.cluster.outside(), target);
     assert_eq!(said["errno"], nix::libc::ECONNREFUSED, "{said}");
+    for stream in &mut streams {
+        stream.set_read_timeout(Some(READY)).expect("set");
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+            .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered and closed");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    // Also rules that no program leads to.
+    stage.agents[1].terminate().expect("it runs");
+    for pin in stage.pins(1, "outside_") {
+        fs::remove_file(pin).expect("removed");
+    }
+    stage.agents[1].cli(&["cleanup"]).expect("removed");
+    assert_eq!(stage.nft(1, &["list", "tables"]), "");
 }
 
 /// Over IPv6, and at addresses that no device has.
