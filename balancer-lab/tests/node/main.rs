@@ -34,6 +34,7 @@ mod overload;
 mod peer_faults;
 mod peers;
 mod permits;
+mod plugin;
 mod pods;
 mod policies;
 mod privileges;

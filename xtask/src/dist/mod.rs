@@ -5,12 +5,14 @@
 //!
 //! - [`archive`] packs the binary with what belongs to it,
 //! - [`chart`] packs the chart, as a file and as an OCI artifact,
+//! - [`plugin`] packs the plugin of kubectl,
 //! - [`provenance`] states from what and how it was made,
 //! - [`again`] makes all of it once more from a clone, and compares.
 
 mod again;
 mod archive;
 mod chart;
+mod plugin;
 mod provenance;
 
 use std::{fs, io::ErrorKind, path::Path};
@@ -64,6 +66,7 @@ fn files(workspace: &Workspace, toolchain: &Toolchain, options: &DistOptions) ->
     let image = image::archive(workspace, &name, &built)?;
     files.push(File::plain(format!("{AGENT}-{version}.image.tar"), image.bytes));
     files.extend(chart::files(workspace)?);
+    files.extend(plugin::files(workspace, &version)?);
     let statement = provenance::statement(workspace, toolchain, options, &files)?;
     files.push(File::plain(STATEMENT, statement));
     let sums: String =
