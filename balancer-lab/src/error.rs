@@ -32,7 +32,7 @@ pub enum Error {
 }
 
 /// Says what was attempted when an I/O operation fails.
-pub(crate) trait Attempt<T> {
+pub trait Attempt<T> {
     /// Names the attempt, e.g. `create cgroup /sys/fs/cgroup/x`.
     fn attempt(self, what: impl fmt::Display) -> Result<T>;
 }
@@ -44,6 +44,6 @@ impl<T, E: Into<io::Error>> Attempt<T> for Result<T, E> {
 }
 
 /// `attempt` for operations on a path.
-pub(crate) fn on(verb: &str, path: &Path) -> String {
+pub fn on(verb: &str, path: &Path) -> String {
     format!("{verb} {}", path.display())
 }

@@ -79,13 +79,13 @@ pub(crate) fn failed(command: &Command, output: &Output) -> Error {
 }
 
 /// The last `lines` lines of a text.
-pub(crate) fn tail(text: &str, lines: usize) -> String {
+pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
 /// Runs iproute2 on a batch of lines, in the network namespace `netns` if given.
-pub(crate) fn ip(netns: Option<&str>, batch: &str) -> Result<()> {
+pub fn ip(netns: Option<&str>, batch: &str) -> Result<()> {
     let mut command = Command::new("ip");
     if let Some(name) = netns {
         command.args(["-n", name]);

@@ -1,4 +1,4 @@
-//! Fake nodes and pods on one machine, for the tests, the demo and the benches.
+//! Fake nodes and pods on one machine, for the tests, the demo and the benches (`balancer-bench`).
 //!
 //! A [`Lab`] is one Kubernetes node: a network namespace that routes between its pods, a cgroup that
 //! holds every process of the node, and a bpffs of its own. A [`Cluster`] has several of them on one
@@ -9,12 +9,12 @@
 //!
 //! - [`error`](mod@error): the one error of the lab.
 //! - [`exposition`]: reads what an agent serves as metrics.
-//! - `words`: the words of an agent's array maps, through their pins.
 //! - [`host`]: what the lab takes from the machine: mounts, programs, the binaries built beside it.
-//! - `lines`: a process that is asked and answers by lines of JSON.
+//! - [`lines`]: a process that is asked and answers by lines of JSON.
 //! - [`main_thread`]: ends the main thread of this process; the others go on.
 //! - [`hold_lock`]: holds the lock of a socket, as a pod could.
 //! - [`lab`]: create, use and remove labs; leftovers of killed owners are swept by the next run.
+//! - [`signals`]: removes the labs of this process when it is told to end.
 //! - [`manifests`]: the Service and EndpointSlice files an agent watches.
 //! - [`apiserver`]: a double of the Kubernetes API server.
 //! - [`agent`]: the agent in a lab, started, awaited until ready, killed, restarted, asked.
@@ -25,8 +25,6 @@
 //! - [`churn`]: connections opened and closed at random.
 //! - [`http`]: backends that say who answered, and clients with connection pools.
 //! - [`posts`]: requests that are counted where they are executed, from clients of every way.
-//! - [`soak`]: sockets that live at random, and a model of what must be counted then.
-//! - [`mod@bench`]: measurements beside direct connections and kube-proxy's rules.
 //!
 //! ```no_run
 //! use balancer_lab::{Lab, http::Server};
@@ -41,7 +39,6 @@
 
 pub mod agent;
 pub mod apiserver;
-pub mod bench;
 pub mod churn;
 pub mod error;
 pub mod exposition;
@@ -51,14 +48,13 @@ pub mod host;
 pub mod http;
 pub mod kubeproxy;
 pub mod lab;
-mod lines;
+pub mod lines;
 pub mod main_thread;
 pub mod manifests;
 pub mod posts;
-pub mod soak;
+pub mod signals;
 pub mod sockets;
 pub mod usage;
-mod words;
 
 pub use agent::Agent;
 pub use error::{Error, Result};

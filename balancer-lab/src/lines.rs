@@ -11,7 +11,7 @@ use crate::error::{Attempt as _, Error, Result};
 
 /// The process, from outside. Dropping it kills it (SIGKILL) and waits for its end.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub struct Lines {
     /// What it is, for messages.
     name: &'static str,
     child: Child,
@@ -21,7 +21,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Starts it.
-    pub(crate) fn start(command: &mut Command, name: &'static str) -> Result<Self> {
+    pub fn start(command: &mut Command, name: &'static str) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -34,7 +34,7 @@ impl Lines {
     }
 
     /// Tells it something.
-    pub(crate) fn tell(&mut self, what: &impl Serialize) -> Result<()> {
+    pub fn tell(&mut self, what: &impl Serialize) -> Result<()> {
         let name = self.name;
         let line = serde_json::to_string(what).map_err(std::io::Error::from);
         let line = line.attempt(format!("describe a job to {name}"))?;
@@ -42,7 +42,7 @@ impl Lines {
     }
 
     /// Waits for its next answer.
-    pub(crate) fn answer<T: DeserializeOwned>(&mut self) -> Result<T> {
+    pub fn answer<T: DeserializeOwned>(&mut self) -> Result<T> {
         let name = self.name;
         let mut line = String::new();
         self.stdout.read_line(&mut line).attempt(format!("listen to {name}"))?;

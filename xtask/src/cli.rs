@@ -57,9 +57,9 @@ pub enum Preference {
 pub enum Verb {
     /// Find what building and testing need, install what is missing.
     Setup,
-    /// Compile the eBPF programs, then the agent and the lab.
+    /// Compile the eBPF programs, then the agent, the lab and the benches.
     Build {
-        /// Build the agent and the lab without optimisation.
+        /// Build them without optimisation.
         #[arg(long)]
         debug: bool,
     },
@@ -81,14 +81,14 @@ pub enum Verb {
     /// Measure connect() and more (root; `bench --help` lists options).
     #[command(disable_help_flag = true)]
     Bench {
-        /// Passed on to `balancer-lab bench`.
+        /// Passed on to `balancer-bench run`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
     /// Let sockets live at random and compare counts with them (root; `soak --help` lists options).
     #[command(disable_help_flag = true)]
     Soak {
-        /// Passed on to `balancer-lab soak`.
+        /// Passed on to `balancer-bench soak`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },

@@ -38,29 +38,41 @@ pub struct Programs {
     pub agent: PathBuf,
     /// `balancer-lab`.
     pub lab: PathBuf,
+    /// `balancer-bench`.
+    pub bench: PathBuf,
 }
 
 impl Programs {
     /// Tells the lab and its tests where they are.
     pub fn tell(&self, command: &mut Command) {
-        command.env("BALANCER_AGENT_BIN", &self.agent).env("BALANCER_LAB_BIN", &self.lab);
+        command
+            .env("BALANCER_AGENT_BIN", &self.agent)
+            .env("BALANCER_LAB_BIN", &self.lab)
+            .env("BALANCER_BENCH_BIN", &self.bench);
+    }
+
+    /// The agent, beside the programs of a folder.
+    fn of(agent: PathBuf, folder: &Path) -> Self {
+        Self { agent, lab: folder.join("balancer-lab"), bench: folder.join("balancer-bench") }
     }
 }
 
-/// Builds agent and lab; `debug` leaves them without optimisation.
+/// Builds agent, lab and benches; `debug` leaves them without optimisation.
 pub fn all(workspace: &Workspace, toolchain: &Toolchain, debug: bool) -> Result<Programs> {
     object(workspace, toolchain)?;
     let mut cargo = workspace.cargo("build");
-    cargo.args(["--package", "balancer-agent", "--package", "balancer-lab"]);
+    for package in ["balancer-agent", "balancer-lab", "balancer-bench"] {
+        cargo.args(["--package", package]);
+    }
     if !debug {
         cargo.arg("--release");
     }
     process::shown(&mut cargo)?;
     let folder = workspace.target.join(if debug { "debug" } else { "release" });
-    Ok(Programs { agent: folder.join("balancer-agent"), lab: folder.join("balancer-lab") })
+    Ok(Programs::of(folder.join("balancer-agent"), &folder))
 }
 
-/// Builds the agent as it is shipped, which is the one that is tested, the lab for it, and all tests.
+/// Builds the agent as it is shipped, which is the one that is tested, the lab and the benches for it, and all tests.
 pub fn tested(workspace: &Workspace, toolchain: &Toolchain) -> Result<Programs> {
     object(workspace, toolchain)?;
     let host = setup::target(workspace, toolchain, Architecture::of_host()?)?;
@@ -68,7 +80,7 @@ pub fn tested(workspace: &Workspace, toolchain: &Toolchain) -> Result<Programs> 
     // With the tests, whose own dependencies want features of some that all others are built with: built
     // without them first, most of it would be compiled twice.
     process::shown(workspace.cargo("test").args(CHECKED).arg("--no-run"))?;
-    Ok(Programs { agent, lab: workspace.target.join("checks/balancer-lab") })
+    Ok(Programs::of(agent, &workspace.target.join("checks")))
 }
 
 /// Compiles the eBPF programs into the object that the agent embeds.

@@ -11,7 +11,7 @@
 //! - [`setup`] finds or installs the BPF toolchain, its linker and the tools of the lab,
 //! - [`shipped`] builds the static agent that is shipped and tested,
 //! - [`compile`] builds the eBPF object, then the programs that embed it,
-//! - [`lab`] hands over to `balancer-lab` (demo, bench, soak),
+//! - [`lab`] hands over to `balancer-lab` (demo) and `balancer-bench` (bench, soak),
 //! - [`image`] packs the agent into a container image,
 //! - [`dist`] makes the files of a release,
 //! - [`test`](mod@test) runs every check and reports on each,
@@ -38,6 +38,7 @@ mod ui;
 mod workspace;
 
 use cli::{Cli, Verb};
+use lab::Delegated;
 use setup::Needs;
 use workspace::Workspace;
 
@@ -85,9 +86,15 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
             dist::run(&workspace, &toolchain, preference, &options)?;
         }
-        Verb::Demo { args } => match lab::hand_over(&workspace, preference, "demo", &args)? {},
-        Verb::Bench { args } => match lab::hand_over(&workspace, preference, "bench", &args)? {},
-        Verb::Soak { args } => match lab::hand_over(&workspace, preference, "soak", &args)? {},
+        Verb::Demo { args } => {
+            match lab::hand_over(&workspace, preference, Delegated::Demo, &args)? {}
+        }
+        Verb::Bench { args } => {
+            match lab::hand_over(&workspace, preference, Delegated::Bench, &args)? {}
+        }
+        Verb::Soak { args } => {
+            match lab::hand_over(&workspace, preference, Delegated::Soak, &args)? {}
+        }
         Verb::Kernels(options) => return kernels::run(&workspace, preference, &options),
         Verb::Test(options) => return test::run(&workspace, preference, &options),
     }

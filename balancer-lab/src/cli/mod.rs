@@ -2,7 +2,6 @@
 
 mod agent;
 mod apiserver;
-mod bench;
 mod churn;
 mod client;
 mod connect;
@@ -11,8 +10,6 @@ mod demo;
 mod exec;
 mod post;
 mod serve;
-mod signals;
-mod soak;
 mod udp;
 
 use std::process::ExitCode;
@@ -35,15 +32,6 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     Demo(demo::Arguments),
-    Bench(bench::Arguments),
-    #[command(hide = true)]
-    BenchWorker(bench::WorkerArguments),
-    /// Open and close connections as standard input says, a line each
-    #[command(hide = true)]
-    BenchDialer,
-    Soak(soak::Arguments),
-    #[command(hide = true)]
-    SoakWorker(soak::WorkerArguments),
     Serve(serve::Arguments),
     Client(client::Arguments),
     Churn(churn::Arguments),
@@ -69,11 +57,6 @@ enum Verb {
 pub(crate) fn run() -> Result<ExitCode> {
     match Arguments::parse().verb {
         Verb::Demo(arguments) => demo::run(&arguments)?,
-        Verb::Bench(arguments) => bench::run(&arguments)?,
-        Verb::BenchWorker(arguments) => bench::work(arguments)?,
-        Verb::BenchDialer => balancer_lab::bench::dial()?,
-        Verb::Soak(arguments) => soak::run(&arguments)?,
-        Verb::SoakWorker(arguments) => soak::work(&arguments)?,
         Verb::Serve(arguments) => serve::run(arguments)?,
         Verb::Client(arguments) => client::run(&arguments)?,
         Verb::Churn(arguments) => churn::run(&arguments)?,

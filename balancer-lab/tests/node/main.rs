@@ -9,7 +9,6 @@ mod common;
 mod affinity;
 mod agent;
 mod balancing;
-mod bench;
 mod calls;
 mod changes;
 mod cluster;

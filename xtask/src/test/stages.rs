@@ -21,7 +21,8 @@ use crate::{
 const REAL: [&str; 4] = ["--package", PROGRAMS, "--profile", "checks"];
 /// The scenario of the demo that is tried.
 const DEMO: &str = "pools-5";
-const LAB: &str = "balancer-lab";
+/// The crates whose integration tests need root and a lab.
+const IN_LABS: [&str; 2] = ["balancer-bench", "balancer-lab"];
 const PROGRAMS: &str = "balancer-programs";
 
 /// Formatting, of the eBPF programs too.
@@ -71,7 +72,7 @@ pub fn documentation(workspace: &Workspace) -> Command {
     cargo
 }
 
-/// Unit tests, documentation tests, and the integration tests of all crates but the lab.
+/// Unit tests, documentation tests, and the integration tests that need no lab.
 pub fn host_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Outcome> {
     let tests = || {
         let mut cargo = workspace.cargo("test");
@@ -80,20 +81,21 @@ pub fn host_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Outcome
     };
     let mut outcome = Outcome::default();
     let mut targets = vec!["--lib".to_owned(), "--bins".to_owned()];
-    targets.extend(integration_tests(&crates(workspace)?, |name| ![LAB, PROGRAMS].contains(&name)));
+    let is_of_host = |name: &str| !IN_LABS.contains(&name) && name != PROGRAMS;
+    targets.extend(integration_tests(&crates(workspace)?, is_of_host));
     run(&mut tests(), &targets, filter, &mut outcome)?;
     run(&mut tests(), &["--doc".to_owned()], filter, &mut outcome)?;
     Ok(outcome)
 }
 
-/// The integration tests of the lab, on the kernel that runs here.
+/// The integration tests of lab and benches, on the kernel that runs here.
 pub fn lab_tests(
     workspace: &Workspace,
     programs: &Programs,
     filter: Option<&str>,
 ) -> Result<Outcome> {
-    let targets = integration_tests(&crates(workspace)?, |name| name == LAB);
-    ensure!(!targets.is_empty(), "{LAB} has no tests");
+    let targets = integration_tests(&crates(workspace)?, |name| IN_LABS.contains(&name));
+    ensure!(!targets.is_empty(), "{IN_LABS:?} have no tests");
     let mut cargo = workspace.cargo("test");
     programs.tell(&mut cargo);
     let mut outcome = Outcome::default();

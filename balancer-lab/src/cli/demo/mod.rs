@@ -18,14 +18,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use balancer_lab::signals;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use chosen::Chosen;
 use compare::Compared;
 use outcome::Outcome;
-
-use super::signals;
 
 /// Compare kube-proxy's random choice with balancer's least connections, on this machine
 ///
