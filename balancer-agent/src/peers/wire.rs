@@ -11,7 +11,7 @@ mod reader;
 use std::net::IpAddr;
 
 pub use self::{
-    moves::{Answer, Ask, Candidate, Done, Grant, candidates},
+    moves::{Answer, Ask, Candidate, Done, GRANTS, Grant, candidates},
     read::read,
     reader::Malformed,
 };
@@ -140,8 +140,18 @@ pub const fn bytes_of(counts: usize, ipv6: bool) -> usize {
     FIXED + 6 + 2 + counts * width(ipv6)
 }
 
+/// Bytes of an address, a port, and a number of four bytes or two of two.
 const fn width(ipv6: bool) -> usize {
     if ipv6 { 22 } else { 10 }
+}
+
+/// Writes the address and the port of a backend.
+fn put_addr(bytes: &mut Vec<u8>, backend: &BackendAddr) {
+    match backend.addr().ip() {
+        IpAddr::V4(ip) => bytes.extend(ip.octets()),
+        IpAddr::V6(ip) => bytes.extend(ip.octets()),
+    }
+    bytes.extend(backend.addr().port().to_be_bytes());
 }
 
 struct Packer(Vec<Vec<u8>>);
@@ -189,11 +199,7 @@ impl Packer {
             datagram.extend(before);
             datagram.extend((number as u16).to_be_bytes());
             for (backend, count) in &rest[..number] {
-                match backend.addr().ip() {
-                    IpAddr::V4(ip) => datagram.extend(ip.octets()),
-                    IpAddr::V6(ip) => datagram.extend(ip.octets()),
-                }
-                datagram.extend(backend.addr().port().to_be_bytes());
+                put_addr(datagram, backend);
                 datagram.extend(count.to_be_bytes());
             }
             datagram.extend(after);

@@ -1,13 +1,11 @@
 //! What nodes and stewards say of connections that are to move.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::{
-    MOST,
+    MOST, put_addr,
     reader::{Malformed, Reader},
+    width,
 };
 use crate::{desired::BackendAddr, model::Protocol, peers::name::ServiceId};
 
@@ -56,7 +54,7 @@ pub struct Answer {
     pub service: ServiceId,
     /// The question.
     pub number: u32,
-    /// What may be ended.
+    /// What may be ended, [`GRANTS`] at most.
     pub grants: Vec<Grant>,
 }
 
@@ -84,9 +82,12 @@ pub struct Done {
 /// forced, shape, family, protocol, and how many there are.
 const ASK: usize = 3 + 8 + 4 + 4 + 2 + 4 + 4 + 4 + 1 + 8 + 1 + 1 + 2;
 
-const fn width(ipv6: bool) -> usize {
-    if ipv6 { 22 } else { 10 }
-}
+/// Bytes of an answer before its permits: kind, length, Service, number, and how many there are.
+const ANSWER: usize = 3 + 8 + 4 + 2;
+/// Bytes of a permit.
+const GRANT: usize = 6;
+/// How many permits fit into an answer.
+pub const GRANTS: usize = (MOST - ANSWER) / GRANT;
 
 /// How many candidates fit into a question.
 pub const fn candidates(ipv6: bool) -> usize {
@@ -115,11 +116,7 @@ impl Ask {
         bytes.extend([if ipv6 { 6 } else { 4 }, protocol.number()]);
         bytes.extend((named.len() as u16).to_be_bytes());
         for candidate in named {
-            match candidate.backend.addr().ip() {
-                IpAddr::V4(ip) => bytes.extend(ip.octets()),
-                IpAddr::V6(ip) => bytes.extend(ip.octets()),
-            }
-            bytes.extend(candidate.backend.addr().port().to_be_bytes());
+            put_addr(&mut bytes, &candidate.backend);
             bytes.extend(candidate.weight.to_be_bytes());
             bytes.extend(candidate.quiet.to_be_bytes());
         }
@@ -131,22 +128,12 @@ impl Ask {
         let (service, number, done) = (ServiceId(body.u64()?), body.u32()?, body.u32()?);
         let (nodes, settled) = (body.u16()?, Duration::from_millis(body.u32()?.into()));
         let (budget, want, forced) = (body.u32()?, body.u32()?, body.u8()? != 0);
-        let (shape, family) = (body.u64()?, body.u8()?);
+        let (shape, family) = (body.u64()?, body.family()?);
         let protocol = Protocol::from_number(body.u8()?);
-        let ipv6 = match family {
-            4 => false,
-            6 => true,
-            _ => return Ok(None),
-        };
-        let Some(protocol) = protocol else { return Ok(None) };
+        let Some((ipv6, protocol)) = family.zip(protocol) else { return Ok(None) };
         let mut candidates = Vec::new();
         for _ in 0..body.u16()? {
-            let ip: IpAddr = if ipv6 {
-                Ipv6Addr::from(body.array::<16>()?).into()
-            } else {
-                Ipv4Addr::from(body.array::<4>()?).into()
-            };
-            let backend = BackendAddr::new(SocketAddr::new(ip, body.u16()?), protocol);
+            let backend = BackendAddr::new(body.addr(ipv6)?, protocol);
             candidates.push(Candidate { backend, weight: body.u16()?, quiet: body.u16()? });
         }
         Ok(Some(Self {
@@ -166,10 +153,9 @@ impl Ask {
 
 impl Answer {
     pub(super) fn write(&self, kind: u8) -> Vec<u8> {
-        const FIXED: usize = 8 + 4 + 2;
-        let grants = &self.grants[..self.grants.len().min((MOST - 3 - FIXED) / 6)];
+        let grants = &self.grants[..self.grants.len().min(GRANTS)];
         let mut bytes = vec![kind];
-        bytes.extend(((FIXED + grants.len() * 6) as u16).to_be_bytes());
+        bytes.extend(((ANSWER - 3 + grants.len() * GRANT) as u16).to_be_bytes());
         bytes.extend(self.service.0.to_be_bytes());
         bytes.extend(self.number.to_be_bytes());
         bytes.extend((grants.len() as u16).to_be_bytes());

@@ -1,7 +1,5 @@
 //! Bytes of a datagram to sections.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
 use super::{
     ANSWER, ASK, Answer, Ask, Done, HELLO, Hello, REPORT, Report, Section, TOTALS, Totals,
     reader::{Malformed, Reader},
@@ -39,7 +37,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
 /// A section with counts; none where they are of a family or protocol that is not known.
 fn counted(kind: u8, body: &mut Reader<'_>) -> Result<Option<Section>, Malformed> {
     let service = ServiceId(body.u64()?);
-    let family = body.u8()?;
+    let family = body.family()?;
     let protocol = Protocol::from_number(body.u8()?);
     let round = body.u8()?;
     let (opened, nodes, rate) = match kind {
@@ -47,22 +45,12 @@ fn counted(kind: u8, body: &mut Reader<'_>) -> Result<Option<Section>, Malformed
         _ => (0, body.u16()?, body.u32()?),
     };
     let number = usize::from(body.u16()?);
-    let ipv6 = match family {
-        4 => false,
-        6 => true,
-        _ => return Ok(None),
-    };
+    let Some(ipv6) = family else { return Ok(None) };
     let entries = body.take(number * width(ipv6))?;
     let Some(protocol) = protocol else { return Ok(None) };
     let entry = |bytes: &[u8]| {
         let mut entry = Reader(bytes);
-        let ip: IpAddr = if ipv6 {
-            Ipv6Addr::from(entry.array::<16>()?).into()
-        } else {
-            Ipv4Addr::from(entry.array::<4>()?).into()
-        };
-        let addr = SocketAddr::new(ip, entry.u16()?);
-        Ok((BackendAddr::new(addr, protocol), entry.u32()?))
+        Ok((BackendAddr::new(entry.addr(ipv6)?, protocol), entry.u32()?))
     };
     let counts = entries.chunks_exact(width(ipv6)).map(entry).collect::<Result<_, _>>()?;
     let all = body.optional();

@@ -1,4 +1,6 @@
-//! Reads numbers.
+//! Reads numbers and addresses.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Bytes that no agent of this major version packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +41,25 @@ impl<'a> Reader<'a> {
     /// Four bytes, the highest first.
     pub fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_be_bytes)
+    }
+
+    /// True for IPv6; none for a family that is not known.
+    pub fn family(&mut self) -> Result<Option<bool>, Malformed> {
+        Ok(match self.u8()? {
+            4 => Some(false),
+            6 => Some(true),
+            _ => None,
+        })
+    }
+
+    /// An address and a port.
+    pub fn addr(&mut self, ipv6: bool) -> Result<SocketAddr, Malformed> {
+        let ip: IpAddr = if ipv6 {
+            Ipv6Addr::from(self.array::<16>()?).into()
+        } else {
+            Ipv4Addr::from(self.array::<4>()?).into()
+        };
+        Ok(SocketAddr::new(ip, self.u16()?))
     }
 
     /// Eight bytes, the highest first.

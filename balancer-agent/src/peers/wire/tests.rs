@@ -108,6 +108,54 @@ fn what_does_not_fit_is_divided() {
     }
 }
 
+/// docs/cluster.md has these numbers.
+#[test]
+fn sections_are_as_long_as_is_said() {
+    let length = |section| pack(&[section]).concat().len();
+    let report = |done, ipv6, number| {
+        let (service, counts) = (ServiceId(9), many(number, ipv6));
+        Section::Report(Report { service, round: 1, opened: 7, all: None, done, counts })
+    };
+    let totals = |number| {
+        let (service, counts) = (ServiceId(9), many(number, false));
+        Section::Totals(Totals { service, round: 1, nodes: 2, rate: 3, all: None, counts })
+    };
+    assert_eq!(length(Section::Hello(Hello::default())), 21);
+    assert_eq!([0, 1].map(|number| length(report(None, false, number))), [22, 32]);
+    assert_eq!(length(report(Some(Done::default()), true, 1)), 22 + 6 + 22);
+    assert_eq!([0, 1].map(|number| length(totals(number))), [24, 34]);
+    let candidates = |ipv6, number| {
+        let candidate = |(backend, _)| Candidate { backend, weight: 1, quiet: 1 };
+        let candidates = many(number, ipv6).into_iter().map(candidate).collect();
+        Section::Ask(Ask {
+            service: ServiceId(9),
+            number: 1,
+            done: 0,
+            nodes: 1,
+            settled: std::time::Duration::ZERO,
+            budget: 1,
+            want: 1,
+            forced: false,
+            shape: 1,
+            candidates,
+        })
+    };
+    for (ipv6, each, most) in [(false, 10, 110), (true, 22, 50)] {
+        assert_eq!([1, most, most + 1].map(|number| length(candidates(ipv6, number))), {
+            let all = 46 + most as usize * each;
+            [46 + each, all, all]
+        });
+    }
+    let answer = |number| {
+        let grants = vec![Grant { from: 0, to: 1, count: 1 }; number];
+        Section::Answer(Answer { service: ServiceId(9), number: 1, grants })
+    };
+    assert_eq!(
+        [0, 189, 190].map(|number| length(answer(number))),
+        [17, 17 + 189 * 6, 17 + 189 * 6]
+    );
+}
+
 #[test]
 fn what_a_later_version_adds_is_skipped() {
     let report = Report {
