@@ -7,7 +7,15 @@
 use std::{
     cmp::{Ordering, Reverse},
     collections::BinaryHeap,
+    time::Duration,
 };
+
+/// How long backends must not have changed before connections move.
+pub const SETTLE: Duration = Duration::from_secs(2);
+/// How long connections must have been uneven where no backend has changed.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// What budgets are of.
+pub const MINUTE: Duration = Duration::from_secs(60);
 
 /// A backend that new connections may go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +60,14 @@ pub fn excess(loads: &[Load], away: u32) -> Vec<u32> {
         .zip(targets)
         .map(|(load, target)| load.connections.saturating_sub(target))
         .collect()
+}
+
+/// True if a backend has more than its target by more than one and a tenth of it.
+pub fn is_uneven(loads: &[Load], targets: &[u32]) -> bool {
+    let surplus = |(load, target): (&Load, &u32)| {
+        load.connections.saturating_sub(*target) > 1_u32.max(target / 10)
+    };
+    loads.iter().zip(targets).any(surplus)
 }
 
 /// Connections for a weight, compared without rounding.

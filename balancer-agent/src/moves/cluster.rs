@@ -12,7 +12,7 @@ use std::{
 
 use balancer_common::layout::MAX_SCAN;
 
-pub use self::wants::{Wanted, demanded, wanted};
+pub use self::wants::{Wanted, demanded, in_order, wanted};
 use super::{
     history::History,
     input::{Governed, Input, Mode, Row},
@@ -21,7 +21,7 @@ use crate::{
     maps::KeepSeats,
     peers::{
         name::ServiceId,
-        node::{Permitted, Request},
+        node::{Asked, Permitted, Request},
         permits::VALID,
     },
 };
@@ -45,8 +45,8 @@ pub trait Authority: Send + Sync {
     fn nodes(&self) -> usize;
     /// Connections of all other nodes to the backends of a row, by identifier; none where it was not told.
     fn others(&self, row: u32) -> Option<BTreeMap<u32, u32>>;
-    /// Asks for permits; false where nobody is to be asked. The answer comes later.
-    fn ask(&self, request: &Request) -> bool;
+    /// Asks for permits. The answer comes later.
+    fn ask(&self, request: &Request) -> Asked;
     /// What was answered since this was asked last.
     fn permitted(&self) -> Vec<Permitted>;
 }
@@ -132,7 +132,6 @@ impl Cluster {
         }
         let live = |state: &RowState| {
             state.permits.is_some()
-                || state.falls_at.is_some()
                 || state.forced.is_some()
                 || !state.seats.is_empty()
                 || state.asked.is_some_and(|at| at + HOLD > now)
@@ -181,10 +180,11 @@ impl Cluster {
         };
         let found = rows.iter().filter_map(|id| Some((*id, input.rows.get(id)?)));
         let look = |(id, _): (u32, &Row)| {
-            let (others, seats) = (authority.others(id)?, maps.seats(id));
-            Some((id, Governed { others, seats, mode: Mode::Waits, forced: false }))
+            // A row of which nothing was told yet moves with all nodes, too.
+            let (others, seats) = (authority.others(id).unwrap_or_default(), maps.seats(id));
+            (id, Governed { others, seats, mode: Mode::Waits, forced: false })
         };
-        found.filter(|(_, row)| is_movable(row)).filter_map(look).collect()
+        found.filter(|(_, row)| is_movable(row)).map(look).collect()
     }
 
     /// Nodes whose connections move together.
@@ -211,9 +211,16 @@ impl Cluster {
         quiet: &BTreeMap<u32, BTreeMap<u32, u32>>,
     ) {
         let Some(authority) = &self.authority else { return };
-        for (id, governed) in &input.governed {
+        if input.governed.is_empty() {
+            return;
+        }
+        let (ending, none) = (history.ending(input), BTreeMap::new());
+        // Rows of one Service port take turns: those that had to wait come first.
+        let asked = |id: &u32| self.rows.get(id).and_then(|state| state.asked);
+        let mut turns: Vec<_> = input.governed.iter().collect();
+        turns.sort_by_key(|(id, _)| asked(id));
+        for (id, governed) in turns {
             let Some(row) = input.rows.get(id) else { continue };
-            let none = BTreeMap::new();
             let quiet = match &governed.mode {
                 // That it is forced is said, whether this node has anything to move or not.
                 Mode::Asks => quiet.get(id).or_else(|| governed.forced.then_some(&none)),
@@ -222,10 +229,7 @@ impl Cluster {
                 _ => None,
             };
             let Some(quiet) = quiet else { continue };
-            let wants = wanted(input, *id, row, governed, history, Some(quiet));
-            let mut backends: Vec<_> = wants.iter().map(|wanted| wanted.candidate).collect();
-            // Those with connections that may be ended first, then those with the fewest.
-            backends.sort_by_key(|(.., quiet)| *quiet == 0);
+            let wants = wanted(input, *id, row, governed, &ending, Some(quiet));
             let want: u32 = wants.iter().map(|wanted| wanted.count).sum();
             let left = history.budget_left(input.now, *id, row.policy.budget);
             let want = if governed.forced { want } else { want.min(left) };
@@ -238,14 +242,17 @@ impl Cluster {
                 budget: row.policy.budget,
                 want,
                 forced: governed.forced,
-                backends,
+                backends: in_order(&wants),
             };
+            let asked = authority.ask(&request);
             let state = self.rows.entry(*id).or_default();
-            state.asked = Some(input.now);
-            if authority.ask(&request) {
-                state.waits = Some(input.now);
-            } else {
-                state.miss(input.now);
+            match asked {
+                Asked::Sent => (state.asked, state.waits) = (Some(input.now), Some(input.now)),
+                Asked::Later => {}
+                Asked::Nobody => {
+                    state.asked = Some(input.now);
+                    state.miss(input.now);
+                }
             }
         }
     }

@@ -136,7 +136,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::Reason;
 
     #[test]
     fn only_who_was_answered_has_shown_what_it_does_then() {
@@ -164,18 +163,7 @@ mod tests {
             bytes_received: 5_000,
             ..Activity::default()
         };
-        let end = End {
-            connection: 0,
-            row: 1,
-            reason: Reason::Rebalance,
-            quiet,
-            safe: true,
-            unsure: false,
-            idle: quiet,
-            moved: (300, 5_000),
-            inode: 1,
-            way: Way::Gentle,
-        };
+        let end = End { quiet, idle: quiet, moved: (300, 5_000), ..End::gentle(0, 1) };
         assert!(is_as_chosen(&rests, &end));
         let late = Duration::from_millis(90);
         for other in [

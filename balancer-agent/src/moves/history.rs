@@ -9,7 +9,7 @@ use super::{
     input::{End, Input, Mode, backend},
     looks::{Looks, Seen},
 };
-use crate::{maps::Recorded, model::Reason, node::sockets::tcp::Found};
+use crate::{balance::MINUTE, maps::Recorded, model::Reason, node::sockets::tcp::Found};
 
 /// How long what was ended is waited for to be opened again. A pool opens connections as it needs
 /// them; what has not come back by then is taken for closed for good.
@@ -18,9 +18,6 @@ const RETURN: Duration = Duration::from_secs(30);
 const COOL: Duration = Duration::from_secs(30);
 /// How long a connection that could not be ended is left alone.
 const PAUSE: Duration = Duration::from_secs(30);
-
-/// What budgets are of.
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// How long moves that somebody asked for are tried where connections are busy.
 const FORCED: Duration = Duration::from_secs(60);
 /// By how much the coarse clock of records may be behind.

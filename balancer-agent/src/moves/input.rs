@@ -137,6 +137,24 @@ pub struct End {
     pub way: Way,
 }
 
+impl End {
+    /// The gentle end of a connection that rests, for the sake of balance.
+    pub const fn gentle(connection: usize, row: u32) -> Self {
+        Self {
+            connection,
+            row,
+            reason: Reason::Rebalance,
+            quiet: Duration::ZERO,
+            safe: true,
+            unsure: false,
+            idle: Duration::ZERO,
+            moved: (0, 0),
+            inode: 1,
+            way: Way::Gentle,
+        }
+    }
+}
+
 /// The backend that a connection leads to.
 pub const fn backend(connection: &Recorded) -> u32 {
     charge::backend_of(connection.word)

@@ -37,7 +37,7 @@ pub fn demands(input: &Input, history: &mut History) -> Vec<Demand> {
     let mut demands = Vec::new();
     for (id, connections) in of_row {
         let Some(row) = input.rows.get(&id) else { continue };
-        let row_demands = of_one(input, id, row, &connections, &mut loads, history);
+        let row_demands = of_one(input, id, row, &connections, (&mut loads, &ending), history);
         demands.extend(row_demands.into_iter().map(|demand| bounded(demand, history.turn)));
     }
     demands
@@ -48,7 +48,7 @@ fn of_one(
     id: u32,
     row: &Row,
     connections: &[usize],
-    loads: &mut BTreeMap<u32, u32>,
+    (loads, ending): (&mut BTreeMap<u32, u32>, &BTreeMap<u32, u32>),
     history: &mut History,
 ) -> Vec<Demand> {
     // Where nothing else can be opened, what is open is worth more than none.
@@ -79,7 +79,7 @@ fn of_one(
     }
     let Some(known) = history.rows.get_mut(&id) else { return Vec::new() };
     let (moves, asks) = if let Some(governed) = input.governed.get(&id) {
-        let (moves, asks) = demanded(input, id, row, governed, history);
+        let (moves, asks) = demanded(input, id, row, governed, ending, history);
         (moves.into_iter().map(|(backend, count)| (backend, count as usize)).collect(), asks)
     } else {
         let usable = Usable { loads, suspects: &input.suspects, neglected: &input.neglected };

@@ -13,15 +13,11 @@ use std::{
 use balancer_common::layout::MAX_SCAN;
 
 use super::{
-    history::{MINUTE, Round, RowHistory},
+    history::{Round, RowHistory},
     input::Row,
 };
-use crate::balance::{Load, excess, targets};
+use crate::balance::{Load, MINUTE, PATIENCE, SETTLE, excess, is_uneven, targets};
 
-/// How long backends must not have changed.
-const SETTLE: Duration = Duration::from_secs(2);
-/// How long connections must have been uneven where no backend has changed.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// What is known of backends beside their weights.
 #[derive(Clone, Copy, Debug)]
 pub struct Usable<'a> {
@@ -116,7 +112,7 @@ fn begins(now: Duration, row: &Row, shares: &[Load], total: u32, history: &mut R
     if history.round != Round::Rest {
         return true;
     }
-    if !is_uneven(shares, history.away()) {
+    if !is_uneven(shares, &targets(shares, history.away())) {
         history.uneven = None;
         return false;
     }
@@ -138,15 +134,6 @@ pub fn settles_in(now: Duration, row: &Row, history: &RowHistory) -> Option<Dura
 /// True once backends are what they were for a while, and are all past their slow start.
 pub fn is_settled(now: Duration, row: &Row, history: &RowHistory) -> bool {
     now.saturating_sub(history.changed) >= SETTLE.max(row.slow_start)
-}
-
-/// True if a backend has more than its share by more than one and a tenth of it.
-pub fn is_uneven(shares: &[Load], away: u32) -> bool {
-    let targets = targets(shares, away);
-    let surplus = |(share, target): (&Load, u32)| {
-        share.connections.saturating_sub(target) > 1_u32.max(target / 10)
-    };
-    shares.iter().zip(targets).any(surplus)
 }
 
 /// Moves that the budget has left: no minute sees more than it.

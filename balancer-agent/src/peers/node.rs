@@ -14,7 +14,7 @@ use std::{
 use self::{levels::Levels, moves::Moves, peer::Peer};
 pub use self::{
     levels::Words,
-    moves::{Permitted, Request},
+    moves::{Asked, Permitted, Request},
     speech::Letter,
 };
 use super::{

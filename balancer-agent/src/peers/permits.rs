@@ -18,10 +18,10 @@ use ring::digest::{Context, SHA256};
 use super::{
     Moment,
     name::{NodeId, ServiceId},
-    wire::{Answer, Ask, Candidate, Done, Grant},
+    wire::{Answer, Ask, Done, GRANTS, Grant},
 };
 use crate::{
-    balance::{Load, targets},
+    balance::{Load, MINUTE, PATIENCE, SETTLE, is_uneven, targets},
     desired::BackendAddr,
 };
 
@@ -29,14 +29,8 @@ use crate::{
 pub const VALID: Duration = Duration::from_secs(1);
 /// After which time what was permitted is taken for not used: twice as long, so that no node uses it still.
 pub const FORGOTTEN: Duration = Duration::from_secs(2);
-/// How long backends must not have changed.
-pub const SETTLE: Duration = Duration::from_secs(2);
-/// How long connections must have been uneven where no backend has changed.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a change of backends is a reason to begin a round, for a steward that has not begun one since.
 const RECENT: Duration = Duration::from_secs(60);
-/// What budgets are of.
-const MINUTE: Duration = Duration::from_secs(60);
 /// How long nobody must have asked before what is remembered of it is forgotten.
 const KEPT: Duration = Duration::from_secs(120);
 /// Sets of backends of one Service port that are told apart; nodes may see other parts of it.
@@ -72,7 +66,7 @@ pub struct Place {
 /// What a node may end that would end so many, of a round that has so many left. Where rows are alike, a
 /// backend above its target gives to the one that lacks most. Where they are not, the fullest of this row
 /// gives to its emptiest as long as that makes both more alike: the sum of squares falls with each, so that
-/// nodes with other rows can't send connections around in circles.
+/// nodes with other rows can't send connections around in circles. No more pairs than one answer has room for.
 pub fn grant(places: &mut [Place], want: u32, quota: u32) -> Vec<Grant> {
     let mut grants: BTreeMap<(u16, u16), u16> = BTreeMap::new();
     for _ in 0..want.min(quota).min(MOST) {
@@ -85,6 +79,8 @@ pub fn grant(places: &mut [Place], want: u32, quota: u32) -> Vec<Grant> {
         let Some(from) = from.max_by(|a, b| fuller(&places[*a], &places[*b], over)) else { break };
         let to = indices.filter(|index| places[*index].weight > 0 && *index != from);
         let Some(to) = to.min_by(|a, b| fuller(&places[*a], &places[*b], over)) else { break };
+        let pair = (from as u16, to as u16);
+        let has_room = grants.len() < GRANTS || grants.contains_key(&pair);
         let (source, sink) = (places[from], places[to]);
         let helps = if source.target.is_some() {
             over(&source) > 0 && over(&sink) < 0
@@ -92,13 +88,13 @@ pub fn grant(places: &mut [Place], want: u32, quota: u32) -> Vec<Grant> {
             u64::from(source.connections) * u64::from(sink.weight)
                 > (u64::from(sink.connections) + 1) * u64::from(source.weight.max(1))
         };
-        if !helps {
+        if !helps || !has_room {
             break;
         }
         places[from].connections -= 1;
         places[from].quiet -= 1;
         places[to].connections += 1;
-        *grants.entry((from as u16, to as u16)).or_default() += 1;
+        *grants.entry(pair).or_default() += 1;
     }
     let grant = |((from, to), count)| Grant { from, to, count };
     grants.into_iter().map(grant).collect()
@@ -116,8 +112,8 @@ fn fuller(a: &Place, b: &Place, over: impl Fn(&Place) -> i64) -> std::cmp::Order
 
 /// What a steward knows of a Service port beside what it was asked.
 pub struct Sums<'a> {
-    /// The backends of its own row, where that has the shape that was asked with.
-    pub alike: Option<Vec<BackendAddr>>,
+    /// The backends of its own row and their weights, where that has the shape that was asked with.
+    pub alike: Option<Vec<(BackendAddr, u16)>>,
     /// True where one of them belongs to another Service port as well that moves its connections first.
     pub yields: bool,
     /// Connections that are about to come back from elsewhere.
@@ -245,38 +241,41 @@ impl Book {
 
     /// The candidates, and what all backends have too many.
     fn places(&self, ask: &Ask, sums: &Sums<'_>) -> (Vec<Place>, Excess) {
+        let mut moved: HashMap<BackendAddr, i64> = HashMap::new();
+        for open in self.open.values().flatten() {
+            *moved.entry(open.to).or_default() += i64::from(open.count);
+            *moved.entry(open.from).or_default() -= i64::from(open.count);
+        }
         let connections = |backend: &BackendAddr| {
-            let open = self.open.values().flatten();
-            let moved: i64 = open
-                .map(|open| {
-                    let count = i64::from(open.count);
-                    count * (i64::from(open.to == *backend) - i64::from(open.from == *backend))
-                })
-                .sum();
+            let moved = moved.get(backend).copied().unwrap_or_default();
             let total = i64::try_from((sums.total)(backend)).unwrap_or(i64::MAX);
             u32::try_from(total.saturating_add(moved).max(0)).unwrap_or(u32::MAX)
         };
-        let asked: HashMap<BackendAddr, Candidate> =
-            ask.candidates.iter().map(|candidate| (candidate.backend, *candidate)).collect();
-        let all = match &sums.alike {
-            Some(backends) => backends.clone(),
-            None => ask.candidates.iter().map(|candidate| candidate.backend).collect(),
+        let named = ask.candidates.iter().map(|found| (found.backend, found.weight));
+        let weights: HashMap<_, _> = match &sums.alike {
+            // Who asks may know that nothing goes to one that it names. For others the question has no room.
+            Some(all) => {
+                let named: HashMap<_, _> = named.collect();
+                let weight = |(backend, own): &(BackendAddr, u16)| {
+                    (*backend, named.get(backend).copied().unwrap_or(*own))
+                };
+                all.iter().map(weight).collect()
+            }
+            None => named.collect(),
         };
-        let weight = |backend: &BackendAddr| asked.get(backend).map_or(1, |found| found.weight);
-        let usable: Vec<_> = all.into_iter().filter(|backend| weight(backend) > 0).collect();
-        let load = |backend: &BackendAddr| Load {
-            weight: weight(backend),
+        let mut usable: Vec<_> = weights.into_iter().filter(|(_, weight)| *weight > 0).collect();
+        usable.sort_unstable();
+        let load = |(backend, weight): &(BackendAddr, u16)| Load {
+            weight: *weight,
             connections: connections(backend),
         };
         let loads: Vec<_> = usable.iter().map(load).collect();
         let goals = targets(&loads, sums.away);
-        let mut excess = Excess::default();
-        for (load, goal) in loads.iter().zip(&goals) {
-            let surplus = load.connections.saturating_sub(*goal);
-            excess.total += surplus;
-            excess.is_uneven |= surplus > 1_u32.max(goal / 10);
-        }
-        let goals: HashMap<_, _> = usable.into_iter().zip(goals).collect();
+        let surplus =
+            loads.iter().zip(&goals).map(|(load, goal)| load.connections.saturating_sub(*goal));
+        let excess = Excess { total: surplus.sum(), is_uneven: is_uneven(&loads, &goals) };
+        let usable = usable.into_iter().map(|(backend, _)| backend);
+        let goals: HashMap<_, _> = usable.zip(goals).collect();
         let places = ask.candidates.iter().map(|candidate| {
             let goal = goals.get(&candidate.backend).copied();
             Place {

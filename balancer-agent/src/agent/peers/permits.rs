@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Peers;
 use crate::{
     moves::cluster::Authority,
-    peers::node::{Permitted, Request},
+    peers::node::{Asked, Permitted, Request},
 };
 
 impl Peers {
@@ -26,9 +26,9 @@ impl Authority for Peers {
         inner.exchange.as_ref()?.node().others_of(self.now(), row)
     }
 
-    fn ask(&self, request: &Request) -> bool {
+    fn ask(&self, request: &Request) -> Asked {
         let mut inner = self.inner();
-        let Some(exchange) = &mut inner.exchange else { return false };
+        let Some(exchange) = &mut inner.exchange else { return Asked::Nobody };
         let asks = exchange.node_mut().ask(self.now(), request);
         // This node may be the steward itself.
         let answered = exchange.node().is_permitted();

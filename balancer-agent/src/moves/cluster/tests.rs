@@ -5,7 +5,7 @@ use balancer_common::charge;
 use super::*;
 use crate::{
     maps::{Limits, Recorded, in_memory::InMemoryMaps},
-    model::{Moving, Reason, Way},
+    model::Moving,
     moves::{input::End, plan, policy::Policy},
 };
 
@@ -19,6 +19,8 @@ struct Fake {
     alone: bool,
     others: Option<BTreeMap<u32, u32>>,
     asked: Vec<Request>,
+    /// What becomes of a question; it is sent where this is none.
+    result: Option<Asked>,
     answers: Vec<Permitted>,
 }
 
@@ -31,9 +33,10 @@ impl Authority for Mutex<Fake> {
         self.lock().unwrap().others.clone()
     }
 
-    fn ask(&self, request: &Request) -> bool {
-        self.lock().unwrap().asked.push(request.clone());
-        true
+    fn ask(&self, request: &Request) -> Asked {
+        let mut fake = self.lock().unwrap();
+        fake.asked.push(request.clone());
+        fake.result.unwrap_or(Asked::Sent)
     }
 
     fn permitted(&self) -> Vec<Permitted> {
@@ -110,7 +113,7 @@ impl World {
                 if to.is_none() && !falls {
                     continue;
                 }
-                self.history.ended(&self.input, &end(*index));
+                self.history.ended(&self.input, &End::gentle(*index, ROW));
                 *ended.entry(from).or_default() += 1;
                 match to {
                     Some(to) => self.cluster.seated(self.input.now, ROW, to),
@@ -134,21 +137,6 @@ impl World {
         let (service, moves) = (ServiceId(7), moves.to_vec());
         let permitted = Permitted { service, number: 5, row: ROW, age, moves };
         self.fake.lock().unwrap().answers.push(permitted);
-    }
-}
-
-fn end(connection: usize) -> End {
-    End {
-        connection,
-        row: ROW,
-        reason: Reason::Rebalance,
-        quiet: Duration::ZERO,
-        safe: true,
-        unsure: false,
-        idle: Duration::ZERO,
-        moved: (0, 0),
-        inode: 1,
-        way: Way::Gentle,
     }
 }
 
@@ -254,4 +242,53 @@ fn a_node_alone_decides_alone() {
     world.fake.lock().unwrap().alone = true;
     world.pass();
     assert!(world.input.governed.is_empty());
+}
+
+/// A question has room for some of a long row: the steward needs both ends of it.
+#[test]
+fn the_fullest_and_the_emptiest_come_first() {
+    let of = |backend, weight, quiet| Wanted { candidate: (backend, weight, quiet), count: 0 };
+    // By connections, the fewest first. The third one gets nothing, and all have connections but the fourth.
+    let wants =
+        [of(1, 1, 1), of(2, 1, 1), of(3, 0, 2), of(4, 1, 0), of(5, 1, 5), of(6, 1, 6), of(7, 0, 0)];
+    let order: Vec<_> = in_order(&wants).into_iter().map(|(backend, ..)| backend).collect();
+    assert_eq!(order, [6, 1, 5, 2, 3, 4, 7]);
+}
+
+/// Another row of its Service port is asked about, which says nothing of the steward.
+#[test]
+fn a_question_that_has_to_wait_is_not_one_without_an_answer() {
+    let mut world = World::new([20, 0], [20, 0]);
+    world.fake.lock().unwrap().result = Some(Asked::Later);
+    for _ in 0..30 {
+        assert_eq!(world.pass().len(), 0);
+    }
+    assert_eq!(world.asked().len(), 28, "at each pass");
+    // Where there is nobody, the node does without.
+    world.fake.lock().unwrap().result = Some(Asked::Nobody);
+    let ends: Vec<_> = (0..16).map(|_| world.pass().values().sum::<u32>()).collect();
+    assert!(ends[..12].iter().all(|count| *count == 0) && ends.iter().sum::<u32>() > 0, "{ends:?}");
+}
+
+/// Nobody has told yet what others have; it is not for this node alone to move its connections.
+#[test]
+fn a_row_of_which_nothing_was_told_is_still_that_of_all_nodes() {
+    let world = World::new([4, 0], [0, 0]);
+    world.fake.lock().unwrap().others = None;
+    let look = world.cluster.look(&[ROW].into(), &world.input, &world.maps);
+    assert_eq!(look[&ROW].others, BTreeMap::new());
+}
+
+#[test]
+fn a_row_without_connections_is_forgotten() {
+    let mut world = World::new([20, 0], [20, 0]);
+    for _ in 0..20 {
+        world.pass();
+    }
+    assert!(world.cluster.rows[&ROW].falls_at.is_some());
+    world.input.connections.clear();
+    for _ in 0..11 {
+        world.pass();
+    }
+    assert!(world.cluster.rows.is_empty(), "{:?}", world.cluster.rows);
 }

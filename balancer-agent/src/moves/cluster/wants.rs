@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    balance::{Load, excess},
+    balance::{Load, is_uneven, targets},
     moves::{
         history::History,
         input::{Governed, Input, Mode, Row},
@@ -25,17 +25,18 @@ pub struct Wanted {
     pub count: u32,
 }
 
-/// What is wanted of each backend of a row, those with the fewest connections first. `quiet` are the
-/// connections that could be ended; none where that is not known: then all of this node's could.
+/// What is wanted of each backend of a row, those with the fewest connections first. `ending` are those of
+/// each backend that were ended and are open still, `quiet` those that could be ended; none where that is not
+/// known: then all of this node's could.
 pub fn wanted(
     input: &Input,
     id: u32,
     row: &Row,
     governed: &Governed,
-    history: &History,
+    ending: &BTreeMap<u32, u32>,
     quiet: Option<&BTreeMap<u32, u32>>,
 ) -> Vec<Wanted> {
-    let own = own(input, id, governed, history);
+    let own = own(input, id, governed, ending);
     let places = row.usable.iter().map(|(backend, weight)| {
         let mine = own.get(backend).copied().unwrap_or_default();
         let others = governed.others.get(backend).copied().unwrap_or_default();
@@ -69,12 +70,33 @@ pub fn wanted(
     places.iter().map(of).collect()
 }
 
-/// How many connections of each backend are to be ended now, and whether only to ask for it.
+/// The candidates of a question, which may have no room for all of them: by turns the fullest of those with
+/// connections that may be ended and the emptiest that may get some, and last what is neither.
+pub fn in_order(wants: &[Wanted]) -> Vec<(u32, u16, u32)> {
+    let all = || wants.iter().map(|wanted| wanted.candidate);
+    let mut sources = all().rev().filter(|(.., quiet)| *quiet > 0);
+    let mut sinks = all().filter(|(_, weight, _)| *weight > 0);
+    let mut order = Vec::with_capacity(wants.len());
+    let mut named = BTreeSet::new();
+    loop {
+        let pair = [sources.next(), sinks.next()];
+        if pair == [None; 2] {
+            break;
+        }
+        order.extend(pair.into_iter().flatten().filter(|(backend, ..)| named.insert(*backend)));
+    }
+    order.extend(all().filter(|(backend, ..)| named.insert(*backend)));
+    order
+}
+
+/// How many connections of each backend are to be ended now, and whether only to ask for it. `ending` is as
+/// for [`wanted`].
 pub fn demanded(
     input: &Input,
     id: u32,
     row: &Row,
     governed: &Governed,
+    ending: &BTreeMap<u32, u32>,
     history: &mut History,
 ) -> (BTreeMap<u32, u32>, bool) {
     let Some(known) = history.rows.get_mut(&id) else { return Default::default() };
@@ -88,11 +110,14 @@ pub fn demanded(
         Mode::Waits => Default::default(),
         Mode::Permitted(from) => (from.clone(), false),
         Mode::Asks => {
-            let all = wanted(input, id, row, governed, history, None);
+            let all = wanted(input, id, row, governed, ending, None);
             let wanted = all.iter().filter(|wanted| wanted.count > 0);
             (wanted.map(|wanted| (wanted.candidate.0, wanted.count)).collect(), true)
         }
-        Mode::Falls { held, .. } => (without(input, id, row, governed, history, held), false),
+        Mode::Falls { held, .. } => {
+            let own = own(input, id, governed, ending);
+            (without(input, row, governed, &own, history.away(id), held), false)
+        }
     }
 }
 
@@ -100,13 +125,12 @@ pub fn demanded(
 /// it, with a fraction as the chance of one more.
 fn without(
     input: &Input,
-    id: u32,
     row: &Row,
     governed: &Governed,
-    history: &History,
+    own: &BTreeMap<u32, u32>,
+    away: u32,
     held: &BTreeSet<u32>,
 ) -> BTreeMap<u32, u32> {
-    let own = own(input, id, governed, history);
     let usable = row.usable.iter().filter(|(backend, _)| !input.suspects.contains(backend));
     let load = |(backend, weight): (&u32, &u16)| {
         let others = governed.others.get(backend).copied().unwrap_or_default();
@@ -119,18 +143,19 @@ fn without(
     };
     let all: Vec<_> = usable.map(load).collect();
     let loads: Vec<_> = all.iter().map(|(.., load)| *load).collect();
-    let away = history.away(id);
-    if !rebalance::is_uneven(&loads, away) {
+    let targets = targets(&loads, away);
+    if !is_uneven(&loads, &targets) {
         return BTreeMap::new();
     }
-    let share = |((backend, mine, load), surplus): (&(u32, u32, Load), u32)| {
+    let share = |((backend, mine, load), target): (&(u32, u32, Load), u32)| {
+        let surplus = load.connections.saturating_sub(target);
         let part =
             PART * f64::from(surplus) * f64::from(*mine) / f64::from(load.connections.max(1));
         let count =
             part as u32 + u32::from(chance(input.now.as_nanos() as u64, *backend) < part.fract());
         (*backend, count.min(*mine))
     };
-    let shares = all.iter().zip(excess(&loads, away)).map(share);
+    let shares = all.iter().zip(targets).map(share);
     shares.filter(|(backend, count)| *count > 0 && !held.contains(backend)).collect()
 }
 
@@ -141,8 +166,12 @@ fn chance(moment: u64, backend: u32) -> f64 {
 }
 
 /// What this node has and keeps seats for, without what is ended and not closed yet.
-fn own(input: &Input, id: u32, governed: &Governed, history: &History) -> BTreeMap<u32, u32> {
-    let ending = history.ending(input);
+fn own(
+    input: &Input,
+    id: u32,
+    governed: &Governed,
+    ending: &BTreeMap<u32, u32>,
+) -> BTreeMap<u32, u32> {
     let of = |backend: &u32| {
         let active = input.active.get(backend).copied().unwrap_or_default();
         let ending = ending.get(backend).copied().unwrap_or_default();

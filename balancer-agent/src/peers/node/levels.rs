@@ -1,6 +1,9 @@
 //! What follows for the rows of this node, each time something new is known.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeSet, HashMap, HashSet},
+};
 
 use super::Node;
 use crate::{
@@ -11,6 +14,7 @@ use crate::{
         name::ServiceId,
         own::{Row, ServiceRows},
         pace,
+        permits::shape,
     },
 };
 
@@ -26,7 +30,7 @@ pub struct Words {
 /// Rows, and what was written of them last.
 #[derive(Debug, Default)]
 pub struct Levels {
-    rows: HashMap<ServiceId, Vec<Row>>,
+    rows: HashMap<ServiceId, Vec<Known>>,
     others: HashMap<u32, (BackendAddr, u32)>,
     /// The Service port of each row.
     services: HashMap<u32, ServiceId>,
@@ -34,6 +38,20 @@ pub struct Levels {
     written: HashMap<ServiceId, Moment>,
     /// Service ports of which something is new.
     due: BTreeSet<ServiceId>,
+}
+
+/// A row, and the hash of its backends once somebody has asked for it.
+#[derive(Debug)]
+pub struct Known {
+    pub row: Row,
+    shape: OnceCell<u64>,
+}
+
+impl Known {
+    /// What questions about rows with these backends have in common.
+    pub fn shape(&self) -> u64 {
+        *self.shape.get_or_init(|| shape(self.row.backends.iter().map(|backend| backend.addr)))
+    }
 }
 
 impl Levels {
@@ -44,7 +62,7 @@ impl Levels {
             for backend in rows.iter().flat_map(|row| &row.backends) {
                 self.others.remove(&backend.id);
             }
-            for row in self.rows.get(&service).into_iter().flatten() {
+            for Known { row, .. } in self.rows.get(&service).into_iter().flatten() {
                 self.services.remove(&row.id);
             }
             self.services.extend(rows.iter().map(|row| (row.id, service)));
@@ -53,7 +71,8 @@ impl Levels {
                 self.written.remove(&service);
                 self.due.remove(&service);
             } else {
-                self.rows.insert(service, rows);
+                let known = |row| Known { row, shape: OnceCell::new() };
+                self.rows.insert(service, rows.into_iter().map(known).collect());
                 self.due.insert(service);
             }
         }
@@ -65,12 +84,12 @@ impl Levels {
     }
 
     /// A row by its identifier.
-    pub fn row(&self, id: u32) -> Option<&Row> {
-        self.rows_of(self.service_of(id)?).iter().find(|row| row.id == id)
+    pub fn row(&self, id: u32) -> Option<&Known> {
+        self.rows_of(self.service_of(id)?).iter().find(|known| known.row.id == id)
     }
 
     /// The rows of a Service port.
-    pub fn rows_of(&self, service: ServiceId) -> &[Row] {
+    pub fn rows_of(&self, service: ServiceId) -> &[Known] {
         self.rows.get(&service).map_or(&[], Vec::as_slice)
     }
 }
@@ -124,10 +143,11 @@ impl Node {
         for (addr, _) in &left {
             all.remove(addr);
         }
-        all.extend(rows.iter().flat_map(|row| &row.backends).map(|backend| backend.addr));
+        let backends = rows.iter().flat_map(|known| &known.row.backends);
+        all.extend(backends.map(|backend| backend.addr));
         let of = all.len();
         let mut estimates = Vec::new();
-        for row in rows {
+        for Known { row, .. } in rows {
             estimates.clear();
             for backend in &row.backends {
                 let services = self.own.services_of(backend.id);

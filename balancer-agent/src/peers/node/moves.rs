@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::Node;
+use super::{Node, levels::Known};
 use crate::peers::{
     Moment,
     name::{NodeId, ServiceId},
-    permits::{Sums, VALID, shape},
+    own::RowBackend,
+    permits::{Sums, VALID},
     wire::{Answer, Ask, Candidate, Done, Section, candidates},
 };
 
@@ -29,6 +30,17 @@ pub struct Request {
     /// Backends of the row by identifier, the most interesting first: their weight, or 0 where nothing may
     /// go, and how many connections could be ended.
     pub backends: Vec<(u32, u16, u32)>,
+}
+
+/// What became of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It was sent.
+    Sent,
+    /// Another row of its Service port waits for an answer, or uses one: it is to be asked later.
+    Later,
+    /// There is nobody to be asked, or no such row.
+    Nobody,
 }
 
 /// What a steward has answered.
@@ -55,8 +67,6 @@ pub(super) struct Moves {
     answered: Vec<(Moment, Permitted)>,
     /// What was answered and is being used, by Service port, and when that was asked.
     using: BTreeMap<ServiceId, Moment>,
-    /// The last question whose answer was carried out or refused, by Service port.
-    last: BTreeMap<ServiceId, u32>,
     /// What is to be said at once.
     pub(super) outbox: Vec<(NodeId, Section)>,
     /// What was carried out or refused last, by Service port, and when. Forgotten once every report since
@@ -65,10 +75,29 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    /// Forgets what was said for as long as anybody may ask.
+    /// Forgets what was said for as long as anybody may ask, and what is not answered in time.
     pub(super) fn forget(&mut self, now: Moment) {
         self.done.retain(|_, (at, _)| *at + SAID > now);
         self.using.retain(|_, at| *at + 2 * VALID > now);
+        self.pending.retain(|_, pending| pending.at + VALID > now);
+    }
+
+    /// True where nothing is remembered.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { number: _, pending, answered, using, outbox, done } = self;
+        pending.is_empty()
+            && answered.is_empty()
+            && using.is_empty()
+            && outbox.is_empty()
+            && done.is_empty()
+    }
+
+    /// True where another row of a Service port waits for an answer, or what was answered is being used.
+    fn is_busy(&self, now: Moment, service: ServiceId, row: u32) -> bool {
+        let waits = |pending: &Pending| pending.row != row && pending.at + VALID > now;
+        self.pending.get(&service).is_some_and(waits)
+            || self.using.get(&service).is_some_and(|at| *at + 2 * VALID > now)
     }
 }
 
@@ -87,14 +116,15 @@ struct Pending {
 }
 
 impl Node {
-    /// Asks the steward of the Service port of a row. False where this node is alone, or has no such row,
-    /// or uses what it was permitted of its Service port; an earlier question about that is void.
-    pub fn ask(&mut self, now: Moment, request: &Request) -> bool {
-        let Some(service) = self.levels.service_of(request.row) else { return false };
-        let Some((steward, _)) = self.stewards.get(&service).copied() else { return false };
-        let is_used = self.moves.using.get(&service).is_some_and(|at| *at + 2 * VALID > now);
-        if self.heard.is_empty() || is_used {
-            return false;
+    /// Asks the steward of the Service port of a row. An earlier question about that row is void.
+    pub fn ask(&mut self, now: Moment, request: &Request) -> Asked {
+        let Some(service) = self.levels.service_of(request.row) else { return Asked::Nobody };
+        let Some((steward, _)) = self.stewards.get(&service).copied() else { return Asked::Nobody };
+        if self.heard.is_empty() {
+            return Asked::Nobody;
+        }
+        if self.moves.is_busy(now, service, request.row) {
+            return Asked::Later;
         }
         let known = request.backends.iter().filter_map(|(id, weight, quiet)| {
             let backend = self.own.addr_of(*id)?;
@@ -103,8 +133,8 @@ impl Node {
         });
         let mut known: Vec<_> = known.collect();
         known.truncate(candidates(known.iter().any(|(_, found)| found.backend.addr().is_ipv6())));
-        let Some(row) = self.levels.row(request.row) else { return false };
-        let shape = shape(row.backends.iter().map(|backend| backend.addr));
+        let Some(row) = self.levels.row(request.row) else { return Asked::Nobody };
+        let shape = row.shape();
         self.moves.number = self.moves.number.wrapping_add(1);
         let number = self.moves.number;
         let backends = known.iter().map(|(id, found)| (*id, found.weight > 0)).collect();
@@ -113,7 +143,8 @@ impl Node {
         let ask = Ask {
             service,
             number,
-            done: self.moves.last.get(&service).copied().unwrap_or_default(),
+            // A steward has forgotten what it has permitted by the time that this node has.
+            done: self.moves.done.get(&service).map_or(0, |(_, done)| done.number),
             nodes: self.nodes() as u16,
             settled,
             budget,
@@ -130,7 +161,7 @@ impl Node {
         } else {
             self.moves.outbox.push((steward, Section::Ask(ask)));
         }
-        true
+        Asked::Sent
     }
 
     /// What was answered since this was asked last.
@@ -154,7 +185,6 @@ impl Node {
         if self.own.has(service) {
             let refused = u16::try_from(refused).unwrap_or(u16::MAX);
             self.moves.using.remove(&service);
-            self.moves.last.insert(service, number);
             self.moves.done.insert(service, (now, Done { number, refused }));
             self.own.mark(service);
         }
@@ -168,7 +198,7 @@ impl Node {
         if self.known.told(now, service).is_none() && !self.is_unused(now, service) {
             return None;
         }
-        let others = row.backends.iter().map(|backend| {
+        let others = row.row.backends.iter().map(|backend| {
             let services = self.own.services_of(backend.id);
             (backend.id, self.others(now, services, &backend.addr).unwrap_or(0))
         });
@@ -190,11 +220,11 @@ impl Node {
             return Answer { service, number: ask.number, grants: Vec::new() };
         }
         let rows = self.levels.rows_of(service);
-        let backends = |row: &crate::peers::own::Row| -> Vec<_> {
-            row.backends.iter().map(|backend| backend.addr).collect()
-        };
-        let mut alike = rows.iter().map(backends);
-        let alike = alike.find(|found| shape(found.iter().copied()) == ask.shape);
+        let alike =
+            rows.iter().find(|known| known.shape() == ask.shape).map(|Known { row, .. }| {
+                let weight = |backend: &RowBackend| if row.weighted { backend.weight } else { 1 };
+                row.backends.iter().map(|backend| (backend.addr, weight(backend))).collect()
+            });
         let inside: BTreeSet<_> = ask.candidates.iter().map(|found| found.backend).collect();
         let left = self.own.left(now, service).into_iter().map(|(addr, _)| addr);
         let left = left.filter(|addr| !inside.contains(addr));

@@ -29,6 +29,8 @@ struct Cluster {
     on_the_way: VecDeque<(u64, usize, usize, Letter)>,
     cut: BTreeSet<(usize, usize)>,
     now: u64,
+    /// By how much the clock of each node is ahead.
+    ahead: Vec<u64>,
     said: usize,
 }
 
@@ -49,7 +51,13 @@ impl Cluster {
             node
         };
         let nodes = (0..nodes).map(node).collect();
-        Self { nodes, on_the_way: VecDeque::new(), cut: BTreeSet::new(), now: 0, said: 0 }
+        let ahead = vec![0; ids.len()];
+        Self { nodes, on_the_way: VecDeque::new(), cut: BTreeSet::new(), now: 0, ahead, said: 0 }
+    }
+
+    /// The time of a node.
+    fn at(&self, node: usize) -> Moment {
+        at(self.now + self.ahead[node])
     }
 
     fn run(&mut self, ms: u64) {
@@ -58,16 +66,18 @@ impl Cluster {
             self.now += 1;
             while self.on_the_way.front().is_some_and(|(due, ..)| *due <= self.now) {
                 let Some((_, from, to, letter)) = self.on_the_way.pop_front() else { break };
-                self.nodes[to].heard(at(self.now), id(from));
+                let now = self.at(to);
+                self.nodes[to].heard(now, id(from));
                 for section in &letter.sections {
-                    self.nodes[to].hear(at(self.now), id(from), section);
+                    self.nodes[to].hear(now, id(from), section);
                 }
             }
             for from in 0..self.nodes.len() {
-                if self.nodes[from].next() > at(self.now) {
+                let now = self.at(from);
+                if self.nodes[from].next() > now {
                     continue;
                 }
-                for (name, letter) in self.nodes[from].due(at(self.now)) {
+                for (name, letter) in self.nodes[from].due(now) {
                     let Some(to) = (0..self.nodes.len()).find(|node| id(*node) == name) else {
                         continue;
                     };
@@ -81,11 +91,12 @@ impl Cluster {
     }
 
     fn opens(&mut self, node: usize, backend: u32, active: u32, opened: u64) {
-        self.nodes[node].observe(at(self.now), backend, active, opened);
+        let now = self.at(node);
+        self.nodes[node].observe(now, backend, active, opened);
     }
 
     fn others(&self, node: usize, backend: u32) -> Option<u64> {
-        self.nodes[node].cluster(at(self.now), WEB, &addr(backend), 0)
+        self.nodes[node].cluster(self.at(node), WEB, &addr(backend), 0)
     }
 
     fn steward(&self) -> usize {
@@ -319,4 +330,73 @@ fn beats_and_silence_come_when_they_should() {
     assert_eq!(cluster.nodes[0].nodes(), 4);
     cluster.run(1_200);
     assert_eq!(cluster.nodes[0].nodes(), 1);
+}
+
+/// One for each traffic policy of a Service, say. Whoever asks for one must not void the other's question.
+#[test]
+fn two_rows_of_a_service_port_ask_one_after_the_other() {
+    let mut cluster = Cluster::new(2, 2);
+    for node in &mut cluster.nodes {
+        node.set_rows(at(0), vec![row(2), Row { id: 2, ..row(2) }]);
+    }
+    cluster.run(3_000);
+    let user = 1 - cluster.steward();
+    cluster.opens(user, 1, 9, 9);
+    cluster.run(1_000);
+    let request = |row| Request {
+        row,
+        settled: Duration::from_secs(3),
+        budget: 100,
+        want: 2,
+        forced: false,
+        backends: vec![(1, 1, 9), (2, 1, 0)],
+    };
+    let ask = |cluster: &mut Cluster, row| {
+        let now = at(cluster.now);
+        cluster.nodes[user].ask(now, &request(row))
+    };
+    assert_eq!([1, 2].map(|row| ask(&mut cluster, row)), [Asked::Sent, Asked::Later]);
+    cluster.run(10);
+    let now = at(cluster.now);
+    let permitted = cluster.nodes[user].permitted(now);
+    let [Permitted { row: 1, number, ref moves, .. }] = permitted[..] else {
+        panic!("{permitted:?}")
+    };
+    assert_eq!(moves, &[(1, 2, 2)]);
+    assert_eq!(ask(&mut cluster, 2), Asked::Later, "what was permitted is being used");
+    cluster.nodes[user].settle(now, WEB, number, 0);
+    assert_eq!(ask(&mut cluster, 2), Asked::Sent);
+    assert_eq!(ask(&mut cluster, 3), Asked::Nobody);
+    // An answer that is lost holds nobody up for longer than it would count.
+    cluster.stop(user);
+    cluster.run(1_000);
+    assert_eq!(ask(&mut cluster, 1), Asked::Sent);
+    // Nothing of it is kept for ever.
+    cluster.run(6_000);
+    let moves = &cluster.nodes[user].moves;
+    assert!(moves.is_empty(), "{moves:?}");
+}
+
+/// A machine that was stopped for an hour goes on; others started at other times.
+#[test]
+fn clocks_may_differ_and_jump() {
+    let mut cluster = Cluster::new(4, 2);
+    let steward = cluster.steward();
+    let user = (steward + 1) % 4;
+    cluster.ahead[user] = 86_400_000;
+    cluster.run(1_000);
+    cluster.opens(user, 1, 3, 3);
+    cluster.run(5_000);
+    let all =
+        |cluster: &Cluster| -> Vec<_> { (0..4).map(|node| cluster.others(node, 1)).collect() };
+    let want: Vec<_> = (0..4).map(|node| Some(if node == user { 0 } else { 3 })).collect();
+    assert_eq!(all(&cluster), want);
+    for node in [user, steward] {
+        cluster.ahead[node] += 3_600_000;
+        cluster.run(1);
+        assert_eq!(cluster.nodes[node].nodes(), 1, "what it heard is an hour old");
+        cluster.run(5_000);
+        assert_eq!(all(&cluster), want);
+        assert_eq!(cluster.nodes[node].nodes(), 4);
+    }
 }

@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
-use crate::model::Protocol;
+use crate::{model::Protocol, peers::wire::Candidate};
 
 const WEB: ServiceId = ServiceId(7);
 const SECOND: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ impl World {
             candidates: seen.iter().map(candidate).collect(),
         };
         let all: Vec<_> = (0..self.backends()).collect();
-        let alike = (seen == all).then(|| all.iter().map(|at| addr(*at)).collect());
+        let alike = (seen == all).then(|| all.iter().map(|at| (addr(*at), 1)).collect());
         let totals = self.totals();
         let total = |backend: &BackendAddr| {
             let at = (0..totals.len()).find(|at| addr(*at) == *backend);
@@ -279,4 +279,49 @@ fn weights_are_followed() {
     assert_eq!((places[0].connections, places[1].connections), (2, 6));
     let mut places = [place(8, 1), place(0, 0)];
     assert_eq!(grant(&mut places, 9, 9), [], "nothing may go there");
+}
+
+/// What no answer has room for is not booked.
+#[test]
+fn no_more_is_permitted_than_an_answer_says() {
+    // As each next one comes from another backend and goes to another one, hardly two are alike.
+    let (sources, sinks) = (100, 90);
+    let mut world = World::new(vec![[vec![40; sources], vec![0; sinks]].concat()]);
+    let grants = world.ask_all(0);
+    assert_eq!(grants.len(), GRANTS);
+    assert_eq!(world.permits.open(WEB), granted(&grants));
+    // The rest has its turn with the next questions.
+    let mut moved = world.move_all(0, &grants);
+    for _ in 0..40 {
+        world.now += SECOND;
+        let grants = world.ask_all(0);
+        moved += world.move_all(0, &grants);
+    }
+    assert_eq!(moved, 1_890, "21 for each, and 10 of the fullest keep one more");
+    assert!(world.totals().iter().all(|total| (21..=22).contains(total)));
+}
+
+/// A question names as many backends as it has room for; the steward knows the weights of the others.
+#[test]
+fn backends_that_a_question_does_not_name_have_their_weights() {
+    let candidate = |at, quiet| Candidate { backend: addr(at), weight: 1, quiet };
+    let ask = Ask {
+        service: WEB,
+        number: 1,
+        done: 0,
+        nodes: 1,
+        settled: 3 * SECOND,
+        budget: 100,
+        want: 9,
+        forced: false,
+        shape: 1,
+        candidates: vec![candidate(0, 9), candidate(1, 0)],
+    };
+    let has = |at: usize| [9, 0, 90][at];
+    let total = |backend: &BackendAddr| (0..3).find(|at| addr(*at) == *backend).map_or(0, has);
+    // 99 over 1, 1 and 18: 5, 5 and 89.
+    let alike = Some(vec![(addr(0), 1), (addr(1), 1), (addr(2), 18)]);
+    let sums = Sums { alike, yields: false, away: 0, total: &total };
+    let answer = Permits::default().answer(1_000 * SECOND, NodeId(1), &ask, &sums);
+    assert_eq!(answer.grants, [Grant { from: 0, to: 1, count: 4 }]);
 }

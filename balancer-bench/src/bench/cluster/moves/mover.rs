@@ -11,7 +11,7 @@ use std::{
 use balancer_agent::{
     desired::BackendAddr,
     maps::{KeepSeats as _, Limits, Recorded, in_memory::InMemoryMaps},
-    model::{Moving, Protocol, Reason, Way},
+    model::{Moving, Protocol},
     moves::{
         cluster::{Authority, Cluster},
         corrections::Corrections,
@@ -24,7 +24,7 @@ use balancer_agent::{
         exchange::Exchange,
         key::Keys,
         name::{NodeId, ServiceId},
-        node::{Permitted, Request},
+        node::{Asked, Permitted, Request},
         own,
     },
 };
@@ -69,7 +69,7 @@ impl Authority for Link {
         inner.0.node().others_of(inner.1, row)
     }
 
-    fn ask(&self, request: &Request) -> bool {
+    fn ask(&self, request: &Request) -> Asked {
         let mut inner = self.now();
         let now = inner.1;
         inner.0.node_mut().ask(now, request)
@@ -239,7 +239,7 @@ impl Mover {
                 if permitted && seat.is_none() {
                     continue;
                 }
-                self.history.ended(&input, &end(*index));
+                self.history.ended(&input, &End::gentle(*index, ROW));
                 ended.insert(*index, permitted);
                 match seat {
                     Some(to) => self.cluster.seated(now, ROW, to),
@@ -288,20 +288,5 @@ impl Mover {
             opened: self.opened.iter().map(|(at, count)| (1 + *at as u32, *count)).collect(),
             ..Input::default()
         }
-    }
-}
-
-fn end(connection: usize) -> End {
-    End {
-        connection,
-        row: ROW,
-        reason: Reason::Rebalance,
-        quiet: Duration::ZERO,
-        safe: true,
-        unsure: false,
-        idle: Duration::ZERO,
-        moved: (0, 0),
-        inode: 1,
-        way: Way::Gentle,
     }
 }
