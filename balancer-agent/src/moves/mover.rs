@@ -1,7 +1,10 @@
 //! A pass: looks, plans, asks, ends.
 
+mod choosing;
+mod ending;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     ops::Deref,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -10,17 +13,15 @@ use std::{
 use nix::time::{ClockId, clock_gettime};
 use rand::Rng as _;
 
+use self::choosing::Chosen;
 use super::{
-    ask::{Answer, address},
     cluster::{Authority, Cluster},
     corrections::Corrections,
-    end::{Order, Outcome},
     helper::Helper,
     history::History,
-    input::{Demand, End, Input, Mode, backend},
-    looks::Seen,
+    input::{End, Input, Mode},
     movable::{Asked, Drained, Movable},
-    plan::{self, Waiting},
+    plan,
     report::{move_view, shares, waits},
     tally::{Fate, Tally},
 };
@@ -67,19 +68,6 @@ pub struct Look {
     service: ObjectRef,
     asked: Asked,
     movable: Movable,
-}
-
-/// What is to be ended now.
-struct Chosen {
-    ends: Vec<End>,
-    /// What that took of a processor, elsewhere.
-    spent: Duration,
-    /// After which time there may be more.
-    soonest: Option<Duration>,
-    /// What rests, and not yet for long enough.
-    waiting: Waiting,
-    /// What could be ended if it was permitted, by row and backend.
-    quiet: BTreeMap<u32, BTreeMap<u32, u32>>,
 }
 
 impl Mover {
@@ -155,12 +143,7 @@ impl Mover {
             self.choose(&input, &demands, true, &mut history);
         let (ended, ending) = self.carry_out_seated(&input, ends, &mut history);
         self.cluster.ask(&input, &history, &quiet);
-        let could: u32 = quiet.values().flat_map(BTreeMap::values).sum();
-        let asks = demands.iter().filter(|demand| demand.asks).map(|demand| demand.count);
-        let asks = asks.sum::<usize>() > could as usize;
-        // What was used in the last moment waits as well as what was busy before.
-        let waits =
-            asks || wanted(&demands) > ended.iter().filter(|end| is_waited_for(end.reason)).count();
+        let waits = plan::are_awaited(&demands, &ended, &quiet);
         let settles_in = plan::settles_in(&input, &history);
         self.history = history;
         self.publish();
@@ -234,7 +217,7 @@ impl Mover {
             nodes: 1,
             moves: Vec::new(),
             waiting: waits(&movable, &waiting),
-            busy: wanted(&demands).saturating_sub(ends.len()) as u64,
+            busy: plan::wanted(&demands).saturating_sub(ends.len()) as u64,
         };
         let views = |ends: &[End], maps: &PinnedMaps| {
             ends.iter().filter_map(|end| move_view(&input, &movable, maps, end)).collect()
@@ -257,156 +240,6 @@ impl Mover {
         self.asked.services.iter().flat_map(|service| self.movable.rows_of(service)).collect()
     }
 
-    fn choose(
-        &self,
-        input: &Input,
-        demands: &[Demand],
-        patient: bool,
-        history: &mut History,
-    ) -> Chosen {
-        let mut answers: BTreeMap<usize, Seen> = BTreeMap::new();
-        let asked = plan::asked(demands).into_iter().filter_map(|index| {
-            let connection = &input.connections[index];
-            Some((index, (*connection, address(&self.maps, backend(connection))?)))
-        });
-        let (asked, sockets): (Vec<_>, Vec<_>) = asked.unzip();
-        let (answered, spent) = self.helper.ask(sockets);
-        for (index, answer) in asked.into_iter().zip(answered) {
-            let connection = &input.connections[index];
-            let fate = match answer {
-                Answer::Found(found) => {
-                    answers.insert(index, history.look(input.now, connection.word, &found));
-                    continue;
-                }
-                Answer::Gone | Answer::Later => continue,
-                Answer::Unreachable => Some(Fate::Unreachable),
-                Answer::Stuck => Some(Fate::Stuck),
-                Answer::LeftAlone => None,
-                Answer::Failed(error) => {
-                    tracing::debug!("{} can't be asked about: {error}", connection.local);
-                    None
-                }
-            };
-            history.pause(input.now, connection.word);
-            if let Some(fate) = fate {
-                let reason = demands.iter().find(|d| d.among.contains(&index)).map(|d| d.reason);
-                self.count(input, connection.service, reason, fate);
-            }
-        }
-        let ends = plan::choose(input, demands, &answers, patient, history);
-        Chosen {
-            quiet: plan::quiet(input, demands, &answers, &ends),
-            ends,
-            spent,
-            soonest: plan::soonest(demands, &answers),
-            waiting: plan::waiting(demands, &answers),
-        }
-    }
-
-    /// Ends connections, those that were permitted once a seat is kept for each.
-    fn carry_out_seated(
-        &mut self,
-        input: &Input,
-        mut ends: Vec<End>,
-        history: &mut History,
-    ) -> (Vec<End>, Duration) {
-        let mut seats: BTreeMap<usize, u32> = BTreeMap::new();
-        let is_permitted = |end: &End| {
-            let governed = input.governed.get(&end.row).filter(|_| end.reason == Reason::Rebalance);
-            governed.is_some_and(|governed| matches!(governed.mode, Mode::Permitted(_)))
-        };
-        let from = |end: &End| backend(&input.connections[end.connection]);
-        // Nobody is to hear of half of it.
-        let mut busy: BTreeSet<u32> = ends.iter().map(from).collect();
-        for end in ends.iter().filter(|end| is_permitted(end)) {
-            let governed = input.rows.get(&end.row);
-            busy.extend(governed.into_iter().flat_map(|row| row.usable.keys().copied()));
-        }
-        if !ends.is_empty() {
-            self.corrections.begin(busy);
-        }
-        ends.retain(|end| {
-            if !is_permitted(end) {
-                return true;
-            }
-            let seat = self.cluster.seat(end.row, from(end), &self.maps);
-            seats.extend(seat.map(|to| (end.connection, to)));
-            seat.is_some()
-        });
-        let (ended, spent) = self.carry_out(input, &ends, history);
-        let done: BTreeSet<usize> = ended.iter().map(|end| end.connection).collect();
-        for end in &ends {
-            let is_done = done.contains(&end.connection);
-            match seats.get(&end.connection) {
-                Some(to) if is_done => {
-                    self.cluster.seated(input.now, end.row, *to);
-                    self.count(input, end.row, Some(end.reason), Fate::Permitted);
-                }
-                Some(to) => self.cluster.unseat(end.row, from(end), *to, &self.maps),
-                None if is_done && end.reason == Reason::Rebalance => {
-                    self.cluster.fell(input.now, end.row, from(end));
-                }
-                None => {}
-            }
-        }
-        (ended, spent)
-    }
-
-    /// Ends connections; gives those that were ended, with the way it was done, and what that took
-    /// of a processor elsewhere.
-    fn carry_out(
-        &self,
-        input: &Input,
-        ends: &[End],
-        history: &mut History,
-    ) -> (Vec<End>, Duration) {
-        let mut done = Vec::new();
-        if ends.is_empty() {
-            return (done, Duration::ZERO);
-        }
-        let order = |end: &End| {
-            let connection = input.connections[end.connection];
-            let row = input.rows.get(&end.row);
-            Order {
-                end: *end,
-                connection,
-                backend: address(&self.maps, backend(&connection)),
-                may_reset: row.is_some_and(|row| row.policy.reset_after.is_some()),
-            }
-        };
-        let (outcomes, spent) = self.helper.end(ends.iter().map(order).collect());
-        for (end, outcome) in ends.iter().zip(outcomes) {
-            let fate = match outcome {
-                Outcome::Ended(way) => {
-                    history.ended(input, end);
-                    done.push(End { way, ..*end });
-                    Fate::Ended(way)
-                }
-                Outcome::Busy | Outcome::Gone | Outcome::Later => continue,
-                Outcome::Untold => {
-                    history.untold(input, end);
-                    continue;
-                }
-                Outcome::Stuck => {
-                    history.failed(input, end);
-                    Fate::Stuck
-                }
-                Outcome::Unheld => {
-                    history.failed(input, end);
-                    Fate::Unheld
-                }
-                Outcome::Failed(error) => {
-                    history.failed(input, end);
-                    let local = input.connections[end.connection].local;
-                    tracing::debug!("the connection of {local} can't be ended: {error}");
-                    Fate::Failed
-                }
-            };
-            self.count(input, end.row, Some(end.reason), fate);
-        }
-        (done, spent)
-    }
-
     /// Tells those who list connections which were ended.
     fn publish(&mut self) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = self.history.all_ended();
@@ -426,15 +259,4 @@ impl Mover {
 fn processor_time() -> Duration {
     // Every Linux has this clock.
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
-}
-
-/// Nobody waits for what is not known to have been quiet for long.
-fn is_waited_for(reason: Reason) -> bool {
-    reason != Reason::Idle
-}
-
-/// How many connections are wanted by all demands.
-fn wanted(demands: &[Demand]) -> usize {
-    let waited = demands.iter().filter(|demand| is_waited_for(demand.reason));
-    waited.map(|demand| demand.count.min(demand.among.len())).sum()
 }

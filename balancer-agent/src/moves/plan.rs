@@ -1,6 +1,8 @@
 //! Which connections are ended, and why. Pure: an input and a history in, demands out, and from
 //! these and what the kernel says of the candidates, ends.
 
+mod next;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -9,6 +11,7 @@ use std::{
 
 use balancer_common::charge;
 
+pub use self::next::{Waiting, are_awaited, settles_in, soonest, waiting, wanted};
 use super::{
     cluster::demanded,
     history::{DrainHistory, History},
@@ -360,40 +363,6 @@ fn is_long_idle(input: &Input, demand: &Demand, found: &Seen) -> bool {
 /// and where nobody has used it for long, that is no question.
 const fn needs_safety(reason: Reason) -> bool {
     !matches!(reason, Reason::Idle | Reason::Stale)
-}
-
-/// Connections that rest: by row and time for which they must.
-pub type Waiting = BTreeMap<(u32, Duration), usize>;
-
-/// After which time one of those that were asked about may be ended that was not now.
-pub fn soonest(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> Option<Duration> {
-    let of = |demand: &Demand| {
-        let found = demand.among.iter().filter_map(|index| answers.get(index));
-        found.map(|found| found.next_safe(demand.quiet)).min()
-    };
-    demands.iter().filter(|demand| demand.reason != Reason::Idle).filter_map(of).min()
-}
-
-/// How many of those that were asked about rest, and not yet for long enough, by row, and for how
-/// long they must.
-pub fn waiting(demands: &[Demand], answers: &BTreeMap<usize, Seen>) -> Waiting {
-    let mut waiting = Waiting::new();
-    for demand in demands {
-        let found = demand.among.iter().filter_map(|index| answers.get(index));
-        for rest in found.filter_map(|found| found.waits(demand.quiet)) {
-            *waiting.entry((demand.row, rest)).or_default() += 1;
-        }
-    }
-    waiting
-}
-
-/// After which time a round of moves begins that waits for backends not to change.
-pub fn settles_in(input: &Input, history: &History) -> Option<Duration> {
-    let of = |(id, row): (&u32, &Row)| {
-        let known = history.rows.get(id).filter(|_| row.policy.rebalance)?;
-        rebalance::settles_in(input.now, row, known)
-    };
-    input.rows.iter().filter_map(of).min()
 }
 
 #[cfg(test)]

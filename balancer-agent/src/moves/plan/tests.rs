@@ -1,7 +1,7 @@
 mod leaving;
 mod moments;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, slice::from_ref, sync::Arc};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
@@ -373,4 +373,30 @@ fn the_kernel_is_asked_about_a_bounded_number_in_turns() {
         seen.extend(asked);
     }
     assert_eq!(seen.len(), 3 * ASKED);
+}
+
+/// A steward is asked about those that rest; how soon their clients go on is no matter then.
+#[test]
+fn what_waits_for_a_permit_is_not_looked_at_all_the_time() {
+    let demand = |asks, count| Demand {
+        reason: Reason::Rebalance,
+        row: 1,
+        among: vec![0, 1, 2],
+        count,
+        asks,
+        quiet: QUIET,
+        overdue: BTreeSet::new(),
+    };
+    let quiet = |count| BTreeMap::from([(1, BTreeMap::from([(1, count)]))]);
+    let end = End::gentle(0, 1);
+    for (demand, ended, quiet, want) in [
+        (demand(true, 2), &[][..], quiet(2), false),
+        (demand(true, 2), &[], quiet(1), true),
+        // There are three.
+        (demand(true, 5), &[], quiet(3), false),
+        (demand(false, 2), &[end], quiet(0), true),
+        (demand(false, 1), &[end], quiet(0), false),
+    ] {
+        assert_eq!(are_awaited(from_ref(&demand), ended, &quiet), want, "{demand:?} {quiet:?}");
+    }
 }
