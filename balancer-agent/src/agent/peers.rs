@@ -34,7 +34,7 @@ use crate::{
         membership::{Basis, Membership, membership},
         name::NodeId,
         own::ServiceRows,
-        socket::{BUFFER, PeerSocket},
+        socket::{Batch, PeerSocket},
     },
 };
 use counters::{Counted, Counters, Looked};
@@ -265,15 +265,21 @@ impl Parts {
 
     /// Takes datagrams, and answers if one was believed. Who asks what is known waits for none of
     /// the calls that this takes.
-    fn receive(&self, buffer: &mut [u8]) -> Burst {
+    fn receive(&self, batch: &mut Batch) -> Burst {
         let now = self.peers.now();
         let mut burst = Burst::default();
-        for _ in 0..BURST {
-            let Some(length) = self.socket.receive(buffer) else { break };
-            // Why it is not believed is counted.
+        loop {
+            self.socket.receive(batch);
             let mut inner = self.peers.inner();
-            let result = inner.exchange.as_mut().map(|all| all.receive(now, &mut buffer[..length]));
-            burst.add(matches!(result, Some(Ok(()))));
+            for bytes in batch.datagrams() {
+                // Why it is not believed is counted.
+                let result = inner.exchange.as_mut().map(|all| all.receive(now, bytes));
+                burst.add(matches!(result, Some(Ok(()))));
+            }
+            drop(inner);
+            if !batch.is_full() || burst.is_over() {
+                break;
+            }
         }
         if burst.believed > 0 {
             let mut inner = self.peers.inner();
@@ -305,6 +311,11 @@ impl Burst {
         } else {
             self.refused += 1;
         }
+    }
+
+    /// True where something else has its turn.
+    const fn is_over(self) -> bool {
+        self.believed + self.refused >= BURST
     }
 
     /// True where most had no effect: some that have do not make a flood cost more.
@@ -340,7 +351,7 @@ pub async fn run(mut parts: Parts, mut stopped: Receiver<bool>) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut keys = interval(KEYS);
-    let mut buffer = [0; BUFFER];
+    let mut batch = Batch::default();
     let mut rests_until = None;
     let asked = Arc::clone(&parts.peers);
     loop {
@@ -357,7 +368,7 @@ pub async fn run(mut parts: Parts, mut stopped: Receiver<bool>) {
                     break;
                 }
                 // The rest has its turn after what else is due.
-                if parts.receive(&mut buffer).is_flood() {
+                if parts.receive(&mut batch).is_flood() {
                     rests_until = Some(time::Instant::now() + REST);
                 }
             }

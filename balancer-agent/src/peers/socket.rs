@@ -1,16 +1,17 @@
 //! The socket of the peers.
 
 use std::{
-    io,
+    io::{self, IoSliceMut},
     net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsRawFd as _,
 };
 
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket,
+    AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrStorage, bind, recvmmsg,
+    setsockopt, socket,
     sockopt::{Ipv6V6Only, RcvBufForce},
 };
-use tokio::net::UdpSocket;
+use tokio::{io::Interest, net::UdpSocket};
 
 /// Port that agents listen at, unless told otherwise.
 pub const PORT: u16 = 10_357;
@@ -20,6 +21,9 @@ pub const BUFFER: usize = 2_048;
 /// Bytes that the kernel keeps of what was not received yet: all nodes of a cluster may have
 /// something to report in the same moment, and each datagram takes 2 KiB there.
 const QUEUE: usize = 4 << 20;
+
+/// Datagrams that are received with one call.
+const BATCH: usize = 32;
 
 /// Errors that are taken from the socket before anything else is done.
 const ERRORS: usize = 16;
@@ -31,6 +35,43 @@ pub struct PeerSocket {
     /// The same: sending does not wait, and so need not know whether it would have to.
     sender: net::UdpSocket,
     local: SocketAddr,
+}
+
+/// Room for the datagrams that are received with one call.
+pub struct Batch {
+    buffers: Vec<[u8; BUFFER]>,
+    /// The bytes of each that was received last.
+    lengths: Vec<usize>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { buffers: vec![[0; BUFFER]; BATCH], lengths: Vec::with_capacity(BATCH) }
+    }
+}
+
+impl Batch {
+    /// The datagrams that were received last. What is longer than any of an agent is cut.
+    pub fn datagrams(&mut self) -> impl ExactSizeIterator<Item = &mut [u8]> {
+        self.buffers.iter_mut().zip(&self.lengths).map(|(buffer, length)| &mut buffer[..*length])
+    }
+
+    /// True if there may be more to receive.
+    pub const fn is_full(&self) -> bool {
+        self.lengths.len() == BATCH
+    }
+
+    fn receive(&mut self, socket: &UdpSocket) -> nix::Result<()> {
+        self.lengths.clear();
+        // Who sent it says nothing.
+        let mut headers = MultiHeaders::<()>::preallocate(BATCH, None);
+        let mut slices: Vec<_> =
+            self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let received = recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None)?;
+        self.lengths.extend(received.map(|message| message.bytes));
+        Ok(())
+    }
 }
 
 /// The address can't be listened at.
@@ -112,17 +153,16 @@ impl PeerSocket {
         self.socket.readable().await
     }
 
-    /// Receives a datagram; none where there is none now. An error of an earlier one that was sent
-    /// is taken from the socket with it; of many such there is none for now.
-    pub fn receive(&self, buffer: &mut [u8]) -> Option<usize> {
+    /// Receives the datagrams that there are now, as many as there is room for. An error of an earlier one that
+    /// was sent is taken from the socket with them; of many such there is none for now.
+    pub fn receive(&self, batch: &mut Batch) {
         for _ in 0..ERRORS {
-            match self.socket.try_recv(buffer) {
-                Ok(length) => return Some(length),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                Err(_) => {}
+            let receive = || batch.receive(&self.socket).map_err(io::Error::from);
+            match self.socket.try_io(Interest::READABLE, receive) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
+                _ => return,
             }
         }
-        None
     }
 }
 
@@ -142,6 +182,29 @@ fn open(address: SocketAddr) -> io::Result<net::UdpSocket> {
 mod tests {
     use super::*;
 
+    fn received(socket: &PeerSocket) -> Vec<String> {
+        let mut batch = Batch::default();
+        socket.receive(&mut batch);
+        batch.datagrams().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_there_is_is_received_in_its_order_and_no_more() {
+        let [one, other] =
+            [(), ()].map(|()| PeerSocket::bind(Some("127.0.0.1:0".parse().unwrap())).unwrap());
+        let sent: Vec<_> = (0..BATCH + 3).map(|number| number.to_string()).collect();
+        for text in &sent {
+            one.send(other.local(), text.as_bytes()).unwrap();
+        }
+        one.send(other.local(), &[b'x'; 2 * BUFFER]).unwrap();
+        other.readable().await.unwrap();
+        assert_eq!(received(&other), sent[..BATCH]);
+        let rest = received(&other);
+        assert_eq!(rest[..3], sent[BATCH..]);
+        assert_eq!(rest[3..], ["x".repeat(BUFFER)], "cut");
+        assert_eq!(received(&other), [""; 0], "what was received before is gone");
+    }
+
     #[tokio::test]
     async fn a_socket_of_both_families_reaches_both() {
         let Ok(both) = PeerSocket::bind(Some("[::]:0".parse().unwrap())) else {
@@ -151,10 +214,9 @@ mod tests {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let other = PeerSocket::bind(Some(address.parse().unwrap())).unwrap();
             both.send(other.local(), b"hello").unwrap();
-            let mut buffer = [0; BUFFER];
             other.readable().await.unwrap();
-            assert_eq!(other.receive(&mut buffer), Some(5));
-            assert_eq!(other.receive(&mut buffer), None);
+            assert_eq!(received(&other), ["hello"]);
+            assert_eq!(received(&other), [""; 0]);
         }
     }
 
