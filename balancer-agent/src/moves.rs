@@ -15,9 +15,12 @@
 //! - [`helper`]: a process of its own, in which all this is done.
 //! - [`tally`]: counts what was ended, for metrics and the log.
 //! - [`report`]: what was chosen, as it is shown.
+//! - [`choosing`]: what the kernel says of candidates, and which are ended.
+//! - [`prospect`]: what would be moved if somebody asked for it.
 //! - [`mover`]: a pass.
 
 pub mod ask;
+pub mod choosing;
 pub mod cluster;
 pub mod corrections;
 pub mod datagrams;
@@ -31,6 +34,7 @@ pub mod movable;
 pub mod mover;
 pub mod plan;
 pub mod policy;
+pub mod prospect;
 pub mod rebalance;
 pub mod report;
 pub mod tally;

@@ -94,11 +94,14 @@ fn rebalance(shared: &Shared, request: &RebalanceRequest) -> Result<RebalanceVie
     if !shared.desired().ports.keys().any(|port| port.service == service) {
         return Err(AnswerError::NotBalanced { service });
     }
-    let mut mover = shared.moving().mover();
-    let look = mover.look(|| shared.desired(), &service)?;
-    let view = mover.rebalance(look, dry_run, node);
-    drop(mover);
-    shared.moving().told();
+    let (moving, desired) = (shared.moving(), || shared.desired());
+    if dry_run {
+        // A pass may wait for whoever holds a socket; who only asks does not wait with it.
+        let (maps, helper, said) = (shared.maps(), shared.helper(), shared.configured_moving());
+        return Ok(moving.remembered().rebalance(maps, helper, desired, said, &service, node)?);
+    }
+    let view = moving.mover().rebalance(desired, &service, node)?;
+    moving.told();
     Ok(view)
 }
 

@@ -20,6 +20,7 @@ use crate::{
         corrections::Corrections,
         helper::{Helper, watch::Watch},
         mover::{Ended, Mover},
+        prospect::Remembered,
         tally::{Counts, Tally},
     },
 };
@@ -31,6 +32,7 @@ pub struct Moving {
     ended: Arc<Ended>,
     watch: Arc<Watch>,
     corrections: Arc<Corrections>,
+    remembered: Arc<Remembered>,
     /// True if the mover has not learned of the last change.
     differs: AtomicBool,
     /// True if the source may lack objects.
@@ -61,6 +63,7 @@ impl Moving {
         let mover = Mover::new(maps, helper, config.moving, Arc::clone(&tally), Arc::clone(&ended));
         Ok(Self {
             corrections: Arc::clone(mover.corrections()),
+            remembered: Arc::clone(mover.remembered()),
             mover: Mutex::new(mover),
             tally,
             ended,
@@ -89,6 +92,11 @@ impl Moving {
     /// What the counters don't say yet of what was moved.
     pub const fn corrections(&self) -> &Arc<Corrections> {
         &self.corrections
+    }
+
+    /// What the mover remembers, without a wait for it.
+    pub fn remembered(&self) -> &Remembered {
+        &self.remembered
     }
 
     /// What held up those who touch sockets.

@@ -24,7 +24,7 @@ use crate::{
     health::Health,
     maps::{MapsError, ReadChoice as _, ReadMaps as _, pinned::PinnedMaps, pins::Pins},
     metrics::{KubeProxy, Mended, Programming, Synced, Totals},
-    model::{ObjectRef, Problem},
+    model::{self, ObjectRef, Problem},
     moves::helper::{Helper, watch::Stuck},
     observe::{Snapshot, explain::Client, offline, views},
     source::{Heard, Kind, Source},
@@ -54,6 +54,7 @@ pub struct Shared {
     mended: Mended,
     health: Arc<Health>,
     moving: Moving,
+    configured: model::Moving,
     /// None where this node counts alone.
     peers: Option<Arc<Peers>>,
     datagrams: Handover,
@@ -98,6 +99,7 @@ impl Shared {
             mended: Mended::default(),
             health: Arc::default(),
             moving,
+            configured: config.moving,
             peers,
             datagrams: Handover::default(),
         })
@@ -117,6 +119,11 @@ impl Shared {
     /// What moves connections.
     pub const fn moving(&self) -> &Moving {
         &self.moving
+    }
+
+    /// When connections are moved where no annotation says it.
+    pub const fn configured_moving(&self) -> &model::Moving {
+        &self.configured
     }
 
     /// The agents of other nodes; none where this node counts alone.

@@ -168,28 +168,9 @@ impl Cluster {
         rows.into_iter().map(govern).collect()
     }
 
-    /// What there is to know of these rows, for who wants to see it.
-    pub fn look(
-        &self,
-        rows: &BTreeSet<u32>,
-        input: &Input,
-        maps: &impl KeepSeats,
-    ) -> BTreeMap<u32, Governed> {
-        let Some(authority) = self.authority.as_ref().filter(|all| all.nodes() > 1) else {
-            return BTreeMap::new();
-        };
-        let found = rows.iter().filter_map(|id| Some((*id, input.rows.get(id)?)));
-        let look = |(id, _): (u32, &Row)| {
-            // A row of which nothing was told yet moves with all nodes, too.
-            let (others, seats) = (authority.others(id).unwrap_or_default(), maps.seats(id));
-            (id, Governed { others, seats, mode: Mode::Waits, forced: false })
-        };
-        found.filter(|(_, row)| is_movable(row)).map(look).collect()
-    }
-
-    /// Nodes whose connections move together.
-    pub fn nodes(&self) -> u64 {
-        self.authority.as_ref().map_or(1, |all| all.nodes() as u64)
+    /// Who permits what, if anybody.
+    pub const fn authority(&self) -> Option<&Arc<dyn Authority>> {
+        self.authority.as_ref()
     }
 
     /// The connections of a row are to move now, on all nodes, whatever was changed and when.
@@ -370,6 +351,22 @@ impl RowState {
             maps.take_back_seats(row, 0, 0);
         }
     }
+}
+
+/// What there is to know of these rows, for who wants to see it.
+pub fn look(
+    authority: &Arc<dyn Authority>,
+    rows: &BTreeSet<u32>,
+    input: &Input,
+    maps: &impl KeepSeats,
+) -> BTreeMap<u32, Governed> {
+    let found = rows.iter().filter_map(|id| Some((*id, input.rows.get(id)?)));
+    let look = |(id, _): (u32, &Row)| {
+        // A row of which nothing was told yet moves with all nodes, too.
+        let (others, seats) = (authority.others(id).unwrap_or_default(), maps.seats(id));
+        (id, Governed { others, seats, mode: Mode::Waits, forced: false })
+    };
+    found.filter(|(_, row)| is_movable(row)).map(look).collect()
 }
 
 /// True for a row whose connections may move by permits: what is ended goes where a seat is kept for it.

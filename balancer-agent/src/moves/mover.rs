@@ -1,6 +1,5 @@
 //! A pass: looks, plans, asks, ends.
 
-mod choosing;
 mod ending;
 
 use std::{
@@ -13,21 +12,21 @@ use std::{
 use nix::time::{ClockId, clock_gettime};
 use rand::Rng as _;
 
-use self::choosing::Chosen;
 use super::{
+    choosing::{Chosen, choose},
     cluster::{Authority, Cluster},
     corrections::Corrections,
     helper::Helper,
     history::History,
-    input::{End, Input, Mode},
+    input::{Input, Mode},
     movable::{Asked, Drained, Movable},
     plan,
-    report::{move_view, shares, waits},
+    prospect::{Look, Memory, Prospect, Remembered, moves},
     tally::{Fate, Tally},
 };
 use crate::{
     desired::Desired,
-    maps::{KeepSeats as _, MapsError, ReadMaps, pinned::PinnedMaps},
+    maps::{KeepSeats as _, MapsError, ReadMaps, Recorded, pinned::PinnedMaps},
     model::{Moving, ObjectRef, Reason},
     node::clock::now,
     view::RebalanceView,
@@ -57,18 +56,12 @@ pub struct Mover {
     tally: Arc<Tally>,
     /// Since when which connections are ended, for those who list connections.
     ended: Arc<Ended>,
+    /// What is remembered, for those who ask what would be moved.
+    remembered: Arc<Remembered>,
 }
 
 /// Since when which connections are ended, by the words of their charges, as of the last pass.
 pub type Ended = Mutex<HashMap<u64, Duration>>;
-
-/// A Service whose connections are to be moved.
-#[derive(Debug)]
-pub struct Look {
-    service: ObjectRef,
-    asked: Asked,
-    movable: Movable,
-}
 
 impl Mover {
     /// Will move connections.
@@ -92,12 +85,19 @@ impl Mover {
             history: History::default(),
             tally,
             ended,
+            remembered: Arc::default(),
         }
+    }
+
+    /// What is remembered as of the last pass.
+    pub const fn remembered(&self) -> &Arc<Remembered> {
+        &self.remembered
     }
 
     /// Moves nothing any more for the sake of balance without that permits it.
     pub fn obey(&mut self, authority: Arc<dyn Authority>) {
         self.cluster.obey(authority);
+        self.remember();
     }
 
     /// What the counters don't say yet of what was done.
@@ -139,8 +139,11 @@ impl Mover {
         input.governed = self.cluster.govern(&input, &self.maps, &alone);
         let mut history = std::mem::take(&mut self.history);
         let demands = plan::demands(&input, &mut history);
+        let failed = |found: &Recorded, reason, fate| {
+            self.count(&input, found.service, reason, fate);
+        };
         let Chosen { ends, spent: asking, soonest, quiet, .. } =
-            self.choose(&input, &demands, true, &mut history);
+            choose(&input, &demands, true, &mut history, &self.maps, &self.helper, failed);
         let (ended, ending) = self.carry_out_seated(&input, ends, &mut history);
         self.cluster.ask(&input, &history, &quiet);
         let waits = plan::are_awaited(&demands, &ended, &quiet);
@@ -174,65 +177,35 @@ impl Mover {
         Some(if hurries { pause } else { pause.max(share) })
     }
 
-    /// Looks at a Service whose connections are to be moved, whatever its policy says.
-    pub fn look<D: Deref<Target = Desired>>(
-        &self,
+    /// Moves the connections of the Service to where there are fewer, now. Those of all nodes, unless
+    /// this one is `alone`: then as their steward permits.
+    pub fn rebalance<D: Deref<Target = Desired>>(
+        &mut self,
         desired: impl Fn() -> D,
         service: &ObjectRef,
-    ) -> Result<Look, MapsError> {
-        let mut asked = self.asked.clone();
-        asked.services.insert(service.clone());
-        // Nothing is to be ended here because its backend is gone.
-        let movable = Movable::learn(&self.maps, desired, &self.configured, &asked, true)?;
-        Ok(Look { service: service.clone(), asked, movable })
-    }
-
-    /// Moves the connections of the Service to where there are fewer, now; or says what it would
-    /// do. Those of all nodes, unless this one is `alone`: then as their steward permits.
-    pub fn rebalance(&mut self, look: Look, dry_run: bool, alone: bool) -> RebalanceView {
-        let Look { service, asked, movable } = look;
-        let rows = movable.rows_of(&service);
-        let mut input = movable.input(&self.maps, now(), &rows);
-        if !alone {
-            input.governed = self.cluster.look(&rows, &input, &self.maps);
-        }
+        alone: bool,
+    ) -> Result<RebalanceView, MapsError> {
+        let asked = self.asked.clone();
+        let look = Look::new(&self.maps, desired, &self.configured, asked, service)?;
+        let authority = self.cluster.authority().filter(|_| !alone);
+        let failed = |input: &Input, found: &Recorded, reason, fate| {
+            self.count(input, found.service, reason, fate);
+        };
+        let history = self.history.clone();
+        let prospect = Prospect::new(look, history, authority, &self.maps, &self.helper, failed);
+        let Prospect { look, input, mut history, ends, mut view } = prospect;
+        (self.asked, self.movable) = (look.asked, look.movable);
         if !input.governed.is_empty() {
-            let nodes = self.cluster.nodes();
-            let backends = shares(&input, &movable, &self.maps, &rows, &self.history);
-            if !dry_run {
-                (self.asked, self.movable) = (asked, movable);
-                input.governed.keys().for_each(|row| self.cluster.force(*row, input.now));
-            }
-            return RebalanceView { backends, nodes, ..RebalanceView::default() };
+            input.governed.keys().for_each(|row| self.cluster.force(*row, input.now));
+            self.publish();
+            return Ok(view);
         }
-        let mut history = self.history.clone();
-        for row in &rows {
-            history.force(input.now, *row);
-        }
-        let mut demands = plan::demands(&input, &mut history);
-        demands.retain(|demand| demand.reason == Reason::Rebalance && rows.contains(&demand.row));
-        let Chosen { ends, waiting, .. } = self.choose(&input, &demands, false, &mut history);
-        let mut view = RebalanceView {
-            backends: shares(&input, &movable, &self.maps, &rows, &history),
-            nodes: 1,
-            moves: Vec::new(),
-            waiting: waits(&movable, &waiting),
-            busy: plan::wanted(&demands).saturating_sub(ends.len()) as u64,
-        };
-        let views = |ends: &[End], maps: &PinnedMaps| {
-            ends.iter().filter_map(|end| move_view(&input, &movable, maps, end)).collect()
-        };
-        if dry_run {
-            view.moves = views(&ends, &self.maps);
-            return view;
-        }
-        (self.asked, self.movable) = (asked, movable.clone());
         let (ended, _) = self.carry_out(&input, &ends, &mut history);
         self.history = history;
         self.publish();
-        view.moves = views(&ended, &self.maps);
+        view.moves = moves(&input, &self.movable, &self.maps, &ended);
         view.busy += (ends.len() - ended.len()) as u64;
-        view
+        Ok(view)
     }
 
     /// Rows whose connections are moved because somebody asked for it.
@@ -246,6 +219,16 @@ impl Mover {
         let settled = self.cluster.settled();
         let seated = self.cluster.rows_with_seats();
         self.corrections.finish(self.history.ended_charges(), seated, settled);
+        self.remember();
+    }
+
+    /// Leaves what is remembered to those who ask what would be moved.
+    fn remember(&self) {
+        self.remembered.put(Memory {
+            asked: self.asked.clone(),
+            history: self.history.clone(),
+            authority: self.cluster.authority().cloned(),
+        });
     }
 
     fn count(&self, input: &Input, row: u32, reason: Option<Reason>, fate: Fate) {

@@ -275,7 +275,8 @@ fn a_question_that_has_to_wait_is_not_one_without_an_answer() {
 fn a_row_of_which_nothing_was_told_is_still_that_of_all_nodes() {
     let world = World::new([4, 0], [0, 0]);
     world.fake.lock().unwrap().others = None;
-    let look = world.cluster.look(&[ROW].into(), &world.input, &world.maps);
+    let authority = world.cluster.authority().unwrap();
+    let look = look(authority, &[ROW].into(), &world.input, &world.maps);
     assert_eq!(look[&ROW].others, BTreeMap::new());
 }
 
