@@ -13,6 +13,7 @@
 //! - [`lines`]: a process that is asked and answers by lines of JSON.
 //! - [`main_thread`]: ends the main thread of this process; the others go on.
 //! - [`hold_lock`]: holds the lock of a socket, as a pod could.
+//! - [`stopped`]: stops a thread of another process at a system call.
 //! - [`lab`]: create, use and remove labs; leftovers of killed owners are swept by the next run.
 //! - [`signals`]: removes the labs of this process when it is told to end.
 //! - [`manifests`]: the Service and EndpointSlice files an agent watches.
@@ -54,6 +55,7 @@ pub mod manifests;
 pub mod posts;
 pub mod signals;
 pub mod sockets;
+pub mod stopped;
 pub mod usage;
 
 pub use agent::Agent;

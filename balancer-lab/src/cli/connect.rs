@@ -50,8 +50,12 @@ pub(super) struct Arguments {
     /// close them, lingering, and let go only then
     #[arg(long, conflicts_with = "many")]
     hold_locks: bool,
-    /// End the main thread, and hold the connections by another one
+    /// When the input ends, send over each until no more fits, close them, lingering, and say so: to be
+    /// used where nobody reads, and somebody has copies
     #[arg(long, conflicts_with_all = ["many", "hold_locks"])]
+    linger: bool,
+    /// End the main thread, and hold the connections by another one
+    #[arg(long, conflicts_with_all = ["many", "hold_locks", "linger"])]
     without_main_thread: bool,
     /// Connect as fast as it goes, and say only how many were connected and how long it took
     #[arg(long, conflicts_with_all = ["at_once", "one_by_one", "insist", "mptcp", "from", "timeout_ms"])]
@@ -98,11 +102,33 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         main_thread::end();
     }
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    if arguments.linger {
+        return linger(held);
+    }
     if let Some(pages) = pages {
         // Whoever has copies of them is the last to close them.
         drop(held);
         pages.let_go()?;
     }
+    Ok(())
+}
+
+/// Whoever has copies of the sockets is the last to close them, and waits as their options say.
+fn linger(held: Vec<(Socket, Value)>) -> Result<()> {
+    let bytes = vec![0; 1 << 20];
+    for (socket, _) in &held {
+        socket.set_linger(Some(LINGER))?;
+        socket.set_nonblocking(true)?;
+        loop {
+            match socket.send(&bytes) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).context("fill the connection"),
+            }
+        }
+    }
+    drop(held);
+    println!("{}", json!({"closed": true}));
     Ok(())
 }
 

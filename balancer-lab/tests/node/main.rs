@@ -23,6 +23,7 @@ mod held;
 mod kube;
 mod kubectl;
 mod lab;
+mod lingers;
 mod metrics;
 mod moves;
 mod node_ports;

@@ -4,40 +4,12 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    self, Connections, VIP, Web,
+    Connections, VIP, Web,
     clients::{Client, pod_object, tell},
     connections::listed,
-    ends::{ended, not_ended},
+    ends::{await_idle_ended, end_what_is_idle, not_ended, touching},
 };
-use balancer_lab::manifests::Service;
 use serde_json::Value;
-
-/// Has connections ended that nobody has used for a second.
-fn end_what_is_idle(web: &mut Web) {
-    let idle = |service: Service| service.annotated("balancer-agent/idle-timeout", "1s");
-    web.change(idle, |shown| common::in_use(shown) == [1, 2]);
-}
-
-/// Waits until so many idle connections were ended.
-fn await_ended(web: &Web, count: u64) {
-    let started = Instant::now();
-    while ended(web, "idle", "gentle") < count {
-        let log = web.agent.log().unwrap_or_default();
-        let told = format!("{} ended\nlog of the agent:\n{log}", ended(web, "idle", "gentle"));
-        assert!(started.elapsed() < Duration::from_secs(30), "{told}");
-    }
-}
-
-/// The processes that touch sockets for an agent.
-fn touching(agent: u32) -> Vec<u32> {
-    let path = format!("/proc/{agent}/task");
-    let threads = std::fs::read_dir(path).expect("the agent runs").flatten();
-    let children = |thread: std::fs::DirEntry| {
-        std::fs::read_to_string(thread.path().join("children")).unwrap_or_default()
-    };
-    let all: Vec<String> = threads.map(children).collect();
-    all.iter().flat_map(|line| line.split_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
-}
 
 /// What the descriptors of a process are.
 fn descriptors(process: u32) -> Vec<String> {
@@ -55,7 +27,7 @@ fn a_pod_that_holds_its_sockets_holds_up_nobody_else() {
     let _held = Connections::open_held(hostile.pod.place(), (VIP, 80), 5);
     let others = Connections::open(web.client.place(), (VIP, 80), 6);
     end_what_is_idle(&mut web);
-    await_ended(&web, 6);
+    await_idle_ended(&web, 6);
     drop(others);
     // One was met; its pod is left alone from then on.
     assert_eq!(not_ended(&web, "idle", "stuck"), 1);
@@ -98,7 +70,7 @@ fn a_pod_that_holds_its_sockets_holds_up_nobody_else() {
     assert!(stuck.iter().any(still), "one waits for the pod as before");
     web.agent.resume().expect("the next agent starts");
     let next = Connections::open(web.client.place(), (VIP, 80), 2);
-    await_ended(&web, 2);
+    await_idle_ended(&web, 2);
     drop(next);
     // With a pass that waits for the pod at this moment.
     assert!(web.agent.kill().is_ok());

@@ -1,9 +1,9 @@
 //! Connections that are held by processes of their own.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Lines},
     net::SocketAddr,
-    process::{Child, Stdio},
+    process::{Child, ChildStdout, Stdio},
 };
 
 use balancer_lab::{Lab, Place};
@@ -20,6 +20,7 @@ pub fn listed(web: &Web, filters: &[&str]) -> Vec<Value> {
 /// A process that has tried to connect some times, and what it said of each. Killed when dropped.
 pub struct Connections {
     child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
     pub said: Vec<Value>,
 }
 
@@ -54,13 +55,21 @@ impl Connections {
         command.args(["connect", &target.to_string(), "--count", &count.to_string()]).args(flags);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("started");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let mut said = || {
-            let line = lines.next().expect("a line for each").expect("text");
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
-        };
-        let said = (0..count).map(|_| said()).collect();
-        Self { child, said }
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut opened = Self { child, lines, said: Vec::new() };
+        opened.said = (0..count).map(|_| opened.answer()).collect();
+        opened
+    }
+
+    /// Ends the input of the process, and gives what it says then.
+    pub fn end_input(&mut self) -> Value {
+        drop(self.child.stdin.take());
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Value {
+        let line = self.lines.next().expect("a line for each").expect("text");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
     /// So many as fast as it goes; the process says one line when they are open.
