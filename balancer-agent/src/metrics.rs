@@ -31,6 +31,7 @@ use crate::{
     answer::{AnswerError, computed},
     health::{self, Health},
     http,
+    node::kubeproxy,
 };
 
 /// The address cannot be had.
@@ -78,7 +79,10 @@ impl Endpoints {
         shutdown: Receiver<bool>,
     ) {
         let scrape: Arc<Scraper> = Arc::new(scrape);
-        let metrics = Router::new().route("/metrics", get(answer)).with_state(scrape);
+        let metrics = Router::new()
+            .route("/metrics", get(answer))
+            .route("/proxyMode", get(|| async { kubeproxy::BALANCER }))
+            .with_state(scrape);
         tokio::join!(
             http::serve(&self.metrics, metrics, shutdown.clone()),
             http::serve(&self.healthz, health::probes::router(health), shutdown),

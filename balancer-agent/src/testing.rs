@@ -139,6 +139,7 @@ pub(crate) fn scrape() -> Scrape {
         kube_proxy: KubeProxy::default(),
         mended: Mended::default(),
         source_silent: Some(Duration::from_millis(1_500)),
+        requests: None,
     }
 }
 

@@ -48,6 +48,7 @@ pub fn scrape(shared: &Shared) -> Result<Scrape, AnswerError> {
         kube_proxy: shared.kube_proxy().clone(),
         mended: shared.mended().clone(),
         source_silent: shared.source_silent(),
+        requests: shared.requests().cloned(),
     })
 }
 

@@ -27,7 +27,7 @@ use crate::{
     model::{self, ObjectRef, Problem},
     moves::helper::{Helper, watch::Stuck},
     observe::{Snapshot, explain::Client, offline, views},
-    source::{Heard, Kind, Source},
+    source::{Heard, Kind, Source, kube::Requests},
     view::{AgentView, BalancingView, CountsView, ServiceView, StatusView},
 };
 
@@ -51,6 +51,7 @@ pub struct Shared {
     totals: Totals,
     series: BackendSeries,
     heard: Heard,
+    requests: Option<Requests>,
     mended: Mended,
     health: Arc<Health>,
     moving: Moving,
@@ -71,6 +72,7 @@ struct Published {
 impl Shared {
     /// Opens the maps a second time, for reading.
     pub fn new(config: &RunConfig, source: &Source, desired: Reader) -> Result<Self, MapsError> {
+        let requests = source.requests();
         let (source, heard) = (source.describe(), source.heard());
         let pins = Pins::new(&config.bpffs);
         let moving = Moving::new(config)?;
@@ -96,6 +98,7 @@ impl Shared {
             totals: Totals::default(),
             series: config.metrics_backends,
             heard,
+            requests,
             mended: Mended::default(),
             health: Arc::default(),
             moving,
@@ -209,6 +212,11 @@ impl Shared {
     /// For how long the API server has sent nothing; none where there is none, or it never did.
     pub fn source_silent(&self) -> Option<Duration> {
         self.heard.silent()
+    }
+
+    /// What the API server was asked; none where there is none.
+    pub const fn requests(&self) -> Option<&Requests> {
+        self.requests.as_ref()
     }
 
     /// How many entries of maps were put back.

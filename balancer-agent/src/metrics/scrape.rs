@@ -6,6 +6,7 @@ use super::{KubeProxy, Mended, Programming, Total};
 use crate::{
     config::BackendSeries,
     moves::tally::Counts,
+    source::kube::Requests,
     view::{ServiceView, StatusView},
 };
 
@@ -30,4 +31,6 @@ pub struct Scrape {
     pub mended: Mended,
     /// For how long the API server has sent nothing; none where there is none, or it never did.
     pub source_silent: Option<Duration>,
+    /// What the API server was asked; none where there is none.
+    pub requests: Option<Requests>,
 }

@@ -84,6 +84,9 @@ async fn metrics_follow_the_provider() {
         assert!(text.contains(&line), "{line:?} is missing from\n{text}");
     }
 
+    let Answer { code, body, .. } = get(metrics, "/proxyMode").await;
+    assert_eq!((code, body.as_str()), (200, "balancer"), "as at kube-proxy's port");
+
     full.store(false, Ordering::SeqCst);
     let Answer { body: text, .. } = get(metrics, "/metrics").await;
     assert!(!text.contains("balancer_backend_connections{"), "a series outlived its backend");

@@ -80,6 +80,9 @@ pub(super) fn render(scrape: Scrape) -> Result<String, fmt::Error> {
         own.register_with_unit("source_event_age", help, Unit::Seconds, age);
     }
     scrape.kube_proxy.register(&mut registry);
+    if let Some(requests) = scrape.requests {
+        requests.register(&mut registry);
+    }
     // What can't be read of the process has no series.
     if let Ok(process) = Process::read() {
         registry.register_collector(Box::new(process));

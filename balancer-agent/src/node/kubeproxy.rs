@@ -38,12 +38,16 @@ fn ask(address: SocketAddr) -> io::Result<Option<String>> {
     Ok(mode(&answer))
 }
 
+/// What an agent of balancer answers, where its metrics are at this port.
+pub const BALANCER: &str = "balancer";
+
 /// The body is the bare mode, such as `iptables`; anything else came from another program.
 fn mode(answer: &str) -> Option<String> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let body = body.trim();
     let plain =
         !body.is_empty() && body.len() <= 32 && body.chars().all(|c| c.is_ascii_lowercase());
+    let plain = plain && body != BALANCER;
     (head.split(' ').nth(1) == Some("200") && plain).then(|| body.to_owned())
 }
 
@@ -58,6 +62,7 @@ mod tests {
         for (answer, want) in [
             ("HTTP/1.0 200 OK\r\nContent-Length: 8\r\n\r\niptables", Some("iptables")),
             ("HTTP/1.0 200 OK\r\n\r\nnftables\n", Some("nftables")),
+            ("HTTP/1.0 200 OK\r\n\r\nbalancer", None),
             ("HTTP/1.0 404 Not Found\r\n\r\niptables", None),
             ("HTTP/1.0 200 OK\r\n\r\n<html>hello</html>", None),
             ("SSH-2.0-OpenSSH\r\n", None),

@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Heard, Manifests, SourceError, kube::Cluster, object::Kind, update::Update};
+use super::{
+    Heard, Manifests, SourceError,
+    kube::{Cluster, Requests},
+    object::Kind,
+    update::Update,
+};
 use crate::model::{Changes, Clash, ObjectRef, State};
 
 /// Where Services and their endpoints come from.
@@ -67,6 +72,14 @@ impl Source {
         match self {
             Self::Folder(..) => Heard::default(),
             Self::Cluster(cluster) => cluster.heard().clone(),
+        }
+    }
+
+    /// What the API server was asked; none where there is none.
+    pub fn requests(&self) -> Option<Requests> {
+        match self {
+            Self::Folder(..) => None,
+            Self::Cluster(cluster) => Some(cluster.requests().clone()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The Kubernetes API, converted once, at the edge. The stages in their order:
 //!
 //! - `access`: where the API server is and who the agent is there.
+//! - `requests`: counts what it is asked.
 //! - `kinds`: what is watched, and which objects of it.
 //! - `feed`: one task a kind: lists, watches, resumes, starts over; all the I/O there is.
 //! - `trouble`, `backoff`: what an error means, and when to ask again (pure).
@@ -22,8 +23,10 @@ mod events;
 mod feed;
 mod kinds;
 mod names;
+mod requests;
 mod store;
 mod trouble;
 
 pub use access::{Access, AccessError};
 pub use cluster::Cluster;
+pub use requests::Requests;

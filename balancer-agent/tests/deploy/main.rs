@@ -6,6 +6,7 @@ mod consistency;
 mod kustomize;
 mod monitoring;
 mod objects;
+mod ports;
 mod render;
 mod schema;
 mod values;

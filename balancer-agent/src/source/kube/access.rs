@@ -8,8 +8,11 @@ use std::{
 
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+
+use super::requests::Requests;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -60,12 +63,18 @@ pub enum AccessError {
 #[derive(Clone, Debug)]
 pub struct Access {
     kubeconfig: Option<PathBuf>,
+    requests: Requests,
 }
 
 impl Access {
     /// By this kubeconfig; else as a pod; else by the kubeconfig of `$KUBECONFIG` or `~/.kube`.
     pub fn new(kubeconfig: Option<PathBuf>) -> Self {
-        Self { kubeconfig }
+        Self { kubeconfig, requests: Requests::default() }
+    }
+
+    /// What all clients of it and of its clones have asked.
+    pub const fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// A new client, and the address of the server.
@@ -74,8 +83,10 @@ impl Access {
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(SILENCE);
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        match Client::try_from(config) {
-            Ok(client) => Ok((client, server)),
+        let host = config.cluster_url.authority().map(ToString::to_string);
+        let counting = self.requests.of(host.unwrap_or_default());
+        match ClientBuilder::try_from(config) {
+            Ok(client) => Ok((client.with_layer(&counting).build(), server)),
             Err(source) => Err(AccessError::Client { server, source }),
         }
     }

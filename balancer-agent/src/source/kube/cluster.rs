@@ -12,6 +12,7 @@ use super::{
     events::{self, Note},
     feed::{Feed, Told},
     kinds::watched,
+    requests::Requests,
     store::Store,
 };
 use crate::{
@@ -34,6 +35,7 @@ pub struct Cluster {
     notes: watch::Sender<Vec<Note>>,
     clashes: Vec<Clash>,
     heard: Heard,
+    requests: Requests,
     tasks: Tasks,
 }
 
@@ -57,6 +59,7 @@ impl Cluster {
         let store = Store::new(server.clone(), node, peers.cloned(), kinds);
         let mut tasks = Tasks::default();
         let heard = Heard::default();
+        let requests = access.requests().clone();
         for watched in watched {
             let name = format!("feed of {}s", watched.kind);
             let (access, told, heard) = (access.clone(), sender.clone(), heard.clone());
@@ -64,7 +67,7 @@ impl Cluster {
         }
         let (notes, noted) = watch::channel(Vec::new());
         tasks.start("Events", events::write(access, node.to_owned(), noted));
-        Ok(Self { server, told, store, notes, clashes: Vec::new(), heard, tasks })
+        Ok(Self { server, told, store, notes, clashes: Vec::new(), heard, requests, tasks })
     }
 
     /// The kinds that were never listed to the end.
@@ -93,6 +96,11 @@ impl Cluster {
     /// When the API server was last heard.
     pub const fn heard(&self) -> &Heard {
         &self.heard
+    }
+
+    /// What the API server was asked.
+    pub const fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// Address of the API server.
@@ -149,8 +157,9 @@ mod tests {
         tasks.start(name, task);
         let store = Store::new(server.clone(), "n", None, [Kind::Service].into_iter());
         let (notes, _) = watch::channel(Vec::new());
-        let heard = Heard::default();
-        (Cluster { server, told, store, notes, clashes: Vec::new(), heard, tasks }, sender)
+        let (heard, requests) = (Heard::default(), Requests::default());
+        let clashes = Vec::new();
+        (Cluster { server, told, store, notes, clashes, heard, requests, tasks }, sender)
     }
 
     #[tokio::test]
