@@ -101,7 +101,7 @@ pub fn resolve(cgroup: &Path, desired: &Desired) -> Result<Resolved, PodsError> 
 /// Addresses at which node ports are captured beside those that are frontends themselves. Those of the
 /// loopback only where the network namespace of this process is known.
 pub fn nodes(desired: &Desired) -> BTreeMap<IpAddr, NodeAddress> {
-    let Nodes { others, loopback, interfaces } = &desired.nodes;
+    let Nodes { others, loopback, interfaces, .. } = &desired.nodes;
     let at = |place: Place, netns| NodeAddress { netns, place: place as u32, zero: 0 };
     let mut found: BTreeMap<_, _> =
         others.keys().map(|ip| (*ip, at(Place::OtherNode, 0))).collect();

@@ -223,8 +223,7 @@ fn anywhere(service: &Service, here: Here<'_>) -> Vec<IpAddr> {
         let endpoints = slices.flat_map(|slice| &slice.endpoints);
         let named: BTreeSet<&str> =
             endpoints.filter_map(|endpoint| endpoint.place.node.as_deref()).collect();
-        let others = here.nodes.others.iter();
-        found.extend(others.filter(|(_, node)| named.contains(&***node)).map(|(ip, _)| *ip));
+        found.extend(named.into_iter().flat_map(|node| here.nodes.addresses_of(node)));
     }
     found
 }

@@ -17,6 +17,8 @@ const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6A
 pub struct Nodes {
     /// Addresses of other nodes, and the name of each.
     pub others: BTreeMap<IpAddr, Box<str>>,
+    /// The same by the name of the node.
+    by_name: BTreeMap<Box<str>, Vec<IpAddr>>,
     /// Addresses of the loopback, which are those of the node in its own network alone.
     pub loopback: Vec<IpAddr>,
     /// True where every address counts that an interface of this node has.
@@ -28,8 +30,14 @@ impl Nodes {
     pub fn of(state: &State, rule: &NodePorts) -> Self {
         let NodePorts { addresses, localhost, .. } = rule;
         let is_loopback = |ip: &IpAddr| *localhost || addresses.has(*ip);
+        let others = others(state, rule);
+        let mut by_name: BTreeMap<Box<str>, Vec<IpAddr>> = BTreeMap::new();
+        for (ip, name) in &others {
+            by_name.entry(name.clone()).or_default().push(*ip);
+        }
         Self {
-            others: others(state, rule),
+            others,
+            by_name,
             loopback: LOOPBACK.into_iter().filter(is_loopback).collect(),
             interfaces: *addresses == NodePortAddresses::All,
         }
@@ -41,8 +49,8 @@ impl Nodes {
     }
 
     /// The addresses of another node.
-    pub fn addresses_of<'a>(&'a self, node: &'a str) -> impl Iterator<Item = IpAddr> + 'a {
-        self.others.iter().filter(move |(_, name)| ***name == *node).map(|(ip, _)| *ip)
+    pub fn addresses_of(&self, node: &str) -> &[IpAddr] {
+        self.by_name.get(node).map_or(&[], Vec::as_slice)
     }
 }
 

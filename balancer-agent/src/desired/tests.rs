@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use super::{desired as compute, *};
+use balancer_common::policy::Policy;
+
+use super::{desired as compute, node_ports::NodePortAddresses, *};
 use crate::model::{
-    Changes, Endpoint, EndpointPort, EndpointSlice, Headless, Node, Place, Selector, Service,
-    ServicePort, TrafficPolicy, Tuning, WeightRule,
+    Changes, Endpoint, EndpointPort, EndpointSlice, Headless, Moving, Node, ObjectRef, Place,
+    Selector, Service, ServicePort, TrafficPolicy, Tuning, WeightRule,
 };
 
 fn reference(name: &str) -> ObjectRef {
