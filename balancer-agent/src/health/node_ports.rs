@@ -27,22 +27,26 @@ use crate::{desired::health_checks::HealthChecks, http, tasks};
 
 /// Cloud providers weigh nodes by it.
 const WEIGHT: HeaderName = HeaderName::from_static("x-load-balancing-endpoint-weight");
-/// How long after a port could not be had it is tried again.
-const RETRY: Duration = Duration::from_secs(30);
+/// How long after a port could not be had it is tried again: load balancers ask every few seconds, and whoever
+/// held it may be gone.
+const RETRY: Duration = Duration::from_secs(1);
+/// For each so many ports another second passes, so that trying takes no time to speak of.
+const AT_ONCE: usize = 100;
 /// How long after a server has died another one takes its place.
 const RESTART: Duration = Duration::from_secs(1);
 
 /// Answers at the ports of the Services that [`Health`] knows, until `shutdown` turns true.
 ///
 /// A port that somebody else holds, such as a kube-proxy beside the agent, is left to them and
-/// tried again now and then. A server that dies is told and started again.
+/// tried again each second. A server that dies is told and started again.
 pub async fn serve(health: Arc<Health>, mut shutdown: Receiver<bool>) {
     let mut checks = health.checks.subscribe();
     let mut ports = Ports::new(Arc::clone(&health));
     loop {
         let wanted = addresses(&checks.borrow_and_update());
         ports.listen(&wanted);
-        let pause = (!ports.refused.is_empty()).then_some(RETRY);
+        let refused = ports.refused.len();
+        let pause = (refused > 0).then(|| RETRY * refused.div_ceil(AT_ONCE) as u32);
         let retry = async {
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,

@@ -212,6 +212,11 @@ async fn a_port_that_is_taken_harms_nothing_else() {
     let server = tokio::spawn(node_ports::serve(Arc::clone(&health), stopped));
     until(free, |answer| answer.is_some_and(|answer| answer.code == 200)).await;
     assert!(!server.is_finished());
+    // Whoever held it is gone: load balancers do not wait long.
+    let taken_address = taken.local_addr().expect("an address");
+    drop(taken);
+    let answered = until(taken_address, |answer| answer.is_some_and(|answer| answer.code == 200));
+    tokio::time::timeout(Duration::from_secs(5), answered).await.expect("it is taken at once");
     stop.send(true).expect("a server that listens");
     server.await.expect("an orderly end");
 }
