@@ -1,5 +1,6 @@
 //! Facts about this node, read where the kernel tells them. Nothing here judges.
 
+pub mod attributes;
 pub mod bpffs;
 pub mod caps;
 pub mod cgroup;
@@ -15,6 +16,7 @@ mod mounts;
 pub mod netns;
 pub mod networks;
 pub mod processes;
+mod routes;
 pub mod sockets;
 pub mod tcp_info;
 

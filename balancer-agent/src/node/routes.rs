@@ -1,0 +1,131 @@
+//! The devices of default routes, asked over rtnetlink(7): `/proc/net/route` names only the first device of a
+//! route that has several.
+
+use std::{collections::BTreeSet, io};
+
+use netlink_packet_core::{Emitable as _, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use super::attributes::find;
+
+/// RTM_GETROUTE.
+const GET: u16 = 26;
+/// NLMSG_ERROR and NLMSG_DONE.
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+/// Bytes of a `nlmsghdr`, a `rtmsg` and a `rtnexthop`.
+const HEADER: usize = 16;
+const ROUTE: usize = 12;
+const NEXT_HOP: usize = 8;
+/// RTN_UNICAST: the others lead to the node itself or nowhere.
+const UNICAST: u8 = 1;
+/// RTA_OIF and RTA_MULTIPATH.
+const DEVICE: u16 = 4;
+const SEVERAL: u16 = 9;
+
+/// The numbers of the devices with a default route of either family, in any table of routes.
+pub fn default_devices() -> io::Result<BTreeSet<u32>> {
+    let mut found = BTreeSet::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.send(&request(family as u8), 0)?;
+        while read(&socket.recv_from_full()?.0, &mut found)? {}
+    }
+    Ok(found)
+}
+
+fn request(family: u8) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    header.length = (HEADER + ROUTE) as u32;
+    header.message_type = GET;
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut bytes = vec![0; HEADER + ROUTE];
+    header.emit(&mut bytes);
+    bytes[HEADER] = family;
+    bytes
+}
+
+/// Reads a part of the answer; false where it was the last one.
+fn read(mut answer: &[u8], found: &mut BTreeSet<u32>) -> io::Result<bool> {
+    while let Some(header) = answer.first_chunk::<HEADER>() {
+        let length = (word(header, 0) as usize).max(HEADER);
+        let payload = answer.get(HEADER..length).unwrap_or_default();
+        match word(header, 4) as u16 {
+            DONE => return Ok(false),
+            ERROR => {
+                let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+                return Err(io::Error::from_raw_os_error(-code));
+            }
+            _ => found.extend(devices(payload)),
+        }
+        answer = answer.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(true)
+}
+
+/// The devices of a route, where it is a default route.
+fn devices(message: &[u8]) -> Vec<u32> {
+    let Some((route, attributes)) = message.split_first_chunk::<ROUTE>() else {
+        return Vec::new();
+    };
+    // The bits of the destination, and the kind of the route.
+    if route[1] != 0 || route[7] != UNICAST {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    found.extend(find(attributes, DEVICE).filter(|value| value.len() == 4).map(|at| word(at, 0)));
+    let mut hops = find(attributes, SEVERAL).unwrap_or_default();
+    while let Some(hop) = hops.first_chunk::<NEXT_HOP>() {
+        found.push(word(hop, 4));
+        let length = usize::from(u16::from_ne_bytes([hop[0], hop[1]])).max(NEXT_HOP);
+        hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    found
+}
+
+/// A number of 4 bytes, in the byte order of the host; 0 where there is none.
+fn word(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u32::from_ne_bytes(*word))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{process::Command, thread};
+
+    use nix::{
+        net::if_::if_nametoindex,
+        sched::{CloneFlags, unshare},
+    };
+
+    use super::*;
+
+    /// In a network namespace of its own. Needs root and iproute2.
+    #[test]
+    fn every_device_of_a_default_route_is_found() {
+        let look = || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            assert_eq!(default_devices().unwrap(), BTreeSet::new());
+            let ip = |arguments: &str| {
+                let status = Command::new("ip").args(arguments.split(' ')).status();
+                assert!(status.unwrap().success(), "{arguments}");
+            };
+            for (number, name) in (0..).zip(["up0", "up1", "up2", "up3", "up4"]) {
+                ip(&format!("link add {name} type veth peer name peer{number}"));
+                ip(&format!("addr add 192.0.{number}.1/24 dev {name}"));
+                ip(&format!("addr add fd00:{number}::1/64 dev {name} nodad"));
+                ip(&format!("link set {name} up"));
+                ip(&format!("link set peer{number} up"));
+            }
+            ip("route add default nexthop via 192.0.0.2 dev up0 nexthop via 192.0.1.2 dev up1");
+            ip("route add default via 192.0.2.2 dev up2 table 100");
+            ip("-6 route add default via fd00:3::2 dev up3");
+            ip("route add 198.51.100.0/24 via 192.0.4.2 dev up4");
+            ip("route add unreachable default metric 4000");
+            let wanted = ["up0", "up1", "up2", "up3"].map(|name| if_nametoindex(name).unwrap());
+            assert_eq!(default_devices().unwrap(), BTreeSet::from(wanted));
+        };
+        thread::spawn(look).join().unwrap();
+    }
+}
