@@ -127,10 +127,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     )?;
     match programs.outside {
         Some(Ok(programs)) => reconciler.serve_outside(Outside::new(programs)),
-        Some(Err(error)) => tracing::warn!(
-            %error,
-            "connections from outside are left to kube-proxy, all else is balanced"
-        ),
+        Some(Err(error)) => reconciler.lack_outside(outside::unloaded(&error)),
         None => {}
     }
     let shared = Arc::new(Shared::new(&config, &source, reconciler.desired())?);

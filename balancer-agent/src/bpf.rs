@@ -133,6 +133,20 @@ pub unsafe fn lookup_batch<K, V>(
     }
 }
 
+/// Removes an entry of a hash map and gives what it held, in one step. `ENOENT` where there is none.
+/// `BPF_MAP_LOOKUP_AND_DELETE_ELEM` of hash maps, Linux 5.14.
+///
+/// # Safety
+///
+/// `K` and `V` have the sizes of the keys and values of the map, and any bytes are values of `V`.
+pub unsafe fn lookup_and_delete<K, V>(map: impl AsFd, key: &K, value: &mut V) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_2.map_fd = map.as_fd().as_raw_fd() as u32;
+    attr.__bindgen_anon_2.key = std::ptr::from_ref(key) as u64;
+    attr.__bindgen_anon_2.__bindgen_anon_1.value = std::ptr::from_mut(value) as u64;
+    call(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut attr).map(drop)
+}
+
 /// Lets no program of this machine change a map through bpf(2) any more. `BPF_MAP_FREEZE`, Linux 5.2.
 pub fn freeze_map(map: impl AsFd) -> io::Result<()> {
     let mut attr = zeroed();

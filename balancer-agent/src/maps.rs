@@ -261,6 +261,13 @@ pub trait Charges {
 pub trait OutsideCharges {
     /// Connections from outside.
     fn outside(&self) -> Result<Vec<(OutsideKey, OutsideFlow)>, MapsError>;
+    /// Some of them, some thousand at most, from where an earlier call has ended or from the beginning. Adds
+    /// them to those that were found, and gives where the next call goes on: none at the end.
+    fn read_outside(
+        &self,
+        from: Option<u32>,
+        found: &mut Vec<(OutsideKey, OutsideFlow)>,
+    ) -> Result<Option<u32>, MapsError>;
     /// Ends the charge of one and lowers the counter, unless somebody else did or it is another one by
     /// now.
     fn end_outside(&mut self, key: &OutsideKey, flow: &OutsideFlow) -> Result<bool, MapsError>;

@@ -4,9 +4,11 @@
 //! - `message`: messages of nfnetlink and their attributes.
 //! - `expressions`: the expressions of rules.
 //! - `rules`: the constant set of rules, and the map of backends that they look into.
+//! - [`chains`]: what others have beside it.
 //! - [`table`]: puts both into the kernel, and notices what others change.
 //! - [`conntrack`]: whether a connection is still tracked.
 
+pub mod chains;
 pub mod conntrack;
 mod expressions;
 mod message;
@@ -23,16 +25,22 @@ pub enum NatError {
     Socket(io::Error),
     /// It does not take the rules.
     #[error(
-        "nf_tables takes no rules for {family}: {source}; the kernel needs CONFIG_NFT_NAT, \
+        "nf_tables takes no rules for IPv{family}: {source}; the kernel needs CONFIG_NFT_NAT, \
          CONFIG_NFT_MASQ and CONFIG_NF_CONNTRACK (modules nft_chain_nat, nft_masq, nf_conntrack), \
          and this process CAP_NET_ADMIN"
     )]
     Rules {
-        /// IPv4 or IPv6.
-        family: &'static str,
+        /// 4 or 6.
+        family: u8,
         /// Why.
         source: io::Error,
     },
+    /// There is no nf_tables.
+    #[error(
+        "the kernel has no nf_tables; it needs CONFIG_NF_TABLES and CONFIG_NF_TABLES_IPV4 or \
+         CONFIG_NF_TABLES_IPV6 (module nf_tables)"
+    )]
+    Absent,
     /// It does not take the address of a backend.
     #[error("nf_tables does not take the addresses of backends: {0}")]
     Backends(io::Error),

@@ -14,8 +14,8 @@ use aya_ebpf::{
 };
 use balancer_common::{
     layout::{
-        CLIENT_ENDED, FrontendKind, KIND, MASQUERADE, OutsideFlow, OutsideKey, Place, REJECT,
-        RESTRICTED, SELF_TEST, SERVER_ENDED, STAYS, TCP, TO_BACKEND, UDP, mapped,
+        CLIENT_ENDED, ENDING, FrontendKind, KIND, MASQUERADE, OutsideFlow, OutsideKey, Place,
+        REJECT, RESTRICTED, SELF_TEST, SERVER_ENDED, STAYS, TCP, TO_BACKEND, UDP, mapped,
     },
     verdict::Verdict,
 };
@@ -355,9 +355,12 @@ fn next_datagram(flow: *mut OutsideFlow) -> u32 {
 fn another_syn(flow: *mut OutsideFlow, sequence: u32) -> u32 {
     // SAFETY: `flow` is a map value; each word stands for itself. The helper has no precondition.
     unsafe {
-        (&raw mut (*flow).sequence).write_volatile(sequence);
-        (&raw mut (*flow).ended).write_volatile(0);
-        (&raw mut (*flow).since).write_volatile(bpf_ktime_get_coarse_ns());
+        let ended = atomic::load(&raw const (*flow).ended);
+        // What another processor is about to remove is not taken over, and the connection not counted.
+        if ended & ENDING == 0 && atomic::swap(&raw mut (*flow).ended, ended, 0) {
+            (&raw mut (*flow).sequence).write_volatile(sequence);
+            (&raw mut (*flow).since).write_volatile(bpf_ktime_get_coarse_ns());
+        }
         atomic::load(&raw const (*flow).backend)
     }
 }
@@ -405,18 +408,22 @@ fn end(key: &OutsideKey, flags: u8, side: u32, number: u32) {
             return;
         }
     }
-    let now = ended | side;
-    if flags & RST == 0 && now != CLIENT_ENDED | SERVER_ENDED {
-        // SAFETY: as above. Who loses the race was beaten by the other side.
+    let mut ended = ended;
+    for _ in 0..2 {
+        if ended & ENDING != 0 {
+            return;
+        }
+        let both = ended | side;
+        let is_over = flags & RST != 0 || both == CLIENT_ENDED | SERVER_ENDED;
+        let now = if is_over { both | ENDING } else { both };
+        // SAFETY: as above. Who loses the race was beaten by the other side, once at most.
         if unsafe { atomic::swap(&raw mut (*flow).ended, ended, now) } {
+            if is_over && maps::OUTSIDE.remove(key).is_ok() {
+                lower(backend);
+            }
             return;
         }
         // SAFETY: as above.
-        if unsafe { atomic::load(&raw const (*flow).ended) } | side != CLIENT_ENDED | SERVER_ENDED {
-            return;
-        }
-    }
-    if maps::OUTSIDE.remove(key).is_ok() {
-        lower(backend);
+        ended = unsafe { atomic::load(&raw const (*flow).ended) };
     }
 }

@@ -76,6 +76,8 @@ pub struct Reconciler<M, G> {
     pods_differ: bool,
     /// Connections from outside, where they are served.
     outside: Option<Outside>,
+    /// Why they are not, although they should be.
+    without_outside: Option<Problem>,
     /// Backends that were drained by hand.
     drained: BTreeMap<SocketAddr, Drained>,
 }
@@ -111,6 +113,7 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
             pods,
             pods_differ: false,
             outside: None,
+            without_outside: None,
             drained: BTreeMap::new(),
         })
     }
@@ -122,6 +125,11 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
             outside.adopt(&book.held().backends);
         }
         self.outside = Some(outside);
+    }
+
+    /// Does not serve connections from outside, for a reason that is told as long as this agent runs.
+    pub fn lack_outside(&mut self, why: Problem) {
+        self.without_outside = Some(why);
     }
 
     /// Looks at what connections from outside need, once there was a first state.
@@ -363,6 +371,7 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
         problems.extend_from_slice(&self.failed);
         problems.extend(self.audit.problems());
         problems.extend(self.outside.iter().flat_map(Outside::problems).cloned());
+        problems.extend(self.without_outside.clone());
         let problems = Problem::bounded(problems);
         self.problem_log.tell(&problems);
         audience.settle(problems, self.failed.is_empty());

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     config::Capacities,
     maps::{
+        OutsideCharges,
         pinned::PinnedMaps,
         pins::{MAPS, Pins},
         rcu::synchronize,
@@ -92,7 +93,7 @@ pub fn load(
     }
     let mut ebpf = loader.load(OBJECT)?;
     let totals = growth.take_over(&pins)?;
-    let maps = PinnedMaps::open(&pins, capacities)?;
+    let mut maps = PinnedMaps::open(&pins, capacities)?;
     maps.draw_key();
     maps.set_active(PAD_BACKEND, PAD_ACTIVE);
     attach::verify(&mut ebpf)?;
@@ -107,8 +108,27 @@ pub fn load(
     let outside = outside.then(|| OutsidePrograms::load(&mut ebpf, pins.clone()));
     if !matches!(outside, Some(Ok(_))) {
         // Of an earlier agent. Nobody would tell the rules of backends.
-        cleanup::outside(&pins.folder().join("links"))?;
+        if cleanup::outside(&pins.folder().join("links"))? > 0 {
+            // A program may be about to count one.
+            synchronize();
+        }
+        uncount_outside(&mut maps)?;
     }
     let guard = Guard::new(ebpf, pins, cgroup, lock)?;
     Ok((maps, Programs { adopted, guard, outside }))
+}
+
+/// Ends the charges of connections from outside, which go on: nobody sees their ends any more.
+fn uncount_outside(maps: &mut impl OutsideCharges) -> Result<(), KernelError> {
+    let flows = maps.outside()?;
+    for (key, flow) in &flows {
+        maps.end_outside(key, flow)?;
+    }
+    if !flows.is_empty() {
+        tracing::info!(
+            connections = flows.len(),
+            "connections from outside are counted no more, and go on"
+        );
+    }
+    Ok(())
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use aya::{Ebpf, programs::Program};
-use aya_obj::generated::bpf_attach_type::{self, BPF_TCX_EGRESS, BPF_TCX_INGRESS};
+use aya_obj::generated::{
+    bpf_attach_type::{self, BPF_TCX_EGRESS, BPF_TCX_INGRESS},
+    bpf_link_info,
+};
 
 use super::{KernelError, link};
 use crate::{bpf, maps::pins::Pins};
@@ -25,15 +28,32 @@ pub const PROGRAMS: [(&str, bpf_attach_type); 2] =
 #[derive(Debug)]
 pub struct OutsidePrograms {
     /// What sees ends before what begins connections.
-    programs: Vec<(&'static str, bpf_attach_type, OwnedFd)>,
+    programs: Vec<Loaded>,
     pins: Pins,
+}
+
+/// A program that the kernel has verified.
+#[derive(Debug)]
+struct Loaded {
+    name: &'static str,
+    side: bpf_attach_type,
+    fd: OwnedFd,
+    /// What the kernel knows it by.
+    id: u32,
+}
+
+impl Loaded {
+    /// The name of the pin of its link on a device.
+    fn pin(&self, device: u32) -> String {
+        format!("{}_{device}", self.name)
+    }
 }
 
 impl OutsidePrograms {
     /// Has the kernel verify them.
     pub(super) fn load(ebpf: &mut Ebpf, pins: Pins) -> Result<Self, KernelError> {
         let mut programs = Vec::new();
-        for (name, hook) in PROGRAMS {
+        for (name, side) in PROGRAMS {
             let refused = |source: aya::programs::ProgramError| KernelError::Program {
                 program: name,
                 source: source.into(),
@@ -43,35 +63,40 @@ impl OutsidePrograms {
                 return Err(refused(aya::programs::ProgramError::UnexpectedProgramType));
             };
             program.load().map_err(refused)?;
-            let fd = program.fd().map_err(refused)?.as_fd().try_clone_to_owned();
-            let fd = fd.map_err(|source| KernelError::Pin { path: pins.link(name), source })?;
-            programs.push((name, hook, fd));
+            let program = program.fd().map_err(refused)?.as_fd();
+            let held = || Ok((bpf::program_id(program)?, program.try_clone_to_owned()?));
+            let held = held().map_err(|source| KernelError::Pin { path: pins.link(name), source });
+            let (id, fd) = held?;
+            programs.push(Loaded { name, side, fd, id });
         }
         Ok(Self { programs, pins })
     }
 
     /// Attaches the programs to a device, or replaces those that are there in one step.
     pub fn attach(&self, device: u32) -> io::Result<()> {
-        for (name, hook, program) in &self.programs {
-            let pin = self.pins.link(&format!("{name}_{device}"));
+        for program in &self.programs {
+            let pin = self.pins.link(&program.pin(device));
             if let Ok(link) = bpf::open(&pin) {
                 // A link of a device that is gone leads nowhere, and its number may be another one's.
-                if device_of(&link)? == device {
-                    bpf::update_link(&link, program)?;
+                if device_of(&bpf::link_info(&link)?) == device {
+                    bpf::update_link(&link, &program.fd)?;
                     continue;
                 }
                 fs::remove_file(&pin)?;
             }
-            bpf::pin(bpf::link_to_device(program, device, *hook)?, &pin)?;
+            bpf::pin(bpf::link_to_device(&program.fd, device, program.side)?, &pin)?;
         }
         Ok(())
     }
 
-    /// True while both programs are on a device.
+    /// True while both programs are on a device, each behind its pinned link.
     pub fn are_on(&self, device: u32) -> bool {
-        self.programs.iter().all(|(name, ..)| {
-            let link = bpf::open(&self.pins.link(&format!("{name}_{device}")));
-            link.and_then(|link| device_of(&link)).is_ok_and(|found| found == device)
+        self.programs.iter().all(|program| {
+            let held = || {
+                let info = bpf::link_info(bpf::open(&self.pins.link(&program.pin(device)))?)?;
+                Ok::<_, io::Error>((info.prog_id, device_of(&info)))
+            };
+            held().is_ok_and(|held| held == (program.id, device))
         })
     }
 
@@ -83,8 +108,8 @@ impl OutsidePrograms {
     /// Takes the programs off a device.
     pub fn detach(&self, device: u32) -> Result<(), KernelError> {
         // No connection begins that nobody would see the end of.
-        for (name, ..) in self.programs.iter().rev() {
-            link::remove(self.pins.link(&format!("{name}_{device}")))?;
+        for program in self.programs.iter().rev() {
+            link::remove(self.pins.link(&program.pin(device)))?;
         }
         Ok(())
     }
@@ -101,9 +126,9 @@ pub fn devices(pins: &Pins) -> io::Result<BTreeSet<u32>> {
     Ok(devices)
 }
 
-fn device_of(link: &OwnedFd) -> io::Result<u32> {
-    let info = bpf::link_info(link)?;
+/// The device of a link; 0 where it is gone, or the program was taken off.
+fn device_of(info: &bpf_link_info) -> u32 {
     // SAFETY: these links are of type tcx, whose member of the union this is; as integers, the bytes
     // are valid in any case.
-    Ok(unsafe { info.__bindgen_anon_1.tcx.ifindex })
+    unsafe { info.__bindgen_anon_1.tcx.ifindex }
 }

@@ -381,6 +381,14 @@ impl OutsideCharges for InMemoryMaps {
         Ok(Vec::new())
     }
 
+    fn read_outside(
+        &self,
+        _: Option<u32>,
+        _: &mut Vec<(OutsideKey, OutsideFlow)>,
+    ) -> Result<Option<u32>, MapsError> {
+        Ok(None)
+    }
+
     fn end_outside(&mut self, _: &OutsideKey, _: &OutsideFlow) -> Result<bool, MapsError> {
         Ok(false)
     }

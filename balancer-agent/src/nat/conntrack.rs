@@ -1,12 +1,13 @@
 //! Whether connection tracking still knows a connection (`linux/netfilter/nfnetlink_conntrack.h`).
 
-use balancer_common::layout::{OutsideKey, is_mapped};
+use balancer_common::layout::{OutsideKey, TCP, is_mapped, mapped};
 use zerocopy::IntoBytes as _;
 
 use super::{
     NatError,
-    message::{Attributes, Messages, Netfilter, find},
+    message::{Attributes, Messages, Netfilter},
 };
+use crate::node::attributes::find;
 
 /// NFNL_SUBSYS_CTNETLINK and IPCTNL_MSG_CT_GET.
 const GET: u16 = 1 << 8 | 1;
@@ -27,6 +28,19 @@ impl Conntrack {
     /// Opens a socket for it.
     pub fn open() -> Result<Self, NatError> {
         Netfilter::open().map(Self).map_err(NatError::Conntrack)
+    }
+
+    /// Whether it can be asked: for a connection that nobody has.
+    pub fn probe() -> Result<(), NatError> {
+        let key = OutsideKey {
+            client: mapped(0),
+            service: mapped(0),
+            client_port: 0,
+            service_port: 0,
+            protocol: TCP,
+            zero: [0; 3],
+        };
+        Self::open()?.has(&key).map(drop)
     }
 
     /// True while a connection is tracked and has not ended.

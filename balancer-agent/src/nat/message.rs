@@ -10,10 +10,14 @@ use netlink_packet_core::{Emitable as _, NLA_F_NESTED, NLM_F_ACK, NLM_F_REQUEST,
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::socket::{setsockopt, sockopt};
 
+use crate::node::attributes::find;
+
 /// Bytes of a `nlmsghdr`.
 const HEADER: usize = 16;
 /// NLMSG_ERROR: an error, or 0 that acknowledges a message.
 const ERROR: u16 = 2;
+/// NLMSG_DONE: what ends the answers to a dump.
+const DONE: u16 = 3;
 /// Room for everything that is sent at once.
 const ROOM: usize = 32 << 20;
 
@@ -124,19 +128,6 @@ impl Answer {
     }
 }
 
-/// The value of an attribute among others.
-pub fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    while let [a, b, c, d, ..] = *attributes {
-        let length = usize::from(u16::from_ne_bytes([a, b])).max(4);
-        let value = attributes.get(4..length)?;
-        if u16::from_ne_bytes([c, d]) & !NLA_F_NESTED == kind {
-            return Some(value);
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    None
-}
-
 /// A socket of nfnetlink.
 #[derive(Debug)]
 pub struct Netfilter(Socket);
@@ -168,6 +159,22 @@ impl Netfilter {
                     check(&answer.payload)?;
                 }
                 return Ok(answer);
+            }
+        }
+    }
+
+    /// Sends a message that asks for a dump, and gives all that is answered.
+    pub fn ask_all(&self, messages: &Messages) -> io::Result<Vec<Answer>> {
+        self.0.send(&messages.bytes, 0)?;
+        let mut all = Vec::new();
+        loop {
+            for (number, answer) in self.receive()? {
+                match answer.message_type {
+                    _ if number != messages.number => {}
+                    DONE => return Ok(all),
+                    ERROR => check(&answer.payload)?,
+                    _ => all.push(answer),
+                }
             }
         }
     }

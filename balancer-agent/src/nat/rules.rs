@@ -43,6 +43,7 @@ const END: u16 = 17;
 
 const NEW_TABLE: u16 = 0;
 const GET_TABLE: u16 = 1;
+const GET_CHAIN: u16 = 4;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
@@ -52,11 +53,13 @@ const DELETE_ELEMENTS: u16 = 14;
 const GET_GENERATION: u16 = 16;
 
 /// NF_INET_PRE_ROUTING and NF_INET_POST_ROUTING.
-const PREROUTING: u32 = 0;
+pub const PREROUTING: u32 = 0;
 const POSTROUTING: u32 = 4;
 /// NF_IP_PRI_NAT_DST and NF_IP_PRI_NAT_SRC.
 const DSTNAT: i32 = -100;
 const SRCNAT: i32 = 100;
+/// Priority of the chain that leads packets to backends: before kube-proxy's.
+pub const LEAD: i32 = DSTNAT - 1;
 
 /// Elements of one message: an attribute has at most 65,535 bytes.
 const TOGETHER: usize = 1000;
@@ -157,12 +160,30 @@ pub fn delete(family: Family) -> Messages {
     batch.end()
 }
 
+/// Makes a table of a family that no other socket may change, and that goes with this one
+/// (NFT_TABLE_F_OWNER).
+#[cfg(test)]
+pub fn own(family: Family) -> Messages {
+    let mut batch = Batch::new(family);
+    let mut name = Attributes::default();
+    name.text(1, TABLE).number(2, 2);
+    batch.push(NEW_TABLE, NLM_F_CREATE, &name);
+    batch.end()
+}
+
 /// Asks for the table of a family.
 pub fn ask(family: Family) -> Messages {
     let mut message = Messages::new();
     let mut name = Attributes::default();
     name.text(1, TABLE);
     message.push(SUBSYSTEM << 8 | GET_TABLE, 0, traits(family).family, 0, &name);
+    message
+}
+
+/// Asks for the chains of all tables.
+pub fn ask_chains(flags: u16) -> Messages {
+    let mut message = Messages::new();
+    message.push(SUBSYSTEM << 8 | GET_CHAIN, flags, 0, 0, &Attributes::default());
     message
 }
 
@@ -192,7 +213,7 @@ fn chains(family: Family) -> [Chain; 3] {
     let conceal = marked.load(Meta::Mark).bits(u32::MAX, MASQUERADE).set(Meta::Mark).masquerade();
     let chain = |name, kind, hook, priority, rules| Chain { name, kind, hook, priority, rules };
     [
-        chain("lead", "nat", PREROUTING, DSTNAT - 1, vec![lead]),
+        chain("lead", "nat", PREROUTING, LEAD, vec![lead]),
         chain("clear", "filter", PREROUTING, DSTNAT + 1, vec![reject, clear]),
         chain("conceal", "nat", POSTROUTING, SRCNAT - 1, vec![conceal]),
     ]

@@ -1,4 +1,4 @@
-//! The rules in the kernel: put there, kept up with the backends, and put back where others remove them.
+//! The rules of one family in the kernel: put there, kept up with the backends, and looked for.
 
 use std::io;
 
@@ -9,86 +9,62 @@ use super::{
 };
 use crate::{desired::BackendAddr, maps::identity::Family};
 
-/// The tables of both families.
+/// The table of a family. What fails leaves it in a state that is not known: it is to be replaced then,
+/// by another one with another socket.
 #[derive(Debug)]
-pub struct Tables {
+pub struct Table {
     netfilter: Netfilter,
-    /// Families whose table could be made.
-    families: Vec<Family>,
+    family: Family,
     /// The number of the last change of rules that was looked at: by whom, only a look tells.
     generation: Option<Vec<u8>>,
 }
 
-impl Tables {
-    /// Puts the rules in the place of those that are there, with these backends. A kernel without IPv6
-    /// takes those of IPv4 alone.
-    pub fn replace(backends: &[(u32, BackendAddr)]) -> Result<Self, NatError> {
+impl Table {
+    /// Puts the rules in the place of those that are there, with these backends of the family. None where
+    /// the kernel has no nf_tables for it.
+    pub fn replace(
+        family: Family,
+        backends: &[(u32, BackendAddr)],
+    ) -> Result<Option<Self>, NatError> {
         let netfilter = Netfilter::open().map_err(NatError::Socket)?;
-        let replace =
-            |family| netfilter.carry_out(&rules::replace(family, &of_family(family, backends)));
-        let failed = |source| NatError::Rules { family: "IPv4", source };
-        replace(Family::V4).map_err(failed)?;
-        let mut families = vec![Family::V4];
-        match replace(Family::V6) {
-            Ok(()) => families.push(Family::V6),
-            Err(error) if is_unknown_family(&error) => {}
-            Err(source) => return Err(NatError::Rules { family: "IPv6", source }),
+        match netfilter.carry_out(&rules::replace(family, backends)) {
+            // Others may have changed them already: the first look tells.
+            Ok(()) => Ok(Some(Self { netfilter, family, generation: None })),
+            Err(error) if is_unknown_family(&error) => Ok(None),
+            Err(source) => Err(NatError::Rules { family: family.version(), source }),
         }
-        // Others may have changed them already: the first look tells.
-        Ok(Self { netfilter, families, generation: None })
     }
 
-    /// Adds backends, before any program may choose them.
-    pub fn put(&mut self, backends: &[(u32, BackendAddr)]) -> Result<(), NatError> {
-        self.change(backends, rules::put)
+    /// Adds backends of the family, before any program may choose them.
+    pub fn put(&self, backends: &[(u32, BackendAddr)]) -> Result<(), NatError> {
+        self.change(&rules::put(self.family, backends))
     }
 
     /// Takes backends out that no program chooses any more.
-    pub fn remove(&mut self, backends: &[(u32, BackendAddr)]) -> Result<(), NatError> {
-        self.change(backends, rules::remove)
+    pub fn remove(&self, backends: &[(u32, BackendAddr)]) -> Result<(), NatError> {
+        self.change(&rules::remove(self.family, backends))
     }
 
-    fn change(
-        &mut self,
-        backends: &[(u32, BackendAddr)],
-        messages: impl Fn(Family, &[(u32, BackendAddr)]) -> Messages,
-    ) -> Result<(), NatError> {
-        for family in &self.families {
-            let some = of_family(*family, backends);
-            if !some.is_empty() {
-                let messages = messages(*family, &some);
-                self.netfilter.carry_out(&messages).map_err(NatError::Backends)?;
-            }
-        }
-        Ok(())
+    fn change(&self, messages: &Messages) -> Result<(), NatError> {
+        self.netfilter.carry_out(messages).map_err(NatError::Backends)
     }
 
-    /// True while the tables are there. What others have changed inside of them is not looked for.
-    pub fn are_there(&mut self) -> Result<bool, NatError> {
-        let generation = self.ask_generation()?;
-        if self.generation.as_ref() == Some(&generation) {
+    /// True while the table is there. What others have changed inside of it is not looked for.
+    pub fn is_there(&mut self) -> Result<bool, NatError> {
+        let answer = self.netfilter.ask(&rules::ask_generation()).map_err(NatError::Ask)?;
+        let generation = answer.attribute(1).map(<[u8]>::to_vec);
+        if generation.is_some() && self.generation == generation {
             return Ok(true);
         }
-        for family in &self.families {
-            match self.netfilter.ask(&rules::ask(*family)) {
-                Ok(_) => {}
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(false),
-                Err(error) => return Err(NatError::Ask(error)),
+        match self.netfilter.ask(&rules::ask(self.family)) {
+            Ok(_) => {
+                self.generation = generation;
+                Ok(true)
             }
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(NatError::Ask(error)),
         }
-        self.generation = Some(generation);
-        Ok(true)
     }
-
-    fn ask_generation(&self) -> Result<Vec<u8>, NatError> {
-        let answer = self.netfilter.ask(&rules::ask_generation()).map_err(NatError::Ask)?;
-        Ok(answer.attribute(1).unwrap_or_default().to_vec())
-    }
-}
-
-fn of_family(family: Family, backends: &[(u32, BackendAddr)]) -> Vec<(u32, BackendAddr)> {
-    let is_of = |(_, backend): &&(u32, BackendAddr)| Family::of(backend.addr().ip()) == family;
-    backends.iter().filter(is_of).copied().collect()
 }
 
 /// True where the kernel has nf_tables without a family (`nf_tables_newtable` in
@@ -111,6 +87,23 @@ pub fn delete() -> Result<(), NatError> {
         }
     }
     Ok(())
+}
+
+/// A table of our name that another process keeps for itself, for as long as it lives.
+#[cfg(test)]
+#[derive(Debug)]
+pub struct Owned {
+    _socket: Netfilter,
+}
+
+#[cfg(test)]
+impl Owned {
+    /// Makes it.
+    pub fn make(family: Family) -> io::Result<Self> {
+        let netfilter = Netfilter::open()?;
+        netfilter.carry_out(&rules::own(family))?;
+        Ok(Self { _socket: netfilter })
+    }
 }
 
 #[cfg(test)]
@@ -149,10 +142,15 @@ mod tests {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
             // There is none to take away.
             delete().unwrap();
-            let mut tables = Tables::replace(&[]).unwrap();
-            assert!(tables.are_there().unwrap() && tables.are_there().unwrap());
+            let mut tables =
+                Family::ALL.map(|family| Table::replace(family, &[]).unwrap().unwrap());
+            for table in &mut tables {
+                assert!(table.is_there().unwrap() && table.is_there().unwrap());
+            }
             delete().unwrap();
-            assert!(!tables.are_there().unwrap());
+            for table in &mut tables {
+                assert!(!table.is_there().unwrap());
+            }
         };
         thread::spawn(look).join().unwrap();
     }

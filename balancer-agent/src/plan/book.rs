@@ -246,6 +246,11 @@ impl Book {
         self.named.get(backend as usize).is_some_and(|rows| *rows > 0)
     }
 
+    /// Backends that are there and that no row names.
+    pub fn unnamed(&self) -> impl Iterator<Item = u32> {
+        self.unnamed.keys().copied()
+    }
+
     /// True if the next plan forgets a backend, whatever it is of.
     pub fn has_idle(&self, maps: &impl ReadMaps) -> bool {
         self.idle(maps).next().is_some()

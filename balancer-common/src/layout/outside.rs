@@ -35,7 +35,7 @@ pub struct OutsideFlow {
     pub backend: u32,
     /// Sequence number of the SYN, host byte order; 0 over UDP.
     pub sequence: u32,
-    /// [`CLIENT_ENDED`] and [`SERVER_ENDED`].
+    /// [`CLIENT_ENDED`], [`SERVER_ENDED`] and [`ENDING`].
     pub ended: u32,
     /// Always 0.
     pub zero: u32,
@@ -45,6 +45,10 @@ pub struct OutsideFlow {
 pub const CLIENT_ENDED: u32 = 1;
 /// Set in [`OutsideFlow::ended`] once the server has sent one.
 pub const SERVER_ENDED: u32 = 2;
+
+/// Set in [`OutsideFlow::ended`] by the one program that is about to remove the entry: no other removes it,
+/// and none takes it over for another connection with the same ports, whose backend may be another.
+pub const ENDING: u32 = 4;
 
 /// Entries of the map of connections from outside. Connections beyond are balanced and not counted.
 pub const MAX_OUTSIDE: u32 = 1 << 17;

@@ -1,7 +1,8 @@
 use std::cell::{Cell, RefCell};
 
-use super::*;
+use super::{super::outside::unloaded, *};
 use crate::{
+    kernel::KernelError,
     maps::in_memory::InMemoryMaps,
     model::{EndpointSlice, Service},
     plan::held::Held,
@@ -148,6 +149,24 @@ fn whichever_write_fails_it_is_told_and_tried_again() {
         assert_eq!(balanced(&reconciler), [(1, vec![1, 5]), (3, vec![]), (4, vec![3, 6])].into());
     }
     assert!(failures >= 4, "only {failures} writes");
+}
+
+#[test]
+fn programs_for_packets_that_are_refused_stay_a_problem_and_all_else_is_balanced() {
+    let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+    let refused = std::io::Error::from_raw_os_error(libc::EPERM);
+    let error = KernelError::Pin { path: "links/outside_in".into(), source: refused };
+    reconciler.lack_outside(unloaded(&error));
+    for services in [&BEFORE, &AFTER] {
+        reconciler.reconcile(&state(services), &told);
+        assert!(told.complete.get() && agrees(&reconciler));
+        let problems: Vec<_> = told.problems.borrow().iter().map(Problem::to_string).collect();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].starts_with("traffic from outside: links/outside_in: "),
+            "{problems:?}"
+        );
+    }
 }
 
 /// Where an address leads to no Service but its own.

@@ -142,14 +142,29 @@ impl OutsideCharges for PinnedMaps {
         self.outside.all(|key, flow| (transmute!(key), transmute!(flow)))
     }
 
+    fn read_outside(
+        &self,
+        from: Option<u32>,
+        found: &mut Vec<(OutsideKey, OutsideFlow)>,
+    ) -> Result<Option<u32>, MapsError> {
+        self.outside.read(from, found, |key, flow| (transmute!(key), transmute!(flow)))
+    }
+
     fn end_outside(&mut self, key: &OutsideKey, flow: &OutsideFlow) -> Result<bool, MapsError> {
         let bytes: FlowKey = transmute!(*key);
         let now: Option<OutsideFlow> = self.outside.get(&bytes)?.map(|flow| transmute!(flow));
-        if now != Some(*flow) || !self.outside.take(&bytes)? {
+        if now != Some(*flow) {
             return Ok(false);
         }
-        self.active.add32(flow.backend, ACTIVE, u32::MAX);
-        Ok(true)
+        let Some(taken) = self.outside.take(&bytes)? else { return Ok(false) };
+        let taken_flow: OutsideFlow = transmute!(taken);
+        let is_it = taken_flow.since == flow.since && taken_flow.sequence == flow.sequence;
+        // One that has begun meanwhile goes on, unless yet another one has.
+        if !is_it && self.outside.add(bytes, taken)? {
+            return Ok(false);
+        }
+        self.active.add32(taken_flow.backend, ACTIVE, u32::MAX);
+        Ok(is_it)
     }
 
     fn monotonic_ns(&self) -> u64 {

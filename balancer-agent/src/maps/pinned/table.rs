@@ -7,6 +7,7 @@ use std::{
 };
 
 use aya::Pod;
+use aya_obj::generated::BPF_NOEXIST;
 
 use super::*;
 use crate::bpf;
@@ -63,17 +64,28 @@ impl<K: Pod, V: Pod> Table<K, V> {
         absent_is_fine(self.map.remove(key).map_err(failed(self.name, "delete")))
     }
 
-    /// Removes an entry; false where it isn't there, as for all but one of several that remove it.
-    pub(super) fn take(&mut self, key: &K) -> Result<bool, MapsError> {
-        match self.map.remove(key) {
+    /// Adds an entry; false where there is one already.
+    pub(super) fn add(&mut self, key: K, value: V) -> Result<bool, MapsError> {
+        match self.map.insert(key, value, BPF_NOEXIST.into()) {
             Ok(()) => Ok(true),
-            Err(MapError::KeyNotFound) => Ok(false),
             Err(MapError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+                if error.io_error.raw_os_error() == Some(libc::EEXIST) =>
             {
                 Ok(false)
             }
-            Err(error) => Err(failed(self.name, "delete")(error)),
+            Err(error) => Err(failed(self.name, "update")(error)),
+        }
+    }
+
+    /// Removes an entry and gives what it held; none where it isn't there, as for all but one of several
+    /// that remove it.
+    pub(super) fn take(&mut self, key: &K) -> Result<Option<V>, MapsError> {
+        let mut value = zeroed::<V>();
+        // SAFETY: aya has compared the sizes of both types with those of the map.
+        match unsafe { bpf::lookup_and_delete(&self.fd, key, &mut value) } {
+            Ok(()) => Ok(Some(value)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(source) => Err(MapsError::Call { map: self.name, operation: "delete", source }),
         }
     }
 
@@ -98,28 +110,38 @@ impl<K: Pod, V: Pod> Table<K, V> {
 
     /// Every entry, in no order.
     pub(super) fn all<T>(&self, convert: impl Fn(K, V) -> T) -> Result<Vec<T>, MapsError> {
-        let failed = |source| MapsError::Call { map: self.name, operation: "read", source };
-        let (mut keys, mut values) = (vec![zeroed::<K>(); BATCH], vec![zeroed::<V>(); BATCH]);
         let mut found = Vec::new();
         let mut from = None;
         loop {
+            from = self.read(from, &mut found, &convert)?;
+            if from.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Adds some more entries to those that were found, at most [`BATCH`] where no bucket holds more. Gives
+    /// where the next call goes on, none at the end.
+    pub(super) fn read<T>(
+        &self,
+        from: Option<u32>,
+        found: &mut Vec<T>,
+        convert: impl Fn(K, V) -> T,
+    ) -> Result<Option<u32>, MapsError> {
+        let mut room = BATCH;
+        loop {
+            let (mut keys, mut values) = (vec![zeroed::<K>(); room], vec![zeroed::<V>(); room]);
             // SAFETY: aya has compared the sizes of both types with those of the map.
-            let batch = unsafe { bpf::lookup_batch(&self.fd, from, &mut keys, &mut values) };
-            match batch {
+            match unsafe { bpf::lookup_batch(&self.fd, from, &mut keys, &mut values) } {
                 Ok(batch) => {
-                    let entries = keys.iter().zip(&values).take(batch.count);
-                    found.extend(entries.map(|(key, value)| convert(*key, *value)));
-                    match batch.next {
-                        Some(next) => from = Some(next),
-                        None => return Ok(found),
-                    }
+                    let entries = keys.into_iter().zip(values).take(batch.count);
+                    found.extend(entries.map(|(key, value)| convert(key, value)));
+                    return Ok(batch.next);
                 }
-                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                    let more = keys.len() * 2;
-                    keys.resize(more, zeroed());
-                    values.resize(more, zeroed());
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => room *= 2,
+                Err(source) => {
+                    return Err(MapsError::Call { map: self.name, operation: "read", source });
                 }
-                Err(error) => return Err(failed(error)),
             }
         }
     }
