@@ -5,6 +5,7 @@ pub mod explain;
 mod moment;
 mod odds;
 pub mod offline;
+mod outside;
 pub mod views;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -25,9 +25,9 @@ use crate::{
     moves::tally::Counts,
     view::{
         ActivityView, AgentView, BackendState, BackendView, BalancingState, BalancingView,
-        CapacityView, ConnectionView, CountsView, EndView, FrontendView, PeerView, PeersQuestion,
-        PodState, PodView, PortView, ProgramView, RebalanceRequest, RefusedView, ServiceView,
-        ServicesQuestion, StatusQuestion, StatusView, TotalView, VerdictView, Wanted,
+        CapacityView, ConnectionView, CountsView, EndView, FrontendView, OutsideView, PeerView,
+        PeersQuestion, PodState, PodView, PortView, ProgramView, RebalanceRequest, RefusedView,
+        ServiceView, ServicesQuestion, StatusQuestion, StatusView, TotalView, VerdictView, Wanted,
     },
 };
 
@@ -263,7 +263,7 @@ pub(crate) fn peers() -> Vec<PeerView> {
     vec![peer("worker-1", 1, None), peer("worker-2", 2, Some(240)), other]
 }
 
-/// A connection of each of two Services.
+/// A connection of each of three Services, the last one from outside.
 pub(crate) fn connections() -> Vec<ConnectionView> {
     let end = |host, port| EndView { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
     let activity = ActivityView {
@@ -280,11 +280,19 @@ pub(crate) fn connections() -> Vec<ConnectionView> {
         backend: end(1, 8080),
         client: end(9, 40_000),
         pod: None,
-        pid: 77,
+        outside: None,
+        pid: Some(77),
         command: Some("curl".into()),
         age_ms: 200_000_000,
         ended_ms: None,
         activity,
     };
-    vec![connection("cart", Some(activity)), connection("search", None)]
+    let from_outside = ConnectionView {
+        client: EndView { address: Ipv4Addr::new(198, 51, 100, 7).into(), port: 40_000 },
+        outside: Some(OutsideView { dialled: end(1, 30_080), state: "open".into() }),
+        pid: None,
+        command: None,
+        ..connection("web", None)
+    };
+    vec![connection("cart", Some(activity)), connection("search", None), from_outside]
 }

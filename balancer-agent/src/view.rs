@@ -12,7 +12,7 @@ use balancer_common::policy::DEFAULT_WEIGHT;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    connections::{ActivityView, ConnectionView, EndView, Wanted},
+    connections::{ActivityView, ConnectionView, EndView, OutsideView, Wanted},
     explain::{CandidateView, ExplainQuestion, ExplainView},
     moves::{
         DrainRequest, DrainView, DrainsQuestion, MoveView, RebalanceRequest, RebalanceView,

@@ -22,9 +22,11 @@ Examples:
   balancer-agent connections -n shop --sort-by age
   balancer-agent connections -o json | jq 'map(select(.activity.idle_ms > 600000)) | length'
 
-Every connection is asked about, some microseconds each. UDP sockets are counted, not listed.";
+Every connection of this node is asked about, some microseconds each. Of those from outside
+(--outside-traffic of the agent) the client's address is known, and not what they do. UDP is counted,
+not listed.";
 
-/// List TCP connections from this node: age, what they do, and to which backend
+/// List TCP connections from this node and those from outside: age, what they do, and to which backend
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {

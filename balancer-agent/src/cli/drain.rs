@@ -122,6 +122,7 @@ fn why_left(left: &[ConnectionView], address: IpAddr) -> String {
             _ if view.ended_ms.is_some() => {
                 "ended, and closed neither by the client nor by the backend"
             }
+            _ if view.outside.is_some() => "from outside of the node, which are not ended",
             None => "out of reach, as no process of its pod is left or its socket is held",
             Some(activity) if activity.state != "established" => "about to close",
             Some(activity) if activity.busy => "busy",
@@ -191,14 +192,17 @@ mod tests {
 
     #[test]
     fn what_is_left_is_told_with_its_reasons() {
-        let [rests, unreachable] = &testing::connections()[..] else { panic!("two connections") };
+        let [rests, unreachable, from_outside] = &testing::connections()[..] else {
+            panic!("three connections")
+        };
         let mut busy = rests.clone();
         busy.activity.as_mut().unwrap().busy = true;
         let ended = ConnectionView { ended_ms: Some(7_000), ..busy.clone() };
-        let all = [rests, unreachable, &busy, &busy, &ended].map(Clone::clone);
+        let all = [rests, unreachable, &busy, &busy, &ended, from_outside].map(Clone::clone);
         let said = why_left(&all, rests.backend.address);
         for part in [
-            "5 still open: ",
+            "6 still open: ",
+            "1 from outside of the node",
             "2 busy; ",
             "1 ended, and closed neither by the client nor by the backend",
             "1 at rest",

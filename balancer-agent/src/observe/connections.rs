@@ -1,4 +1,4 @@
-//! Connections, each with what its socket does.
+//! Connections, those of sockets of this node with what these do.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,6 +8,7 @@ use std::{
 
 use balancer_common::charge;
 
+use super::outside::outside;
 use crate::{
     desired::{PortId, pods::DesiredPod},
     maps::{MapsError, ReadMaps as _, Recorded, convert, identity::RowId, pinned::PinnedMaps},
@@ -79,6 +80,7 @@ pub fn connections(
             ..view(&connection, backend, port, *number, pod, command, activity, now)
         });
     }
+    views.extend(outside(maps, &ports, wanted, now)?);
     let key = |view: &ConnectionView| {
         let service = (view.namespace.clone(), view.service.clone(), view.service_port.number);
         (service, view.backend, u64::MAX - view.age_ms, view.client)
@@ -98,7 +100,6 @@ fn view(
     activity: Option<ActivityView>,
     now: Duration,
 ) -> ConnectionView {
-    let end = |address: SocketAddr| EndView { address: address.ip(), port: address.port() };
     ConnectionView {
         namespace: port.service.namespace.clone(),
         service: port.service.name.clone(),
@@ -106,12 +107,17 @@ fn view(
         backend: end(backend),
         client: end(connection.local),
         pod: pod.cloned(),
-        pid: connection.tgid,
+        outside: None,
+        pid: Some(connection.tgid),
         command,
         age_ms: now.saturating_sub(Duration::from_nanos(connection.since_ns)).as_millis() as u64,
         ended_ms: None,
         activity,
     }
+}
+
+pub(super) const fn end(address: SocketAddr) -> EndView {
+    EndView { address: address.ip(), port: address.port() }
 }
 
 fn activity(found: &Found) -> ActivityView {
@@ -138,7 +144,7 @@ fn takes_service(wanted: &Wanted, port: &PortId) -> bool {
         && is_or_any(wanted.service.as_ref(), &port.service.name)
 }
 
-fn takes_backend(wanted: &Wanted, backend: SocketAddr) -> bool {
+pub(super) fn takes_backend(wanted: &Wanted, backend: SocketAddr) -> bool {
     is_or_any(wanted.backend.as_ref(), &backend.ip())
         && is_or_any(wanted.backend_port.as_ref(), &backend.port())
 }

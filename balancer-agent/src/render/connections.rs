@@ -18,13 +18,13 @@ impl Listed for ConnectionView {
         ("port", |view| u64::from(view.service_port.number).into()),
         ("backend", |view| address(view.backend).into()),
         ("client", |view| address(view.client).into()),
-        ("pod", |view| view.pod.as_ref().map(ToString::to_string).into()),
+        ("pod", |view| pod(view).into()),
         ("age", |view| view.age_ms.into()),
         ("idle", |view| activity(view, |activity| activity.idle_ms).into()),
         ("state", |view| state(view).content().into()),
         ("sent", |view| activity(view, |activity| activity.bytes_sent).into()),
         ("received", |view| activity(view, |activity| activity.bytes_received).into()),
-        ("pid", |view| u64::from(view.pid).into()),
+        ("pid", |view| view.pid.map(u64::from).into()),
         ("command", |view| view.command.as_ref().into()),
     ];
 
@@ -55,7 +55,7 @@ fn sheet(connections: &[ConnectionView], wide: bool) -> Sheet {
             cell(format!("{}/{}", view.service_port.number, view.service_port.protocol)),
             cell(address(view.backend)),
             cell(address(view.client)),
-            optional(view.pod.as_ref()),
+            optional(pod(view)),
             cell(age(view.age_ms / 1_000)),
             optional(activity.map(|activity| age(activity.idle_ms / 1_000))),
             state(view),
@@ -64,7 +64,7 @@ fn sheet(connections: &[ConnectionView], wide: bool) -> Sheet {
             cells.extend([
                 optional(activity.map(|activity| bytes(activity.bytes_sent))),
                 optional(activity.map(|activity| bytes(activity.bytes_received))),
-                cell(view.pid),
+                optional(view.pid),
                 optional(view.command.as_ref()),
             ]);
         }
@@ -74,9 +74,21 @@ fn sheet(connections: &[ConnectionView], wide: bool) -> Sheet {
     Sheet::new(header, rows)
 }
 
+/// The pod of the client, or that there is none of this node.
+fn pod(view: &ConnectionView) -> Option<String> {
+    match view.outside {
+        Some(_) => Some("(outside)".to_owned()),
+        None => view.pod.as_ref().map(ToString::to_string),
+    }
+}
+
 fn state(view: &ConnectionView) -> comfy_table::Cell {
     if let Some(ended_ms) = view.ended_ms {
         return cell(format!("ended {}", age(ended_ms / 1_000))).fg(Color::Yellow);
+    }
+    if let Some(outside) = &view.outside {
+        let state = cell(&outside.state);
+        return if outside.state == "open" { state } else { state.fg(Color::Yellow) };
     }
     match view.activity.as_ref() {
         None => cell("unreachable").fg(Color::Yellow),

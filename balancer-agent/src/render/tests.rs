@@ -6,8 +6,8 @@ use crate::{
     model::{Reason, Way},
     testing,
     view::{
-        CountsView, DrainView, EndView, MoveView, RebalanceView, ServiceBackendView, ServiceView,
-        ShareView, StatusView, WaitView,
+        ConnectionView, CountsView, DrainView, EndView, MoveView, RebalanceView,
+        ServiceBackendView, ServiceView, ShareView, StatusView, WaitView,
     },
 };
 
@@ -140,6 +140,16 @@ fn a_table_without_its_header_is_its_rows() {
     let first = "shop      cart     80/TCP     least-connections   10.96.0.10   1/2   9\n";
     assert!(sheet(&testing::services()).starts_with(first));
     assert_eq!(sheet(&[]), "");
+}
+
+#[test]
+fn a_connection_from_outside_has_neither_pod_nor_process() {
+    let shown =
+        |wide| plain(&ConnectionView::sheet(&testing::connections()[2..], wide).draw(false));
+    let row =
+        "shop   web   80/TCP   10.0.0.1:8080   198.51.100.7:40000   (outside)   2d7h   -   open";
+    assert_eq!(shown(false), format!("{row}\n"));
+    assert_eq!(shown(true), format!("{row}   -   -   -   -\n"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{PortView, question::Question};
 use crate::model::ObjectRef;
 
-/// One TCP connection: an element of `connections -o json`.
+/// One TCP connection, from this node or from outside: an element of `connections -o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionView {
     /// Namespace of the Service.
@@ -22,8 +22,11 @@ pub struct ConnectionView {
     pub client: EndView,
     /// The pod it comes from; absent for those of the node, and when only the maps were read.
     pub pod: Option<ObjectRef>,
-    /// The process that opened it.
-    pub pid: u32,
+    /// What is known of one that comes from outside of the node; absent for others.
+    #[serde(default)]
+    pub outside: Option<OutsideView>,
+    /// The process that opened it; absent for one from outside of the node.
+    pub pid: Option<u32>,
     /// The name of that process; absent where it is gone.
     pub command: Option<String>,
     /// Milliseconds since it was opened.
@@ -34,6 +37,15 @@ pub struct ConnectionView {
     pub ended_ms: Option<u64>,
     /// What its socket does; absent where the socket can't be reached.
     pub activity: Option<ActivityView>,
+}
+
+/// What is known of a connection from outside of the node, whose sockets are elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideView {
+    /// What its client dialled.
+    pub dialled: EndView,
+    /// `open`, `half-closed` where the server has closed, or `closing`.
+    pub state: String,
 }
 
 /// One side of a connection.

@@ -1,0 +1,93 @@
+//! Connections from outside of the node, as the entries of their map tell.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use balancer_common::layout::{
+    CLIENT_ENDED, FrontendKind, OutsideFlow, OutsideKey, SERVER_ENDED, TCP,
+};
+
+use super::connections::{end, takes_backend};
+use crate::{
+    desired::{FrontendAddr, PortId},
+    maps::{MapsError, OutsideCharges, ReadMaps, convert},
+    model::Protocol,
+    moves::ask::address,
+    view::{ConnectionView, OutsideView, PortView, Wanted},
+};
+
+/// The TCP connections from outside that are wanted, of these Service ports. One whose address is of no
+/// Service any more is left out.
+pub fn outside(
+    maps: &(impl ReadMaps + OutsideCharges),
+    ports: &BTreeMap<u32, (PortId, u16)>,
+    wanted: &Wanted,
+    now: Duration,
+) -> Result<Vec<ConnectionView>, MapsError> {
+    // No pod of this node has them.
+    if wanted.pod.is_some() {
+        return Ok(Vec::new());
+    }
+    let mut services: HashMap<SocketAddr, Option<u32>> = HashMap::new();
+    let mut views = Vec::new();
+    for (key, flow) in maps.outside()?.iter().filter(|(key, _)| key.protocol == TCP) {
+        let dialled = convert::socket_addr(key.service, key.service_port);
+        let service = match services.get(&dialled) {
+            Some(service) => *service,
+            None => {
+                let service = service_of(maps, dialled)?;
+                services.insert(dialled, service);
+                service
+            }
+        };
+        let port = service.and_then(|service| ports.get(&service));
+        let backend = address(maps, flow.backend).filter(|found| takes_backend(wanted, *found));
+        if let (Some((port, number)), Some(backend)) = (port, backend) {
+            views.push(view(key, flow, port, *number, dialled, backend, now));
+        }
+    }
+    Ok(views)
+}
+
+/// The Service port that an address leads to.
+fn service_of(maps: &impl ReadMaps, dialled: SocketAddr) -> Result<Option<u32>, MapsError> {
+    // The key is the same whatever the kind is.
+    let kind = FrontendKind::ClusterIp;
+    let (key, _) =
+        convert::frontend(FrontendAddr { kind, addr: dialled, protocol: Protocol::Tcp }, 0, false);
+    Ok(maps.frontend(key)?.map(|frontend| frontend.service))
+}
+
+fn view(
+    key: &OutsideKey,
+    flow: &OutsideFlow,
+    port: &PortId,
+    number: u16,
+    dialled: SocketAddr,
+    backend: SocketAddr,
+    now: Duration,
+) -> ConnectionView {
+    let state = match flow.ended {
+        0 => "open",
+        SERVER_ENDED => "half-closed",
+        CLIENT_ENDED => "closing",
+        _ => "other",
+    };
+    ConnectionView {
+        namespace: port.service.namespace.clone(),
+        service: port.service.name.clone(),
+        service_port: PortView { name: port.port.clone(), number, protocol: port.protocol },
+        backend: end(backend),
+        client: end(convert::socket_addr(key.client, key.client_port)),
+        pod: None,
+        outside: Some(OutsideView { dialled: end(dialled), state: state.to_owned() }),
+        pid: None,
+        command: None,
+        age_ms: now.saturating_sub(Duration::from_nanos(flow.since)).as_millis() as u64,
+        ended_ms: None,
+        activity: None,
+    }
+}
