@@ -3,12 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
+    kernel::outside,
+    maps::pins::Pins,
+    nat::{
+        chains::{self, Chain},
+        conntrack::Conntrack as Conntracked,
+    },
     node::{
         bpffs::{self, PinnedMaps},
         caps::Caps,
         cgroup::{self, Kind},
         clock,
         conntrack::{self, Conntrack},
+        devices,
         hooks::{self, Attached},
         kernel,
         kubeproxy::{self, KubeProxy},
@@ -39,10 +46,26 @@ pub struct Facts {
     pub conntrack: Conntrack,
     /// kube-proxy on this node.
     pub kube_proxy: KubeProxy,
+    /// What connections from outside meet.
+    pub outside: Outside,
     /// The pinned maps.
     pub maps: PinnedMaps,
     /// Whose connections the running agent counts, and its peers; none where no agent answers.
     pub peers: Option<(CountsView, Vec<PeerView>)>,
+}
+
+/// What connections from outside of the node meet.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// Devices with a default route.
+    pub uplinks: Vec<String>,
+    /// Devices that the programs are on.
+    pub attached: Vec<String>,
+    /// The chains of nf_tables, or why they can't be listed.
+    pub chains: Result<Vec<Chain>, String>,
+    /// Whether connection tracking can be asked for a connection, or why not; none where no program is on a
+    /// device, since asking loads the kernel's module.
+    pub tracking: Option<Result<(), String>>,
 }
 
 /// What balancing cannot do without.
@@ -64,6 +87,20 @@ pub struct Essential {
     pub bpffs_mounted: bool,
     /// Programs that keep others from being attached.
     pub blockers: Vec<Attached>,
+}
+
+impl Outside {
+    fn gather(bpffs: &Path) -> Self {
+        let attached = outside::devices(&Pins::new(bpffs)).unwrap_or_default().into_iter();
+        let attached: Vec<_> = attached.filter_map(devices::name).collect();
+        let ask = || Conntracked::probe().map_err(|error| error.to_string());
+        Self {
+            uplinks: devices::uplinks(&[]).into_iter().collect(),
+            chains: chains::chains().map_err(|error| error.to_string()),
+            tracking: (!attached.is_empty()).then(ask),
+            attached,
+        }
+    }
 }
 
 impl Facts {
@@ -106,6 +143,7 @@ impl Facts {
             others,
             conntrack: conntrack::probe(),
             kube_proxy: kubeproxy::probe(),
+            outside: Outside::gather(bpffs),
             maps: bpffs::pinned_maps(bpffs),
             peers,
         }

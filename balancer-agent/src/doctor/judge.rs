@@ -3,6 +3,7 @@
 mod essential;
 mod features;
 mod neighbours;
+mod outside;
 mod peers;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,9 @@ pub const OLDEST: Version = Version { major: 5, minor: 15 };
 /// The first kernel where a program chooses the errno of `connect()`.
 pub const SETS_ERRNO: Version = Version { major: 5, minor: 18 };
 
+/// The first kernel where a program is attached to a device by a link.
+pub const TCX: Version = Version { major: 6, minor: 6 };
+
 /// Every check, those that `run` insists on first.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
     let mut findings = essential(&facts.essential);
@@ -30,8 +34,12 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         features::jit(facts.jit),
         features::unprivileged(facts.unprivileged_bpf_disabled),
         neighbours::others(&facts.others),
-        neighbours::conntrack(facts.conntrack),
-        neighbours::kube_proxy(&facts.kube_proxy),
+        neighbours::conntrack(facts),
+        neighbours::kube_proxy(facts),
+        outside::devices(facts),
+        outside::rules(facts),
+        outside::tracking(facts),
+        outside::others(facts),
         neighbours::maps(facts),
         peers::peers(facts.peers.as_ref()),
     ]);

@@ -24,9 +24,12 @@ pub(super) fn others(found: &Result<Vec<Attached>, String>) -> Finding {
     }
 }
 
-pub(super) fn conntrack(seen: Conntrack) -> Finding {
+pub(super) fn conntrack(facts: &Facts) -> Finding {
     let check = "conntrack";
-    match seen {
+    match facts.conntrack {
+        Conntrack::Tracking(flows) if !facts.outside.attached.is_empty() => {
+            ok(check, format!("on: {flows} flows are tracked; connections from outside need it"))
+        }
         Conntrack::Absent => ok(check, "connection tracking is not loaded: connects cost nothing"),
         Conntrack::Idle => ok(
             check,
@@ -42,18 +45,29 @@ pub(super) fn conntrack(seen: Conntrack) -> Finding {
     }
 }
 
-pub(super) fn kube_proxy(seen: &KubeProxy) -> Finding {
+pub(super) fn kube_proxy(facts: &Facts) -> Finding {
     let check = "kube-proxy";
-    match seen {
-        KubeProxy::Mode(mode) => {
+    let left = facts.outside.chains.iter().flatten().find(|chain| chain.is_kube_proxys());
+    match (&facts.kube_proxy, left) {
+        (KubeProxy::Mode(mode), _) => {
             ok(check, format!("runs in mode {mode}; it serves what balancer leaves untouched"))
         }
-        KubeProxy::IpvsLeftovers => warn(
+        (KubeProxy::IpvsLeftovers, _) => warn(
             check,
             "the device kube-ipvs0 is there, but nothing answers on 127.0.0.1:10249",
             "if kube-proxy was removed, clean up after it with `kube-proxy --cleanup`",
         ),
-        KubeProxy::NotSeen => ok(
+        (KubeProxy::NotSeen, Some(left)) => warn(
+            check,
+            format!(
+                "chain {} of table {} is there, but nothing answers on 127.0.0.1:10249: its rules \
+                 lead to what was ready when kube-proxy ended",
+                left.name, left.table
+            ),
+            "if kube-proxy was removed, clean up after it with `kube-proxy --cleanup`, or in its mode \
+             nftables with `nft delete table ip kube-proxy` and `nft delete table ip6 kube-proxy`",
+        ),
+        (KubeProxy::NotSeen, None) => ok(
             check,
             "not seen on 127.0.0.1:10249; what balancer leaves untouched needs another proxy",
         ),

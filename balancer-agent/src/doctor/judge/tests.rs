@@ -1,5 +1,7 @@
 use super::*;
 use crate::{
+    doctor::facts::Outside,
+    nat::chains::{Base, Chain},
     node::{
         bpffs::PinnedMaps,
         caps::Caps,
@@ -39,6 +41,12 @@ fn good() -> Facts {
         others: Ok(Vec::new()),
         conntrack: Conntrack::Idle,
         kube_proxy: KubeProxy::NotSeen,
+        outside: Outside {
+            uplinks: vec!["eth0".into()],
+            attached: Vec::new(),
+            chains: Ok(Vec::new()),
+            tracking: None,
+        },
         maps: PinnedMaps { maps: 9, bytes: 3 << 20 },
         peers: None,
     }
@@ -51,6 +59,20 @@ fn peers(silent: usize) -> (CountsView, Vec<PeerView>) {
         (peer.version, peer.heard_ms) = (None, Some(if index == silent { 9_000 } else { 200 }));
     }
     (testing::status().counts.expect("counts"), peers)
+}
+
+/// A node that serves connections from outside.
+fn serving() -> Outside {
+    Outside {
+        attached: vec!["eth0".into()],
+        chains: Ok(vec![chain("balancer", "lead")]),
+        tracking: Some(Ok(())),
+        ..good().outside
+    }
+}
+
+fn chain(table: &str, name: &str) -> Chain {
+    Chain { table: table.into(), name: name.into(), base: None }
 }
 
 fn program() -> Attached {
@@ -136,6 +158,64 @@ const CASES: &[Case] = &[
     (|f| f.conntrack = Conntrack::Absent, "conntrack", Outcome::Ok, "not loaded"),
     (|f| f.kube_proxy = KubeProxy::Mode("nftables".into()), "kube-proxy", Outcome::Ok, "nftables"),
     (|f| f.kube_proxy = KubeProxy::IpvsLeftovers, "kube-proxy", Outcome::Warn, "kube-ipvs0"),
+    (
+        |f| {
+            f.outside = serving();
+            f.conntrack = Conntrack::Tracking(12);
+        },
+        "conntrack",
+        Outcome::Ok,
+        "connections from outside need it",
+    ),
+    (
+        |f| f.outside.chains = Ok(vec![chain("kube-proxy", "services")]),
+        "kube-proxy",
+        Outcome::Warn,
+        "chain services of table kube-proxy",
+    ),
+    (
+        |f| {
+            f.kube_proxy = KubeProxy::Mode("iptables".into());
+            f.outside.chains = Ok(vec![chain("nat", "KUBE-SERVICES")]);
+        },
+        "kube-proxy",
+        Outcome::Ok,
+        "runs in mode iptables",
+    ),
+    (|_| {}, "outside-devices", Outcome::Ok, "left to kube-proxy"),
+    (|f| f.essential.release = "6.1.0".into(), "outside-devices", Outcome::Ok, "6.1 lacks tcx"),
+    (|f| f.outside = serving(), "outside-devices", Outcome::Ok, "are on eth0"),
+    (
+        |f| f.outside = Outside { uplinks: vec!["eth1".into()], ..serving() },
+        "outside-devices",
+        Outcome::Warn,
+        "on eth0, and not on eth1",
+    ),
+    (|f| f.outside = serving(), "nf-tables", Outcome::Ok, "table balancer"),
+    (
+        |f| f.outside = Outside { chains: Ok(Vec::new()), ..serving() },
+        "nf-tables",
+        Outcome::Warn,
+        "no rule leads",
+    ),
+    (|f| f.outside.chains = Err("no".into()), "nf-tables", Outcome::Warn, "no: connections"),
+    (|f| f.outside = serving(), "outside-conntrack", Outcome::Ok, "can be asked"),
+    (
+        |f| f.outside.tracking = Some(Err("no".into())),
+        "outside-conntrack",
+        Outcome::Warn,
+        "no: connections from outside that end without a packet stay counted",
+    ),
+    (
+        |f| {
+            let mut first = chain("firewall", "in");
+            first.base = Some(Base { kind: "nat".into(), hook: 0, priority: -150 });
+            f.outside = Outside { chains: Ok(vec![chain("balancer", "lead"), first]), ..serving() };
+        },
+        "outside-nat",
+        Outcome::Warn,
+        "in of table firewall",
+    ),
     (|f| f.maps = PinnedMaps::default(), "maps", Outcome::Ok, "none is pinned"),
 ];
 

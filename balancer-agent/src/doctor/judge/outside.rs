@@ -1,0 +1,100 @@
+//! What connections from outside of the node need (`--outside-traffic`).
+
+use super::{TCX, ok, warn};
+use crate::{
+    doctor::{
+        Finding,
+        facts::{Facts, Outside},
+    },
+    nat::chains::Chain,
+    node::kernel::Version,
+};
+
+const WITHOUT: &str = "connections from outside can't be balanced (--outside-traffic)";
+
+pub(super) fn devices(facts: &Facts) -> Finding {
+    let check = "outside-devices";
+    let Outside { uplinks, attached, .. } = &facts.outside;
+    if attached.is_empty() {
+        let detail = match Version::parse(&facts.essential.release) {
+            Some(version) if version < TCX => {
+                format!(
+                    "no program is on a device, and {WITHOUT}: kernel {version} lacks tcx, {TCX} has it"
+                )
+            }
+            _ => "no program is on a device: connections from outside are left to kube-proxy, \
+                  unless an agent runs with --outside-traffic"
+                .to_owned(),
+        };
+        return ok(check, detail);
+    }
+    let on = attached.join(", ");
+    let missing: Vec<_> =
+        uplinks.iter().filter(|device| !attached.contains(device)).map(String::as_str).collect();
+    if missing.is_empty() {
+        return ok(check, format!("programs for connections from outside are on {on}"));
+    }
+    warn(
+        check,
+        format!(
+            "programs are on {on}, and not on {}, which has a default route",
+            missing.join(", ")
+        ),
+        "`status` of the running agent says why; where none runs, start it",
+    )
+}
+
+pub(super) fn rules(facts: &Facts) -> Finding {
+    let check = "nf-tables";
+    match &facts.outside.chains {
+        Err(why) => warn(
+            check,
+            format!("{why}: {WITHOUT}"),
+            "load the module nf_tables, and run doctor as root",
+        ),
+        Ok(chains) if chains.iter().any(Chain::is_ours) => {
+            ok(check, "the rules for connections from outside are there (table balancer)")
+        }
+        Ok(_) if !facts.outside.attached.is_empty() => warn(
+            check,
+            "programs choose for connections from outside, and no rule leads these there",
+            "start the agent, which puts the rules back, or run `balancer-agent cleanup`",
+        ),
+        Ok(_) => ok(check, "answers; there are no rules for connections from outside"),
+    }
+}
+
+pub(super) fn tracking(facts: &Facts) -> Finding {
+    let check = "outside-conntrack";
+    match &facts.outside.tracking {
+        None => ok(check, "not asked: no program is on a device"),
+        Some(Ok(())) => ok(check, "connection tracking can be asked for connections from outside"),
+        Some(Err(why)) => warn(
+            check,
+            format!("{why}: connections from outside that end without a packet stay counted"),
+            "load the module nf_conntrack_netlink, and run doctor as root",
+        ),
+    }
+}
+
+pub(super) fn others(facts: &Facts) -> Finding {
+    let check = "outside-nat";
+    let chains = facts.outside.chains.iter().flatten();
+    let mut first: Vec<_> = chains
+        .filter(|chain| chain.translates_first())
+        .map(|chain| format!("{} of table {}", chain.name, chain.table))
+        .collect();
+    first.sort();
+    if facts.outside.attached.is_empty() || first.is_empty() {
+        return ok(check, "no table of nf_tables translates addresses before that of balancer");
+    }
+    warn(
+        check,
+        format!(
+            "other chains translate addresses before those of balancer: {}; what they translate is \
+             counted where balancer chose it, and goes elsewhere",
+            first.join(", ")
+        ),
+        "give them a priority of -100 or more, or keep the addresses of Services out of them",
+    )
+}
