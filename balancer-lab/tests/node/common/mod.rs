@@ -5,6 +5,7 @@ pub mod bpf;
 pub mod clients;
 pub mod connections;
 pub mod ends;
+pub mod packets;
 pub mod pools;
 pub mod posts;
 pub mod udp;
