@@ -235,6 +235,29 @@ fn reflections_and_strangers_are_told_apart() {
     assert_eq!(pair.get(TWO).receive(now, &mut datagram.clone()), Err(Rejected::Misdirected));
 }
 
+/// Two agents say that they are one node, and the Service of the peers leads to the first.
+#[test]
+fn a_second_agent_of_a_node_takes_nothing_over() {
+    let mut pair = Pair::new(KEY, KEY);
+    pair.observe(ONE, 1, 3);
+    pair.run(2_000);
+    let mut second = exchange(ONE, KEY, 99);
+    second.node_mut().observe(at(0), 1, 50, 50);
+    for _ in 0..400 {
+        pair.run(25);
+        let now = at(pair.now);
+        for (to, mut datagram) in second.due(now) {
+            assert_eq!(pair.get(to).receive(now, &mut datagram), Err(Rejected::Unproven));
+        }
+    }
+    assert_eq!(pair.cluster(TWO, 1), Some(3));
+    assert_eq!((pair.get(TWO).node().nodes(), second.node().nodes()), (2, 1));
+    // The first one is gone, and the Service leads to the second.
+    pair.nodes[0].1 = second;
+    pair.run(5_000);
+    assert_eq!(pair.cluster(TWO, 1), Some(50));
+}
+
 #[test]
 fn another_major_version_is_named() {
     let mut pair = Pair::new(KEY, KEY);
@@ -378,35 +401,6 @@ fn cost_of_peers() {
             "{nodes} nodes, {backends} backends, {opens} opens/s: {percent:.2}% of a processor, \
              {datagrams} datagrams/s in and out"
         );
-    }
-}
-
-/// What it computes for datagrams that no key has sealed, beside the kernel's part.
-#[test]
-#[ignore = "measures, and asserts nothing that a busy machine could break"]
-fn cost_of_bad_datagrams() {
-    for (what, from, to, bytes) in [
-        ("garbage", 0, 0, 20),
-        ("of a stranger", 5, ONE.0, 1_200),
-        ("of another session", TWO.0, ONE.0, 60),
-        ("of another session", TWO.0, ONE.0, 1_200),
-    ] {
-        let mut exchange = exchange(ONE, KEY, 1);
-        let mut datagram = vec![1; bytes];
-        if bytes > 25 {
-            datagram[1..9].copy_from_slice(&u64::to_be_bytes(from));
-            datagram[9..17].copy_from_slice(&u64::to_be_bytes(to));
-        }
-        let number = 20_000_u32;
-        let start = Instant::now();
-        for session in 0..number {
-            if bytes > 25 {
-                datagram[21..25].copy_from_slice(&session.to_be_bytes());
-            }
-            assert!(exchange.receive(at(0), &mut datagram).is_err());
-        }
-        let ns = start.elapsed().as_nanos() / u128::from(number);
-        println!("{what}, {bytes} bytes: {ns} ns");
     }
 }
 
