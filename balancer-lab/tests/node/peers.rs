@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, UdpSocket},
+    net::UdpSocket,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     thread,
@@ -249,43 +249,4 @@ fn a_peer_with_another_key_is_not_believed_and_gets_no_answer() {
     peer.until("rejected", |_| forged(&scene.counts()) >= 3);
     assert_eq!(scene.shown(), [None, None]);
     assert_eq!(scene.counts()["received_total"], 0);
-}
-
-/// What datagrams cost that nobody believes: 10,000 a second, of the worst kind, as every key is tried.
-#[test]
-#[ignore = "measures, and asserts nothing that a busy machine could break"]
-fn cost_of_bad_datagrams() {
-    let scene = Scene::start("peers-flood");
-    let pid = scene.agent.pid().expect("a process");
-    let ticks = || {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-        let fields: Vec<_> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
-        let number = |index: usize| fields[index].parse::<u64>().expect("a number");
-        // In hundredths of a second: utime and stime (proc(5)).
-        number(11) + number(12)
-    };
-    let measure = |what: &str, rate: u32, bytes: usize| {
-        let socket = scene.socket();
-        let to: SocketAddr = AGENT.parse().expect("an address");
-        let mut datagram = vec![1; bytes];
-        datagram[1..9].copy_from_slice(&NodeId::of("other-node").0.to_be_bytes());
-        datagram[9..17].copy_from_slice(&NodeId::of("lab-node").0.to_be_bytes());
-        let (before, start) = (ticks(), Instant::now());
-        let seconds = 5;
-        let mut sent = 0;
-        while start.elapsed() < Duration::from_secs(seconds) {
-            let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
-            while sent < due {
-                sent += 1;
-                datagram[17..25].copy_from_slice(&sent.to_be_bytes());
-                socket.send_to(&datagram, to).expect("sent");
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        let percent = (ticks() - before) as f64 / seconds as f64;
-        println!("{what}: {percent:.1}% of a processor, {} a second", sent / seconds);
-    };
-    measure("quiet", 0, 1_200);
-    measure("forged, 1,200 bytes", 10_000, 1_200);
-    measure("forged, 60 bytes", 10_000, 60);
 }

@@ -91,7 +91,7 @@ use Demand::{Cv, Gap, GapP95, GapWorst, OverLocal};
 
 /// All, the small clusters first of their kind. `n` nodes, `b` backends, `m` connections of a
 /// backend.
-pub(super) const CASES: [Case; 26] = [
+pub(super) const CASES: [Case; 28] = [
     case("7n 5b m4, life 100 s", 24, steady(7, 5, 4.0, 100.0), &[Cv(0.20), OverLocal(0.7)]),
     case("10n 5b m10, life 20 s", 24, steady(10, 5, 10.0, 20.0), &[Cv(0.095), Gap(2.5)]),
     case("20n 5b m4, life 20 s", 24, steady(20, 5, 4.0, 20.0), &[Cv(0.22), Gap(2.2)]),
@@ -132,6 +132,14 @@ pub(super) const CASES: [Case; 26] = [
         Workload::Burst(Burst { nodes: 20, backends: 5, connections: 20 }),
         &[Cv(0.16)],
     ),
+    // The level is used up long before the next one: a row has as many backends as are scanned.
+    case(
+        "one client opens 2048, 20n 1024b",
+        20,
+        Workload::Burst(Burst { nodes: 20, backends: 1_024, connections: 2_048 }),
+        &[GapP95(1.0)],
+    ),
+    case("start 20n 1024b, 256 a node in 5 s", 4, start(20, 1_024, 256, 5), &[]),
     case(
         "rollout with surge, 20n 3b, 1 a node",
         40,

@@ -35,6 +35,8 @@ pub use dialer::run as dial;
 
 /// Services that are dialled side by side, each for a run of its own.
 const LANES: u8 = 8;
+/// Pods at most, each with its network namespace.
+const PODS: usize = 100;
 /// Runs of a workload that takes minutes.
 const LONG: u64 = LANES as u64;
 
@@ -54,12 +56,14 @@ pub(super) struct Measured {
     pub(super) tables: Vec<Table>,
 }
 
-/// Whether real agents may be given a workload: all nodes have the same row, and agents do not end.
+/// Whether real agents may be given a workload: all nodes have the same row, which is not too long, and agents
+/// do not end.
 pub(super) fn can(workload: Workload) -> bool {
-    match workload {
+    let is_plain = match workload {
         Workload::Steady(steady) => steady.is_plain(),
         _ => true,
-    }
+    };
+    is_plain && workload.world().backends() <= PODS
 }
 
 /// Runs cases, and measures agents.

@@ -2,7 +2,6 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -27,7 +26,7 @@ use balancer_lab::{
 };
 use indicatif::ProgressBar;
 
-use super::speaker::Play;
+use super::speaker::{FLOOD, Orders, Play, State};
 use crate::bench::report::{Cell, Table};
 
 /// Services that all nodes use, and backends of each.
@@ -72,14 +71,14 @@ pub(in super::super) fn run(nodes: u16, over: Duration, progress: &ProgressBar) 
         nodes: &ids,
         services: &services,
     };
-    let (is_busy, stops) = (AtomicBool::new(false), AtomicBool::new(false));
+    let orders = Orders::new();
     thread::scope(|scope| {
-        let speaker = scope.spawn(|| play.run(&socket, &is_busy, &stops));
-        let measured = measure(&agent, nodes, over, &is_busy);
-        stops.store(true, Ordering::Relaxed);
+        let speaker = scope.spawn(|| play.run(&socket, &orders));
+        let measured = measure(&agent, nodes, over, &orders);
+        orders.give(State::Over);
         speaker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let [quiet, busy] = measured?;
-        let more = Usage::of(&agent)?.own_peak.saturating_sub(alone) as f64;
+        let Measured { quiet, busy, peak, flooded, refused } = measured?;
+        let more = peak.saturating_sub(alone) as f64;
         let line = |what: &str, value: f64, unit: &str, target: Cell| {
             vec![what.into(), Cell::Number(value, 2), unit.into(), target]
         };
@@ -94,13 +93,30 @@ pub(in super::super) fn run(nodes: u16, over: Duration, progress: &ProgressBar) 
                     "MiB",
                     "8".into(),
                 ),
+                line(
+                    &format!("processor, quiet, with {FLOOD} forged datagrams a second beside"),
+                    flooded - quiet,
+                    "% more",
+                    "5".into(),
+                ),
+                line("forged datagrams that it has refused", refused, "/s", Cell::Absent),
             ],
         ))
     })
 }
 
-/// Percent of a processor, while nothing changes and while everything does.
-fn measure(agent: &Agent, nodes: u16, over: Duration, is_busy: &AtomicBool) -> Result<[f64; 2]> {
+/// What an agent takes, in percent of a processor.
+struct Measured {
+    quiet: f64,
+    busy: f64,
+    /// Bytes of memory that it had at most until then.
+    peak: u64,
+    flooded: f64,
+    /// Forged datagrams a second meanwhile.
+    refused: f64,
+}
+
+fn measure(agent: &Agent, nodes: u16, over: Duration, orders: &Orders) -> Result<Measured> {
     await_peers(agent, nodes.into())?;
     let share = || {
         thread::sleep(SETTLES);
@@ -110,8 +126,21 @@ fn measure(agent: &Agent, nodes: u16, over: Duration, is_busy: &AtomicBool) -> R
         Ok::<_, Error>(taken.as_secs_f64() / started.elapsed().as_secs_f64() * 100.0)
     };
     let quiet = share()?;
-    is_busy.store(true, Ordering::Relaxed);
-    Ok([quiet, share()?])
+    orders.give(State::Busy);
+    let (busy, peak) = (share()?, Usage::of(agent)?.own_peak);
+    orders.give(State::Flooded);
+    let (started, before) = (Instant::now(), forged(agent)?);
+    let flooded = share()?;
+    let refused = (forged(agent)? - before) / started.elapsed().as_secs_f64();
+    Ok(Measured { quiet, busy, peak, flooded, refused })
+}
+
+/// Datagrams that it has refused because no key had sealed them.
+fn forged(agent: &Agent) -> Result<f64> {
+    let status = agent.json(&["status"])?;
+    let rejected = status["counts"]["rejected"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let forged = rejected.iter().find(|reason| reason["name"] == "forged");
+    Ok(forged.and_then(|reason| reason["total"].as_f64()).unwrap_or(f64::NAN))
 }
 
 /// Writes a Service.

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     io::ErrorKind,
     net::{SocketAddr, UdpSocket},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use balancer_agent::{
         key::Keys,
         name::{NodeId, ServiceId},
         own::{Row, RowBackend},
-        seal::Header,
+        seal::{Header, MAJOR},
         socket::BUFFER,
         steward::steward,
     },
@@ -27,6 +27,40 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 /// How often an agent looks at its counters.
 const LOOK: Duration = Duration::from_millis(25);
+
+/// Forged datagrams a second of a flood, and bytes of each: as many as a datagram of an agent can have.
+pub(super) const FLOOD: u32 = 10_000;
+const FORGED: usize = 1_200;
+
+/// What the nodes do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing changes.
+    Quiet,
+    /// Connections to all backends come all the time.
+    Busy,
+    /// Nothing changes, and somebody without the key sends datagrams in the name of one of them.
+    Flooded,
+    /// It is over.
+    Over,
+}
+
+/// What they are told to do.
+pub(super) struct Orders(Mutex<State>);
+
+impl Orders {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(State::Quiet))
+    }
+
+    pub(super) fn give(&self, state: State) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    fn state(&self) -> State {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What is played.
 pub(super) struct Play<'a> {
@@ -47,21 +81,22 @@ struct Played {
 }
 
 impl Play<'_> {
-    /// Plays until it is told to stop; while `is_busy`, connections to all backends come all the
-    /// time.
-    pub(super) fn run(
-        &self,
-        socket: &UdpSocket,
-        is_busy: &AtomicBool,
-        stops: &AtomicBool,
-    ) -> Result<()> {
+    /// Plays until it is told that it is over.
+    pub(super) fn run(&self, socket: &UdpSocket, orders: &Orders) -> Result<()> {
         let mut rng = StdRng::seed_from_u64(1);
         let mut played: HashMap<NodeId, Played> =
             self.nodes.iter().map(|node| (*node, self.played(*node, &mut rng))).collect();
         socket.set_read_timeout(Some(LOOK / 5)).attempt("set SO_RCVTIMEO")?;
         let started = Instant::now();
         let (mut buffer, mut looked) = ([0; BUFFER], Duration::ZERO);
-        while !stops.load(Ordering::Relaxed) {
+        let mut flood = self.flood();
+        loop {
+            let state = orders.state();
+            match state {
+                State::Over => return Ok(()),
+                State::Flooded => flood.send(started.elapsed(), socket, self.addr),
+                State::Quiet | State::Busy => flood.passed = started.elapsed(),
+            }
             match socket.recv(&mut buffer) {
                 Ok(length) => {
                     let bytes = &mut buffer[..length];
@@ -81,7 +116,7 @@ impl Play<'_> {
             }
             looked = now;
             for node in played.values_mut() {
-                node.look(now, is_busy.load(Ordering::Relaxed));
+                node.look(now, state == State::Busy);
                 if node.exchange.next() > now {
                     continue;
                 }
@@ -93,7 +128,15 @@ impl Play<'_> {
                 }
             }
         }
-        Ok(())
+    }
+
+    fn flood(&self) -> Flood {
+        let mut forged = vec![0; FORGED];
+        forged[0] = MAJOR;
+        let from = self.nodes.first().copied().unwrap_or(self.agent);
+        forged[1..9].copy_from_slice(&from.0.to_be_bytes());
+        forged[9..17].copy_from_slice(&self.agent.0.to_be_bytes());
+        Flood { forged, passed: Duration::ZERO, sent: 0 }
     }
 
     /// A node that knows of no other but the agent. It has the Services that either of the two
@@ -119,6 +162,28 @@ impl Play<'_> {
         let rows = (1..).zip(theirs).map(row).collect();
         exchange.node_mut().set_rows(Duration::ZERO, rows);
         Played { exchange, counters: vec![(1, 1); next as usize] }
+    }
+}
+
+/// Datagrams of somebody who has read a header and has no key: nothing but an attempt to open one tells.
+struct Flood {
+    forged: Vec<u8>,
+    /// Up to when they were sent.
+    passed: Duration,
+    sent: u64,
+}
+
+impl Flood {
+    /// Sends what is due.
+    fn send(&mut self, now: Duration, socket: &UdpSocket, to: SocketAddr) {
+        let due = (now - self.passed).as_secs_f64() * f64::from(FLOOD);
+        for _ in 0..due as u64 {
+            self.sent += 1;
+            self.forged[17..25].copy_from_slice(&self.sent.to_be_bytes());
+            // One that the kernel does not take is lost like any other.
+            let _ = socket.send_to(&self.forged, to);
+        }
+        self.passed += Duration::from_secs_f64(due.floor() / f64::from(FLOOD));
     }
 }
 
