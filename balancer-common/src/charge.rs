@@ -200,6 +200,21 @@ pub fn find<W: Words>(words: &W, cookie: u64) -> Option<Charge> {
 /// No index: what [`find_but`] leaves out where nothing is to be left out.
 const NOWHERE: u32 = u32::MAX;
 
+/// The index that a charge of a socket most likely takes: the first that is free in its home, or else the
+/// last. Who will write the record beside it can have the processor fetch that meanwhile.
+#[inline(always)]
+pub fn likely<W: Words>(words: &W, cookie: u64) -> u32 {
+    let home = home(words.key(0), cookie);
+    let mut offset = 1;
+    while offset < BUCKET - 1 {
+        if words.load(home + offset) == 0 {
+            break;
+        }
+        offset += 1;
+    }
+    home + offset
+}
+
 /// A charge of a socket at another index than the given one.
 ///
 /// A socket has a second one only where several processors charge it at the same time: datagrams

@@ -94,6 +94,17 @@ pub fn find(cookie: u64) -> Option<Charge> {
     charge::find(&slab()?, cookie)
 }
 
+/// Has the processor fetch the record that a socket which has no charge will be given, most likely. It is
+/// rarely in a cache, and whoever charges the socket would wait for it before the next atomic.
+#[inline(always)]
+pub fn fetch_record(cookie: u64) {
+    let Some(slab) = slab() else { return };
+    if let Some(record) = maps::RECORDS.get_ptr(charge::record_of(charge::likely(&slab, cookie))) {
+        // SAFETY: `record` is a map value. What it holds is not looked at.
+        unsafe { atomic::load(&raw const (*record).since) };
+    }
+}
+
 /// Records that a socket is charged to a backend whose counter has been raised for it.
 #[inline(always)]
 pub fn insert(cookie: u64, backend: u32) -> Option<Charge> {

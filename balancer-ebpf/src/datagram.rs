@@ -84,10 +84,16 @@ fn send<F: Family>(
         Err(verdict) => return Some(verdict),
     };
     let flags = restricted | if known == UNCHARGED { UNCHARGED } else { 0 };
-    match goes_on::<F>(sock, target.service, target.word, flags) {
-        GOES_ON => return None,
-        LOST => return Some(Verdict::Inconsistent),
-        _ => {}
+    // A socket without a charge and without flows has sent to no Service yet.
+    if known == UNCHARGED && flows::of(ctx).is_none() {
+        // SAFETY: the context belongs to a socket.
+        charges::fetch_record(unsafe { bpf_get_socket_cookie(sock.cast()) });
+    } else {
+        match goes_on::<F>(sock, target.service, target.word, flags) {
+            GOES_ON => return None,
+            LOST => return Some(Verdict::Inconsistent),
+            _ => {}
+        }
     }
     let chosen = choose(sock, target.service, target.entry, target.row, control);
     let Some(backend) = chosen else { return Some(Verdict::Inconsistent) };

@@ -57,6 +57,25 @@ fn a_charge_is_found_until_it_is_ended_once() {
 }
 
 #[test]
+fn a_charge_takes_the_place_that_was_likely() {
+    let host = Host::new();
+    // As many of one home as it has room for, of which one is ended in between.
+    let home = places(host.1, 4)[0];
+    let cookies: Vec<u64> =
+        (0..).filter(|cookie| places(host.1, *cookie)[0] == home).take(8).collect();
+    for cookie in &cookies[..6] {
+        let place = likely(&host, *cookie);
+        assert_eq!(insert(&host, *cookie, 1).expect("room").index, place);
+    }
+    assert!(end(&host, find(&host, cookies[2]).expect("charged")));
+    assert_eq!(likely(&host, cookies[6]), home + 3);
+    assert_eq!(insert(&host, cookies[6], 1).expect("room").index, home + 3);
+    assert_eq!(insert(&host, cookies[2], 1).expect("room").index, home + BUCKET - 1);
+    // It is full: what is fetched is another's, and the charge goes elsewhere.
+    assert_eq!(likely(&host, cookies[7]), home + BUCKET - 1);
+}
+
+#[test]
 fn an_old_charge_never_ends_the_next_one_in_its_place() {
     let host = Host::new();
     let old = insert(&host, 42, 7).expect("empty table");
