@@ -91,7 +91,7 @@ mod tests {
             Table::replace(Family::V4, &[]).unwrap().unwrap();
             let others = "table ip kube-proxy { chain services { }; }; \
                  table ip nat { chain KUBE-SERVICES { }; \
-                 chain OUTPUT { type nat hook output priority -200; }; }; \
+                 chain OUTPUT { type nat hook output priority -190; }; }; \
                  table ip first { chain in { type nat hook prerouting priority -150; }; }; \
                  table ip second { chain in { type nat hook prerouting priority -100; }; };";
             assert!(Command::new("nft").arg(others).status().unwrap().success());
