@@ -21,6 +21,7 @@ mod shared;
 mod stale;
 mod stuck;
 mod sweep;
+mod trace;
 mod watchdog;
 
 use std::{io, sync::Arc};
@@ -147,6 +148,8 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     tasks.start("self-test", watchdog.watch(Arc::clone(&shared), stopped.clone()));
     let datagrams = Datagrams::new(&config, &shared)?;
     tasks.start("UDP sockets", datagrams.run(Arc::clone(&shared), stopped.clone()));
+    let reading = trace::Reading::open(&Pins::new(&config.bpffs))?;
+    tasks.start("trace", trace::run(Arc::clone(&shared), reading, stopped.clone()));
     tasks.start("moves", passes::run(Arc::clone(&shared), stopped.clone()));
     let reaches_ipv6 = peer_socket.as_ref().is_some_and(PeerSocket::reaches_ipv6);
     if let Some((peers, socket)) = shared.peers().zip(peer_socket) {

@@ -53,6 +53,12 @@ pub enum AnswerError {
         /// The Services.
         services: Vec<ObjectRef>,
     },
+    /// Nobody more is told what happens.
+    #[error("{most} already read what the agent tells; end one of them")]
+    TooManyReaders {
+        /// How many may.
+        most: usize,
+    },
     /// The answer was not finished, which only a defect can cause.
     #[error("the agent failed; its log may say why")]
     Defect,
@@ -66,7 +72,8 @@ impl AnswerError {
             | Self::NoPod { .. }
             | Self::NoBackend { .. }
             | Self::NotDrained { .. }
-            | Self::LeavesNone { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            | Self::LeavesNone { .. }
+            | Self::TooManyReaders { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
 }

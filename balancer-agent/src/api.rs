@@ -10,6 +10,7 @@
 //! | `/v1/connections` | [`Wanted`] | |
 //! | `/v1/explain` | [`ExplainQuestion`] | |
 //! | `/v1/peers` | [`PeersQuestion`] | |
+//! | `/v1/trace` | [`TraceQuestion`], answered line by line as things happen | |
 //! | `/v1/rebalance` | | [`RebalanceRequest`] |
 //! | `/v1/drain` | [`DrainsQuestion`] | [`DrainRequest`] |
 //!
@@ -22,6 +23,7 @@
 mod answers;
 mod client;
 mod socket;
+mod streams;
 
 use tokio::sync::watch::Receiver;
 
@@ -29,12 +31,13 @@ pub use self::{
     answers::Answers,
     client::{Client, ClientError},
     socket::{BindError, Socket, bind},
+    streams::Lines,
 };
 use crate::http;
 #[cfg(doc)]
 use crate::view::{
     DrainRequest, DrainsQuestion, ExplainQuestion, PeersQuestion, RebalanceRequest,
-    ServicesQuestion, StatusQuestion, Wanted,
+    ServicesQuestion, StatusQuestion, TraceQuestion, Wanted,
 };
 
 /// Answers on the socket until `shutdown` turns true, then removes the socket.

@@ -21,6 +21,7 @@ mod run;
 mod service;
 mod services;
 mod status;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ Examples:
   balancer-agent peers                              whose connections are counted
   balancer-agent rebalance shop/cart --dry-run      what would move, and why
   balancer-agent drain 10.244.1.7 --wait            no new connections; end those that are open
+  balancer-agent trace --errors                     what fails from now on, and why
   balancer-agent cleanup                            take everything out of the kernel
 
 Exit codes: 0 fine, 1 failed, 2 usage, 3 agent not reachable, 4 the node lacks something";
@@ -63,6 +65,7 @@ enum Verb {
     Peers(peers::Args),
     Rebalance(rebalance::Args),
     Drain(drain::Args),
+    Trace(trace::Args),
     Doctor(doctor::Args),
     Cleanup(cleanup::Args),
     Completions(completions::Args),
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Verb::Peers(args) => peers::run(&args),
         Verb::Rebalance(args) => rebalance::run(&args),
         Verb::Drain(args) => drain::run(&args),
+        Verb::Trace(args) => trace::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Completions(args) => completions::run(&args),

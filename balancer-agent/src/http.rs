@@ -2,6 +2,7 @@
 //! how long each may last, and how much it may send.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     sync::{
@@ -74,6 +75,11 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// In the extensions of a response that goes on for as long as its client reads: no time limits it, and it
+/// gives way to nobody. Whoever answers so sees to it that there are few.
+#[derive(Clone, Copy, Debug)]
+pub struct Lasting;
+
 /// A connection that is served.
 struct Served {
     task: AbortHandle,
@@ -81,6 +87,8 @@ struct Served {
     begun: Arc<OnceLock<Instant>>,
     /// True once a whole head of a request has come.
     asked: Arc<AtomicBool>,
+    /// True while the answer is [`Lasting`].
+    lasts: Arc<AtomicBool>,
 }
 
 impl Served {
@@ -99,8 +107,8 @@ async fn make_room(served: &mut Vec<Served>, connections: &mut JoinSet<()>) {
         if served.len() < CONNECTIONS {
             return;
         }
-        let Some((at, due)) =
-            served.iter().map(Served::due).enumerate().min_by_key(|(_, due)| *due)
+        let others = served.iter().enumerate().filter(|(_, one)| !one.lasts.load(Relaxed));
+        let Some((at, due)) = others.map(|(at, one)| (at, one.due())).min_by_key(|(_, due)| *due)
         else {
             return;
         };
@@ -144,11 +152,20 @@ pub async fn serve(listener: &impl Listener, router: Router, mut shutdown: Recei
         let has_asked = Arc::clone(&asked);
         let begun = Arc::new(OnceLock::new());
         let has_begun = Arc::clone(&begun);
+        let lasts = Arc::new(AtomicBool::new(false));
+        let does_last = Arc::clone(&lasts);
         let task = connections.spawn(async move {
             has_begun.get_or_init(Instant::now);
+            let goes_on = Arc::clone(&does_last);
             let answer = service_fn(move |request| {
                 has_asked.store(true, Relaxed);
-                service.call(request)
+                let (answered, goes_on) = (service.call(request), Arc::clone(&goes_on));
+                async move {
+                    let response = answered.await?;
+                    let lasts = response.extensions().get::<Lasting>().is_some();
+                    goes_on.store(lasts, Relaxed);
+                    Ok::<_, Infallible>(response)
+                }
             });
             let answered = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -156,13 +173,18 @@ pub async fn serve(listener: &impl Listener, router: Router, mut shutdown: Recei
                 .max_buf_size(BUFFER)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), answer);
-            match timeout(CONNECTION_TIME, answered).await {
+            pin!(answered);
+            let mut ended = timeout(CONNECTION_TIME, &mut answered).await;
+            if ended.is_err() && does_last.load(Relaxed) {
+                ended = Ok(answered.await);
+            }
+            match ended {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "a client broke off"),
                 Err(_) => debug!("a client took too long"),
             }
         });
-        served.push(Served { task, begun, asked });
+        served.push(Served { task, begun, asked, lasts });
     }
     let finish = async { while connections.join_next().await.is_some() {} };
     if timeout(FAREWELL, finish).await.is_err() {

@@ -6,6 +6,7 @@ mod moment;
 mod odds;
 pub mod offline;
 mod outside;
+pub mod trace;
 pub mod views;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,9 +5,10 @@ mod cgroups;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
+    fs::{self, File},
     io,
     net::IpAddr,
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
@@ -17,7 +18,7 @@ use thiserror::Error;
 use crate::{
     desired::{Desired, nodes::Nodes, pods::DesiredPod},
     model::ObjectRef,
-    node::{interfaces, netns, networks::networks},
+    node::{cgroup::children, interfaces, netns, networks::networks},
 };
 
 /// Why nothing can be told of pods.
@@ -96,6 +97,29 @@ pub fn resolve(cgroup: &Path, desired: &Desired) -> Result<Resolved, PodsError> 
     let own = netns::own().map_err(PodsError::Netns)?;
     resolved.clients.insert(own, desired.node_addresses.clone());
     Ok(resolved)
+}
+
+/// Whose the cgroups of pods and those below them are, by their identifiers.
+pub fn owners(
+    cgroup: &Path,
+    pods: &BTreeMap<String, DesiredPod>,
+) -> Result<BTreeMap<u64, ObjectRef>, PodsError> {
+    let mut owners = BTreeMap::new();
+    for (uid, place) in cgroups::find(cgroup, pods)? {
+        let Some(pod) = pods.get(&uid) else { continue };
+        owners.insert(place.id, pod.id.clone());
+        let mut queue = vec![place.path];
+        while let Some(path) = queue.pop() {
+            for child in children(&path) {
+                // It may be gone already.
+                if let Ok(directory) = fs::metadata(&child) {
+                    owners.insert(directory.ino(), pod.id.clone());
+                    queue.push(child);
+                }
+            }
+        }
+    }
+    Ok(owners)
 }
 
 /// Addresses at which node ports are captured beside those that are frontends themselves. Those of the

@@ -11,6 +11,7 @@ mod peers;
 mod services;
 mod status;
 mod table;
+mod trace;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -24,6 +25,7 @@ pub use self::{
     peers::peers,
     status::status,
     table::Sheet,
+    trace::trace,
 };
 
 /// Form of the output.

@@ -5,6 +5,7 @@ mod explain;
 mod moves;
 mod peers;
 mod question;
+mod trace;
 
 use std::{fmt, net::IpAddr};
 
@@ -19,7 +20,10 @@ pub use self::{
         ShareView, WaitView,
     },
     peers::{CountsView, PeerView, PeersQuestion, TotalView},
-    question::Question,
+    question::{Question, Stream},
+    trace::{
+        ChoiceView, DialledView, DroppedView, EndedView, PartiesView, TraceQuestion, TraceView,
+    },
 };
 use crate::model::{Problem, Protocol};
 

@@ -14,7 +14,7 @@ use double::{Double, blind};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "run",
     "status",
     "services",
@@ -24,6 +24,7 @@ const VERBS: [&str; 12] = [
     "peers",
     "rebalance",
     "drain",
+    "trace",
     "doctor",
     "cleanup",
     "completions",
@@ -186,7 +187,7 @@ fn without_agent_and_maps_inspection_exits_with_3() {
         assert!(ended.out.is_empty(), "{ended:?}");
     }
     // Nothing but an agent can do these.
-    for verb in [&["drain", "10.0.0.1"][..], &["rebalance", "cart"]] {
+    for verb in [&["drain", "10.0.0.1"][..], &["rebalance", "cart"], &["trace"]] {
         let ended = agent(&[verb, &["--socket", &socket]].concat()).with(3);
         assert!(ended.saying("agent not reachable at").out.is_empty());
     }
@@ -314,6 +315,45 @@ fn views_of_a_running_agent_are_shown() {
     assert!(table.out.starts_with("NAMESPACE   SERVICE   PORT"), "{table:?}");
     assert!(!table.out.contains('\u{1b}'), "colours without a terminal: {table:?}");
     ask(&["services", "shop/crat"]).with(1).saying("did you mean shop/cart?");
+}
+
+#[test]
+fn lines_are_shown_as_they_come() {
+    let double = Double::start();
+    let ask = |args: &[&str]| agent(&[&["trace"], args, &["--socket", double.socket()]].concat());
+    let text = |ended: &Ended| ended.out.replace('\u{1b}', "^");
+    let ended = ask(&["--max-events", "2"]).with(0);
+    assert_eq!(
+        text(&ended),
+        "12:00:00.000001  chosen   shop/frontend curl[42]  10.96.0.10:80/TCP (shop/cart) -> \
+         10.0.0.1:8080  tie: had 2, least 2 of 3 among 4 of 5\n\
+         7 events not told: 7 above what programs tell in a second\n\
+         12:00:01.500000  ended    - [42]  10.96.0.10:80/TCP (shop/cart) -> 10.0.0.1:8080  \
+         rebalance, permitted after 1.5s, 300B sent, 5000B received\n"
+    );
+    assert!(ended.err.contains("note: from now on"), "{ended:?}");
+    assert!(ended.err.contains("note: 7 events were not told"), "{ended:?}");
+    let wide = ask(&["-o", "wide", "--max-events", "2"]).with(0);
+    for part in ["among 4 of 5, least-connections\n", "received, from 10.0.0.9:40000\n"] {
+        assert!(wide.out.contains(part), "{part:?} in {wide:?}");
+    }
+    // An object a line, and what was not told among them.
+    let json = ask(&["-o", "json", "--max-events", "2"]).with(0);
+    let lines: Vec<Value> =
+        json.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let events: Vec<_> = lines.iter().map(|line| &line["event"]).collect();
+    assert_eq!(events, ["dialled", "dropped", "ended"]);
+    assert_eq!((&lines[0]["choice"]["why"], &lines[1]["capped"]), (&"tie".into(), &7.into()));
+    let yaml = ask(&["-o", "yaml", "--max-events", "1"]).with(0);
+    assert!(yaml.out.starts_with("---\nevent: dialled\n"), "{yaml:?}");
+    // The double says no more than that: its lines end.
+    let gone = ask(&[]).with(3).saying("the agent has ended");
+    assert_eq!(gone.out.lines().count(), 3, "{gone:?}");
+
+    ask(&["shop/crat"]).with(1).saying("did you mean shop/cart?");
+    ask(&["--verdict", "green"]).with(2).saying("possible values: balanced, no-endpoint");
+    ask(&["--max-events", "0"]).with(2);
+    ask(&["--timeout", "0s"]).with(2).saying("give a time above 0");
 }
 
 #[test]

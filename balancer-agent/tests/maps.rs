@@ -12,11 +12,15 @@ use balancer_agent::{
     kernel::{link::PROGRAMS, outside, sizes},
     maps::pins::MAPS,
 };
-use balancer_common::layout::LAYOUT_VERSION;
+use balancer_common::layout::{LAYOUT_VERSION, TraceEvent};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BALANCER_EBPF_OBJECT"));
 /// `BPF_MAP_TYPE_ARRAY`.
 const ARRAY: u32 = 2;
+/// `BPF_MAP_TYPE_RINGBUF`.
+const RING: u32 = 27;
+/// The kernel's own, before each event (`BPF_RINGBUF_HDR_SZ`).
+const HEADER: u32 = 8;
 
 fn object() -> Object {
     Object::parse(OBJECT).expect("the object")
@@ -126,11 +130,15 @@ fn the_table_of_maps_in_the_docs_is_that_of_the_object() {
         };
         let is = is.split(": ").last().and_then(|text| text.split(", ").last().and_then(bytes));
         let Some((key, value)) = is else { panic!("{name}: no size in {:?}", documented[name]) };
-        assert_eq!(value, u64::from(map.value_size()), "{name}: bytes of a value");
+        let is_ring = map.map_type() == RING;
+        let size = if is_ring { size_of::<TraceEvent>() as u32 } else { map.value_size() };
+        assert_eq!(value, u64::from(size), "{name}: bytes of a value");
         if let Some(key) = key {
             assert_eq!(key, u64::from(map.key_size()), "{name}: bytes of a key");
         }
         let room = configured.get(name).copied().unwrap_or(map.max_entries());
+        // Of a ring buffer that is its bytes.
+        let room = if is_ring { room / (size + HEADER) } else { room };
         if room > 0 {
             assert_eq!(number(entries), Some(u64::from(room)), "{name}: entries");
         }

@@ -14,10 +14,11 @@ mod name;
 mod outside;
 mod row;
 mod seat;
+mod trace;
 
 pub use self::{
     admission::*, affinity::*, backend::*, flow::*, frontend::*, level::*, name::*, outside::*,
-    row::*, seat::*,
+    row::*, seat::*, trace::*,
 };
 
 /// Version of everything in this module. It is part of the path the maps are pinned under, so that

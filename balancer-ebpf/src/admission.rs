@@ -23,7 +23,7 @@ pub fn refuse(
     frontend: Frontend,
     control: Control,
 ) -> Option<Verdict> {
-    let levels = control.opted_out_levels;
+    let levels = control.levels();
     if levels != 0 && balancer_opted_out(levels) != 0 {
         // The agent's own pod may be opted out as well.
         return Some(unless_self_test(frontend, Verdict::OptedOut));

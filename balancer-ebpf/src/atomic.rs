@@ -56,6 +56,16 @@ pub unsafe fn fetch_increment(word: *mut u32) -> u32 {
     unsafe { atomic_xadd::<u32, u32, { SeqCst }>(word, 1) }
 }
 
+/// The same of a word of 8 bytes.
+///
+/// # Safety
+/// `word` points into a map value, aligned.
+#[inline(always)]
+pub unsafe fn fetch_increment64(word: *mut u64) -> u64 {
+    // SAFETY: the caller's contract.
+    unsafe { atomic_xadd::<u64, u64, { SeqCst }>(word, 1) }
+}
+
 /// Subtracts 1.
 ///
 /// # Safety

@@ -157,11 +157,3 @@ pub fn end_this(charge: Charge) -> bool {
     unsafe { atomic::decrement(counter) };
     true
 }
-
-/// Ends the charge of a socket, if it has one, and lowers the counter. Gives the backend to the one
-/// caller that ended it.
-#[inline(always)]
-pub fn end(cookie: u64) -> Option<u32> {
-    let charge = find(cookie)?;
-    if end_this(charge) { Some(charge.backend()) } else { None }
-}

@@ -8,8 +8,8 @@ use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_netns_cookie};
 use balancer_common::{
     choice::{Table as _, below, pair, sample},
     layout::{
-        ClientKey, Control, KEEPS_SUSPECTS, MAX_SCAN, PAD_BACKEND, Pin, Row, SEATS, STAYS, Service,
-        TICK_SHIFT, ticks,
+        ClientKey, Control, How, KEEPS_SUSPECTS, MAX_SCAN, PAD_BACKEND, Pin, Row, SEATS, STAYS,
+        Service, TICK_SHIFT, ticks,
     },
     policy::Policy,
     seat::{self, Seats},
@@ -26,7 +26,8 @@ use crate::{
     weigh::{balancer_weigh, now},
 };
 
-/// Chooses a backend and raises its counter. `sock` is the context of the hook.
+/// Chooses a backend and raises its counter: the backend, with what chose it ([`How`]) above. `sock` is the
+/// context of the hook.
 #[inline(always)]
 pub fn choose<C>(
     sock: *mut C,
@@ -34,7 +35,7 @@ pub fn choose<C>(
     entry: *const Service,
     row: Row,
     control: Control,
-) -> Option<u32> {
+) -> Option<u64> {
     // SAFETY: the context belongs to a socket.
     let client = || unsafe { bpf_get_netns_cookie(sock.cast()) };
     choose_for(client, service, entry, row, control)
@@ -48,7 +49,7 @@ pub fn choose_for(
     entry: *const Service,
     row: Row,
     control: Control,
-) -> Option<u32> {
+) -> Option<u64> {
     // SAFETY: `entry` is a map value; each word stands for itself.
     let (policy, affinity, slow_start, seated) = unsafe {
         (
@@ -59,14 +60,14 @@ pub fn choose_for(
         )
     };
     if policy & !STAYS | affinity | slow_start | seated | control.suspects == 0 {
-        return least(row, band(entry));
+        return least(row, band(entry)).map(u64::from);
     }
     let answer = if affinity == 0 {
         balancer_choose(service, row.base, row.len)
     } else {
         balancer_pinned(client(), service, row.base, row.len)
     };
-    if answer == NONE { None } else { Some(answer as u32) }
+    if answer == NONE { None } else { Some(answer) }
 }
 
 #[inline(always)]
@@ -75,7 +76,11 @@ fn least(row: Row, band: u64) -> Option<u32> {
 }
 
 /// Set beside a backend that a connection is to try.
-const TRIAL: u64 = 1 << 32;
+const TRIAL: u64 = How::Trial.mark();
+/// Set beside a backend at which a seat was kept.
+const SEAT: u64 = How::Seat.mark();
+/// Set beside a backend that its client stays with.
+const STAYED: u64 = How::Affinity.mark();
 
 /// The seats of a Service.
 struct Words(*mut u32);
@@ -111,7 +116,8 @@ pub extern "C" fn balancer_seat(service: u32, base: u32, len: u32) -> u64 {
 }
 
 /// A backend by the policy of a Service, with its counter raised, or [`NONE`]: where a seat is kept, that
-/// one. One that is suspect only where all are, or with [`TRIAL`] where this connection is to try it.
+/// one, with [`SEAT`]. One that is suspect only where all are, or with [`TRIAL`] where this connection is to
+/// try it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_choose(service: u32, base: u32, len: u32) -> u64 {
@@ -120,7 +126,7 @@ pub extern "C" fn balancer_choose(service: u32, base: u32, len: u32) -> u64 {
     if unsafe { atomic::load(&raw const (*entry).seated) } != 0 {
         let seat = balancer_seat(service, base, len);
         if seat != NONE {
-            return seat;
+            return seat | SEAT;
         }
     }
     // SAFETY: as above.
@@ -226,7 +232,7 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
         raise(pin.backend);
         // SAFETY: as above. Who loses the race was beaten by another use of the same pin.
         unsafe { atomic::swap(known, word, Pin { used: now, ..pin }.pack()) };
-        return pin.backend as u64;
+        return pin.backend as u64 | STAYED;
     }
     let mut backend = balancer_choose(service, base, len);
     if is_not_kept(backend) {
@@ -236,7 +242,7 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
         // All are: it may as well stay.
         lower(backend as u32);
         raise(pin.backend);
-        backend = pin.backend as u64;
+        backend = pin.backend as u64 | STAYED;
     }
     let pin = Pin { backend: backend as u32, used: now };
     // SAFETY: as above.
@@ -300,7 +306,7 @@ fn instead(backend: u32, word: u64, base: u32, len: u32) -> u64 {
     }
     raise(pinned);
     lower(backend);
-    pinned as u64
+    pinned as u64 | STAYED
 }
 
 /// Parts of [`HELD_PART`] slots in which a row is searched. A client of a Service with more backends

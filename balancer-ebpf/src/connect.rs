@@ -7,7 +7,9 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use balancer_common::{
-    layout::{Frontend, Place, Record, RecordState, TCP, UDP, mapped},
+    layout::{
+        Control, EndedBy, Frontend, PAD_BACKEND, Place, Record, RecordState, TCP, UDP, mapped,
+    },
     verdict::Verdict,
 };
 
@@ -17,10 +19,12 @@ use crate::{
     atomic, charges,
     choose::choose,
     control::control,
+    ends,
     family::{Destination, Family, NO_FRONTEND, frontend_of},
     maps, node_ports,
     rows::lower,
     target::Target,
+    trace::Answered,
     udp::{self, Way},
 };
 
@@ -41,44 +45,60 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> i32 {
         frontend = node_ports::frontend::<F>(ctx.sock_addr);
     }
     // Whatever the answer is, a connection that this socket had before is over.
-    charges::end(cookie);
+    ends::end(cookie, EndedBy::Reconnect);
+    let control = control();
     if frontend == NO_FRONTEND {
+        if control.is_traced() {
+            let (verdict, chosen) = (Verdict::NotService, NOBODY);
+            Answered { to, protocol: addr.protocol, verdict, service: 0, chosen, cookie }.tell();
+        }
         return answer(Verdict::NotService);
     }
     // Others share their low byte with one of these (MPTCP, whose subflows come here by themselves).
     if addr.protocol != TCP as u32 && addr.protocol != UDP as u32 {
         return PROCEED;
     }
-    answer(balance::<F>(addr, to, frontend_of(frontend), cookie))
+    let frontend = frontend_of(frontend);
+    let (verdict, chosen) = balance::<F>(addr, to, frontend, control, cookie);
+    if control.is_traced() {
+        let (protocol, service) = (addr.protocol, frontend.service);
+        Answered { to, protocol, verdict, service, chosen, cookie }.tell();
+    }
+    answer(verdict)
 }
 
+/// Without a backend.
+const NOBODY: u64 = PAD_BACKEND as u64;
+
+/// The verdict, and what was chosen ([`choose`]).
 #[inline(always)]
 fn balance<F: Family>(
     addr: &mut bpf_sock_addr,
     to: Destination,
     frontend: Frontend,
+    control: Control,
     cookie: u64,
-) -> Verdict {
-    let control = control();
+) -> (Verdict, u64) {
     if let Some(refused) = admission::refuse(&raw mut *addr, to, frontend, control) {
         if refused == Verdict::SelfTest {
             // SAFETY: as where the address was read.
             unsafe { F::write(addr, LOOPBACK) };
             addr.user_port = frontend.service;
         }
-        return refused;
+        return (refused, NOBODY);
     }
     let target = match Target::of(frontend.service) {
         Ok(target) => target,
-        Err(verdict) => return verdict,
+        Err(verdict) => return (verdict, NOBODY),
     };
     let chosen = choose(&raw mut *addr, target.service, target.entry, target.row, control);
-    let Some(backend) = chosen else { return Verdict::Inconsistent };
+    let Some(chosen) = chosen else { return (Verdict::Inconsistent, NOBODY) };
+    let backend = chosen as u32;
     match charge::<F>(addr, to, frontend.service, target.word, backend, cookie) {
-        Verdict::Balanced => Verdict::Balanced,
+        Verdict::Balanced => (Verdict::Balanced, chosen),
         failed => {
             lower(backend);
-            failed
+            (failed, chosen)
         }
     }
 }

@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use balancer_common::{
     charge::Charge,
-    layout::{Control, Frontend, RESTRICTED, Row, ServingKey, UDP},
+    layout::{Control, Frontend, PAD_BACKEND, RESTRICTED, Row, ServingKey, UDP},
     verdict::Verdict,
 };
 
@@ -31,6 +31,7 @@ use crate::{
     opaque::opaque,
     rows::{lower, raise},
     target::Target,
+    trace::Answered,
     udp::{self, Settled, Way},
 };
 
@@ -43,7 +44,7 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
     let to = Destination { addr: unsafe { F::read(addr) }, port: addr.user_port as u16 };
     let control = control();
     let mut known = BEGINS;
-    if control.opted_out_levels == 0 {
+    if control.levels() == 0 {
         known = follows::<F>(ctx.sock_addr);
         if known == GOES_ON {
             return PROCEED;
@@ -54,13 +55,23 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
     if frontend == NO_FRONTEND || addr.protocol != UDP as u32 {
         return PROCEED;
     }
-    match send::<F>(ctx, to, frontend_of(frontend), control, known) {
-        Some(verdict) => answer(verdict),
-        None => PROCEED,
+    let frontend = frontend_of(frontend);
+    let Some((verdict, chosen)) = send::<F>(ctx, to, frontend, control, known) else {
+        return PROCEED;
+    };
+    if control.is_traced() {
+        // SAFETY: the context belongs to a socket.
+        let cookie = unsafe { bpf_get_socket_cookie(ctx.sock_addr.cast()) };
+        let (protocol, service) = (UDP as u32, frontend.service);
+        Answered { to, protocol, verdict, service, chosen, cookie }.tell_briefly();
     }
+    answer(verdict)
 }
 
-/// `None` for a datagram of a flow that goes on.
+/// Without a backend.
+const NOBODY: u64 = PAD_BACKEND as u64;
+
+/// The verdict, and what was chosen; `None` for a datagram of a flow that goes on.
 ///
 /// What is done before and after the choice are functions of their own: the choice has to share a stack
 /// of 512 bytes with whoever calls it.
@@ -71,17 +82,17 @@ fn send<F: Family>(
     frontend: Frontend,
     control: Control,
     known: u32,
-) -> Option<Verdict> {
+) -> Option<(Verdict, u64)> {
     let sock = ctx.sock_addr;
     // In a word of its own: the verifier would know after the check whether the kind has it, and follow
     // all that comes after once for each case.
     let restricted = opaque(opaque(frontend.kind as u64) & RESTRICTED as u64) as u32;
     if let Some(refused) = admission::refuse(sock, to, frontend, control) {
-        return Some(refused);
+        return Some((refused, NOBODY));
     }
     let target = match Target::of(frontend.service) {
         Ok(target) => target,
-        Err(verdict) => return Some(verdict),
+        Err(verdict) => return Some((verdict, NOBODY)),
     };
     let flags = restricted | if known == UNCHARGED { UNCHARGED } else { 0 };
     // A socket without a charge and without flows has sent to no Service yet.
@@ -91,17 +102,18 @@ fn send<F: Family>(
     } else {
         match goes_on::<F>(sock, target.service, target.word, flags) {
             GOES_ON => return None,
-            LOST => return Some(Verdict::Inconsistent),
+            LOST => return Some((Verdict::Inconsistent, NOBODY)),
             _ => {}
         }
     }
     let chosen = choose(sock, target.service, target.entry, target.row, control);
-    let Some(backend) = chosen else { return Some(Verdict::Inconsistent) };
-    Some(match begins::<F>(sock, target.service, target.word, backend, flags) {
+    let Some(chosen) = chosen else { return Some((Verdict::Inconsistent, NOBODY)) };
+    let verdict = match begins::<F>(sock, target.service, target.word, chosen as u32, flags) {
         GOES_ON => Verdict::Balanced,
         FULL => Verdict::TooManyConnections,
         _ => Verdict::Inconsistent,
-    })
+    };
+    Some((verdict, chosen))
 }
 
 /// The datagram was led.

@@ -26,6 +26,8 @@
 //! - [`suspects`]: backends that have just failed.
 //! - [`choose`]: which backend a socket gets.
 //! - [`charges`]: which socket is charged to which backend.
+//! - [`trace`]: tells what was chosen, while somebody reads it.
+//! - [`ends`]: ends charges, and tells it.
 //! - [`udp`]: the charges of UDP sockets.
 //! - [`flows`]: the flows of a UDP socket beside the one in its record.
 //! - [`connect`], with all of these: `connect()`.
@@ -55,6 +57,7 @@ mod choose;
 mod connect;
 mod control;
 mod datagram;
+mod ends;
 mod family;
 mod flows;
 mod level;
@@ -74,6 +77,7 @@ mod rows;
 mod suspects;
 mod target;
 mod tcp;
+mod trace;
 mod udp;
 mod weigh;
 

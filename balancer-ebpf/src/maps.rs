@@ -7,7 +7,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, SkStorage},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     macros::btf_map,
 };
 use balancer_common::{
@@ -16,7 +16,8 @@ use balancer_common::{
         Backend, Client, ClientKey, Control, Counter, Flows, Frontend, FrontendKey4, FrontendKey6,
         MAX_AFFINITY, MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_NODES, MAX_OPTED_OUT,
         MAX_OUTSIDE, MAX_RANGES, MAX_SERVICES, MAX_SERVING, NodeAddress, OutsideFlow, OutsideKey,
-        RangeKey, Record, SLOT_WORDS, Service, ServiceName, ServingKey,
+        RangeKey, Record, SLOT_WORDS, Service, ServiceName, ServingKey, TRACE_BYTES, Trace,
+        TraceEvent,
     },
     verdict::Verdict,
 };
@@ -104,9 +105,9 @@ pub static OUTSIDE: HashMap<OutsideKey, OutsideFlow, { MAX_OUTSIDE as usize }, N
 #[btf_map]
 pub static AFFINITY: LruHashMap<ClientKey, u64, { MAX_AFFINITY as usize }> = LruHashMap::new();
 
-/// What the programs must look at beyond the Service: levels of cgroups, which the agent writes, and how
-/// many backends are suspect, which who changes that writes. All programs that choose read, and those
-/// that learn whether a backend answers.
+/// What the programs must look at beyond the Service: levels of cgroups, and whether somebody reads what
+/// they tell, which the agent writes; and how many backends are suspect, which who changes that writes. All
+/// programs that choose read, and those that end charges or learn whether a backend answers.
 #[btf_map]
 pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 
@@ -127,6 +128,15 @@ pub static RANGES: LpmTrie<RangeKey, u32, { MAX_RANGES as usize }> = LpmTrie::ne
 /// How often each verdict was given. Programs write, the agent reads.
 #[btf_map]
 pub static VERDICTS: PerCpuArray<u64, { Verdict::ALL.len() }> = PerCpuArray::new();
+
+/// What is told of choices and ends while somebody reads it. Agent writes until when, what and how much;
+/// programs count what they have told and what they could not.
+#[btf_map]
+pub static TRACE: Array<Trace, 1, MMAPABLE> = Array::new();
+
+/// What is told. Programs write, the agent reads.
+#[btf_map]
+pub static EVENTS: RingBuf<TraceEvent, { TRACE_BYTES }> = RingBuf::new();
 
 /// Names of Service ports by identifier. Only the agent uses it: pinned beside the others, it tells
 /// a later agent what their numbers mean.

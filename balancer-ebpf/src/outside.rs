@@ -304,10 +304,11 @@ fn begin(skb: *mut __sk_buff, segment: &Segment) -> i32 {
     }
     let chosen =
         choose_for(|| number(key.client), target.service, target.entry, target.row, control());
-    let Some(backend) = chosen else {
+    let Some(chosen) = chosen else {
         count(Verdict::Inconsistent);
         return NEXT;
     };
+    let backend = chosen as u32;
     let flow = OutsideFlow {
         // SAFETY: the helper has no precondition.
         since: unsafe { bpf_ktime_get_coarse_ns() },

@@ -21,15 +21,17 @@ use aya_ebpf::{
 
 use balancer_common::{
     charge::Charge,
-    layout::{RecordState, mapped},
+    layout::{ANSWERED, EndedBy, RecordState, mapped},
     suspect::Unestablished,
 };
 
 use crate::{
     atomic, charges,
     choose::pin_trial,
+    ends::{self, End, balancer_state},
     maps,
     suspects::{self, balancer_established, balancer_failed},
+    trace,
 };
 
 const AF_INET6: u32 = 10;
@@ -43,6 +45,7 @@ pub fn sock_ops(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
         BPF_SOCK_OPS_TCP_CONNECT_CB => sending(ctx),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed(ctx),
+        BPF_SOCK_OPS_STATE_CB if trace::is_on() => tell(ctx),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx),
         BPF_SOCK_OPS_RTO_CB => timed_out(ctx),
         _ => {}
@@ -74,17 +77,56 @@ fn sending(ctx: &SockOpsContext) {
 
 #[inline(always)]
 fn closed(ctx: &SockOpsContext) {
-    let Some(charge) = charges::find(cookie(ctx)) else { return };
+    let Some(charge) = charges::find(cookie(ctx)) else {
+        // It was closed before, and its end told: this says how.
+        if trace::is_on() {
+            tell(ctx);
+        }
+        return;
+    };
     let failed = ctx.arg(0) == BPF_TCP_SYN_SENT;
     if failed && is_failure(ctx, charge) {
         blame(charge);
     }
-    if !charges::end_this(charge) || !failed {
+    if !ends::end_this(charge, || end(ctx, failed)) || !failed {
         return;
     }
     if let Some(entry) = maps::BACKENDS.get_ptr_mut(charge.backend()) {
         // SAFETY: `entry` is a map value.
         unsafe { atomic::increment(&raw mut (*entry).failed) };
+    }
+}
+
+/// What is told of a connection that TCP ends.
+#[inline(always)]
+fn end(ctx: &SockOpsContext, failed: bool) -> End {
+    // SAFETY: a word of the context.
+    let received = unsafe { read_volatile(&raw const (*ctx.ops).segs_in) };
+    End {
+        by: EndedBy::Tcp,
+        states: [ctx.arg(0) as u8, ctx.arg(1) as u8],
+        flags: if failed && received != 0 { ANSWERED } else { 0 },
+        bytes: bytes(ctx),
+    }
+}
+
+/// Tells that a socket changes its state.
+#[inline(always)]
+fn tell(ctx: &SockOpsContext) {
+    let states = u32::from_le_bytes([ctx.arg(0) as u8, ctx.arg(1) as u8, 0, 0]);
+    let [acked, received] = bytes(ctx);
+    balancer_state(cookie(ctx), states, acked, received);
+}
+
+/// Bytes that were acknowledged and received, as TCP counts them.
+#[inline(always)]
+fn bytes(ctx: &SockOpsContext) -> [u64; 2] {
+    // SAFETY: words of the context.
+    unsafe {
+        [
+            read_volatile(&raw const (*ctx.ops).bytes_acked),
+            read_volatile(&raw const (*ctx.ops).bytes_received),
+        ]
     }
 }
 

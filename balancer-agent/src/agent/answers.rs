@@ -14,7 +14,7 @@ use crate::{
     view::{
         ConnectionView, DrainRequest, DrainView, DrainsQuestion, EndView, ExplainQuestion,
         ExplainView, PeerView, PeersQuestion, RebalanceRequest, RebalanceView, ServiceView,
-        ServicesQuestion, StatusQuestion, StatusView, Wanted,
+        ServicesQuestion, StatusQuestion, StatusView, TraceQuestion, Wanted,
     },
 };
 
@@ -29,6 +29,7 @@ pub fn answers(shared: &Arc<Shared>) -> Answers<Shared> {
         .with(rebalance)
         .with(drain)
         .with(|shared, _: &DrainsQuestion| Ok(drains(shared)))
+        .streaming(|shared, question: TraceQuestion| shared.tracing().subscribe(question))
 }
 
 /// What metrics show.

@@ -19,6 +19,7 @@ use crate::{
         cluster::Authority,
         corrections::Corrections,
         helper::{Helper, watch::Watch},
+        history::Ending,
         mover::{Ended, Mover},
         prospect::Remembered,
         tally::{Counts, Tally},
@@ -112,7 +113,14 @@ impl Moving {
     /// Which connections were ended, by the words of their charges, and when by the clock of the
     /// records. Some of them may be closed.
     pub fn since(&self) -> HashMap<u64, Duration> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().map(|(word, ending)| (*word, ending.since)).collect()
+    }
+
+    /// When and why a connection was ended, by the word of its charge; none where it was not, and of what
+    /// was closed before the last pass.
+    pub fn ending(&self, word: u64) -> Option<Ending> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).get(&word).copied()
     }
 
     /// Backends that are drained by hand.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant, SystemTime},
@@ -16,6 +16,7 @@ use super::{
     moving::{Drained, Moving},
     peers::Peers,
     stuck,
+    trace::Tracing,
 };
 use crate::{
     answer::AnswerError,
@@ -59,6 +60,7 @@ pub struct Shared {
     /// None where this node counts alone.
     peers: Option<Arc<Peers>>,
     datagrams: Handover,
+    tracing: Arc<Tracing>,
 }
 
 /// What the loop has told.
@@ -105,6 +107,7 @@ impl Shared {
             configured: config.moving,
             peers,
             datagrams: Handover::default(),
+            tracing: Arc::default(),
         })
     }
 
@@ -137,6 +140,16 @@ impl Shared {
     /// What looks at UDP sockets.
     pub const fn datagrams(&self) -> &Handover {
         &self.datagrams
+    }
+
+    /// Who reads what programs tell.
+    pub const fn tracing(&self) -> &Arc<Tracing> {
+        &self.tracing
+    }
+
+    /// Whose processes are looked at.
+    pub fn cgroup(&self) -> &Path {
+        &self.cgroup
     }
 
     /// What probes are told.

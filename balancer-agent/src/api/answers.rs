@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::Query,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 
 use crate::{
@@ -42,11 +42,20 @@ impl<S: Send + Sync + 'static> Answers<S> {
         } else {
             get(move |Query(question): Query<Q>| answer(question))
         };
-        Self { state, router: router.route(Q::PATH, route) }
+        Self { state, router }.routed(Q::PATH, route)
     }
 }
 
 impl<S> Answers<S> {
+    pub(super) fn state(&self) -> Arc<S> {
+        Arc::clone(&self.state)
+    }
+
+    /// Answers at a path. Panics if that is the second answer there.
+    pub(super) fn routed(self, path: &str, route: MethodRouter) -> Self {
+        Self { state: self.state, router: self.router.route(path, route) }
+    }
+
     pub(super) fn router(self) -> Router {
         self.router
     }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,7 +10,8 @@ use std::{
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Method, Request, StatusCode,
+    Method, Request, Response, StatusCode,
+    body::Incoming,
     client::conn::http1,
     header::{CONTENT_TYPE, HOST},
 };
@@ -17,12 +19,14 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::{net::UnixStream, time::timeout};
 
-use crate::view::Question;
+use crate::view::{Question, Stream};
 
 /// What an agent may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that is read: more than 100,000 Services with their backends.
 const LARGEST: usize = 256 << 20;
+/// The longest line that is read.
+const LONGEST_LINE: usize = 1 << 20;
 
 /// Why an agent did not answer.
 #[derive(Debug, Error)]
@@ -105,12 +109,59 @@ impl Client {
         serde_json::from_slice(&answer).map_err(|error| unfit(&error))
     }
 
+    /// Asks a question that is answered by lines, and hands each to `line` until that says to stop. True
+    /// where it did; false where the agent has ended.
+    pub async fn follow<Q: Stream>(
+        &self,
+        question: &Q,
+        mut line: impl FnMut(Q::Line) -> ControlFlow<()>,
+    ) -> Result<bool, ClientError> {
+        let unfit = |why: &dyn ToString| self.answer(Q::PATH, &why.to_string());
+        let query = serde_urlencoded::to_string(question).map_err(|error| unfit(&error))?;
+        let uri = format!("{}?{query}", Q::PATH);
+        let begun = timeout(PATIENCE, self.begin(Method::GET, &uri, Bytes::new())).await;
+        let response = begun.map_err(|_| ClientError::Slow { socket: self.socket.clone() })??;
+        if response.status() != StatusCode::OK {
+            self.finish(response, &uri).await?;
+            return Ok(false);
+        }
+        let mut body = response.into_body();
+        let mut held = Vec::new();
+        // An agent that dies breaks off in the middle.
+        while let Some(Ok(frame)) = body.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            held.extend_from_slice(&data);
+            if held.len() > LONGEST_LINE {
+                return Err(unfit(&"a line that does not end"));
+            }
+            while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
+                let rest = held.split_off(end + 1);
+                let text = std::mem::replace(&mut held, rest);
+                let view = serde_json::from_slice(&text).map_err(|error| unfit(&error))?;
+                if line(view).is_break() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     async fn exchange(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<Bytes, ClientError> {
+        let response = self.begin(method, path, body).await?;
+        self.finish(response, path).await
+    }
+
+    async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|source| ClientError::Unreachable { socket: self.socket.clone(), source })?;
@@ -126,8 +177,10 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| self.answer(path, &error))?;
-        let response =
-            sender.send_request(request).await.map_err(|error| self.answer(path, &error))?;
+        sender.send_request(request).await.map_err(|error| self.answer(path, &error))
+    }
+
+    async fn finish(&self, response: Response<Incoming>, path: &str) -> Result<Bytes, ClientError> {
         let status = response.status();
         let body = Limited::new(response.into_body(), LARGEST).collect().await;
         let body = body.map_err(|error| self.answer(path, &error))?.to_bytes();

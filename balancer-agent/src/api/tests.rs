@@ -1,7 +1,10 @@
 use std::{
     fs::{self, Permissions},
+    ops::ControlFlow,
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -15,7 +18,8 @@ use super::*;
 use crate::{
     testing,
     view::{
-        DrainsQuestion, RebalanceRequest, ServicesQuestion, StatusQuestion, StatusView, Wanted,
+        DrainsQuestion, DroppedView, RebalanceRequest, ServicesQuestion, StatusQuestion,
+        StatusView, TraceQuestion, TraceView, Wanted,
     },
 };
 
@@ -171,4 +175,68 @@ fn fields_of_a_newer_agent_are_ignored() {
     value["from_the_future"] = 1.into();
     let status: StatusView = serde_json::from_value(value).expect("a status");
     assert_eq!(status, testing::status());
+}
+
+/// A line each six seconds. Others can wait until it is dropped.
+struct Slowly {
+    left: u64,
+    _alive: Receiver<()>,
+}
+
+impl Lines for Slowly {
+    type Line = TraceView;
+
+    async fn next(&mut self) -> Option<TraceView> {
+        self.left = self.left.checked_sub(1)?;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        Some(TraceView::Dropped(DroppedView { full: self.left, ..DroppedView::default() }))
+    }
+}
+
+/// Answers each question with so many lines.
+fn slowly(left: u64) -> (Answers<watch::Sender<()>>, Arc<watch::Sender<()>>) {
+    let alive = Arc::new(watch::Sender::new(()));
+    let answers = Answers::of(Arc::clone(&alive));
+    let lines = move |alive: &watch::Sender<()>, _: TraceQuestion| {
+        Ok(Slowly { left, _alive: alive.subscribe() })
+    };
+    (answers.streaming(lines), alive)
+}
+
+#[tokio::test]
+async fn lines_come_for_longer_than_an_answer_may_take() {
+    let (_folder, path) = place();
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(serve(bind(&path).expect("a socket"), slowly(2).0, stopped));
+    let mut lines = Vec::new();
+    let client = Client::new(&path);
+    let question = TraceQuestion::default();
+    let stopped = client.follow(&question, |line| {
+        lines.push(line);
+        ControlFlow::Continue(())
+    });
+    assert!(!stopped.await.expect("lines"), "they end by themselves");
+    let full = |line: &TraceView| match line {
+        TraceView::Dropped(dropped) => dropped.full,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(lines.iter().map(full).collect::<Vec<_>>(), [1, 0]);
+}
+
+#[tokio::test]
+async fn who_hangs_up_is_told_nothing_more() {
+    let (_folder, path) = place();
+    let (_stop, stopped) = watch::channel(false);
+    let (answers, alive) = slowly(u64::MAX);
+    tokio::spawn(serve(bind(&path).expect("a socket"), answers, stopped));
+    let mut stream = UnixStream::connect(&path).await.expect("a connection");
+    stream.write_all(b"GET /v1/trace HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("asked");
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).await.expect("the head of an answer");
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    assert_eq!(alive.receiver_count(), 1);
+    drop(stream);
+    // Before the first line, which could not be sent.
+    let gone = tokio::time::timeout(Duration::from_secs(5), alive.closed()).await;
+    assert!(gone.is_ok(), "it is told still");
 }

@@ -13,6 +13,7 @@ mod seats;
 mod settled;
 mod suspects;
 mod table;
+mod trace;
 mod write;
 
 use std::{
@@ -31,7 +32,7 @@ use balancer_common::{
         Backend, Band, Client, ClientKey, Control, Counter, Frontend, FrontendKey4, FrontendKey6,
         KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, NodeAddress, OutsideFlow,
         OutsideKey, PAD_BACKEND, RangeKey, Record, RecordState, Row, SEATS, SLOT_WORDS, STAYS,
-        Seat, Service, ServiceName, ServingKey, Slot, TICK_SHIFT,
+        Seat, Service, ServiceName, ServingKey, Slot, TICK_SHIFT, TRACED,
     },
     policy::Policy,
     suspect::{self, SUSPECT},
@@ -40,7 +41,10 @@ use balancer_common::{
 use nix::time::{ClockId, clock_gettime};
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 
-pub use self::probe::Probe;
+pub use self::{
+    probe::Probe,
+    trace::{Dropped, Events},
+};
 use self::{settled::Settled, table::Table};
 use super::{
     Charges, ClusterCounts, Connected, FrontendKey, Gauge, Limits, MapsError, OutsideCharges,

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use balancer_common::layout::LAYOUT_VERSION;
 
 /// Name of each map in the object and of its pin.
-pub const MAPS: [&str; 20] = [
+pub const MAPS: [&str; 22] = [
     "ACTIVE",
     "BACKENDS",
     "CHARGES",
     "CLIENTS",
     "CONTROL",
+    "EVENTS",
     "FLOWS",
     "FRONTENDS4",
     "FRONTENDS6",
@@ -25,6 +26,7 @@ pub const MAPS: [&str; 20] = [
     "SERVING",
     "SINCE",
     "SLOTS",
+    "TRACE",
     "VERDICTS",
 ];
 

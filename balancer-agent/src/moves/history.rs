@@ -49,7 +49,18 @@ pub struct History {
 struct Ended {
     /// Index of its charge.
     index: u32,
-    since: Duration,
+    ending: Ending,
+}
+
+/// When and why a connection was ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// When, by the clock of the records.
+    pub since: Duration,
+    /// Why.
+    pub reason: Reason,
+    /// True where the steward of its Service port has permitted it.
+    pub permitted: bool,
 }
 
 /// What is remembered of a row.
@@ -109,9 +120,9 @@ impl History {
         self.ended.retain(|word, ended| charge(ended.index) == *word);
     }
 
-    /// Since when which connections are ended, by the words of their charges.
-    pub fn all_ended(&self) -> HashMap<u64, Duration> {
-        self.ended.iter().map(|(word, ended)| (*word, ended.since)).collect()
+    /// Which connections are ended, by the words of their charges.
+    pub fn all_ended(&self) -> HashMap<u64, Ending> {
+        self.ended.iter().map(|(word, ended)| (*word, ended.ending)).collect()
     }
 
     /// Forgets what is remembered for as long as there are candidates.
@@ -158,7 +169,7 @@ impl History {
 
     /// When a connection was ended that is open still.
     pub fn ended_at(&self, word: u64) -> Option<Duration> {
-        self.ended.get(&word).map(|ended| ended.since)
+        self.ended.get(&word).map(|ended| ended.ending.since)
     }
 
     /// Connections that were ended and are open still, by backend.
@@ -218,12 +229,12 @@ impl History {
     /// A connection was ended.
     pub fn ended(&mut self, input: &Input, end: &End) {
         let connection = &input.connections[end.connection];
-        let ended = Ended { index: connection.index, since: input.now };
-        self.ended.insert(connection.word, ended);
-        let Some(row) = self.rows.get_mut(&end.row) else { return };
         // Where a seat is kept, it stands for the connection.
         let mode = input.governed.get(&end.row).map(|governed| &governed.mode);
         let is_seated = end.reason == Reason::Rebalance && matches!(mode, Some(Mode::Permitted(_)));
+        let ending = Ending { since: input.now, reason: end.reason, permitted: is_seated };
+        self.ended.insert(connection.word, Ended { index: connection.index, ending });
+        let Some(row) = self.rows.get_mut(&end.row) else { return };
         if end.reason != Reason::Idle && !is_seated {
             row.away.push_back(input.now);
         }

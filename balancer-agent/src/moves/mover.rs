@@ -17,7 +17,7 @@ use super::{
     cluster::{Authority, Cluster},
     corrections::Corrections,
     helper::Helper,
-    history::History,
+    history::{Ending, History},
     input::{Input, Mode},
     movable::{Asked, Drained, Movable},
     plan,
@@ -54,14 +54,14 @@ pub struct Mover {
     movable: Movable,
     history: History,
     tally: Arc<Tally>,
-    /// Since when which connections are ended, for those who list connections.
+    /// Which connections are ended, for those who list connections.
     ended: Arc<Ended>,
     /// What is remembered, for those who ask what would be moved.
     remembered: Arc<Remembered>,
 }
 
-/// Since when which connections are ended, by the words of their charges, as of the last pass.
-pub type Ended = Mutex<HashMap<u64, Duration>>;
+/// Which connections are ended, by the words of their charges, as of the last pass.
+pub type Ended = Mutex<HashMap<u64, Ending>>;
 
 impl Mover {
     /// Will move connections.

@@ -13,3 +13,11 @@ pub trait Question: Serialize + DeserializeOwned + Send + 'static {
     /// What is answered, as JSON.
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 }
+
+/// A question to which the answer never ends: lines, as things happen, until one side has had enough.
+pub trait Stream: Serialize + DeserializeOwned + Send + 'static {
+    /// Path in the API, where it is the query of a `GET`.
+    const PATH: &'static str;
+    /// One line, as JSON.
+    type Line: Serialize + DeserializeOwned + Send + 'static;
+}

@@ -1,15 +1,15 @@
 //! An agent that shows fixed views.
 
-use std::{io, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use balancer_agent::{
     answer::AnswerError,
-    api::{self, Answers},
+    api::{self, Answers, Lines},
     maps::MapsError,
     model::ObjectRef,
     view::{
         DrainRequest, DrainsQuestion, ExplainQuestion, PeersQuestion, RebalanceRequest,
-        ServicesQuestion, StatusQuestion, Wanted,
+        ServicesQuestion, StatusQuestion, TraceQuestion, TraceView, Wanted,
     },
 };
 use serde::de::DeserializeOwned;
@@ -99,6 +99,7 @@ pub fn views() -> Answers<()> {
             }
         })
         .with(|(), _: &DrainsQuestion| Ok(view(drained())))
+        .streaming(|(), _: TraceQuestion| Ok(Told(view(told()))))
 }
 
 /// An agent whose maps can't be read.
@@ -158,6 +159,47 @@ fn drained() -> Value {
         "services": [{"namespace": "shop", "name": "cart"}],
         "timeout_s": 30, "elapsed_s": 4, "connections": 0,
     }])
+}
+
+/// Lines that end.
+struct Told(VecDeque<TraceView>);
+
+impl Lines for Told {
+    type Line = TraceView;
+
+    async fn next(&mut self) -> Option<TraceView> {
+        self.0.pop_front()
+    }
+}
+
+fn told() -> Value {
+    let with = |more: Value| {
+        let mut line = json!({
+            "pid": 42, "dialled": {"address": "10.96.0.10", "port": 80}, "protocol": "TCP",
+            "namespace": "shop", "service": "cart",
+            "service_port": {"name": "", "number": 80, "protocol": "TCP"},
+            "backend": {"address": "10.0.0.1", "port": 8080},
+        });
+        for (name, value) in more.as_object().expect("an object") {
+            line[name] = value.clone();
+        }
+        line
+    };
+    let chosen = with(json!({
+        "event": "dialled", "time": "2026-03-01T12:00:00.000001Z", "verdict": "balanced",
+        "pod": {"namespace": "shop", "name": "frontend"}, "command": "curl",
+        "choice": {
+            "why": "tie", "policy": "least-connections", "active": 2, "least": 2, "tied": 3,
+            "usable": 4, "backends": 5,
+        },
+    }));
+    let ended = with(json!({
+        "event": "ended", "time": "2026-03-01T12:00:01.500000Z", "reason": "rebalance",
+        "permitted": true, "client": {"address": "10.0.0.9", "port": 40000}, "age_ms": 1500,
+        "bytes_sent": 300, "bytes_received": 5000,
+    }));
+    let dropped = json!({"event": "dropped", "capped": 7, "full": 0, "behind": 0});
+    json!([{"event": "begun"}, chosen, dropped, ended])
 }
 
 fn unreadable() -> AnswerError {

@@ -8,11 +8,30 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 )]
 #[repr(C)]
 pub struct Control {
-    /// Bit `n` is set while a cgroup at level `n` below the root of the hierarchy is opted out.
+    /// Bit `n` is set while a cgroup at level `n` below the root of the hierarchy is opted out; beside
+    /// these [`TRACED`].
     pub opted_out_levels: u32,
     /// Backends of the node that are suspect ([`crate::suspect`]), counted by whoever begins and ends
     /// it: for moments it may be one too few, below 0 even.
     pub suspects: u32,
+}
+
+/// Set in [`Control::opted_out_levels`], whose other bits of that half no level has, while somebody reads
+/// what programs tell ([`super::Trace`]): what is read anyway says so.
+pub const TRACED: u32 = 1 << 31;
+
+impl Control {
+    /// The bits of levels alone.
+    #[inline(always)]
+    pub const fn levels(self) -> u32 {
+        self.opted_out_levels & !TRACED
+    }
+
+    /// True while somebody reads what programs tell.
+    #[inline(always)]
+    pub const fn is_traced(self) -> bool {
+        self.opted_out_levels & TRACED != 0
+    }
 }
 
 /// Value of the map of clients: the addresses of a network namespace, zero where it has none.
@@ -41,6 +60,6 @@ pub struct RangeKey {
 }
 
 const _: () = {
-    assert!(size_of::<Control>() == 8);
+    assert!(size_of::<Control>() == 8 && TRACED > 1 << super::MAX_LEVEL);
     assert!(size_of::<Client>() == 32 && size_of::<RangeKey>() == 20);
 };

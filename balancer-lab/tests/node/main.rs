@@ -41,6 +41,7 @@ mod privileges;
 mod spread;
 mod stuck;
 mod suspects;
+mod trace;
 mod trials;
 mod truth;
 mod verdicts;

@@ -112,7 +112,7 @@ impl WriteMaps for PinnedMaps {
         let mut written = 0;
         // Whichever write fails, programs look at every level that there is an entry of.
         let all = levels(held.values().chain(cgroups.values()));
-        self.control.set32(offset_of!(Control, opted_out_levels), all);
+        self.set_levels(all);
         for (cgroup, level) in cgroups.iter().filter(|(_, level)| **level <= MAX_LEVEL) {
             if held.get(cgroup) != Some(level) {
                 self.opted_out.put(*cgroup, *level)?;
@@ -123,7 +123,7 @@ impl WriteMaps for PinnedMaps {
             self.opted_out.remove(cgroup)?;
             written += 1;
         }
-        self.control.set32(offset_of!(Control, opted_out_levels), levels(cgroups.values()));
+        self.set_levels(levels(cgroups.values()));
         Ok(written)
     }
 
@@ -143,6 +143,19 @@ impl WriteMaps for PinnedMaps {
 
     fn wait_grace_period(&mut self) {
         crate::maps::rcu::synchronize();
+    }
+}
+
+impl PinnedMaps {
+    /// Says which levels programs look at, and leaves alone what stands beside.
+    fn set_levels(&self, levels: u32) {
+        let at = offset_of!(Control, opted_out_levels);
+        loop {
+            let held = self.control.get32(at);
+            if self.control.swap32(at, held, held & TRACED | levels) {
+                return;
+            }
+        }
     }
 }
 

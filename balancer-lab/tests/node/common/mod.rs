@@ -8,6 +8,7 @@ pub mod ends;
 pub mod packets;
 pub mod pools;
 pub mod posts;
+pub mod trace;
 pub mod udp;
 
 use std::{
