@@ -16,8 +16,8 @@ pub use self::{
     connections::{ActivityView, ConnectionView, EndView, OutsideView, Wanted},
     explain::{CandidateView, ExplainQuestion, ExplainView},
     moves::{
-        DrainRequest, DrainView, DrainsQuestion, MoveView, RebalanceRequest, RebalanceView,
-        ShareView, WaitView,
+        DrainRequest, DrainView, DrainsQuestion, MoveView, NodeMoveView, RebalanceRequest,
+        RebalanceView, ShareView, WaitView,
     },
     peers::{CountsView, PeerView, PeersQuestion, TotalView},
     question::{Question, Stream},

@@ -9,7 +9,7 @@ use crate::{
     maps::ReadMaps as _,
     metrics::Scrape,
     model::ObjectRef,
-    moves::movable::in_use,
+    moves::{movable::in_use, prospect::Prospect},
     observe::{Snapshot, connections::connections, explain::explain, offline},
     view::{
         ConnectionView, DrainRequest, DrainView, DrainsQuestion, EndView, ExplainQuestion,
@@ -100,7 +100,13 @@ fn rebalance(shared: &Shared, request: &RebalanceRequest) -> Result<RebalanceVie
     if dry_run {
         // A pass may wait for whoever holds a socket; who only asks does not wait with it.
         let (maps, helper, said) = (shared.maps(), shared.helper(), shared.configured_moving());
-        return Ok(moving.remembered().rebalance(maps, helper, desired, said, &service, node)?);
+        let remembered = moving.remembered();
+        let Prospect { mut view, surveys, .. } =
+            remembered.rebalance(maps, helper, desired, said, &service, node)?;
+        if let Some(peers) = shared.peers().filter(|_| !surveys.is_empty()) {
+            view.node_moves = peers.node_moves(&surveys);
+        }
+        return Ok(view);
     }
     let view = moving.mover().rebalance(desired, &service, node)?;
     moving.told();

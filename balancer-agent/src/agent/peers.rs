@@ -5,13 +5,14 @@ mod counters;
 mod permits;
 mod shown;
 mod silent;
+mod surveys;
 
 use std::{
     fs,
     net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::{Duration, Instant},
@@ -63,6 +64,9 @@ pub struct Peers {
     permitted: Notify,
     /// Wakes who speaks: there is something to say at once.
     asked: Notify,
+    /// Who asks a steward what would move, one at a time, and waits for the answer.
+    surveying: Mutex<()>,
+    surveyed: Condvar,
 }
 
 #[derive(Default)]
@@ -94,6 +98,8 @@ impl Peers {
             rows_differ: AtomicBool::new(true),
             permitted: Notify::new(),
             asked: Notify::new(),
+            surveying: Mutex::default(),
+            surveyed: Condvar::new(),
         };
         peers.read_keys();
         Some(peers)
@@ -286,6 +292,9 @@ impl Parts {
             if let Some(exchange) = &mut inner.exchange {
                 if exchange.node().is_permitted() {
                     self.peers.permitted.notify_one();
+                }
+                if exchange.node().is_surveying() {
+                    self.peers.surveyed.notify_all();
                 }
                 self.counters.write(now, &exchange.node_mut().words(now));
             }

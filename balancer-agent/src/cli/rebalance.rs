@@ -20,7 +20,14 @@ Examples:
 The fewest connections that restore a difference of one at most are ended, those that were quiet
 longest first; their clients open them again, on the backends with the fewest. Where agents tell each other
 what they have, those of all nodes count, and each node whose Service has rebalance: true ends its own; this
-node does so whatever the annotations say, and beyond the budget. With --node it does so by its own counts.";
+node does so whatever the annotations say, and beyond the budget. With --dry-run the steward of the Service says
+which node would end how many at which backend, and where they would go. With --node this node does all by its
+own counts.";
+
+/// Where a steward does not say which node would end what.
+const UNTOLD: &str = "of which nodes these are the steward of the Service does not say: its agent has just begun, \
+                      can't be reached, or is of an older version; `balancer-agent peers` shows which \
+                      it is";
 
 /// Move connections of a Service to the backends that have fewer
 #[derive(Debug, clap::Args)]
@@ -66,7 +73,13 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     }
     if view.nodes > 1 {
         let surplus = |share: &ShareView| share.connections.saturating_sub(share.target);
-        let count: u32 = view.backends.iter().map(surplus).sum();
+        let count = match &view.node_moves {
+            Some(moves) => moves.iter().map(|found| found.connections).sum(),
+            None => view.backends.iter().map(surplus).sum::<u32>(),
+        };
+        if args.dry_run && count > 0 && view.node_moves.is_none() {
+            print::note(UNTOLD);
+        }
         print::note(&match (args.dry_run, count) {
             (_, 0) => format!("of {} nodes every backend has its share: nothing moves", view.nodes),
             (true, count) => format!("would move: {count}, of {} nodes", view.nodes),

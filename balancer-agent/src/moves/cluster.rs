@@ -369,6 +369,15 @@ pub fn look(
     found.filter(|(_, row)| is_movable(row)).map(look).collect()
 }
 
+/// What a steward is asked to see what would move of a row.
+pub fn survey(input: &Input, id: u32, history: &History) -> Option<Request> {
+    let (row, governed) = (input.rows.get(&id)?, input.governed.get(&id)?);
+    let wants = wanted(input, id, row, governed, &history.ending(input), None);
+    let settled = history.settled(input.now, id);
+    let (budget, backends) = (row.policy.budget, in_order(&wants));
+    Some(Request { row: id, settled, budget, want: 0, forced: false, backends })
+}
+
 /// True for a row whose connections may move by permits: what is ended goes where a seat is kept for it.
 fn is_movable(row: &Row) -> bool {
     row.exact && row.usable.len() > 1 && row.usable.len() <= MAX_SCAN as usize

@@ -17,7 +17,7 @@ use super::{
     input::{End, Input},
     movable::{Asked, Movable},
     plan,
-    report::{move_view, shares, waits},
+    report::{move_view, port_view, shares, waits},
     tally::Fate,
 };
 use crate::{
@@ -25,7 +25,8 @@ use crate::{
     maps::{MapsError, Recorded, pinned::PinnedMaps},
     model::{Moving, ObjectRef, Reason},
     node::clock::now,
-    view::{MoveView, RebalanceView},
+    peers::node::Request,
+    view::{MoveView, PortView, RebalanceView},
 };
 
 /// A Service whose connections are to be moved.
@@ -55,6 +56,16 @@ impl Look {
     }
 }
 
+/// What would move of a row, as its steward is asked.
+pub struct Survey {
+    /// The Service port.
+    pub port: PortView,
+    /// The row.
+    pub request: Request,
+    /// True where other nodes do not move theirs.
+    pub only: bool,
+}
+
 /// What would be moved.
 pub struct Prospect {
     /// What was looked at.
@@ -67,6 +78,8 @@ pub struct Prospect {
     pub ends: Vec<End>,
     /// The same, as it is shown.
     pub view: RebalanceView,
+    /// What stewards are asked to complete that, where all move together.
+    pub surveys: Vec<Survey>,
 }
 
 impl Prospect {
@@ -89,7 +102,13 @@ impl Prospect {
                 let backends = shares(&input, movable, maps, &rows, &history);
                 let nodes = authority.nodes() as u64;
                 let view = RebalanceView { backends, nodes, ..RebalanceView::default() };
-                return Self { look, input, history, ends: Vec::new(), view };
+                let survey = |id: &u32| {
+                    let request = cluster::survey(&input, *id, &history)?;
+                    let only = !input.rows.get(id)?.policy.rebalance;
+                    Some(Survey { port: port_view(movable, *id)?, request, only })
+                };
+                let surveys = input.governed.keys().filter_map(survey).collect();
+                return Self { look, input, history, ends: Vec::new(), view, surveys };
             }
         }
         for row in &rows {
@@ -104,10 +123,11 @@ impl Prospect {
             backends: shares(&input, movable, maps, &rows, &history),
             nodes: 1,
             moves: moves(&input, movable, maps, &ends),
+            node_moves: None,
             waiting: waits(movable, &waiting),
             busy: plan::wanted(&demands).saturating_sub(ends.len()) as u64,
         };
-        Self { look, input, history, ends, view }
+        Self { look, input, history, ends, view, surveys: Vec::new() }
     }
 }
 
@@ -149,12 +169,12 @@ impl Remembered {
         configured: &Moving,
         service: &ObjectRef,
         alone: bool,
-    ) -> Result<RebalanceView, MapsError> {
+    ) -> Result<Prospect, MapsError> {
         let memory = Arc::clone(&self.lock());
         let look = Look::new(maps, desired, configured, memory.asked.clone(), service)?;
         let authority = memory.authority.as_ref().filter(|_| !alone);
         let history = memory.history.clone();
-        Ok(Prospect::new(look, history, authority, maps, helper, |_, _, _, _| {}).view)
+        Ok(Prospect::new(look, history, authority, maps, helper, |_, _, _, _| {}))
     }
 
     fn lock(&self) -> MutexGuard<'_, Arc<Memory>> {

@@ -47,7 +47,8 @@ pub fn waits(movable: &Movable, waiting: &Waiting) -> Vec<WaitView> {
     waiting.iter().filter_map(of).collect()
 }
 
-fn port_view(movable: &Movable, row: u32) -> Option<PortView> {
+/// The Service port of a row.
+pub fn port_view(movable: &Movable, row: u32) -> Option<PortView> {
     let (port, number) = movable.port(row)?;
     Some(PortView { name: port.port.clone(), number: *number, protocol: port.protocol })
 }

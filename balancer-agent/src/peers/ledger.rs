@@ -273,6 +273,16 @@ impl Ledger {
         sums.and_then(|sums| sums.get(backend)).map_or(0, |sum| sum.total)
     }
 
+    /// What each node has reported of backends of a Service port, in this order.
+    pub fn held(&self, service: ServiceId, backends: &[BackendAddr]) -> BTreeMap<NodeId, Vec<u32>> {
+        let nodes = self.accounts.get(&service).into_iter().flat_map(|account| &account.nodes);
+        let held = |(node, reporter): (&NodeId, &Reporter)| {
+            let count = |backend| reporter.counts.get(backend).map_or(0, |(count, _)| *count);
+            (*node, backends.iter().map(count).collect())
+        };
+        nodes.map(held).collect()
+    }
+
     /// What each node has reported of all Service ports: connections, each counted once a Service
     /// port.
     pub fn reported(&self) -> HashMap<NodeId, u64> {

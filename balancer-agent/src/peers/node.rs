@@ -5,17 +5,19 @@ mod levels;
 mod moves;
 mod peer;
 mod speech;
+mod surveys;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
-use self::{levels::Levels, moves::Moves, peer::Peer};
+use self::{levels::Levels, moves::Moves, peer::Peer, surveys::Surveys};
 pub use self::{
     levels::Words,
     moves::{Asked, Permitted, Request},
     speech::Letter,
+    surveys::Surveyed,
 };
 use super::{
     Moment,
@@ -45,6 +47,8 @@ pub struct Node {
     /// What this node has permitted as a steward, and what it was permitted itself.
     permits: Permits,
     moves: Moves,
+    /// What this node has asked to see.
+    surveys: Surveys,
     /// The steward of each Service port that there is a row of, and since when.
     stewards: HashMap<ServiceId, (NodeId, Moment)>,
     /// Peers that take part, as the stewards were found by.
@@ -85,6 +89,7 @@ impl Node {
             levels: Levels::default(),
             permits: Permits::default(),
             moves: Moves::default(),
+            surveys: Surveys::default(),
             stewards: HashMap::new(),
             heard: BTreeSet::new(),
             silent_at: None,
@@ -199,6 +204,8 @@ impl Node {
             }
             Section::Ask(ask) => self.hear_ask(now, from, ask),
             Section::Answer(answer) => self.answered(now, from, answer),
+            Section::Survey(survey) => self.hear_survey(now, from, survey),
+            Section::Plan(plan) => self.hear_plan(from, plan),
         }
     }
 

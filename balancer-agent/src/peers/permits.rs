@@ -8,6 +8,8 @@
 //! A round of moves begins 2 s after backends have changed, or when connections have been uneven for
 //! 10 s; its quota are those that are too many then.
 
+mod survey;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,

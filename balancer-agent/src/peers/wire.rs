@@ -5,6 +5,7 @@
 //! after the fields that are known of a section: fields may be added without a new major version.
 
 mod moves;
+mod plan;
 mod read;
 mod reader;
 
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 
 pub use self::{
     moves::{Answer, Ask, Candidate, Done, GRANTS, Grant, candidates},
+    plan::{Plan, Planned, Survey},
     read::read,
     reader::Malformed,
 };
@@ -26,6 +28,8 @@ const REPORT: u8 = 2;
 const TOTALS: u8 = 3;
 const ASK: u8 = 4;
 const ANSWER: u8 = 5;
+const SURVEY: u8 = 6;
+const PLAN: u8 = 7;
 
 /// What one node says to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +44,10 @@ pub enum Section {
     Ask(Ask),
     /// What the addressee may end, from the steward.
     Answer(Answer),
+    /// The sender wants to know what would move, from the steward of the Service port.
+    Survey(Survey),
+    /// What would move, from the steward.
+    Plan(Plan),
 }
 
 /// What it takes to believe each other.
@@ -125,6 +133,8 @@ pub fn pack(sections: &[Section]) -> Vec<Vec<u8>> {
             }
             Section::Ask(ask) => packer.whole(&ask.write(ASK)),
             Section::Answer(answer) => packer.whole(&answer.write(ANSWER)),
+            Section::Survey(survey) => packer.whole(&survey.write(SURVEY)),
+            Section::Plan(plan) => packer.whole(&plan.write(PLAN)),
         }
     }
     packer.0

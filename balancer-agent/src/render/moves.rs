@@ -8,7 +8,7 @@ use super::{
     human::age,
     table::{cell, table},
 };
-use crate::view::{DrainView, EndView, MoveView, PortView, RebalanceView, ShareView};
+use crate::view::{DrainView, EndView, MoveView, NodeMoveView, PortView, RebalanceView, ShareView};
 
 /// Draws what backends have and should have, and what moves.
 pub fn rebalance(view: &RebalanceView, wide: bool) -> String {
@@ -24,6 +24,20 @@ pub fn rebalance(view: &RebalanceView, wide: bool) -> String {
     };
     let header = ["PORT", "BACKEND", "CONNECTIONS", "TARGET"];
     let mut text = table(&header, view.backends.iter().map(share));
+    if let Some(moves) = view.node_moves.as_ref().filter(|moves| !moves.is_empty()) {
+        let row = |found: &NodeMoveView| {
+            vec![
+                cell(&found.node),
+                cell(found.connections),
+                cell(address(found.from)),
+                cell(address(found.to)),
+                cell(why(view, found)),
+            ]
+        };
+        let header = ["NODE", "MOVES", "FROM", "TO", "WHY"];
+        // Writing to a string can't fail.
+        let _ = write!(text, "\n{}", table(&header, moves.iter().map(row)));
+    }
     if view.moves.is_empty() {
         return text;
     }
@@ -47,6 +61,18 @@ pub fn rebalance(view: &RebalanceView, wide: bool) -> String {
     // Writing to a string can't fail.
     let _ = write!(text, "\n{}", table(&header, view.moves.iter().map(row)));
     text
+}
+
+/// What the one backend has too many, and the other one lacks.
+fn why(view: &RebalanceView, found: &NodeMoveView) -> String {
+    let share = |end: EndView| {
+        let is_it =
+            |share: &&ShareView| (&share.service_port, share.backend) == (&found.service_port, end);
+        view.backends.iter().find(is_it).map(|share| (share.connections, share.target))
+    };
+    let over = share(found.from).map_or(0, |(has, target)| has.saturating_sub(target));
+    let under = share(found.to).map_or(0, |(has, target)| target.saturating_sub(has));
+    format!("{over} too many, {under} missing")
 }
 
 /// Draws what is drained by hand.

@@ -6,7 +6,7 @@ use crate::{
     model::{Reason, Way},
     testing,
     view::{
-        ConnectionView, CountsView, DrainView, EndView, MoveView, RebalanceView,
+        ConnectionView, CountsView, DrainView, EndView, MoveView, NodeMoveView, RebalanceView,
         ServiceBackendView, ServiceView, ShareView, StatusView, WaitView,
     },
 };
@@ -285,6 +285,38 @@ fn fields(value: &serde_json::Value) -> BTreeSet<String> {
 }
 
 #[test]
+fn moves_of_all_nodes_name_node_and_reason() {
+    let service_port = testing::services().remove(0).port;
+    let backend = |last| EndView { address: [10, 0, 0, last].into(), port: 80 };
+    let share = |last, connections, target| ShareView {
+        service_port: service_port.clone(),
+        backend: backend(last),
+        connections,
+        target,
+    };
+    let moves = |node: &str, connections| NodeMoveView {
+        service_port: service_port.clone(),
+        node: node.into(),
+        from: backend(1),
+        to: backend(2),
+        connections,
+    };
+    let view = RebalanceView {
+        nodes: 20,
+        backends: vec![share(1, 20, 10), share(2, 0, 10)],
+        node_moves: Some(vec![moves("worker-1", 7), moves("worker-2", 3)]),
+        ..RebalanceView::default()
+    };
+    let text = rebalance(&view, false);
+    for line in [
+        "worker-1   7       10.0.0.1:80   10.0.0.2:80   10 too many, 10 missing",
+        "worker-2   3       10.0.0.1:80   10.0.0.2:80   10 too many, 10 missing",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
 fn every_field_that_programs_can_read_is_documented() {
     let docs = include_str!("../../../docs/operations.md");
     let (_, section) = docs.split_once("\n## Output for programs\n").expect("the section");
@@ -310,6 +342,13 @@ fn every_field_that_programs_can_read_is_documented() {
             way: Way::Gentle,
             idle_ms: 0,
         }],
+        node_moves: Some(vec![NodeMoveView {
+            service_port: service_port.clone(),
+            node: "worker-2".into(),
+            from: backend,
+            to: backend,
+            connections: 1,
+        }]),
         waiting: vec![WaitView { service_port, connections: 1, quiet_ms: 0 }],
         busy: 0,
     };

@@ -33,11 +33,15 @@ pub struct RebalanceView {
     /// Backends, what they have and should have.
     pub backends: Vec<ShareView>,
     /// Nodes whose connections these are, this one among them. Where there are others, each ends its own as
-    /// the steward of the Service port permits, and none is named here.
+    /// the steward of the Service port permits.
     #[serde(default)]
     pub nodes: u64,
-    /// Connections that are ended, or would be.
+    /// Connections of this node that are ended, or would be. Where other nodes count, none is named here.
     pub moves: Vec<MoveView>,
+    /// What would move of each node where other nodes count, as the stewards say. Absent where nothing
+    /// is only shown, and where a steward does not say it.
+    #[serde(default)]
+    pub node_moves: Option<Vec<NodeMoveView>>,
     /// What rests, and not yet for as long as it must, by Service port and that time.
     #[serde(default)]
     pub waiting: Vec<WaitView>,
@@ -69,6 +73,21 @@ pub struct ShareView {
     pub connections: u32,
     /// How many it should have.
     pub target: u32,
+}
+
+/// Connections of a node that would move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeMoveView {
+    /// The Service port.
+    pub service_port: PortView,
+    /// The node whose connections they are.
+    pub node: String,
+    /// Where they lead.
+    pub from: EndView,
+    /// Where they would lead.
+    pub to: EndView,
+    /// How many.
+    pub connections: u32,
 }
 
 /// A connection that is ended.

@@ -186,6 +186,21 @@ fn all_nodes_are_rebalanced_by_hand() {
     };
     assert_eq!((&shown["nodes"], sum("connections").iter().sum::<u64>()), (&4.into(), 4));
     assert_eq!(sum("target"), [2, 2], "{shown:#}");
+    // Each of two nodes has one of those that are too many, whichever these are.
+    let moves = shown["node_moves"].as_array().expect("the steward says it");
+    let [one, other] = &moves[..] else { panic!("{shown:#}") };
+    let (from, to) = (&shown["backends"][0]["backend"], &shown["backends"][1]["backend"]);
+    let (from, to) = if sum("connections")[0] == 4 { (from, to) } else { (to, from) };
+    for found in [one, other] {
+        assert_eq!((&found["from"], &found["to"]), (from, to), "{shown:#}");
+        assert_eq!(found["connections"], 1, "{shown:#}");
+    }
+    let nodes: Vec<_> = stage.cluster.nodes().iter().map(balancer_lab::Node::name).collect();
+    for found in [one, other] {
+        let node = found["node"].as_str().expect("a name");
+        assert!(nodes.contains(&node) && one["node"] != other["node"], "{shown:#}");
+    }
+    assert_eq!(stage.ended(), 0, "it is shown alone");
     stage.agents[2].cli(&["rebalance", "web"]).expect("moves");
     stage.await_totals("even", EVEN, |totals| totals == [2, 2]);
     assert_eq!(stage.ended(), 2);

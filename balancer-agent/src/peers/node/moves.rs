@@ -6,12 +6,15 @@ use std::{
 };
 
 use super::{Node, levels::Known};
-use crate::peers::{
-    Moment,
-    name::{NodeId, ServiceId},
-    own::RowBackend,
-    permits::{Sums, VALID},
-    wire::{Answer, Ask, Candidate, Done, Section, candidates},
+use crate::{
+    desired::BackendAddr,
+    peers::{
+        Moment,
+        name::{NodeId, ServiceId},
+        own::RowBackend,
+        permits::{Sums, VALID},
+        wire::{Answer, Ask, Candidate, Done, Section, candidates},
+    },
 };
 
 /// What a node would like to end of a row.
@@ -126,6 +129,27 @@ impl Node {
         if self.moves.is_busy(now, service, request.row) {
             return Asked::Later;
         }
+        let Some((ask, backends)) = self.question(service, request) else { return Asked::Nobody };
+        let Request { row, want, .. } = *request;
+        let number = ask.number;
+        let pending = Pending { to: steward, number, row, at: now, want, backends };
+        self.moves.pending.insert(service, pending);
+        if steward == self.me {
+            let answer = self.answer(now, self.me, &ask);
+            self.answered(now, self.me, &answer);
+        } else {
+            self.moves.outbox.push((steward, Section::Ask(ask)));
+        }
+        Asked::Sent
+    }
+
+    /// The next question about a row, and the identifiers of its candidates, with whether something may go
+    /// there. None where there is no such row.
+    pub(super) fn question(
+        &mut self,
+        service: ServiceId,
+        request: &Request,
+    ) -> Option<(Ask, Vec<(u32, bool)>)> {
         let known = request.backends.iter().filter_map(|(id, weight, quiet)| {
             let backend = self.own.addr_of(*id)?;
             let quiet = u16::try_from(*quiet).unwrap_or(u16::MAX);
@@ -133,16 +157,14 @@ impl Node {
         });
         let mut known: Vec<_> = known.collect();
         known.truncate(candidates(known.iter().any(|(_, found)| found.backend.addr().is_ipv6())));
-        let Some(row) = self.levels.row(request.row) else { return Asked::Nobody };
-        let shape = row.shape();
+        let shape = self.levels.row(request.row)?.shape();
         self.moves.number = self.moves.number.wrapping_add(1);
-        let number = self.moves.number;
         let backends = known.iter().map(|(id, found)| (*id, found.weight > 0)).collect();
         let candidates = known.into_iter().map(|(_, found)| found).collect();
-        let Request { row, settled, budget, want, forced, .. } = *request;
+        let Request { settled, budget, want, forced, .. } = *request;
         let ask = Ask {
             service,
-            number,
+            number: self.moves.number,
             // A steward has forgotten what it has permitted by the time that this node has.
             done: self.moves.done.get(&service).map_or(0, |(_, done)| done.number),
             nodes: self.nodes() as u16,
@@ -153,15 +175,7 @@ impl Node {
             shape,
             candidates,
         };
-        let pending = Pending { to: steward, number, row, at: now, want, backends };
-        self.moves.pending.insert(service, pending);
-        if steward == self.me {
-            let answer = self.answer(now, self.me, &ask);
-            self.answered(now, self.me, &answer);
-        } else {
-            self.moves.outbox.push((steward, Section::Ask(ask)));
-        }
-        Asked::Sent
+        Some((ask, backends))
     }
 
     /// What was answered since this was asked last.
@@ -219,6 +233,19 @@ impl Node {
         if !self.speaks(now, service) || usize::from(ask.nodes) > self.nodes() {
             return Answer { service, number: ask.number, grants: Vec::new() };
         }
+        let (alike, yields, away) = self.known_of(now, ask);
+        let total = |backend: &_| self.ledger.total(service, backend);
+        self.permits.answer(now, from, ask, &Sums { alike, yields, away, total: &total })
+    }
+
+    /// What a steward knows of the backends of a question, beside their totals: those of its own row of that
+    /// shape, whether another Service port goes first, and connections that are about to come back.
+    pub(super) fn known_of(
+        &self,
+        now: Moment,
+        ask: &Ask,
+    ) -> (Option<Vec<(BackendAddr, u16)>>, bool, u32) {
+        let service = ask.service;
         let rows = self.levels.rows_of(service);
         let alike =
             rows.iter().find(|known| known.shape() == ask.shape).map(|Known { row, .. }| {
@@ -235,8 +262,7 @@ impl Node {
             self.own.services_at(&found.backend).iter().any(|other| *other < service)
         };
         let yields = ask.candidates.iter().any(is_shared);
-        let total = |backend: &_| self.ledger.total(service, backend);
-        self.permits.answer(now, from, ask, &Sums { alike, yields, away, total: &total })
+        (alike, yields, away)
     }
 
     pub(super) fn answered(&mut self, now: Moment, from: NodeId, answer: &Answer) {

@@ -400,3 +400,29 @@ fn clocks_may_differ_and_jump() {
         assert_eq!(cluster.nodes[node].nodes(), 4);
     }
 }
+
+/// Which nodes are asked and which one is the steward makes no difference.
+#[test]
+fn the_steward_says_what_would_move_of_which_node() {
+    let mut cluster = Cluster::new(4, 2);
+    for node in &mut cluster.nodes {
+        node.observe(at(0), 1, 1, 1);
+    }
+    cluster.run(5_000);
+    let request = Request { row: 1, backends: vec![(1, 1, 1), (2, 1, 0)], ..Request::default() };
+    for asker in 0..4 {
+        for (only, want) in [(false, 2), (true, 1)] {
+            let now = at(cluster.now);
+            let number = cluster.nodes[asker].survey(now, &request, only).expect("somebody to ask");
+            cluster.run(20);
+            let found = cluster.nodes[asker].surveyed(number).expect("an answer");
+            assert!(found.is_known);
+            assert_eq!(found.moves.len(), want, "{found:?}");
+            for (node, from, to, count) in found.moves {
+                assert_eq!((from, to, count), (1, 2, 1));
+                assert!(!only || node == id(asker));
+            }
+            assert_eq!(cluster.nodes[asker].surveyed(number), None, "it is given once");
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! Bytes of a datagram to sections.
 
 use super::{
-    ANSWER, ASK, Answer, Ask, Done, HELLO, Hello, REPORT, Report, Section, TOTALS, Totals,
+    ANSWER, ASK, Answer, Ask, Done, HELLO, Hello, PLAN, Plan, REPORT, Report, SURVEY, Section,
+    Survey, TOTALS, Totals,
     reader::{Malformed, Reader},
     width,
 };
@@ -28,6 +29,8 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
             REPORT | TOTALS => sections.extend(counted(kind, &mut body)?),
             ASK => sections.extend(Ask::read(&mut body)?.map(Section::Ask)),
             ANSWER => sections.push(Section::Answer(Answer::read(&mut body)?)),
+            SURVEY => sections.extend(Survey::read(&mut body)?.map(Section::Survey)),
+            PLAN => sections.push(Section::Plan(Plan::read(&mut body)?)),
             _ => {}
         }
     }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::peers::name::NodeId;
 
 fn backend(text: &str, protocol: Protocol) -> BackendAddr {
     BackendAddr::new(text.parse().unwrap(), protocol)
@@ -15,6 +16,39 @@ fn many(number: u32, ipv6: bool) -> Vec<(BackendAddr, u32)> {
 
 fn unpack(datagrams: &[Vec<u8>]) -> Vec<Section> {
     datagrams.iter().flat_map(|bytes| read(bytes).unwrap()).collect()
+}
+
+fn ask(backends: &[(BackendAddr, u32)]) -> Ask {
+    let candidate = |(backend, _): &_| Candidate { backend: *backend, weight: 100, quiet: 2 };
+    Ask {
+        service: ServiceId(6),
+        number: 9,
+        done: 8,
+        nodes: 20,
+        settled: std::time::Duration::from_millis(2_500),
+        budget: 60,
+        want: 3,
+        forced: true,
+        shape: 77,
+        candidates: backends.iter().map(candidate).collect(),
+    }
+}
+
+#[test]
+fn a_plan_is_sent_in_as_many_parts_as_it_takes() {
+    let planned = |count| Planned { node: NodeId(7), grant: Grant { from: 0, to: 1, count } };
+    for (moves, parts) in [(0, 1), (1, 1), (80, 1), (200, 3), (60_000, 16)] {
+        let all: Vec<_> = (0..moves).map(planned).collect();
+        let plans = Plan::of(ServiceId(6), 9, &all);
+        assert_eq!(plans.len(), parts, "{moves}");
+        let sections: Vec<_> = plans.into_iter().map(Section::Plan).collect();
+        assert_eq!(unpack(&pack(&sections)), sections);
+        let told = sections.iter().map(|section| match section {
+            Section::Plan(plan) => plan.moves.len(),
+            _ => 0,
+        });
+        assert_eq!(told.sum::<usize>(), all.len().min(16 * 81));
+    }
 }
 
 #[test]
@@ -48,26 +82,24 @@ fn sections_survive_the_way() {
             all: Some(1),
             counts: ipv6.into(),
         }),
-        Section::Ask(Ask {
-            service: ServiceId(6),
-            number: 9,
-            done: 8,
-            nodes: 20,
-            settled: std::time::Duration::from_millis(2_500),
-            budget: 60,
-            want: 3,
-            forced: true,
-            shape: 77,
-            candidates: ipv6
-                .map(|(backend, _)| Candidate { backend, weight: 100, quiet: 2 })
-                .into(),
-        }),
+        Section::Ask(ask(&ipv6)),
         Section::Answer(Answer {
             service: ServiceId(6),
             number: 9,
             grants: vec![Grant { from: 0, to: 3, count: 2 }],
         }),
         Section::Answer(Answer { service: ServiceId(6), number: 9, grants: Vec::new() }),
+        Section::Survey(Survey { ask: ask(&ipv6), only: true }),
+        Section::Plan(Plan {
+            service: ServiceId(6),
+            number: 9,
+            part: 1,
+            parts: 2,
+            moves: vec![Planned {
+                node: NodeId(u64::MAX),
+                grant: Grant { from: 0, to: 3, count: 2 },
+            }],
+        }),
     ];
     let datagrams = pack(&sections);
     assert_eq!(datagrams.len(), 1);
@@ -223,7 +255,8 @@ proptest! {
             let counts = sections.iter().map(|section| match section {
                 Section::Hello(_) => 0,
                 Section::Ask(ask) => ask.candidates.len(),
-                Section::Answer(_) => 0,
+                Section::Survey(survey) => survey.ask.candidates.len(),
+                Section::Answer(_) | Section::Plan(_) => 0,
                 Section::Report(Report { counts, .. })
                 | Section::Totals(Totals { counts, .. }) => counts.len(),
             });
