@@ -2,6 +2,7 @@
 //! of the Service port, which knows what all of them have. Each permit says where the connection goes; a
 //! seat is kept for it there before it is ended.
 
+mod carry;
 mod wants;
 
 use std::{
@@ -12,7 +13,10 @@ use std::{
 
 use balancer_common::layout::MAX_SCAN;
 
-pub use self::wants::{Wanted, demanded, in_order, wanted};
+pub use self::{
+    carry::Carried,
+    wants::{Wanted, demanded, in_order, wanted},
+};
 use super::{
     history::History,
     input::{Governed, Input, Mode, Row},
@@ -240,7 +244,7 @@ impl Cluster {
 
     /// Keeps a seat for a connection that is about to be ended; gives its backend. None where that was not
     /// permitted, or there is no room for a seat.
-    pub fn seat(&mut self, row: u32, from: u32, maps: &impl KeepSeats) -> Option<u32> {
+    fn seat(&mut self, row: u32, from: u32, maps: &impl KeepSeats) -> Option<u32> {
         let permits = self.rows.get_mut(&row)?.permits.as_mut()?;
         let of =
             permits.left.iter_mut().filter(|((source, _), left)| *source == from && **left > 0);
@@ -254,14 +258,14 @@ impl Cluster {
     }
 
     /// The connection was ended, and its seat waits for it.
-    pub fn seated(&mut self, now: Duration, row: u32, to: u32) {
+    fn seated(&mut self, now: Duration, row: u32, to: u32) {
         if let Some(state) = self.rows.get_mut(&row) {
             state.seats.push((to, now + SEAT));
         }
     }
 
     /// The connection was not ended: the permit may be used for another.
-    pub fn unseat(&mut self, row: u32, from: u32, to: u32, maps: &impl KeepSeats) {
+    fn unseat(&mut self, row: u32, from: u32, to: u32, maps: &impl KeepSeats) {
         maps.take_back_seats(row, to, 1);
         let permits = self.rows.get_mut(&row).and_then(|state| state.permits.as_mut());
         if let Some(permits) = permits {
@@ -270,7 +274,7 @@ impl Cluster {
     }
 
     /// A connection was ended without a permit.
-    pub fn fell(&mut self, now: Duration, row: u32, from: u32) {
+    fn fell(&mut self, now: Duration, row: u32, from: u32) {
         if let Some(state) = self.rows.get_mut(&row) {
             state.held.insert(from, now + PAUSE);
         }

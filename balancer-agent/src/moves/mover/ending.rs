@@ -1,20 +1,14 @@
 //! Ends what was chosen.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::Mover;
-use crate::{
-    model::Reason,
-    moves::{
-        ask::address,
-        end::{Order, Outcome},
-        history::History,
-        input::{End, Input, Mode, backend},
-        tally::Fate,
-    },
+use crate::moves::{
+    ask::address,
+    end::{Order, Outcome},
+    history::History,
+    input::{End, Input, backend},
+    tally::Fate,
 };
 
 impl Mover {
@@ -22,49 +16,22 @@ impl Mover {
     pub(super) fn carry_out_seated(
         &mut self,
         input: &Input,
-        mut ends: Vec<End>,
+        ends: Vec<End>,
         history: &mut History,
     ) -> (Vec<End>, Duration) {
-        let mut seats: BTreeMap<usize, u32> = BTreeMap::new();
-        let is_permitted = |end: &End| {
-            let governed = input.governed.get(&end.row).filter(|_| end.reason == Reason::Rebalance);
-            governed.is_some_and(|governed| matches!(governed.mode, Mode::Permitted(_)))
+        let mut cluster = std::mem::take(&mut self.cluster);
+        let mut spent = Duration::ZERO;
+        let end = |ends: &[End]| {
+            let (ended, took) = self.carry_out(input, ends, history);
+            spent = took;
+            ended
         };
-        let from = |end: &End| backend(&input.connections[end.connection]);
-        // Nobody is to hear of half of it.
-        let mut busy: BTreeSet<u32> = ends.iter().map(from).collect();
-        for end in ends.iter().filter(|end| is_permitted(end)) {
-            let governed = input.rows.get(&end.row);
-            busy.extend(governed.into_iter().flat_map(|row| row.usable.keys().copied()));
+        let carried = cluster.carry_out(input, ends, &self.maps, &self.corrections, end);
+        self.cluster = cluster;
+        for end in &carried.permitted {
+            self.count(input, end.row, Some(end.reason), Fate::Permitted);
         }
-        if !ends.is_empty() {
-            self.corrections.begin(busy);
-        }
-        ends.retain(|end| {
-            if !is_permitted(end) {
-                return true;
-            }
-            let seat = self.cluster.seat(end.row, from(end), &self.maps);
-            seats.extend(seat.map(|to| (end.connection, to)));
-            seat.is_some()
-        });
-        let (ended, spent) = self.carry_out(input, &ends, history);
-        let done: BTreeSet<usize> = ended.iter().map(|end| end.connection).collect();
-        for end in &ends {
-            let is_done = done.contains(&end.connection);
-            match seats.get(&end.connection) {
-                Some(to) if is_done => {
-                    self.cluster.seated(input.now, end.row, *to);
-                    self.count(input, end.row, Some(end.reason), Fate::Permitted);
-                }
-                Some(to) => self.cluster.unseat(end.row, from(end), *to, &self.maps),
-                None if is_done && end.reason == Reason::Rebalance => {
-                    self.cluster.fell(input.now, end.row, from(end));
-                }
-                None => {}
-            }
-        }
-        (ended, spent)
+        (carried.ended, spent)
     }
 
     /// Ends connections; gives those that were ended, with the way it was done, and what that took

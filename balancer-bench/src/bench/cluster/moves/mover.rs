@@ -16,10 +16,12 @@ use balancer_agent::{
         cluster::{Authority, Cluster},
         corrections::Corrections,
         history::History,
-        input::{End, Input, Mode, Row},
+        input::{End, Input, Row},
+        looks::Seen,
         plan,
         policy::Policy,
     },
+    node::tcp_info::Activity,
     peers::{
         exchange::Exchange,
         key::Keys,
@@ -221,36 +223,29 @@ impl Mover {
     pub(super) fn pass(&mut self, now: Duration) -> Vec<(u32, bool)> {
         self.passed = now;
         drop(self.link.at(now));
+        // Clients close what was ended at once.
+        self.history.forget_closed(|_| 0);
         self.cluster.refresh(now, &self.maps);
         let mut input = self.input(now);
         input.governed = self.cluster.govern(&input, &self.maps, &BTreeSet::new());
-        let mut quiet: BTreeMap<u32, BTreeMap<u32, u32>> = BTreeMap::new();
-        let mut ended = BTreeMap::new();
-        for demand in plan::demands(&input, &mut self.history) {
-            for index in demand.among.iter().take(demand.count) {
-                let from = charge::backend_of(input.connections[*index].word);
-                if demand.asks {
-                    *quiet.entry(ROW).or_default().entry(from).or_default() += 1;
-                    continue;
-                }
-                let mode = input.governed.get(&ROW).map(|governed| &governed.mode);
-                let permitted = matches!(mode, Some(Mode::Permitted(_)));
-                let seat = self.cluster.seat(ROW, from, &self.maps);
-                if permitted && seat.is_none() {
-                    continue;
-                }
-                self.history.ended(&input, &End::gentle(*index, ROW));
-                ended.insert(*index, permitted);
-                match seat {
-                    Some(to) => self.cluster.seated(now, ROW, to),
-                    None => self.cluster.fell(now, ROW, from),
-                }
-            }
-        }
+        let demands = plan::demands(&input, &mut self.history);
+        let rests = plan::asked(&demands).into_iter().map(|index| (index, at_rest()));
+        let rests = rests.collect();
+        let ends = plan::choose(&input, &demands, &rests, true, &mut self.history);
+        let quiet = plan::quiet(&input, &demands, &rests, &ends);
+        let history = &mut self.history;
+        let end = |ends: &[End]| {
+            ends.iter().for_each(|end| history.ended(&input, end));
+            ends.to_vec()
+        };
+        let carried = self.cluster.carry_out(&input, ends, &self.maps, &self.corrections, end);
         self.cluster.ask(&input, &self.history, &quiet);
+        let permitted: BTreeSet<_> = carried.permitted.iter().map(|end| end.connection).collect();
+        let ended: BTreeSet<_> = carried.ended.iter().map(|end| end.connection).collect();
         let mut clients = Vec::new();
-        for (index, permitted) in ended.into_iter().rev() {
-            clients.push((self.connections.remove(index).client, permitted));
+        for index in ended.into_iter().rev() {
+            let client = self.connections.remove(index).client;
+            clients.push((client, permitted.contains(&index)));
         }
         let seated = self.cluster.rows_with_seats();
         self.corrections.finish(Vec::new(), seated, self.cluster.settled());
@@ -289,4 +284,17 @@ impl Mover {
             ..Input::default()
         }
     }
+}
+
+/// A connection that has rested for long.
+fn at_rest() -> Seen {
+    let long = Duration::from_secs(3_600);
+    let activity = Activity {
+        state: 1,
+        sent: long,
+        received: long,
+        acknowledged: long,
+        ..Activity::default()
+    };
+    Seen { inode: 1, activity, turn: activity.turn(), untold: false }
 }
