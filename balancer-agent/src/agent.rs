@@ -5,6 +5,7 @@ mod audience;
 mod datagrams;
 mod disconnected;
 mod drains;
+mod drains_of_all;
 mod grace_periods;
 mod handover;
 mod known;
@@ -156,6 +157,8 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         let corrections = Arc::clone(shared.moving().corrections());
         let parts = peers::Parts::new(Arc::clone(peers), socket, corrections, &config)?;
         tasks.start("peers", peers::run(parts, stopped.clone()));
+        let drains = drains_of_all::run(Arc::clone(&shared), Arc::clone(peers), stopped.clone());
+        tasks.start("drains of all nodes", drains);
     }
     let scraped = Arc::clone(&shared);
     let scrape = move || answers::scrape(&scraped);

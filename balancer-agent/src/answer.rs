@@ -59,6 +59,21 @@ pub enum AnswerError {
         /// How many may.
         most: usize,
     },
+    /// Other nodes are to do something, and there are none.
+    #[error(
+        "this agent knows of no other nodes; start all agents with --peers and --peer-key, or leave \
+         out --cluster"
+    )]
+    NoCluster,
+    /// More is drained on all nodes than one node may say.
+    #[error(
+        "{most} backends are drained on all nodes by this one, which is the most; end one with \
+         `balancer-agent drain BACKEND --cancel`"
+    )]
+    TooManyDrains {
+        /// How many there may be.
+        most: usize,
+    },
     /// The answer was not finished, which only a defect can cause.
     #[error("the agent failed; its log may say why")]
     Defect,
@@ -73,7 +88,9 @@ impl AnswerError {
             | Self::NoBackend { .. }
             | Self::NotDrained { .. }
             | Self::LeavesNone { .. }
-            | Self::TooManyReaders { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            | Self::TooManyReaders { .. }
+            | Self::NoCluster
+            | Self::TooManyDrains { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
 }

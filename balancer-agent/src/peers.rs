@@ -10,11 +10,13 @@
 //! - [`session`]: which datagrams are new, whoever records and repeats them.
 //! - [`steward`]: who sums the counts of a Service port; [`ledger`]: the sums.
 //! - [`permits`]: which connections may move, and where to.
+//! - [`drains`]: backends that are drained on all nodes.
 //! - [`own`]: what this node reports; [`known`]: what it was told; [`level`]: what follows for a row.
 //! - [`pace`]: when something is said.
 //! - [`node`]: ties these together, without keys; [`exchange`]: with them.
 //! - [`membership`]: who the peers are; [`socket`]: how they are reached.
 
+pub mod drains;
 pub mod exchange;
 pub mod key;
 pub mod known;

@@ -225,6 +225,7 @@ fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)
         opened_total: u64::from(active) * 10,
         failed_total: 1,
         suspected_total: 0,
+        drained_by: None,
     };
     ServiceView {
         namespace: namespace.into(),

@@ -16,8 +16,8 @@ pub use self::{
     connections::{ActivityView, ConnectionView, EndView, OutsideView, Wanted},
     explain::{CandidateView, ExplainQuestion, ExplainView},
     moves::{
-        DrainRequest, DrainView, DrainsQuestion, MoveView, NodeMoveView, RebalanceRequest,
-        RebalanceView, ShareView, WaitView,
+        DrainRequest, DrainView, DrainsQuestion, MoveView, NodeDrainView, NodeMoveView,
+        RebalanceRequest, RebalanceView, ShareView, WaitView,
     },
     peers::{CountsView, PeerView, PeersQuestion, TotalView},
     question::{Question, Stream},
@@ -123,6 +123,9 @@ pub struct BackendView {
     /// How often it became suspect.
     #[serde(default)]
     pub suspected_total: u32,
+    /// The node at which somebody has asked to drain it; absent where nobody has.
+    #[serde(default)]
+    pub drained_by: Option<String>,
 }
 
 const fn default_weight() -> u16 {

@@ -1,8 +1,13 @@
 //! What the running agent answers.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
-use super::{drains, moving::Drained, shared::Shared};
+use super::{drains, drains_of_all, shared::Shared};
 use crate::{
     answer::AnswerError,
     api::Answers,
@@ -114,26 +119,52 @@ fn rebalance(shared: &Shared, request: &RebalanceRequest) -> Result<RebalanceVie
 }
 
 fn drain(shared: &Shared, request: &DrainRequest) -> Result<Vec<DrainView>, AnswerError> {
-    let drained = shared.moving().drained().into_keys().collect();
+    let moving = shared.moving();
+    let mut drained: BTreeSet<_> = moving.drained().into_keys().collect();
+    drained.extend(shared.drained_on_all().into_iter().map(|found| found.backend));
     let backends = drains::judge(request, &shared.desired(), &drained)?;
     let over = Duration::from_secs(request.timeout_s.max(1));
-    shared.moving().drain(backends, (!request.cancel).then_some(over));
+    let peers = shared.peers();
+    if request.cluster && !request.cancel {
+        let peers = peers.ok_or(AnswerError::NoCluster)?;
+        peers.drain(&backends, over)?;
+        // On this node, too, it is drained as on the others.
+        moving.drain(backends, None);
+    } else {
+        if let Some(peers) = peers.filter(|_| request.cancel) {
+            peers.end_drains(&backends);
+        }
+        moving.drain(backends, (!request.cancel).then_some(over));
+    }
+    if let Some(peers) = peers {
+        drains_of_all::follow(shared, peers);
+    }
     Ok(drains(shared))
 }
 
 fn drains(shared: &Shared) -> Vec<DrainView> {
-    let drained: BTreeMap<SocketAddr, Drained> = shared.moving().drained();
+    let here = shared.moving().drained_here();
+    let mut drained: BTreeMap<SocketAddr, (Duration, Duration)> = BTreeMap::new();
+    let all = shared.drained_on_all();
+    for found in &all {
+        drained.insert(found.backend, (found.over, found.since.elapsed() + found.age));
+    }
+    drained.extend(here.iter().map(|(addr, found)| (*addr, (found.over, found.since.elapsed()))));
     let (ids, ended) = (in_use(shared.maps()), shared.moving().since());
-    let view = |(addr, drained): (SocketAddr, Drained)| {
+    let view = |(addr, (over, elapsed)): (SocketAddr, (Duration, Duration))| {
         let id = ids.get(&addr).copied();
         let connections = id.map_or(0, |id| shared.maps().active(id));
+        let of_all = all.iter().find(|found| found.backend == addr && !here.contains_key(&addr));
+        let progress = of_all.and_then(|found| Some(shared.peers()?.progress(found.id)));
         DrainView {
             backend: EndView { address: addr.ip(), port: addr.port() },
             services: drains::services(&shared.desired(), addr),
-            timeout_s: drained.over.as_secs(),
-            elapsed_s: drained.since.elapsed().as_secs(),
+            timeout_s: over.as_secs(),
+            elapsed_s: elapsed.as_secs(),
             connections,
             ended: id.map_or(0, |id| drains::ended(ended.keys().copied(), id, connections)),
+            by: of_all.map(|found| found.by.clone()),
+            nodes: progress.unwrap_or_default(),
         }
     };
     drained.into_iter().map(view).collect()

@@ -41,6 +41,27 @@ pub fn judge(
     Ok(found)
 }
 
+/// Which of the backends that are drained on all nodes are drained here: all but those that would leave a
+/// Service without any, as it was asked for on another node, which may know other backends. `here` are
+/// those that are drained on this node alone. The order is that of `all`.
+pub fn followed(
+    all: impl IntoIterator<Item = SocketAddr>,
+    desired: &Desired,
+    here: &BTreeSet<SocketAddr>,
+) -> BTreeSet<SocketAddr> {
+    let mut gone = here.clone();
+    let mut followed = BTreeSet::new();
+    for backend in all {
+        let leaving = BTreeSet::from([backend]);
+        let after: BTreeSet<_> = gone.union(&leaving).copied().collect();
+        if left_empty(desired, &leaving, &after).is_empty() {
+            gone = after;
+            followed.insert(backend);
+        }
+    }
+    followed
+}
+
 /// Services that have a backend.
 pub fn services(desired: &Desired, backend: SocketAddr) -> Vec<ObjectRef> {
     let has = |port: &DesiredPort| port.endpoints().any(|(addr, _)| addr.addr() == backend);
@@ -122,7 +143,7 @@ mod tests {
 
     fn ask(address: &str, port: Option<u16>) -> DrainRequest {
         let address = address.parse().unwrap();
-        DrainRequest { address, port, timeout_s: 30, cancel: false, force: false }
+        DrainRequest { address, port, timeout_s: 30, cancel: false, force: false, cluster: false }
     }
 
     #[test]
@@ -155,6 +176,18 @@ mod tests {
         assert!(error.starts_with("shop/web would have no backend left"), "{error}");
         let forced = DrainRequest { force: true, ..request };
         assert!(judge(&forced, &desired, &drained).is_ok());
+    }
+
+    #[test]
+    fn no_other_node_takes_the_last_backend_of_a_service() {
+        let desired = desired(&[("web", &["10.0.0.1:80", "10.0.0.2:80"])]);
+        let [one, two, other] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.9:80"].map(addr);
+        let follow = |here: &[SocketAddr]| {
+            followed([one, two, other], &desired, &here.iter().copied().collect())
+        };
+        assert_eq!(follow(&[]), [one, other].into());
+        assert_eq!(follow(&[one]), [one, other].into());
+        assert_eq!(follow(&[two]), [two, other].into());
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Moving {
     lacking: AtomicBool,
     wake: Notify,
     drained: Mutex<BTreeMap<SocketAddr, Drained>>,
+    /// Those that are drained on all nodes, as far as this one does.
+    followed: Mutex<BTreeMap<SocketAddr, Drained>>,
     /// Wakes the loop that follows changes: other backends are drained.
     redo: Notify,
 }
@@ -74,6 +76,7 @@ impl Moving {
             lacking: AtomicBool::new(true),
             wake: Notify::new(),
             drained: Mutex::default(),
+            followed: Mutex::default(),
             redo: Notify::new(),
         })
     }
@@ -123,9 +126,24 @@ impl Moving {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).get(&word).copied()
     }
 
-    /// Backends that are drained by hand.
+    /// Backends that are drained by hand, here or on all nodes.
     pub fn drained(&self) -> BTreeMap<SocketAddr, Drained> {
+        let mut all = self.followed().clone();
+        all.extend(self.drains().iter());
+        all
+    }
+
+    /// Those that are drained on this node alone.
+    pub fn drained_here(&self) -> BTreeMap<SocketAddr, Drained> {
         self.drains().clone()
+    }
+
+    /// Takes what is drained on all nodes, as far as this one does.
+    pub fn follow(&self, drained: BTreeMap<SocketAddr, Drained>) {
+        let before = std::mem::replace(&mut *self.followed(), drained);
+        if before != *self.followed() {
+            self.redo.notify_one();
+        }
     }
 
     /// Drains backends over this time, or gives them new connections again.
@@ -177,6 +195,10 @@ impl Moving {
     /// The mover, for as long as nobody else needs it.
     pub fn mover(&self) -> MutexGuard<'_, Mover> {
         self.mover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn followed(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Drained>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn drains(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Drained>> {

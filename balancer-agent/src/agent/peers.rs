@@ -2,6 +2,7 @@
 //! [`crate::peers`], which has neither socket nor clock.
 
 mod counters;
+pub(super) mod drains;
 mod permits;
 mod shown;
 mod silent;
@@ -67,6 +68,8 @@ pub struct Peers {
     /// Who asks a steward what would move, one at a time, and waits for the answer.
     surveying: Mutex<()>,
     surveyed: Condvar,
+    /// Wakes who drains what is drained on all nodes.
+    drains: Notify,
 }
 
 #[derive(Default)]
@@ -100,6 +103,7 @@ impl Peers {
             asked: Notify::new(),
             surveying: Mutex::default(),
             surveyed: Condvar::new(),
+            drains: Notify::new(),
         };
         peers.read_keys();
         Some(peers)
@@ -137,6 +141,13 @@ impl Peers {
         let shown = inner.exchange.as_ref().map(|exchange| exchange.shown(now)).unwrap_or_default();
         let silent = silent::problems(&self.config.service, &inner.membership, &shown);
         inner.key_problem.iter().chain(&inner.membership.problems).cloned().chain(silent).collect()
+    }
+
+    /// Wakes who drains what is drained on all nodes, where that is something else now.
+    fn tell_drains(&self, inner: &mut Inner) {
+        if inner.exchange.as_mut().is_some_and(|all| all.node_mut().has_other_drains()) {
+            self.drains.notify_one();
+        }
     }
 
     fn now(&self) -> Duration {
@@ -236,6 +247,7 @@ impl Parts {
         }
         self.counters.write(now, &node.words(now));
         let due = inner.due(now);
+        self.peers.tell_drains(&mut inner);
         drop(inner);
         send(&self.socket, due);
     }
@@ -299,6 +311,7 @@ impl Parts {
                 self.counters.write(now, &exchange.node_mut().words(now));
             }
             let due = inner.due(now);
+            self.peers.tell_drains(&mut inner);
             drop(inner);
             send(&self.socket, due);
         }

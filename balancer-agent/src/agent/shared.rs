@@ -14,7 +14,7 @@ use super::{
     handover::{Handover, Look},
     known::Reader,
     moving::{Drained, Moving},
-    peers::Peers,
+    peers::{Peers, drains::DrainedAll},
     stuck,
     trace::Tracing,
 };
@@ -25,7 +25,7 @@ use crate::{
     health::Health,
     maps::{MapsError, ReadChoice as _, ReadMaps as _, pinned::PinnedMaps, pins::Pins},
     metrics::{KubeProxy, Mended, Programming, Synced, Totals},
-    model::{self, ObjectRef, Problem},
+    model::{self, ObjectRef, Problem, Protocol},
     moves::helper::{Helper, watch::Stuck},
     observe::{Snapshot, explain::Client, offline, views},
     source::{Heard, Kind, Source, kube::Requests},
@@ -135,6 +135,11 @@ impl Shared {
     /// The agents of other nodes; none where this node counts alone.
     pub const fn peers(&self) -> Option<&Arc<Peers>> {
         self.peers.as_ref()
+    }
+
+    /// Backends that are drained on all nodes.
+    pub fn drained_on_all(&self) -> Vec<DrainedAll> {
+        self.peers().map_or_else(Vec::new, |peers| peers.drained())
     }
 
     /// What looks at UDP sockets.
@@ -279,6 +284,13 @@ impl Shared {
         let mut services = views::services(snapshot, Some(&self.desired()));
         if let Some(peers) = self.peers() {
             peers.complete(&mut services);
+        }
+        let mut by: BTreeMap<SocketAddr, String> = BTreeMap::new();
+        by.extend(self.drained_on_all().into_iter().map(|found| (found.backend, found.by)));
+        by.extend(self.moving.drained_here().into_keys().map(|addr| (addr, self.node.clone())));
+        let tcp = services.iter_mut().filter(|service| service.port.protocol == Protocol::Tcp);
+        for backend in tcp.flat_map(|service| &mut service.backends) {
+            backend.drained_by = by.get(&(backend.address, backend.port).into()).cloned();
         }
         services
     }

@@ -1,15 +1,16 @@
 //! `balancer-agent drain`.
 
+mod left;
+
 use std::{
-    collections::BTreeMap,
     io::{self, IsTerminal as _},
-    net::IpAddr,
     time::Duration,
 };
 
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::left::{left_on_nodes, why_left};
 use super::{
     connections::BackendArg,
     exit::{Exit, Failure},
@@ -21,7 +22,7 @@ use crate::{
     moves::looks::UNSURE,
     render,
     settings::moving,
-    view::{ConnectionView, DrainRequest, DrainView, DrainsQuestion, Wanted},
+    view::{DrainRequest, DrainView, DrainsQuestion, Wanted},
 };
 
 const EXAMPLES: &str = "\
@@ -29,10 +30,12 @@ Examples:
   balancer-agent drain                              what is drained
   balancer-agent drain 10.244.1.7 --wait            all ports of a pod, until nothing is open
   balancer-agent drain 10.244.1.7:8080 --timeout 5m
+  balancer-agent drain 10.244.1.7 --cluster --wait  on all nodes
   balancer-agent drain 10.244.1.7 --cancel          new connections go there again
 
-Connections of this node only: those of other nodes are for their agents to drain. An agent that is
-started anew has forgotten what was drained.";
+Connections of this node only, unless it is for all nodes with --cluster: then every agent that hears of it drains
+the backend, those that start later too, save where a Service would have no backend left. An agent that is started
+anew has forgotten what was drained, and 30 s later so have the others. --cancel ends it from any node.";
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -60,6 +63,10 @@ pub(super) struct Args {
     #[arg(long, requires = "backend")]
     cancel: bool,
 
+    /// Drain it on all nodes, by their agents
+    #[arg(long, requires = "backend", conflicts_with_all = ["cancel", "force"])]
+    cluster: bool,
+
     /// Drain it even if a Service then has no backend and its clients are refused
     #[arg(long, requires = "backend", conflicts_with = "cancel")]
     force: bool,
@@ -83,6 +90,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         timeout_s: args.timeout.as_secs().max(1),
         cancel: args.cancel,
         force: args.force,
+        cluster: args.cluster,
     };
     let mine = |view: &DrainView| {
         view.backend.address == backend.address
@@ -99,8 +107,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         drains.retain(mine);
     }
     show(args, &drains)?;
-    let left = open(&drains);
-    if args.wait && left > 0 {
+    if args.wait && !is_done(&drains) {
+        if drains.iter().any(|drain| !drain.nodes.is_empty()) {
+            return Err(Failure::new(Exit::Failed, anyhow!(left_on_nodes(&drains))));
+        }
         let wanted = Wanted {
             backend: Some(backend.address),
             backend_port: backend.port,
@@ -112,34 +122,6 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Fine)
-}
-
-/// What is left, and why, and what can be done about it.
-fn why_left(left: &[ConnectionView], address: IpAddr) -> String {
-    let mut reasons = BTreeMap::<_, usize>::new();
-    for view in left {
-        let reason = match &view.activity {
-            _ if view.ended_ms.is_some() => {
-                "ended, and closed neither by the client nor by the backend"
-            }
-            _ if view.outside.is_some() => "from outside of the node, which are not ended",
-            None => "out of reach, as no process of its pod is left or its socket is held",
-            Some(activity) if activity.state != "established" => "about to close",
-            Some(activity) if activity.busy => "busy",
-            Some(_) => {
-                "at rest, and has not been so for the quiet time (for a minute where nothing tells \
-                 whose turn it is), or no process has it"
-            }
-        };
-        *reasons.entry(reason).or_default() += 1;
-    }
-    let each: Vec<_> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    format!(
-        "{} still open: {}; `balancer-agent connections --backend {address}` shows them, and the \
-         annotation balancer-agent/reset-after of their Service has them reset",
-        left.len(),
-        each.join("; "),
-    )
 }
 
 fn show(args: &Args, drains: &[DrainView]) -> Result<Exit, Failure> {
@@ -156,11 +138,13 @@ async fn wait(
 ) -> Result<Vec<DrainView>, ClientError> {
     let bar = bar(open(&drains));
     let deadline = tokio::time::Instant::now() + timeout + UNSURE + MORE;
-    while open(&drains) > 0 && tokio::time::Instant::now() < deadline {
+    while !is_done(&drains) && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(PAUSE).await;
         drains = agent.ask(&DrainsQuestion {}).await?;
         drains.retain(&mine);
-        let total = bar.length().unwrap_or(0);
+        // What other nodes have is known a moment later.
+        let total = bar.length().unwrap_or(0).max(open(&drains));
+        bar.set_length(total);
         bar.set_position(total.saturating_sub(open(&drains)));
     }
     bar.finish_and_clear();
@@ -168,7 +152,12 @@ async fn wait(
 }
 
 fn open(drains: &[DrainView]) -> u64 {
-    drains.iter().map(|drain| u64::from(drain.connections)).sum()
+    drains.iter().map(DrainView::open).sum()
+}
+
+/// True once nothing is open, as all nodes have said that drain.
+fn is_done(drains: &[DrainView]) -> bool {
+    open(drains) == 0 && drains.iter().all(|drain| drain.missing().next().is_none())
 }
 
 /// Drawn on a terminal only.
@@ -183,34 +172,4 @@ fn bar(total: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing;
-
-    #[test]
-    fn what_is_left_is_told_with_its_reasons() {
-        let [rests, unreachable, from_outside] = &testing::connections()[..] else {
-            panic!("three connections")
-        };
-        let mut busy = rests.clone();
-        busy.activity.as_mut().unwrap().busy = true;
-        let ended = ConnectionView { ended_ms: Some(7_000), ..busy.clone() };
-        let all = [rests, unreachable, &busy, &busy, &ended, from_outside].map(Clone::clone);
-        let said = why_left(&all, rests.backend.address);
-        for part in [
-            "6 still open: ",
-            "1 from outside of the node",
-            "2 busy; ",
-            "1 ended, and closed neither by the client nor by the backend",
-            "1 at rest",
-            "1 out of reach",
-            "`balancer-agent connections --backend 10.0.0.1` shows them",
-            "balancer-agent/reset-after",
-        ] {
-            assert!(said.contains(part), "{part:?} in {said}");
-        }
-    }
 }

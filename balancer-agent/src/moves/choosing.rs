@@ -8,7 +8,7 @@ use super::{
     history::History,
     input::{Demand, End, Input, backend},
     looks::Seen,
-    plan::{self, Waiting},
+    plan::{self, Hindered, Waiting},
     tally::Fate,
 };
 use crate::{
@@ -28,6 +28,8 @@ pub struct Chosen {
     pub waiting: Waiting,
     /// What could be ended if it was permitted, by row and backend.
     pub quiet: BTreeMap<u32, BTreeMap<u32, u32>>,
+    /// Why connections of backends that drain are not ended.
+    pub hindered: BTreeMap<u32, Hindered>,
 }
 
 /// Asks about the candidates, and chooses. `failed` takes those that nobody can be asked about: the
@@ -73,6 +75,7 @@ pub fn choose(
     let ends = plan::choose(input, demands, &answers, patient, history);
     Chosen {
         quiet: plan::quiet(input, demands, &answers, &ends),
+        hindered: plan::hindered(input, demands, &answers, &ends),
         ends,
         spent,
         soonest: plan::soonest(demands, &answers),

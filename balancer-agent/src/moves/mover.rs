@@ -3,7 +3,7 @@
 mod ending;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Deref,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -20,7 +20,7 @@ use super::{
     history::{Ending, History},
     input::{Input, Mode},
     movable::{Asked, Drained, Movable},
-    plan,
+    plan::{self, Hindered},
     prospect::{Look, Memory, Prospect, Remembered, moves},
     tally::{Fate, Tally},
 };
@@ -58,6 +58,8 @@ pub struct Mover {
     ended: Arc<Ended>,
     /// What is remembered, for those who ask what would be moved.
     remembered: Arc<Remembered>,
+    /// Why connections of backends that drain were not ended in the last pass, by identifier.
+    hindered: BTreeMap<u32, Hindered>,
 }
 
 /// Which connections are ended, by the words of their charges, as of the last pass.
@@ -86,6 +88,7 @@ impl Mover {
             tally,
             ended,
             remembered: Arc::default(),
+            hindered: BTreeMap::new(),
         }
     }
 
@@ -103,6 +106,11 @@ impl Mover {
     /// What the counters don't say yet of what was done.
     pub const fn corrections(&self) -> &Arc<Corrections> {
         &self.corrections
+    }
+
+    /// Why connections of backends that drain were not ended in the last pass, by identifier.
+    pub const fn hindered(&self) -> &BTreeMap<u32, Hindered> {
+        &self.hindered
     }
 
     /// Learns what has changed. Where the source may lack objects, nothing is taken for gone. What
@@ -129,6 +137,7 @@ impl Mover {
         self.cluster.refresh(now(), &self.maps);
         if self.movable.is_empty() {
             self.history.forget_looks();
+            self.hindered.clear();
             self.publish();
             return self.cluster.next(now());
         }
@@ -142,8 +151,9 @@ impl Mover {
         let failed = |found: &Recorded, reason, fate| {
             self.count(&input, found.service, reason, fate);
         };
-        let Chosen { ends, spent: asking, soonest, quiet, .. } =
+        let Chosen { ends, spent: asking, soonest, quiet, hindered, .. } =
             choose(&input, &demands, true, &mut history, &self.maps, &self.helper, failed);
+        self.hindered = hindered;
         let (ended, ending) = self.carry_out_seated(&input, ends, &mut history);
         self.cluster.ask(&input, &history, &quiet);
         let waits = plan::are_awaited(&demands, &ended, &quiet);
@@ -193,7 +203,7 @@ impl Mover {
         };
         let history = self.history.clone();
         let prospect = Prospect::new(look, history, authority, &self.maps, &self.helper, failed);
-        let Prospect { look, input, mut history, ends, mut view } = prospect;
+        let Prospect { look, input, mut history, ends, mut view, .. } = prospect;
         (self.asked, self.movable) = (look.asked, look.movable);
         if !input.governed.is_empty() {
             input.governed.keys().for_each(|row| self.cluster.force(*row, input.now));

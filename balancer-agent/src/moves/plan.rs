@@ -342,6 +342,39 @@ pub fn quiet(
     quiet
 }
 
+/// Why connections are not ended that lead to a backend that drains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hindered {
+    /// Something is under way.
+    pub busy: u32,
+    /// They rest, and have not for long enough, or at no safe moment.
+    pub resting: u32,
+}
+
+/// The connections that were asked about, are to be ended because their backend drains, and are not, by
+/// backend.
+pub fn hindered(
+    input: &Input,
+    demands: &[Demand],
+    answers: &BTreeMap<usize, Seen>,
+    ends: &[End],
+) -> BTreeMap<u32, Hindered> {
+    let ended: BTreeSet<_> = ends.iter().map(|end| end.connection).collect();
+    let mut hindered: BTreeMap<u32, Hindered> = BTreeMap::new();
+    for demand in demands.iter().filter(|demand| demand.reason == Reason::Drain) {
+        for index in demand.among.iter().filter(|index| !ended.contains(*index)) {
+            let Some(found) = answers.get(index) else { continue };
+            let of = hindered.entry(backend(&input.connections[*index])).or_default();
+            if found.is_quiet(demand.quiet) || found.waits(demand.quiet).is_some() {
+                of.resting += 1;
+            } else {
+                of.busy += 1;
+            }
+        }
+    }
+    hindered
+}
+
 /// True if a connection may be ended gently. What nobody has used for long is not waited for any
 /// more, whoever was to answer.
 fn may_end(demand: &Demand, found: &Seen) -> bool {

@@ -152,6 +152,7 @@ fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView 
         opened_total: found.opened,
         failed_total: found.failed,
         suspected_total: found.suspected,
+        drained_by: None,
     }
 }
 

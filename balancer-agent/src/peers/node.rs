@@ -1,6 +1,7 @@
 //! One node among its peers: what it says to whom and when, and what follows for its rows. Neither
 //! keys nor sockets nor clocks: [`super::exchange`] seals what this says.
 
+mod drains;
 mod levels;
 mod moves;
 mod peer;
@@ -21,6 +22,7 @@ pub use self::{
 };
 use super::{
     Moment,
+    drains::Known as Drains,
     known::Known,
     ledger::Ledger,
     name::{NodeId, ServiceId},
@@ -49,6 +51,8 @@ pub struct Node {
     moves: Moves,
     /// What this node has asked to see.
     surveys: Surveys,
+    /// What is drained on all nodes.
+    drains: Drains,
     /// The steward of each Service port that there is a row of, and since when.
     stewards: HashMap<ServiceId, (NodeId, Moment)>,
     /// Peers that take part, as the stewards were found by.
@@ -90,6 +94,7 @@ impl Node {
             permits: Permits::default(),
             moves: Moves::default(),
             surveys: Surveys::default(),
+            drains: Drains::default(),
             stewards: HashMap::new(),
             heard: BTreeSet::new(),
             silent_at: None,
@@ -206,6 +211,8 @@ impl Node {
             Section::Answer(answer) => self.answered(now, from, answer),
             Section::Survey(survey) => self.hear_survey(now, from, survey),
             Section::Plan(plan) => self.hear_plan(from, plan),
+            Section::Drains(said) => self.drains.hear(now, from, said),
+            Section::Left(left) => self.drains.hear_left(now, from, left),
         }
     }
 
@@ -287,6 +294,7 @@ impl Node {
         self.own.forget(now);
         self.permits.forget(now);
         self.moves.forget(now);
+        self.drains.forget(now);
         let peers = self.peers.len();
         self.ledger.forget(now, |bytes| pace::named(peers, pace::repeat(bytes, peers)));
         self.known.forget(now, |service| self.own.has(service));

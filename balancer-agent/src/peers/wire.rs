@@ -4,6 +4,7 @@
 //! numbers are in network byte order. A section of an unknown kind is skipped, and so are bytes
 //! after the fields that are known of a section: fields may be added without a new major version.
 
+mod drains;
 mod moves;
 mod plan;
 mod read;
@@ -12,6 +13,7 @@ mod reader;
 use std::net::IpAddr;
 
 pub use self::{
+    drains::{Drain, Drains, Left},
     moves::{Answer, Ask, Candidate, Done, GRANTS, Grant, candidates},
     plan::{Plan, Planned, Survey},
     read::read,
@@ -30,6 +32,9 @@ const ASK: u8 = 4;
 const ANSWER: u8 = 5;
 const SURVEY: u8 = 6;
 const PLAN: u8 = 7;
+const DRAINS: u8 = 8;
+const OVER: u8 = 9;
+const LEFT: u8 = 10;
 
 /// What one node says to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +53,10 @@ pub enum Section {
     Survey(Survey),
     /// What would move, from the steward.
     Plan(Plan),
+    /// What the sender drains on all nodes, and what of that is over.
+    Drains(Drains),
+    /// What the sender has left of what the addressee drains.
+    Left(Vec<Left>),
 }
 
 /// What it takes to believe each other.
@@ -135,6 +144,8 @@ pub fn pack(sections: &[Section]) -> Vec<Vec<u8>> {
             Section::Answer(answer) => packer.whole(&answer.write(ANSWER)),
             Section::Survey(survey) => packer.whole(&survey.write(SURVEY)),
             Section::Plan(plan) => packer.whole(&plan.write(PLAN)),
+            Section::Drains(drains) => packer.all(&drains.write([DRAINS, OVER])),
+            Section::Left(left) => packer.all(&Left::write(left, LEFT)),
         }
     }
     packer.0
@@ -180,6 +191,11 @@ impl Packer {
     /// A section that is not divided.
     fn whole(&mut self, bytes: &[u8]) {
         self.room(bytes.len()).extend(bytes);
+    }
+
+    /// Sections that are not divided any more.
+    fn all(&mut self, sections: &[Vec<u8>]) {
+        sections.iter().for_each(|bytes| self.whole(bytes));
     }
 
     /// Sections with counts. Fields that came after the first version stand after these.

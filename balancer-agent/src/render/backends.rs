@@ -53,6 +53,10 @@ fn sheet(backends: &[ServiceBackendView], wide: bool) -> Sheet {
     if wide {
         header.extend(["FAILED", "SUSPECTED", "WEIGHT", "NODE", "ZONE", "PORT-NAME"]);
     }
+    let is_drained = backends.iter().any(|row| row.backend.drained_by.is_some());
+    if is_drained {
+        header.push("DRAINED-BY");
+    }
     let mut most = BTreeMap::new();
     for row in backends {
         let most = most.entry(port(row)).or_insert(0);
@@ -82,6 +86,9 @@ fn sheet(backends: &[ServiceBackendView], wide: bool) -> Sheet {
                 optional(backend.zone.as_ref()),
                 optional(port_name(row)),
             ]);
+        }
+        if is_drained {
+            cells.push(optional(backend.drained_by.as_ref()));
         }
         cells
     };

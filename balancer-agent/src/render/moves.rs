@@ -6,9 +6,11 @@ use comfy_table::Color;
 
 use super::{
     human::age,
-    table::{cell, table},
+    table::{cell, optional, table},
 };
-use crate::view::{DrainView, EndView, MoveView, NodeMoveView, PortView, RebalanceView, ShareView};
+use crate::view::{
+    DrainView, EndView, MoveView, NodeDrainView, NodeMoveView, PortView, RebalanceView, ShareView,
+};
 
 /// Draws what backends have and should have, and what moves.
 pub fn rebalance(view: &RebalanceView, wide: bool) -> String {
@@ -75,21 +77,46 @@ fn why(view: &RebalanceView, found: &NodeMoveView) -> String {
     format!("{over} too many, {under} missing")
 }
 
-/// Draws what is drained by hand.
+/// Draws what is drained by hand, and what of it each node has left where that is for all nodes.
 pub fn drains(drains: &[DrainView], _wide: bool) -> String {
+    let is_known = drains.iter().any(|drain| drain.by.is_some());
     let row = |drain: &DrainView| {
         let services: Vec<_> = drain.services.iter().map(ToString::to_string).collect();
-        vec![
+        let mut cells = vec![
             cell(address(drain.backend)),
             cell(services.join(", ")),
             cell(drain.connections),
             cell(drain.ended),
             cell(age(drain.elapsed_s)),
             cell(age(drain.timeout_s)),
+        ];
+        if is_known {
+            cells.push(optional(drain.by.as_ref()));
+        }
+        cells
+    };
+    let mut header = vec!["BACKEND", "SERVICES", "CONNECTIONS", "ENDED", "SINCE", "TIMEOUT"];
+    if is_known {
+        header.push("ALL-NODES-BY");
+    }
+    let mut text = table(&header, drains.iter().map(row));
+    let nodes = drains.iter().flat_map(|drain| drain.nodes.iter().map(move |node| (drain, node)));
+    let row = |(drain, node): (&DrainView, &NodeDrainView)| {
+        vec![
+            cell(&node.node),
+            cell(address(drain.backend)),
+            optional(node.connections),
+            cell(node.ended),
+            cell(node.busy),
+            cell(node.resting),
         ]
     };
-    let header = ["BACKEND", "SERVICES", "CONNECTIONS", "ENDED", "SINCE", "TIMEOUT"];
-    table(&header, drains.iter().map(row))
+    if nodes.clone().next().is_some() {
+        let header = ["NODE", "BACKEND", "CONNECTIONS", "ENDED", "BUSY", "RESTING"];
+        // Writing to a string can't fail.
+        let _ = write!(text, "\n{}", table(&header, nodes.map(row)));
+    }
+    text
 }
 
 fn quiet(millis: u64) -> String {

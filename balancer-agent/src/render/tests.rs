@@ -6,8 +6,8 @@ use crate::{
     model::{Reason, Way},
     testing,
     view::{
-        ConnectionView, CountsView, DrainView, EndView, MoveView, NodeMoveView, RebalanceView,
-        ServiceBackendView, ServiceView, ShareView, StatusView, WaitView,
+        ConnectionView, CountsView, DrainView, EndView, MoveView, NodeDrainView, NodeMoveView,
+        RebalanceView, ServiceBackendView, ServiceView, ShareView, StatusView, WaitView,
     },
 };
 
@@ -268,6 +268,7 @@ fn json_and_yaml_have_the_same_fields() {
             "opened_total": 50,
             "failed_total": 1,
             "suspected_total": 0,
+            "drained_by": null,
         })
     );
 }
@@ -359,6 +360,16 @@ fn every_field_that_programs_can_read_is_documented() {
         elapsed_s: 1,
         connections: 1,
         ended: 1,
+        by: Some("worker-1".into()),
+        nodes: vec![NodeDrainView {
+            node: "worker-1".into(),
+            connections: Some(1),
+            ended: 0,
+            busy: 1,
+            resting: 0,
+            refused: false,
+            told_ms: Some(1),
+        }],
     };
     let shown = [
         serde_json::to_value(testing::status()),

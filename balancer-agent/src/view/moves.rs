@@ -122,6 +122,9 @@ pub struct DrainRequest {
     pub cancel: bool,
     /// True to drain it even if a Service then has no backend.
     pub force: bool,
+    /// True to drain it on all nodes.
+    #[serde(default)]
+    pub cluster: bool,
 }
 
 /// `drain -o json`: an element for each backend that is drained by hand.
@@ -140,6 +143,47 @@ pub struct DrainView {
     /// Those of them that were ended, and that neither side has closed.
     #[serde(default)]
     pub ended: u32,
+    /// The node at which it was asked for on all nodes; absent where it is drained on this one alone.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// What each node has left; none where that was asked for on another node, or for this one alone.
+    #[serde(default)]
+    pub nodes: Vec<NodeDrainView>,
+}
+
+impl DrainView {
+    /// Open connections of all nodes that are known to drain it, or of this one.
+    pub fn open(&self) -> u64 {
+        if self.nodes.is_empty() {
+            return self.connections.into();
+        }
+        self.nodes.iter().filter_map(|node| node.connections).map(u64::from).sum()
+    }
+
+    /// Nodes that have not said what they have, or do not drain it.
+    pub fn missing(&self) -> impl Iterator<Item = &NodeDrainView> {
+        self.nodes.iter().filter(|node| node.connections.is_none() || node.refused)
+    }
+}
+
+/// What a node has left of a backend that is drained on all nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDrainView {
+    /// The node.
+    pub node: String,
+    /// Its open connections; absent where it has said nothing: its agent is of an older version, or can't
+    /// be reached.
+    pub connections: Option<u32>,
+    /// Those of them that were ended, and that neither side has closed.
+    pub ended: u32,
+    /// Those that were busy when they were looked at.
+    pub busy: u32,
+    /// Those that were at rest, and not yet for long enough.
+    pub resting: u32,
+    /// True where it is not drained: a Service would have no backend left there.
+    pub refused: bool,
+    /// Milliseconds since it said so.
+    pub told_ms: Option<u64>,
 }
 
 /// The answer is what is drained then.

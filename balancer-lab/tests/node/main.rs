@@ -15,6 +15,7 @@ mod cluster;
 mod counting;
 mod datagrams;
 mod demo;
+mod drains_all;
 mod explain;
 mod external;
 mod families;

@@ -16,26 +16,43 @@ use balancer_lab::{
 
 /// How long clients go on.
 const LIFE: Duration = Duration::from_secs(36);
-const HEARD: Duration = Duration::from_secs(20);
+pub const HEARD: Duration = Duration::from_secs(20);
 /// Within how long after a change all must be even again, on a busy machine: 2 s are waited for more
 /// changes, and clients that send often must be met between two requests.
-const EVEN: Duration = Duration::from_secs(15);
+pub const EVEN: Duration = Duration::from_secs(15);
 
 /// Backends on the first node, and on each node a client whose threads keep a connection each.
-struct Stage {
+pub struct Stage {
     // Dropped in this order: clients, agents and servers before the nodes they run on.
-    clients: Vec<http::Client>,
-    agents: Vec<Agent>,
+    pub clients: Vec<http::Client>,
+    pub agents: Vec<Agent>,
     _servers: Vec<Server>,
-    backends: Vec<Pod>,
+    pub backends: Vec<Pod>,
     _pods: Vec<Pod>,
-    manifests: Manifests,
-    cluster: Cluster,
+    pub manifests: Manifests,
+    pub cluster: Cluster,
+}
+
+/// Connections that an agent has ended gently for a reason.
+pub fn ended_by(agent: &Agent, reason: &str) -> u64 {
+    let metrics = agent.metrics().expect("metrics");
+    exposition::ended(&metrics, &[("reason", reason), ("way", "gentle")])
 }
 
 impl Stage {
     /// Clients with so many connections each, all on the first of the backends that are ready.
-    fn start(name: &str, nodes: usize, backends: u8, ready: u8, each: usize) -> Self {
+    pub fn start(name: &str, nodes: usize, backends: u8, ready: u8, each: usize) -> Self {
+        Self::start_for(LIFE, name, nodes, [backends, ready], each)
+    }
+
+    /// The same, whose clients go on for so long.
+    pub fn start_for(
+        life: Duration,
+        name: &str,
+        nodes: usize,
+        [backends, ready]: [u8; 2],
+        each: usize,
+    ) -> Self {
         let cluster =
             Cluster::create(name, nodes).expect("nodes; the tests need root and iproute2");
         let first = &cluster.nodes()[0];
@@ -64,7 +81,7 @@ impl Stage {
         stage._pods = nodes.iter().map(pod).collect();
         let client = |pod: &Pod| {
             let uri = format!("http://{VIP}/").parse().expect("uri");
-            let mut options = LoadOptions::new(uri, each, Pools::PerThread, Until::Elapsed(LIFE));
+            let mut options = LoadOptions::new(uri, each, Pools::PerThread, Until::Elapsed(life));
             options.pace = Duration::from_millis(150);
             let mut client = http::Client::start(pod.place(), &options).expect("client");
             client.go().expect("started");
@@ -78,7 +95,7 @@ impl Stage {
     }
 
     /// The Service with its first backends.
-    fn publish(&self, ready: u8) {
+    pub fn publish(&self, ready: u8) {
         let node = self.cluster.nodes()[0].name();
         let endpoints = self.backends.iter().take(ready.into());
         let service = Service {
@@ -90,7 +107,7 @@ impl Stage {
     }
 
     /// Connections of all nodes to each backend, most first.
-    fn totals(&self) -> Vec<u64> {
+    pub fn totals(&self) -> Vec<u64> {
         let mut totals: Vec<u64> = Vec::new();
         for agent in &self.agents {
             let services = agent.json(&["services", "default/web"]).expect("services");
@@ -104,7 +121,7 @@ impl Stage {
         totals
     }
 
-    fn await_totals(
+    pub fn await_totals(
         &self,
         what: &str,
         within: Duration,
@@ -125,7 +142,7 @@ impl Stage {
     }
 
     /// Until every node knows what all have.
-    fn await_heard(&self) {
+    pub fn await_heard(&self) {
         let deadline = Instant::now() + HEARD;
         let all: u64 = self.totals().iter().sum();
         for agent in &self.agents {
@@ -142,12 +159,22 @@ impl Stage {
     }
 
     /// Connections that all agents have ended for the sake of balance.
-    fn ended(&self) -> u64 {
-        let of = |agent: &Agent| {
-            let metrics = agent.metrics().expect("metrics");
-            exposition::ended(&metrics, &[("reason", "rebalance"), ("way", "gentle")])
-        };
-        self.agents.iter().map(of).sum()
+    pub fn ended(&self) -> u64 {
+        self.ended_for("rebalance")
+    }
+
+    /// Connections that all agents have ended for a reason.
+    pub fn ended_for(&self, reason: &str) -> u64 {
+        let running = self.agents.iter().filter(|agent| agent.pid().is_some());
+        running.map(|agent| ended_by(agent, reason)).sum()
+    }
+
+    /// No request of a client has failed.
+    pub fn assert_served(&mut self) {
+        for client in &mut self.clients {
+            let report = client.report().expect("report");
+            assert_eq!((report.errors, report.first_error.as_deref()), (0, None), "{report:?}");
+        }
     }
 }
 
@@ -161,10 +188,7 @@ fn the_connections_of_six_nodes_move_as_one() {
     // Nothing more moves.
     thread::sleep(Duration::from_secs(10));
     assert_eq!((stage.totals(), stage.ended()), (vec![2, 2, 2], 4));
-    for client in &mut stage.clients {
-        let report = client.report().expect("report");
-        assert_eq!((report.errors, report.first_error.as_deref()), (0, None), "{report:?}");
-    }
+    stage.assert_served();
 }
 
 /// Whichever agent is asked, it speaks for all nodes.
@@ -208,8 +232,5 @@ fn all_nodes_are_rebalanced_by_hand() {
     let alone = stage.agents[2].json(&["rebalance", "web", "--dry-run", "--node"]);
     let alone = alone.expect("a dry run");
     assert_eq!((&alone["nodes"], &alone["moves"]), (&1.into(), &serde_json::json!([])));
-    for client in &mut stage.clients {
-        let report = client.report().expect("report");
-        assert_eq!((report.errors, report.first_error.as_deref()), (0, None), "{report:?}");
-    }
+    stage.assert_served();
 }

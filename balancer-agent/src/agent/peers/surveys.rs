@@ -70,7 +70,7 @@ impl Peers {
 
 impl Inner {
     /// The name of a node; its hash where it has left.
-    fn name(&self, id: NodeId) -> String {
+    pub(super) fn name(&self, id: NodeId) -> String {
         let member = self.membership.members.get(&id);
         member.map_or_else(|| format!("{:016x}", id.0), |member| member.node.clone())
     }

@@ -177,7 +177,7 @@ fn the_reason_of_a_choice_follows_from_its_numbers() {
     ] {
         assert_eq!(dialled(&event).choice.expect("a choice").why, want, "{event:?}");
     }
-    assert!(SUSPECT > u32::MAX >> CLUSTER_FRACTION, "no count is as large as the bit of suspects");
+    const { assert!(SUSPECT > u32::MAX >> CLUSTER_FRACTION, "no count has the bit of suspects") };
 }
 
 #[test]

@@ -30,6 +30,7 @@ impl Node {
         for (to, section) in std::mem::take(&mut self.moves.outbox) {
             letters.entry(to).or_default().sections.push(section);
         }
+        self.drain_news(now, &mut letters);
         self.totals(now, &mut letters);
         self.beats(now, &mut letters);
         letters
@@ -37,7 +38,7 @@ impl Node {
 
     /// When there is something to say again, if nothing is heard or observed before.
     pub fn next(&self) -> Moment {
-        if !self.moves.outbox.is_empty() {
+        if !self.moves.outbox.is_empty() || self.drains.has_news() {
             return Moment::ZERO;
         }
         let after = |at: Option<Moment>| at.map_or(Moment::ZERO, |at| at + pace::GAP);
@@ -172,6 +173,7 @@ impl Node {
             }
             let letter = letters.entry(to).or_default();
             letter.reports = u16::try_from(whole).ok().filter(|_| self.is_counted);
+            self.drain_beat(now, to, letters.entry(to).or_default());
             for service in &spoken {
                 letters.entry(to).or_default().sections.push(self.repeat(now, *service, to));
             }

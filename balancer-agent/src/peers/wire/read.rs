@@ -1,8 +1,8 @@
 //! Bytes of a datagram to sections.
 
 use super::{
-    ANSWER, ASK, Answer, Ask, Done, HELLO, Hello, PLAN, Plan, REPORT, Report, SURVEY, Section,
-    Survey, TOTALS, Totals,
+    ANSWER, ASK, Answer, Ask, DRAINS, Done, Drains, HELLO, Hello, LEFT, Left, OVER, PLAN, Plan,
+    REPORT, Report, SURVEY, Section, Survey, TOTALS, Totals,
     reader::{Malformed, Reader},
     width,
 };
@@ -31,6 +31,9 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
             ANSWER => sections.push(Section::Answer(Answer::read(&mut body)?)),
             SURVEY => sections.extend(Survey::read(&mut body)?.map(Section::Survey)),
             PLAN => sections.push(Section::Plan(Plan::read(&mut body)?)),
+            DRAINS => sections.push(Section::Drains(Drains::read_drains(&mut body)?)),
+            OVER => sections.push(Section::Drains(Drains::read_over(&mut body)?)),
+            LEFT => sections.push(Section::Left(Left::read(&mut body)?)),
             _ => {}
         }
     }

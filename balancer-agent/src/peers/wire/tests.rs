@@ -34,6 +34,27 @@ fn ask(backends: &[(BackendAddr, u32)]) -> Ask {
     }
 }
 
+fn drain(id: u64) -> Drain {
+    let ip: IpAddr =
+        if id.is_multiple_of(2) { "fd00::1".parse().unwrap() } else { "10.0.0.1".parse().unwrap() };
+    let [over, age] = [30_000, 1_250].map(std::time::Duration::from_millis);
+    Drain { id, backend: (ip, 80).into(), over, age }
+}
+
+#[test]
+fn drains_are_said_in_as_many_sections_as_it_takes() {
+    let all = Drains { drains: (0..300).map(drain).collect(), over: (0..300).collect() };
+    let datagrams = pack(&[Section::Drains(all.clone())]);
+    assert!(datagrams.len() > 1 && datagrams.iter().all(|bytes| bytes.len() <= MOST));
+    let mut found = Drains::default();
+    for section in unpack(&datagrams) {
+        let Section::Drains(part) = section else { panic!("{section:?}") };
+        found.drains.extend(part.drains);
+        found.over.extend(part.over);
+    }
+    assert_eq!(found, all);
+}
+
 #[test]
 fn a_plan_is_sent_in_as_many_parts_as_it_takes() {
     let planned = |count| Planned { node: NodeId(7), grant: Grant { from: 0, to: 1, count } };
@@ -100,6 +121,9 @@ fn sections_survive_the_way() {
                 grant: Grant { from: 0, to: 3, count: 2 },
             }],
         }),
+        Section::Drains(Drains { drains: vec![drain(1), drain(2)], over: Vec::new() }),
+        Section::Drains(Drains { drains: Vec::new(), over: vec![7, u64::MAX] }),
+        Section::Left(vec![Left { id: 1, open: 5, ended: 4, busy: 3, resting: 2, refused: true }]),
     ];
     let datagrams = pack(&sections);
     assert_eq!(datagrams.len(), 1);
@@ -257,6 +281,7 @@ proptest! {
                 Section::Ask(ask) => ask.candidates.len(),
                 Section::Survey(survey) => survey.ask.candidates.len(),
                 Section::Answer(_) | Section::Plan(_) => 0,
+                Section::Drains(_) | Section::Left(_) => 0,
                 Section::Report(Report { counts, .. })
                 | Section::Totals(Totals { counts, .. }) => counts.len(),
             });
