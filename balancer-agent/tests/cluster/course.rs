@@ -28,12 +28,21 @@ const MOST_JUMP: Duration = Duration::from_secs(20);
 const FIRST_KEYS: f64 = 2.0;
 const BETWEEN_KEYS: f64 = 3.0;
 
+/// Connections of one node to one backend that wait to be moved.
+const MOST_HELD: usize = 5;
+/// When the backend comes that they are to be moved to.
+const JOINS: Duration = Duration::from_secs(5);
+
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
     /// A connection of a node to a backend comes, or goes, if there is one.
     Opens(usize, usize),
     Closes(usize, usize),
+    /// A connection of a node to a backend of a Service comes, wherever the choice would send it.
+    Holds(usize, usize, usize),
+    /// A node does not move connections, or does again.
+    Off(usize, bool),
     /// From now on so many of 100 datagrams are lost, come twice, or come up to 2 s late.
     Lossy(u32),
     Twice(u32),
@@ -58,6 +67,59 @@ pub(crate) enum Step {
     Rows(usize, Shape),
     /// A node reads its keys: the first, both in either order, the second; or one of nobody.
     Keys(usize, usize),
+}
+
+impl Step {
+    /// True where something goes wrong: not where connections, nodes and backends come and go, and all hear of
+    /// it.
+    pub(crate) const fn is_fault(self) -> bool {
+        !matches!(
+            self,
+            Self::Opens(..) | Self::Closes(..) | Self::Holds(..) | Self::Off(..) | Self::Rows(..)
+        )
+    }
+}
+
+/// The same, with connections that begin at one backend of each Service; half of the nodes may not move theirs.
+pub(crate) fn course_of_moves(rng: &mut StdRng) -> Vec<(Duration, Step)> {
+    let mut steps = Vec::new();
+    let mut all = course(rng);
+    // Of some the numbers are small enough to see what each does.
+    let kept = rng.random_range(1..=10);
+    let mut nth = 0;
+    all.retain(|(_, step)| {
+        nth += 1;
+        !matches!(step, Step::Opens(..) | Step::Closes(..)) || nth % 10 < kept
+    });
+    for (service, backends) in SERVICES.iter().enumerate() {
+        let first = backends[rng.random_range(0..backends.len())];
+        for node in 0..NODES {
+            for _ in 0..rng.random_range(0..=MOST_HELD) {
+                steps.push((Duration::ZERO, Step::Holds(node, service, first)));
+            }
+        }
+    }
+    // All nodes hear at some moment of a backend that comes.
+    let mut without = whole();
+    without[0] &= without[0] - 1;
+    steps.extend((0..NODES).map(|node| (Duration::ZERO, Step::Rows(node, without))));
+    for node in 0..NODES {
+        let heard = JOINS + Duration::from_millis(rng.random_range(0..200));
+        steps.push((heard, Step::Rows(node, whole())));
+    }
+    if rng.random_range(0..4) == 0 {
+        for node in 0..NODES / 2 {
+            steps.push((Duration::ZERO, Step::Off(node, true)));
+            if rng.random() {
+                let seen =
+                    Duration::from_secs_f64(rng.random_range(0.0..LAST_CHANGE.as_secs_f64()));
+                steps.push((seen, Step::Off(node, false)));
+            }
+        }
+    }
+    steps.extend(all);
+    steps.sort_by_key(|(when, _)| *when);
+    steps
 }
 
 /// Steps in the order of time.

@@ -11,8 +11,9 @@ use balancer_agent::peers::name::NodeId;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
-    course::{CHECK, Step, course},
+    course::{CHECK, Step, course, course_of_moves},
     host::{Host, Said},
+    moves::Moves,
     network::Network,
     truth::{BACKENDS, NODES, SERVICES, node},
 };
@@ -28,6 +29,8 @@ enum Event {
     Step(Step),
     Look(usize),
     Arrives(usize, Vec<u8>),
+    /// A client of a node dials a Service.
+    Dials(usize, u32, usize),
 }
 
 /// A cluster.
@@ -42,11 +45,22 @@ pub(crate) struct World {
     count: usize,
     digest: DefaultHasher,
     tells: bool,
+    /// What came of moves, where connections move.
+    moves: Option<Moves>,
 }
 
 impl World {
     /// Everything that will happen follows from the seed.
     pub(crate) fn new(seed: u64) -> Self {
+        Self::of(seed, false)
+    }
+
+    /// The same, with connections that move.
+    pub(crate) fn with_moves(seed: u64) -> Self {
+        Self::of(seed, true)
+    }
+
+    fn of(seed: u64, moves: bool) -> Self {
         let mut world = Self {
             rng: StdRng::seed_from_u64(seed),
             hosts: (0..NODES).map(Host::new).collect(),
@@ -57,10 +71,14 @@ impl World {
             count: 0,
             digest: DefaultHasher::new(),
             tells: false,
+            moves: None,
         };
-        for (when, step) in course(&mut world.rng) {
+        let steps = if moves { course_of_moves(&mut world.rng) } else { course(&mut world.rng) };
+        world.moves = moves.then(|| Moves::new(steps.iter().any(|(_, step)| step.is_fault())));
+        for (when, step) in steps {
             world.plan(when, Event::Step(step));
         }
+        world.hosts.iter_mut().filter(|_| moves).for_each(Host::set_moves);
         for index in 0..NODES {
             let phase = LOOK.mul_f64(world.rng.random());
             world.plan(phase, Event::Look(index));
@@ -70,8 +88,8 @@ impl World {
     }
 
     /// The same, which tells of every step.
-    pub(crate) fn telling(seed: u64) -> Self {
-        Self { tells: true, ..Self::new(seed) }
+    pub(crate) fn telling(self) -> Self {
+        Self { tells: true, ..self }
     }
 
     /// What all datagrams and steps come to.
@@ -82,13 +100,18 @@ impl World {
     /// Lets everything happen, and compares what nodes know with what is true.
     pub(crate) fn run(&mut self) -> Result<(), Broken> {
         while let Some(Reverse((now, number))) = self.agenda.pop() {
-            if now >= CHECK {
-                break;
+            if now >= CHECK && self.moves.as_ref().is_none_or(|moves| moves.is_over(now)) {
+                return self.compare(now);
             }
             let Some(event) = self.events.remove(&number) else { continue };
             self.happens(now, event).map_err(|what| Broken(format!("at {now:?}: {what}")))?;
         }
         self.compare(CHECK)
+    }
+
+    /// How many connections were ended, and how many of those for nothing.
+    pub(crate) fn moved(&self) -> (usize, usize) {
+        self.moves.as_ref().map_or((0, 0), Moves::moved)
     }
 
     fn plan(&mut self, when: Duration, event: Event) {
@@ -103,19 +126,66 @@ impl World {
                 let said = self.hosts[index].look(now);
                 self.say(now, index, said)?;
                 self.plan(now + LOOK, Event::Look(index));
+                self.pass(now, index)?;
             }
             Event::Arrives(index, datagram) => {
                 let said = self.hosts[index].receive(now, datagram);
                 self.say(now, index, said)?;
             }
+            Event::Dials(node, client, service) => self.dial(now, node, client, service),
             Event::Step(step) => {
                 if self.tells {
                     println!("{now:?}: {step:?}");
+                }
+                if let Some(moves) = &mut self.moves {
+                    moves.changed(now);
                 }
                 self.step(now, step);
             }
         }
         Ok(())
+    }
+
+    /// The mover of a node ends connections, if it is time: their clients come back.
+    fn pass(&mut self, now: Duration, index: usize) -> Result<(), String> {
+        let ended = self.hosts[index].pass(now, &mut self.rng);
+        let ended = ended.map_err(|what| format!("node {index}: {what}"))?;
+        let Some(moves) = self.moves.as_mut().filter(|_| !ended.is_empty()) else { return Ok(()) };
+        let mut totals: [u32; BACKENDS] =
+            std::array::from_fn(|at| self.hosts.iter().map(|host| host.has_at(at)).sum());
+        // As it was before them.
+        for found in &ended {
+            totals[found.connection.backend] += 1;
+            found.to.into_iter().for_each(|to| totals[to] -= 1);
+        }
+        for found in ended {
+            if self.tells {
+                println!("{now:?}: node {index} ends {found:?} of {totals:?}");
+            }
+            moves.ended(now, &found, &mut totals)?;
+            (now, index, found.connection.client).hash(&mut self.digest);
+            let is_slow = self.rng.random_range(0..10) == 0;
+            let range = if is_slow { 3_000..8_000 } else { 20..320 };
+            let after = Duration::from_millis(self.rng.random_range(range));
+            let (client, service) = (found.connection.client, found.connection.service);
+            let number = self.count;
+            self.agenda.push(Reverse((now + after, number)));
+            self.events.insert(number, Event::Dials(index, client, service));
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, now: Duration, node: usize, client: u32, service: usize) {
+        let before: u32 = (0..BACKENDS).map(|at| self.hosts[node].has_at(at)).sum();
+        if !self.hosts[node].dial(now, client, service, &mut self.rng) {
+            // It tries again.
+            self.plan(now + Duration::from_millis(500), Event::Dials(node, client, service));
+        }
+        let after: u32 = (0..BACKENDS).map(|at| self.hosts[node].has_at(at)).sum();
+        if let Some(moves) = self.moves.as_mut().filter(|_| before != after) {
+            moves.changed(now);
+        }
     }
 
     /// No node may take the others to have more than they ever had.
@@ -142,11 +212,19 @@ impl World {
 
     fn step(&mut self, now: Duration, step: Step) {
         match step {
-            Step::Opens(node, backend) => self.hosts[node].opens(backend),
-            Step::Closes(node, backend) => {
-                let (active, _) = &mut self.hosts[node].counters[backend];
-                *active = active.saturating_sub(1);
+            Step::Opens(node, backend) if self.moves.is_some() => {
+                let of = (0..SERVICES.len()).filter(|of| SERVICES[*of].contains(&backend));
+                let of = of.max_by_key(|_| self.rng.random::<u32>()).unwrap_or(0);
+                self.count += 1;
+                self.dial(now, node, self.count as u32, of);
             }
+            Step::Opens(node, backend) => self.hosts[node].opens(backend),
+            Step::Holds(node, service, backend) => {
+                self.count += 1;
+                self.hosts[node].connects(now, self.count as u32, service, backend);
+            }
+            Step::Off(node, is_off) => self.hosts[node].set_off(is_off),
+            Step::Closes(node, backend) => self.hosts[node].closes(backend),
             Step::Lossy(percent) => self.network.lossy = percent,
             Step::Twice(percent) => self.network.twice = percent,
             Step::Late(percent) => self.network.late = percent,
@@ -174,11 +252,10 @@ impl World {
                 if !host.has(service, backend) {
                     continue;
                 }
-                let all: u64 =
-                    self.hosts.iter().map(|host| u64::from(host.counters[backend].0)).sum();
+                let all: u64 = self.hosts.iter().map(|host| u64::from(host.has_at(backend))).sum();
                 let knows = host.knows(now, service, backend);
                 // Of a Service that nobody uses nothing is said, and each node counts alone.
-                if knows.unwrap_or_else(|| host.counters[backend].0.into()) != all {
+                if knows.unwrap_or_else(|| host.has_at(backend).into()) != all {
                     return Err(Broken(format!(
                         "node {index} takes backend {backend} of Service {service} to have \
                          {knows:?} connections, and it has {all}"
