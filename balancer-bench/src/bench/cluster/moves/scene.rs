@@ -3,10 +3,14 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
+    ops::RangeInclusive,
     time::Duration,
 };
 
-use balancer_agent::peers::{name::NodeId, steward::steward};
+use balancer_agent::{
+    balance::{Load, excess},
+    peers::{name::NodeId, steward::steward},
+};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::mover::{Mover, WEB, node};
@@ -20,9 +24,12 @@ const CHANGE: Duration = Duration::from_secs(6);
 /// From when until when the first node may be blocked.
 const BLOCKED: Duration = Duration::from_secs(4);
 const LIFTED: Duration = Duration::from_secs(14);
-/// By when all must be at rest, and until when nothing more may move.
+/// By when all must be at rest, and for how long nothing more may move then.
 const REST: Duration = Duration::from_secs(24);
-const END: Duration = Duration::from_secs(50);
+const RESTS: Duration = Duration::from_secs(60);
+/// The same where there are many nodes: what they say to each other takes the time of who waits for it.
+const RESTS_OF_MANY: Duration = Duration::from_secs(4);
+const MANY: usize = 100;
 /// How long what was moved is not moved again.
 const COOL: Duration = Duration::from_secs(30);
 
@@ -44,6 +51,8 @@ pub(super) struct Faults {
 /// What came of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
+    /// The fewest that must be ended.
+    pub(super) fewest: usize,
     /// Connections that were ended by the mover.
     pub(super) ends: usize,
     /// Those of clients one of whose connections had been ended within half a minute.
@@ -82,6 +91,7 @@ pub(super) struct Scene {
     faults: Faults,
     usable: Vec<usize>,
     clients: usize,
+    fewest: usize,
     ended: Vec<(Duration, u32)>,
     late: usize,
     even: Option<Duration>,
@@ -92,7 +102,7 @@ impl Scene {
     pub(super) fn new(
         seed: u64,
         nodes: usize,
-        per_node: u32,
+        each: RangeInclusive<u32>,
         before: usize,
         after: usize,
         faults: Faults,
@@ -108,7 +118,8 @@ impl Scene {
             count: 0,
             faults,
             usable: (0..after).collect(),
-            clients: nodes * per_node as usize,
+            clients: 0,
+            fewest: 0,
             ended: Vec::new(),
             late: 0,
             even: None,
@@ -117,9 +128,10 @@ impl Scene {
         };
         for index in 0..nodes {
             scene.nodes[index].set_row(Duration::ZERO, &(0..before).collect::<Vec<_>>());
-            for nth in 0..per_node as usize {
-                let client = (index * per_node as usize + nth) as u32;
-                scene.nodes[index].place(Duration::ZERO, client, client as usize % before);
+            for _ in 0..scene.rng.random_range(each.clone()) {
+                let client = scene.clients;
+                scene.nodes[index].place(Duration::ZERO, client as u32, client % before);
+                scene.clients += 1;
             }
             let (look, pass) = (scene.rng.random_range(0.0..1.0), scene.rng.random_range(0.0..1.0));
             scene.plan(LOOK.mul_f64(look), Event::Look(index));
@@ -128,12 +140,16 @@ impl Scene {
             let heard = Duration::from_millis(scene.rng.random_range(0..100));
             scene.plan(CHANGE + heard, Event::Row(index, all));
         }
+        let load = |connections: usize| Load { weight: 1, connections: connections as u32 };
+        let loads: Vec<_> = scene.totals().into_iter().map(load).collect();
+        scene.fewest = excess(&loads, 0).iter().sum::<u32>() as usize;
         scene
     }
 
     pub(super) fn run(&mut self) -> Outcome {
+        let end = REST + if self.nodes.len() > MANY { RESTS_OF_MANY } else { RESTS };
         while let Some(Reverse((now, number))) = self.agenda.pop() {
-            if now >= END {
+            if now >= end {
                 break;
             }
             if let Some(event) = self.events.remove(&number) {
@@ -150,7 +166,7 @@ impl Scene {
         let (most, least) = (totals.iter().max(), totals.iter().min());
         let spread = most.zip(least).map_or(0, |(most, least)| most - least);
         let (ends, late, even) = (self.ended.len(), self.late, self.even);
-        Outcome { ends, twice, late, spread, even }
+        Outcome { fewest: self.fewest, ends, twice, late, spread, even }
     }
 
     fn totals(&self) -> Vec<usize> {
