@@ -34,6 +34,8 @@ mod outside;
 mod overload;
 mod peer_faults;
 mod peers;
+mod permit_faults;
+mod permit_rounds;
 mod permits;
 mod plugin;
 mod pods;

@@ -60,10 +60,10 @@ fn open(stage: &Stage, node: usize, count: usize) -> Connections {
 }
 
 /// Rules for datagrams of agents in the network of a node, as `nft` takes them; gone when dropped.
-struct Rules<'a>(&'a Place);
+pub struct Rules<'a>(&'a Place);
 
 impl<'a> Rules<'a> {
-    fn set(place: &'a Place) -> Self {
+    pub fn set(place: &'a Place) -> Self {
         let rules = Self(place);
         rules.nft("add table inet peers");
         for hook in ["input", "output"] {
@@ -74,7 +74,7 @@ impl<'a> Rules<'a> {
         rules
     }
 
-    fn with(self, rules: &[(&str, &str)]) -> Self {
+    pub fn with(self, rules: &[(&str, &str)]) -> Self {
         for (hook, rule) in rules {
             self.nft(&format!("add rule inet peers {hook} udp dport {PORT} {rule}"));
         }

@@ -325,3 +325,33 @@ fn backends_that_a_question_does_not_name_have_their_weights() {
     let answer = Permits::default().answer(1_000 * SECOND, NodeId(1), &ask, &sums);
     assert_eq!(answer.grants, [Grant { from: 0, to: 1, count: 4 }]);
 }
+
+/// Their agents are of an older version, or have not seen the annotation yet.
+#[test]
+fn nodes_that_do_not_ask_keep_what_they_have() {
+    let mut world = World::new(vec![vec![1, 0, 0]; 20]);
+    let mut ended = 0;
+    for _ in 0..60 {
+        world.now += SECOND;
+        world.settled += SECOND;
+        for node in 0..5 {
+            let grants = world.ask_all(node);
+            ended += world.move_all(node, &grants);
+        }
+    }
+    assert_eq!((ended, world.totals()[0]), (5, 15));
+}
+
+#[test]
+fn a_budget_of_nothing_permits_nothing() {
+    let mut world = World::new(vec![vec![4, 0]; 2]);
+    world.budget = 0;
+    for _ in 0..60 {
+        world.now += SECOND;
+        world.settled += SECOND;
+        assert_eq!(world.ask_all(0), []);
+    }
+    world.budget = 1;
+    let grants = world.ask_all(0);
+    assert_eq!(world.move_all(0, &grants), 1);
+}
