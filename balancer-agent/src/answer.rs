@@ -24,18 +24,20 @@ pub enum AnswerError {
         service: ObjectRef,
     },
     /// A pod is named that this node does not have.
-    #[error("no pod {pod} runs on this node; give NAMESPACE/NAME of one that does")]
+    #[error("no pod {pod} runs on this node; {hint}")]
     NoPod {
         /// The pod.
         pod: ObjectRef,
+        /// Which could have been meant.
+        hint: String,
     },
     /// No endpoint has this address.
-    #[error(
-        "no Service has a TCP backend {backend}; `balancer-agent backends` lists those there are"
-    )]
+    #[error("no Service has a TCP backend {backend}; {hint}")]
     NoBackend {
         /// Address, with a port where one was named.
         backend: String,
+        /// Which could have been meant.
+        hint: String,
     },
     /// A drain is taken back that there is not.
     #[error("{backend} is not drained; `balancer-agent drain` lists what is")]

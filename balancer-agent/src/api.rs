@@ -8,6 +8,7 @@
 //! | `/v1/status` | [`StatusQuestion`] | |
 //! | `/v1/services` | [`ServicesQuestion`] | |
 //! | `/v1/connections` | [`Wanted`] | |
+//! | `/v1/clients` | [`ClientsQuestion`] | |
 //! | `/v1/explain` | [`ExplainQuestion`] | |
 //! | `/v1/peers` | [`PeersQuestion`] | |
 //! | `/v1/trace` | [`TraceQuestion`], answered line by line as things happen | |
@@ -36,8 +37,8 @@ pub use self::{
 use crate::http;
 #[cfg(doc)]
 use crate::view::{
-    DrainRequest, DrainsQuestion, ExplainQuestion, PeersQuestion, RebalanceRequest,
-    ServicesQuestion, StatusQuestion, TraceQuestion, Wanted,
+    ClientsQuestion, DrainRequest, DrainsQuestion, ExplainQuestion, PeersQuestion,
+    RebalanceRequest, ServicesQuestion, StatusQuestion, TraceQuestion, Wanted,
 };
 
 /// Answers on the socket until `shutdown` turns true, then removes the socket.

@@ -3,6 +3,8 @@
 
 mod backends;
 mod cleanup;
+mod clients;
+mod complete;
 mod completions;
 mod connections;
 mod doctor;
@@ -21,14 +23,19 @@ mod run;
 mod service;
 mod services;
 mod status;
+mod top;
 mod trace;
+mod watch;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use self::exit::{Exit, Failure};
-use crate::moves::helper::{process::VERB, serve::serve};
+use crate::{
+    moves::helper::{process::VERB, serve::serve},
+    top::guard,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,6 +44,8 @@ Examples:
   balancer-agent services                           what is balanced
   balancer-agent backends shop/cart                 connections per backend of one Service
   balancer-agent connections --service shop/cart    each connection, its age and what it does
+  balancer-agent clients shop/cart                  whose connections these are
+  balancer-agent top                                what happens now: rates, and whether it is even
   balancer-agent explain 10.96.0.10:80              what connect() would get, and why
   balancer-agent peers                              whose connections are counted
   balancer-agent rebalance shop/cart --dry-run      what would move, and why
@@ -61,6 +70,8 @@ enum Verb {
     Services(services::Args),
     Backends(backends::Args),
     Connections(connections::Args),
+    Clients(clients::Args),
+    Top(top::Args),
     Explain(explain::Args),
     Peers(peers::Args),
     Rebalance(rebalance::Args),
@@ -74,10 +85,14 @@ enum Verb {
     /// Touch sockets for an agent, which is at standard input
     #[command(hide = true, name = VERB)]
     TouchSockets,
+    /// Give the terminal at standard error back when standard input ends
+    #[command(hide = true, name = guard::VERB)]
+    GuardTerminal,
 }
 
 /// Does what the arguments of this process say.
 pub fn main() -> ExitCode {
+    complete::answer();
     // Ends the process on a usage error (2), and after --help and --version (0).
     let done = match Cli::parse().verb {
         Verb::Run(args) => run::run(args),
@@ -85,6 +100,8 @@ pub fn main() -> ExitCode {
         Verb::Services(args) => services::run(&args),
         Verb::Backends(args) => backends::run(&args),
         Verb::Connections(args) => connections::run(&args),
+        Verb::Clients(args) => clients::run(&args),
+        Verb::Top(args) => top::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Peers(args) => peers::run(&args),
         Verb::Rebalance(args) => rebalance::run(&args),
@@ -95,6 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Completions(args) => completions::run(&args),
         Verb::Manual(args) => manual::run(&args),
         Verb::TouchSockets => serve().map(|()| Exit::Fine).map_err(Failure::from),
+        Verb::GuardTerminal => guard::guard().map(|()| Exit::Fine).map_err(Failure::from),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -28,6 +28,7 @@
 //! - [`doctor`]: what this node can and can't do, and why.
 //! - [`agent`]: the loops of `balancer-agent run` that tie these together.
 //! - [`render`]: views as tables, JSON and YAML.
+//! - [`top`]: what happens now, on a screen.
 //! - [`cli`]: the command line: a verb a file.
 #![deny(unsafe_code)]
 
@@ -58,6 +59,7 @@ pub mod render;
 pub mod settings;
 pub mod source;
 pub mod tasks;
+pub mod top;
 pub mod view;
 
 #[cfg(test)]

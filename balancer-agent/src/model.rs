@@ -7,6 +7,7 @@ mod changes;
 mod compact;
 mod ending;
 mod moving;
+pub mod nearest;
 mod pod_name;
 mod problem;
 mod slices;

@@ -1,5 +1,6 @@
 //! The only reader of the kernel: snapshots of counters for everything that shows something.
 
+pub mod clients;
 pub mod connections;
 pub mod explain;
 mod moment;

@@ -1,10 +1,12 @@
 //! Turns views into text. Nothing here asks or prints anything.
 
 mod backends;
+mod changes;
+mod clients;
 mod connections;
 mod doctor;
 mod explain;
-mod human;
+pub mod human;
 mod listed;
 mod moves;
 mod peers;
@@ -18,11 +20,11 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use self::{
+    changes::{Event, appended, changes},
     doctor::doctor,
     explain::explain,
     listed::{Column, Key, Listed, list, sort},
     moves::{drains, rebalance},
-    peers::peers,
     status::status,
     table::Sheet,
     trace::trace,

@@ -242,6 +242,7 @@ fn service(namespace: &str, name: &str, port: (&str, u16), backends: &[(u8, u32)
             protocol: Protocol::Tcp,
         }],
         backends: backends.iter().map(backend).collect(),
+        moved_total: Some(2),
     }
 }
 

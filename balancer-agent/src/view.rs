@@ -1,10 +1,12 @@
 //! What the command line, the API and the metrics show: the wire types of every `-o json`.
 
+mod clients;
 mod connections;
 mod explain;
 mod moves;
 mod peers;
 mod question;
+mod top;
 mod trace;
 
 use std::{fmt, net::IpAddr};
@@ -13,6 +15,7 @@ use balancer_common::policy::DEFAULT_WEIGHT;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    clients::{ClientServiceView, ClientView, ClientsQuestion},
     connections::{ActivityView, ConnectionView, EndView, OutsideView, Wanted},
     explain::{CandidateView, ExplainQuestion, ExplainView},
     moves::{
@@ -21,6 +24,7 @@ pub use self::{
     },
     peers::{CountsView, PeerView, PeersQuestion, TotalView},
     question::{Question, Stream},
+    top::{TopBackendView, TopServiceView, TopView},
     trace::{
         ChoiceView, DialledView, DroppedView, EndedView, PartiesView, TraceQuestion, TraceView,
     },
@@ -61,6 +65,10 @@ pub struct ServiceView {
     pub frontends: Vec<FrontendView>,
     /// Every backend of the port.
     pub backends: Vec<BackendView>,
+    /// Connections of the whole Service that this agent has ended so that they are opened again; absent
+    /// when only the maps were read.
+    #[serde(default)]
+    pub moved_total: Option<u64>,
 }
 
 impl ServiceView {
@@ -187,6 +195,17 @@ impl Question for StatusQuestion {
 }
 
 impl BackendState {
+    /// Its name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Suspect => "suspect",
+            Self::Terminating => "terminating",
+            Self::NotReady => "not-ready",
+            Self::Draining => "draining",
+        }
+    }
+
     /// True where new connections may go there while no better one is left, or without.
     pub const fn is_usable(self) -> bool {
         !matches!(self, Self::NotReady | Self::Draining)

@@ -15,11 +15,12 @@ use crate::{
     metrics::Scrape,
     model::ObjectRef,
     moves::{movable::in_use, prospect::Prospect},
-    observe::{Snapshot, connections::connections, explain::explain, offline},
+    observe::{Snapshot, clients::clients, connections::connections, explain::explain, offline},
     view::{
-        ConnectionView, DrainRequest, DrainView, DrainsQuestion, EndView, ExplainQuestion,
-        ExplainView, PeerView, PeersQuestion, RebalanceRequest, RebalanceView, ServiceView,
-        ServicesQuestion, StatusQuestion, StatusView, TraceQuestion, Wanted,
+        ClientView, ClientsQuestion, ConnectionView, DrainRequest, DrainView, DrainsQuestion,
+        EndView, ExplainQuestion, ExplainView, PeerView, PeersQuestion, RebalanceRequest,
+        RebalanceView, ServiceView, ServicesQuestion, StatusQuestion, StatusView, TraceQuestion,
+        Wanted,
     },
 };
 
@@ -29,6 +30,7 @@ pub fn answers(shared: &Arc<Shared>) -> Answers<Shared> {
         .with(status)
         .with(services)
         .with(connections_wanted)
+        .with(clients_asked)
         .with(explained)
         .with(peers)
         .with(rebalance)
@@ -72,8 +74,20 @@ fn connections_wanted(
 ) -> Result<Vec<ConnectionView>, AnswerError> {
     // Held while the kernel is asked would keep changes from the maps.
     let pods = shared.desired().pods.clone();
+    if let Some(name) = &wanted.pod {
+        let namespace = wanted.pod_namespace.clone().unwrap_or_else(|| "default".to_owned());
+        shared.pod(&ObjectRef { namespace, name: name.clone() })?;
+    }
     let ended = shared.moving().since();
     Ok(connections(shared.maps(), shared.helper(), &pods, &ended, wanted)?)
+}
+
+fn clients_asked(
+    shared: &Shared,
+    question: &ClientsQuestion,
+) -> Result<Vec<ClientView>, AnswerError> {
+    let pods = shared.desired().pods.clone();
+    Ok(clients(shared.maps(), &pods, question)?)
 }
 
 fn explained(shared: &Shared, question: &ExplainQuestion) -> Result<ExplainView, AnswerError> {

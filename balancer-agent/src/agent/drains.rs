@@ -7,7 +7,7 @@ use balancer_common::charge;
 use crate::{
     answer::AnswerError,
     desired::{Desired, DesiredPort},
-    model::{ObjectRef, Protocol},
+    model::{ObjectRef, Protocol, nearest},
     view::DrainRequest,
 };
 
@@ -31,7 +31,9 @@ pub fn judge(
     }
     let found: BTreeSet<_> = backends(desired).filter(asked).collect();
     if found.is_empty() {
-        return Err(AnswerError::NoBackend { backend });
+        let other = "`balancer-agent backends` lists those there are";
+        let hint = nearest::backend(&backend, backends(desired), other);
+        return Err(AnswerError::NoBackend { backend, hint });
     }
     let gone: BTreeSet<_> = found.union(drained).copied().collect();
     let empty = left_empty(desired, &found, &gone);

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::{
     config::RunConfig,
     maps::{MapsError, pinned::PinnedMaps, pins::Pins},
+    model::ObjectRef,
     moves::{
         cluster::Authority,
         corrections::Corrections,
@@ -22,8 +23,9 @@ use crate::{
         history::Ending,
         mover::{Ended, Mover},
         prospect::Remembered,
-        tally::{Counts, Tally},
+        tally::{Counts, Fate, Tally},
     },
+    view::ServiceView,
 };
 
 /// What the loop shares with those who ask, and with the loop that follows changes.
@@ -111,6 +113,21 @@ impl Moving {
     /// How often connections were ended.
     pub fn ended(&self) -> Counts {
         self.tally.totals()
+    }
+
+    /// Adds how many connections of each Service were ended.
+    pub fn complete(&self, services: &mut [ServiceView]) {
+        let mut moved: BTreeMap<ObjectRef, u64> = BTreeMap::new();
+        for ((service, _, fate), count) in self.tally.totals() {
+            if matches!(fate, Fate::Ended(_)) {
+                *moved.entry(service).or_default() += count;
+            }
+        }
+        for service in services {
+            let ServiceView { namespace, name, .. } = &*service;
+            let id = ObjectRef { namespace: namespace.clone(), name: name.clone() };
+            service.moved_total = Some(moved.get(&id).copied().unwrap_or_default());
+        }
     }
 
     /// Which connections were ended, by the words of their charges, and when by the clock of the

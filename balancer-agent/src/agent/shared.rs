@@ -21,11 +21,11 @@ use super::{
 use crate::{
     answer::AnswerError,
     config::{BackendSeries, RunConfig},
-    desired::Desired,
+    desired::{Desired, pods::DesiredPod},
     health::Health,
     maps::{MapsError, ReadChoice as _, ReadMaps as _, pinned::PinnedMaps, pins::Pins},
     metrics::{KubeProxy, Mended, Programming, Synced, Totals},
-    model::{self, ObjectRef, Problem, Protocol},
+    model::{self, ObjectRef, Problem, Protocol, nearest},
     moves::helper::{Helper, watch::Stuck},
     observe::{Snapshot, explain::Client, offline, views},
     source::{Heard, Kind, Source, kube::Requests},
@@ -200,11 +200,21 @@ impl Shared {
 
     /// A pod of this node, as somebody who dials.
     pub fn client(&self, pod: &ObjectRef) -> Result<Client, AnswerError> {
+        let found = self.pod(pod)?;
         let desired = self.desired();
-        let found = desired.pods.values().find(|found| found.id == *pod);
-        let found = found.ok_or_else(|| AnswerError::NoPod { pod: pod.clone() })?;
         let own = if found.host_network { &desired.node_addresses } else { &found.addresses };
         Ok(Client { pod: pod.clone(), opted_out: found.opted_out, addresses: own.clone() })
+    }
+
+    /// A pod of this node, or the names that could have been meant.
+    pub fn pod(&self, pod: &ObjectRef) -> Result<DesiredPod, AnswerError> {
+        let desired = self.desired();
+        let found = desired.pods.values().find(|found| found.id == *pod);
+        found.cloned().ok_or_else(|| {
+            let known = desired.pods.values().map(|known| known.id.clone());
+            let hint = nearest::object(pod, known, "give NAMESPACE/NAME of one that does");
+            AnswerError::NoPod { pod: pod.clone(), hint }
+        })
     }
 
     /// How long changes took to be written.
@@ -292,6 +302,7 @@ impl Shared {
         for backend in tcp.flat_map(|service| &mut service.backends) {
             backend.drained_by = by.get(&(backend.address, backend.port).into()).cloned();
         }
+        self.moving.complete(&mut services);
         services
     }
 

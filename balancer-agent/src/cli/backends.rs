@@ -4,7 +4,7 @@ use super::{
     exit::{Exit, Failure},
     inspect::Where,
     list::List,
-    service::{self, ServiceArg},
+    service::{self, Named},
 };
 use crate::view::ServiceBackendView;
 
@@ -19,9 +19,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Only those of this Service, as NAMESPACE/NAME; NAME alone is in the namespace of -n, else in default
-    #[arg(value_name = "SERVICE")]
-    service: Option<ServiceArg>,
+    #[command(flatten)]
+    named: Named,
 
     #[command(flatten)]
     list: List<ServiceBackendView>,
@@ -31,8 +30,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let service = args.list.service(args.service.as_ref())?;
-    let services = service::chosen(&args.place, service.as_ref())?;
-    let rows = services.into_iter().flat_map(ServiceBackendView::of).collect();
-    args.list.show(args.place.output, rows)
+    let service = args.list.within.service(&args.named)?;
+    args.list.show(args.place.output, || {
+        let (services, away) = service::looked(&args.place, service.as_ref())?;
+        Ok((services.into_iter().flat_map(ServiceBackendView::of).collect(), away))
+    })
 }

@@ -1,10 +1,9 @@
 //! `balancer-agent completions`.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::{
-    Cli,
+    complete,
     exit::{Exit, Failure},
     print,
 };
@@ -13,7 +12,10 @@ const EXAMPLES: &str = "\
 Examples:
   source <(balancer-agent completions bash)
   balancer-agent completions zsh > \"${fpath[1]}/_balancer-agent\"
-  balancer-agent completions fish > ~/.config/fish/completions/balancer-agent.fish";
+  balancer-agent completions fish > ~/.config/fish/completions/balancer-agent.fish
+
+Services, namespaces, backends and pods are completed as well: the script asks this binary, and that the agent
+or its maps, at --socket and --bpffs where the line names them.";
 
 /// Print a script that completes commands in a shell
 #[derive(Debug, clap::Args)]
@@ -24,8 +26,6 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "balancer-agent", &mut script);
-    print::result(&String::from_utf8_lossy(&script))?;
+    print::result(&String::from_utf8_lossy(&complete::script(args.shell)?))?;
     Ok(Exit::Fine)
 }

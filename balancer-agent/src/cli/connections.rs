@@ -5,13 +5,20 @@ use std::{
     str::FromStr,
 };
 
+use anyhow::anyhow;
+use clap_complete::ArgValueCompleter;
+
 use super::{
+    complete,
     exit::{Exit, Failure},
     inspect::Where,
     list::List,
-    service::{self, ServiceArg},
+    service::{self, Named, ServiceArg},
 };
-use crate::view::{ConnectionView, Wanted};
+use crate::{
+    model::nearest,
+    view::{ConnectionView, ServiceView, Wanted},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,20 +37,15 @@ not listed.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Only those of this Service, as NAMESPACE/NAME; NAME alone is in the namespace of -n, else in default
-    #[arg(value_name = "SERVICE", conflicts_with = "service")]
-    named: Option<ServiceArg>,
-
-    /// The same
-    #[arg(long, value_name = "SERVICE")]
-    service: Option<ServiceArg>,
+    #[command(flatten)]
+    named: Named,
 
     /// Only those to this backend, as ADDRESS or ADDRESS:PORT
-    #[arg(long, value_name = "BACKEND")]
+    #[arg(long, value_name = "BACKEND", add = ArgValueCompleter::new(complete::backends))]
     backend: Option<BackendArg>,
 
     /// Only those of this pod, as NAMESPACE/NAME; NAME alone is in the namespace of -n, else in default
-    #[arg(long, value_name = "POD")]
+    #[arg(long, value_name = "POD", add = ArgValueCompleter::new(complete::pods))]
     pod: Option<ServiceArg>,
 
     #[command(flatten)]
@@ -60,6 +62,27 @@ pub(super) struct BackendArg {
     pub(super) port: Option<u16>,
 }
 
+impl BackendArg {
+    /// Fails where no Service has such a backend, with those that could have been meant.
+    fn among(self, services: &[ServiceView]) -> Result<(), Failure> {
+        let known = services.iter().flat_map(|service| &service.backends);
+        let known = known.map(|backend| SocketAddr::from((backend.address, backend.port)));
+        let is_it = |known: SocketAddr| {
+            known.ip() == self.address && self.port.is_none_or(|port| port == known.port())
+        };
+        if known.clone().any(is_it) {
+            return Ok(());
+        }
+        let named = match self.port {
+            Some(port) => SocketAddr::from((self.address, port)).to_string(),
+            None => self.address.to_string(),
+        };
+        let other = "`balancer-agent backends` lists those there are";
+        let hint = nearest::backend(&named, known, other);
+        Err(Failure::new(Exit::Failed, anyhow!("no Service has a backend {named}; {hint}")))
+    }
+}
+
 impl FromStr for BackendArg {
     type Err = &'static str;
 
@@ -74,9 +97,9 @@ impl FromStr for BackendArg {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let service = args.list.service(args.named.as_ref().or(args.service.as_ref()))?;
-    let pod = args.pod.as_ref().map(|pod| pod.within(args.list.namespace()));
-    let namespace = service.as_ref().map(ServiceArg::namespace).or(args.list.namespace());
+    let service = args.list.within.service(&args.named)?;
+    let pod = args.pod.as_ref().map(|pod| pod.within(args.list.within.namespace()));
+    let namespace = service.as_ref().map(ServiceArg::namespace).or(args.list.within.namespace());
     let wanted = Wanted {
         namespace: namespace.map(str::to_owned),
         service: service.as_ref().map(|service| service.name().to_owned()),
@@ -84,12 +107,20 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         backend_port: args.backend.and_then(|backend| backend.port),
         pod_namespace: pod.as_ref().map(|pod| pod.namespace().to_owned()),
         pod: pod.as_ref().map(|pod| pod.name().to_owned()),
+        limit: None,
     };
-    let views = args.place.ask(&wanted, |maps| maps.connections(&wanted))?;
-    if let Some(service) = service.as_ref().filter(|_| views.is_empty()) {
-        service::known(&args.place, service)?;
-    }
-    args.list.show(args.place.output, views)
+    let mut is_known = false;
+    args.list.show(args.place.output, || {
+        let (views, away) = args.place.look(&wanted, |maps| maps.connections(&wanted))?;
+        if views.is_empty() && !is_known {
+            let services = service::looked(&args.place, service.as_ref())?.0;
+            if let Some(backend) = args.backend {
+                backend.among(&services)?;
+            }
+        }
+        is_known = true;
+        Ok((views, away))
+    })
 }
 
 #[cfg(test)]

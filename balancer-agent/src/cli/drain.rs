@@ -8,10 +8,12 @@ use std::{
 };
 
 use anyhow::anyhow;
+use clap_complete::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::left::{left_on_nodes, why_left};
 use super::{
+    complete,
     connections::BackendArg,
     exit::{Exit, Failure},
     inspect::Where,
@@ -48,7 +50,7 @@ const MORE: Duration = Duration::from_secs(30);
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The backend, as ADDRESS or ADDRESS:PORT; without one, list those that are drained
-    #[arg(value_name = "BACKEND")]
+    #[arg(value_name = "BACKEND", add = ArgValueCompleter::new(complete::backends))]
     backend: Option<BackendArg>,
 
     /// Over which time its connections are ended, such as 30s or 10m

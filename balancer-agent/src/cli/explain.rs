@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 
 use clap::ValueEnum;
+use clap_complete::ArgValueCompleter;
 
 use super::{
+    complete,
     exit::{Exit, Failure},
     inspect::Where,
     print,
-    service::ServiceArg,
+    service::{ServiceArg, Within},
 };
 use crate::{model::Protocol, observe::Offline, render, view::ExplainQuestion};
 
@@ -32,9 +34,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "PROTOCOL", default_value = "tcp")]
     protocol: Transport,
 
-    /// Who would dial, as NAMESPACE/NAME of a pod of this node; NAME alone is in the namespace default
-    #[arg(long, value_name = "POD")]
+    /// Who would dial, as NAMESPACE/NAME of a pod of this node; NAME alone is in the namespace of -n, else in default
+    #[arg(long, value_name = "POD", add = ArgValueCompleter::new(complete::pods))]
     pod: Option<ServiceArg>,
+
+    #[command(flatten)]
+    within: Within,
 
     #[command(flatten)]
     place: Where,
@@ -51,6 +56,7 @@ fn dialled(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    let pod = args.pod.as_ref().map(|pod| pod.within(args.within.namespace()));
     let question = ExplainQuestion {
         address: args.dialled.ip(),
         port: args.dialled.port(),
@@ -58,8 +64,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
             Transport::Tcp => Protocol::Tcp,
             Transport::Udp => Protocol::Udp,
         },
-        pod_namespace: args.pod.as_ref().map(|pod| pod.namespace().to_owned()),
-        pod: args.pod.as_ref().map(|pod| pod.name().to_owned()),
+        pod_namespace: pod.as_ref().map(|pod| pod.namespace().to_owned()),
+        pod: pod.as_ref().map(|pod| pod.name().to_owned()),
     };
     let view = args.place.ask(&question, |maps: &Offline| maps.explain(&question))?;
     print::result(&render::text(args.place.output, &view, render::explain)?)?;

@@ -2,27 +2,18 @@
 
 use std::marker::PhantomData;
 
-use anyhow::anyhow;
-use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
+use clap::builder::PossibleValuesParser;
 
 use super::{
     exit::{Exit, Failure},
-    print,
-    service::ServiceArg,
+    service::Within,
+    watch::{self, Seen, Shown},
 };
 use crate::render::{self, Listed, Output};
 
 /// Flags of every verb that lists rows of type `T`.
 #[derive(Debug, clap::Args)]
-pub(super) struct List<T: Listed> {
-    /// Only what is in this namespace, which is also that of a NAME alone
-    #[arg(short, long, value_name = "NAMESPACE", value_parser = NonEmptyStringValueParser::new())]
-    namespace: Option<String>,
-
-    /// What is in all namespaces, as without --namespace
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
-    all_namespaces: bool,
-
+pub(super) struct Rows<T: Listed> {
     /// Leave the header of the table out
     #[arg(long)]
     no_headers: bool,
@@ -31,58 +22,82 @@ pub(super) struct List<T: Listed> {
     #[arg(long, value_name = "COLUMN", ignore_case = true, value_parser = columns::<T>())]
     sort_by: Option<String>,
 
+    /// Go on until Ctrl-C, or until the reader has gone: on a terminal all is shown anew, elsewhere a
+    /// line is appended for each row that comes, changes and goes
+    #[arg(short, long)]
+    watch: bool,
+
     #[arg(skip)]
     rows: PhantomData<T>,
+}
+
+/// The same, and the namespace.
+#[derive(Debug, clap::Args)]
+pub(super) struct List<T: Listed> {
+    #[command(flatten)]
+    pub(super) within: Within,
+
+    /// What is in all namespaces, as without --namespace
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
+
+    #[command(flatten)]
+    rows: Rows<T>,
 }
 
 fn columns<T: Listed>() -> PossibleValuesParser {
     PossibleValuesParser::new(T::COLUMNS.iter().map(|(name, _)| *name))
 }
 
-impl<T: Listed> List<T> {
-    /// The namespace, where one is given.
-    pub(super) fn namespace(&self) -> Option<&str> {
-        self.namespace.as_deref()
-    }
+/// What was found, and what is to be said where the agent does not answer.
+pub(super) type Found<T> = (Vec<T>, Option<String>);
 
-    /// The Service with its namespace. Fails where another namespace is listed than its own.
-    pub(super) fn service(
+impl<T: Listed + Clone> Rows<T> {
+    /// Prints what is found, sorted.
+    pub(super) fn show(
         &self,
-        service: Option<&ServiceArg>,
-    ) -> Result<Option<ServiceArg>, Failure> {
-        let Some(found) = service.map(|service| service.within(self.namespace())) else {
-            return Ok(None);
-        };
-        match self.namespace() {
-            Some(listed) if listed != found.namespace() => Err(Failure::new(
-                Exit::Usage,
-                anyhow!(
-                    "{}/{} is not in the namespace {listed}: leave one of both out",
-                    found.namespace(),
-                    found.name()
-                ),
-            )),
-            _ => Ok(Some(found)),
-        }
+        output: Output,
+        mut find: impl FnMut() -> Result<Found<T>, Failure>,
+    ) -> Result<Exit, Failure> {
+        self.watch(output, || {
+            let (rows, away) = find()?;
+            Ok(Seen { rows, notes: away.into_iter().collect() })
+        })
     }
 
-    /// Prints those of the rows that are wanted, sorted.
-    pub(super) fn show(&self, output: Output, rows: Vec<T>) -> Result<Exit, Failure> {
-        let rows = self.arranged(rows);
-        if let Some(namespace) = self.namespace().filter(|_| rows.is_empty()) {
-            print::note(&format!("nothing of namespace {namespace} is known on this node"));
-        }
-        print::result(&render::list(output, &rows, !self.no_headers)?)?;
-        Ok(Exit::Fine)
+    fn watch(
+        &self,
+        output: Output,
+        mut look: impl FnMut() -> Result<Seen<T>, Failure>,
+    ) -> Result<Exit, Failure> {
+        let shown = Shown { output, headers: !self.no_headers, follows: self.watch };
+        watch::show(shown, || {
+            let mut seen = look()?;
+            if let Some(column) = &self.sort_by {
+                render::sort(&mut seen.rows, column);
+            }
+            Ok(seen)
+        })
     }
+}
 
-    fn arranged(&self, mut rows: Vec<T>) -> Vec<T> {
-        if let Some(namespace) = self.namespace() {
-            rows.retain(|row| row.namespace() == namespace);
-        }
-        if let Some(column) = &self.sort_by {
-            render::sort(&mut rows, column);
-        }
-        rows
+impl<T: Listed + Clone> List<T> {
+    /// Prints what is found of the namespace, sorted.
+    pub(super) fn show(
+        &self,
+        output: Output,
+        mut find: impl FnMut() -> Result<Found<T>, Failure>,
+    ) -> Result<Exit, Failure> {
+        self.rows.watch(output, || {
+            let (mut rows, away) = find()?;
+            let mut notes: Vec<_> = away.into_iter().collect();
+            if let Some(namespace) = self.within.namespace() {
+                rows.retain(|row| row.namespace() == namespace);
+                if rows.is_empty() {
+                    notes.push(format!("nothing of namespace {namespace} is known on this node"));
+                }
+            }
+            Ok(Seen { rows, notes })
+        })
     }
 }

@@ -3,9 +3,9 @@
 use super::{
     exit::{Exit, Failure},
     inspect::Where,
-    print,
+    list::Rows,
 };
-use crate::{render, view::PeersQuestion};
+use crate::view::{PeerView, PeersQuestion};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,11 +18,12 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
+    rows: Rows<PeerView>,
+
+    #[command(flatten)]
     place: Where,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let view = args.place.tell(&PeersQuestion {})?;
-    print::result(&render::text(args.place.output, view.as_slice(), render::peers)?)?;
-    Ok(Exit::Fine)
+    args.rows.show(args.place.output, || Ok((args.place.tell(&PeersQuestion {})?, None)))
 }

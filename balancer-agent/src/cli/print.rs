@@ -1,8 +1,17 @@
 //! The two streams. Colours reach terminals only, which anstream decides.
 
-use std::io::{self, ErrorKind, Write};
+use std::{
+    env,
+    io::{self, ErrorKind, Write},
+    os::fd::AsFd as _,
+    time::Duration,
+};
 
 use anstyle::{AnsiColor, Style};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 use super::exit::Failure;
 
@@ -20,6 +29,24 @@ pub(super) fn piece(text: &str) -> io::Result<bool> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         written => written.map(|()| true),
+    }
+}
+
+/// True where the terminal can't move its cursor.
+pub(super) fn is_dumb() -> bool {
+    env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+/// Waits; true where the reader of the result has gone meanwhile.
+pub(super) fn wait(time: Duration) -> io::Result<bool> {
+    let out = io::stdout();
+    // A pipe without a reader is an error of the pipe, whatever is asked for.
+    let mut polled = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    let limit = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+    match poll(&mut polled, limit) {
+        Ok(changed) => Ok(changed > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,10 +1,13 @@
 //! `balancer-agent rebalance`.
 
+use anyhow::anyhow;
+use clap::ArgGroup;
+
 use super::{
     exit::{Exit, Failure},
     inspect::Where,
     print,
-    service::{self, ServiceArg},
+    service::{self, NAMED, Named, Within},
 };
 use crate::{
     render,
@@ -31,11 +34,13 @@ const UNTOLD: &str = "of which nodes these are the steward of the Service does n
 
 /// Move connections of a Service to the backends that have fewer
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("which").args(NAMED).required(true))]
 pub(super) struct Args {
-    /// The Service; NAME alone is in the namespace default
-    #[arg(value_name = "SERVICE")]
-    service: ServiceArg,
+    #[command(flatten)]
+    named: Named,
+
+    #[command(flatten)]
+    within: Within,
 
     /// Show what would move and end nothing
     #[arg(long)]
@@ -50,9 +55,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    let named = args.within.service(&args.named)?;
+    let service = named.ok_or_else(|| Failure::new(Exit::Usage, anyhow!("name a SERVICE")))?;
     let request = RebalanceRequest {
-        namespace: args.service.namespace().to_owned(),
-        service: args.service.name().to_owned(),
+        namespace: service.namespace().to_owned(),
+        service: service.name().to_owned(),
         dry_run: args.dry_run,
         node: args.node,
     };
@@ -61,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         if refused.exit != Exit::Failed {
             return refused;
         }
-        service::known(&args.place, &args.service).err().unwrap_or(refused)
+        service::known(&args.place, &service).err().unwrap_or(refused)
     })?;
     print::result(&render::text(args.place.output, &view, render::rebalance)?)?;
     for waits in &view.waiting {

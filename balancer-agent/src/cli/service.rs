@@ -1,15 +1,18 @@
 //! The argument that names a Service.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::str::FromStr;
 
 use anyhow::anyhow;
+use clap::builder::NonEmptyStringValueParser;
+use clap_complete::ArgValueCompleter;
 
 use super::{
+    complete,
     exit::{Exit, Failure},
-    inspect::Where,
+    inspect::Place,
 };
 use crate::{
-    model::ObjectRef,
+    model::{ObjectRef, nearest},
     observe::Offline,
     view::{ServiceView, ServicesQuestion},
 };
@@ -56,24 +59,81 @@ impl ServiceArg {
     }
 }
 
-/// The ports of the Service, or of all Services, sorted.
-pub(super) fn chosen(
-    place: &Where,
-    service: Option<&ServiceArg>,
-) -> Result<Vec<ServiceView>, Failure> {
-    let mut all = place.ask(&ServicesQuestion {}, Offline::services)?;
-    sort(&mut all);
-    match service {
-        None => Ok(all),
-        Some(wanted) => {
-            pick(all, &wanted.object()).map_err(|why| Failure::new(Exit::Failed, anyhow!(why)))
+/// How every verb names a Service.
+#[derive(Debug, clap::Args)]
+pub(super) struct Named {
+    /// The Service, as NAMESPACE/NAME; NAME alone is in the namespace of -n, else in default
+    #[arg(value_name = "SERVICE", conflicts_with = "service", add = ArgValueCompleter::new(complete::services))]
+    named: Option<ServiceArg>,
+
+    /// The same
+    #[arg(long, value_name = "SERVICE", add = ArgValueCompleter::new(complete::services))]
+    service: Option<ServiceArg>,
+}
+
+/// Names of the arguments of [`Named`], for verbs that need one of them.
+pub(super) const NAMED: [&str; 2] = ["named", "service"];
+
+impl Named {
+    /// The Service, where one is named.
+    pub(super) fn get(&self) -> Option<&ServiceArg> {
+        self.named.as_ref().or(self.service.as_ref())
+    }
+}
+
+/// The namespace that a verb is about.
+#[derive(Debug, clap::Args)]
+pub(super) struct Within {
+    /// Only what is in this namespace, which is also that of a NAME alone
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = NonEmptyStringValueParser::new(), add = ArgValueCompleter::new(complete::namespaces))]
+    namespace: Option<String>,
+}
+
+impl Within {
+    /// The namespace, where one is given.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// The Service with its namespace. Fails where another namespace is given than its own.
+    pub(super) fn service(&self, named: &Named) -> Result<Option<ServiceArg>, Failure> {
+        let Some(found) = named.get().map(|service| service.within(self.namespace())) else {
+            return Ok(None);
+        };
+        match self.namespace() {
+            Some(given) if given != found.namespace() => Err(Failure::new(
+                Exit::Usage,
+                anyhow!(
+                    "{}/{} is not in the namespace {given}: leave one of both out",
+                    found.namespace(),
+                    found.name()
+                ),
+            )),
+            _ => Ok(Some(found)),
         }
     }
 }
 
+/// The ports of the Service, or of all Services, sorted; beside them what is to be said where the agent
+/// does not answer.
+pub(super) fn looked(
+    place: &Place,
+    service: Option<&ServiceArg>,
+) -> Result<(Vec<ServiceView>, Option<String>), Failure> {
+    let (mut all, away) = place.look(&ServicesQuestion {}, Offline::services)?;
+    sort(&mut all);
+    let found = match service {
+        None => all,
+        Some(wanted) => {
+            pick(all, &wanted.object()).map_err(|why| Failure::new(Exit::Failed, anyhow!(why)))?
+        }
+    };
+    Ok((found, away))
+}
+
 /// Fails where nothing of a Service is balanced, with the names that could have been meant.
-pub(super) fn known(place: &Where, service: &ServiceArg) -> Result<(), Failure> {
-    chosen(place, Some(service)).map(drop)
+pub(super) fn known(place: &Place, service: &ServiceArg) -> Result<(), Failure> {
+    looked(place, Some(service)).map(drop)
 }
 
 fn sort(services: &mut [ServiceView]) {
@@ -92,27 +152,10 @@ fn pick(all: Vec<ServiceView>, wanted: &ObjectRef) -> Result<Vec<ServiceView>, S
     if !found.is_empty() {
         return Ok(found);
     }
-    let close = close(&others, wanted);
-    let hint = match close.is_empty() {
-        true => "`balancer-agent services` lists those that are".to_owned(),
-        false => format!("did you mean {}?", close.join(" or ")),
-    };
+    let known =
+        others.into_iter().map(|found| ObjectRef { namespace: found.namespace, name: found.name });
+    let hint = nearest::object(wanted, known, "`balancer-agent services` lists those that are");
     Err(format!("Service {wanted} is not balanced on this node; {hint}"))
-}
-
-/// At most three names that could have been meant: a slip of some letters, or another namespace.
-fn close(others: &[ServiceView], wanted: &ObjectRef) -> Vec<String> {
-    let names: BTreeSet<_> = others.iter().map(|s| (&s.namespace, &s.name)).collect();
-    let mut slips: Vec<_> = names
-        .into_iter()
-        .map(|(namespace, name)| {
-            let letters = strsim::damerau_levenshtein(name, &wanted.name);
-            (letters, *namespace != wanted.namespace, format!("{namespace}/{name}"))
-        })
-        .filter(|(letters, ..)| *letters <= 1 + wanted.name.len() / 4)
-        .collect();
-    slips.sort();
-    slips.into_iter().take(3).map(|(.., name)| name).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{
     exit::{Exit, Failure},
     inspect::Where,
     list::List,
-    service::{self, ServiceArg},
+    service::{self, Named},
 };
 use crate::view::ServiceView;
 
@@ -19,9 +19,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Only this Service; NAME alone is in the namespace of -n, else in default
-    #[arg(value_name = "NAMESPACE/NAME")]
-    service: Option<ServiceArg>,
+    #[command(flatten)]
+    named: Named,
 
     #[command(flatten)]
     list: List<ServiceView>,
@@ -31,6 +30,6 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let service = args.list.service(args.service.as_ref())?;
-    args.list.show(args.place.output, service::chosen(&args.place, service.as_ref())?)
+    let service = args.list.within.service(&args.named)?;
+    args.list.show(args.place.output, || service::looked(&args.place, service.as_ref()))
 }

@@ -4,14 +4,16 @@ use std::{ops::ControlFlow, time::Duration};
 
 use anyhow::anyhow;
 use balancer_common::verdict::Verdict;
-use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
+use clap::builder::PossibleValuesParser;
+use clap_complete::ArgValueCompleter;
 
 use super::{
+    complete,
     connections::BackendArg,
     exit::{Exit, Failure},
     inspect::Where,
     print,
-    service::{self, ServiceArg},
+    service::{self, Named, ServiceArg, Within},
 };
 use crate::{
     render::{self, Output, RenderError},
@@ -36,24 +38,18 @@ is said.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Only those of this Service, as NAMESPACE/NAME; NAME alone is in the namespace of -n, else in default
-    #[arg(value_name = "SERVICE", conflicts_with = "service")]
-    named: Option<ServiceArg>,
+    #[command(flatten)]
+    named: Named,
 
-    /// The same
-    #[arg(long, value_name = "SERVICE")]
-    service: Option<ServiceArg>,
-
-    /// Only what is in this namespace, which is also that of a NAME alone
-    #[arg(short, long, value_name = "NAMESPACE", value_parser = NonEmptyStringValueParser::new())]
-    namespace: Option<String>,
+    #[command(flatten)]
+    within: Within,
 
     /// Only those to this backend, as ADDRESS or ADDRESS:PORT
-    #[arg(long, value_name = "BACKEND")]
+    #[arg(long, value_name = "BACKEND", add = ArgValueCompleter::new(complete::backends))]
     backend: Option<BackendArg>,
 
     /// Only those of this pod, as NAMESPACE/NAME; NAME alone is in the namespace of -n, else in default
-    #[arg(long, value_name = "POD")]
+    #[arg(long, value_name = "POD", add = ArgValueCompleter::new(complete::pods))]
     pod: Option<ServiceArg>,
 
     /// Only this verdict, and no ends
@@ -87,8 +83,8 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let within = args.namespace.as_deref();
-    let service = args.named.as_ref().or(args.service.as_ref()).map(|named| named.within(within));
+    let within = args.within.namespace();
+    let service = args.within.service(&args.named)?;
     if let Some(service) = &service {
         service::known(&args.place, service)?;
     }

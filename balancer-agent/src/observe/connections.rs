@@ -33,14 +33,7 @@ pub fn connections(
     ended: &HashMap<u64, Duration>,
     wanted: &Wanted,
 ) -> Result<Vec<ConnectionView>, MapsError> {
-    let ports: BTreeMap<u32, (PortId, u16)> = maps
-        .names()?
-        .into_iter()
-        .filter_map(|(id, name)| {
-            let RowId { port, .. } = convert::row_id(&name)?;
-            takes_service(wanted, &port).then_some((id, (port, name.port)))
-        })
-        .collect();
+    let ports = ports(maps, wanted)?;
     let pods = by_address(pods);
     let mut backends: BTreeMap<u32, Option<SocketAddr>> = BTreeMap::new();
     let mut commands: BTreeMap<u32, Option<String>> = BTreeMap::new();
@@ -55,6 +48,9 @@ pub fn connections(
             continue;
         }
         found.push((connection, backend));
+    }
+    if let Some(limit) = wanted.limit {
+        some(&mut found, limit);
     }
     let (answers, _) = helper.ask(found.clone());
     let mut views = Vec::new();
@@ -80,13 +76,43 @@ pub fn connections(
             ..view(&connection, backend, port, *number, pod, command, activity, now)
         });
     }
-    views.extend(outside(maps, &ports, wanted, now)?);
+    let limit = wanted.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    let room = limit.saturating_sub(views.len());
+    views.extend(outside(maps, &ports, wanted, now)?.into_iter().take(room));
     let key = |view: &ConnectionView| {
         let service = (view.namespace.clone(), view.service.clone(), view.service_port.number);
         (service, view.backend, u64::MAX - view.age_ms, view.client)
     };
     views.sort_by_cached_key(key);
     Ok(views)
+}
+
+/// The Service ports that are wanted, and their numbers, by their identifiers.
+pub(super) fn ports(
+    maps: &PinnedMaps,
+    wanted: &Wanted,
+) -> Result<BTreeMap<u32, (PortId, u16)>, MapsError> {
+    let port = |(id, name)| {
+        let RowId { port, .. } = convert::row_id(&name)?;
+        takes_service(wanted, &port).then_some((id, (port, name.port)))
+    };
+    Ok(maps.names()?.into_iter().filter_map(port).collect())
+}
+
+/// Leaves so many at most: those whose charges have the smallest hashes, which are spread over all
+/// backends, and are the same ones at the next look.
+fn some(found: &mut Vec<(Recorded, SocketAddr)>, limit: u64) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if limit < found.len() {
+        found.select_nth_unstable_by_key(limit, |(connection, _)| spread(connection.word));
+        found.truncate(limit);
+    }
+}
+
+/// A hash of a word without a key: who is looked at is no secret.
+fn spread(word: u64) -> u64 {
+    let mixed = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is a column")]
@@ -132,7 +158,7 @@ fn activity(found: &Found) -> ActivityView {
 }
 
 /// Pods by their addresses; not those that have the addresses of the node.
-fn by_address(pods: &BTreeMap<String, DesiredPod>) -> BTreeMap<IpAddr, &ObjectRef> {
+pub(super) fn by_address(pods: &BTreeMap<String, DesiredPod>) -> BTreeMap<IpAddr, &ObjectRef> {
     pods.values()
         .filter(|pod| !pod.host_network)
         .flat_map(|pod| pod.addresses.iter().map(|address| (*address, &pod.id)))
@@ -161,4 +187,37 @@ fn takes_pod(wanted: &Wanted, pod: Option<&ObjectRef>) -> bool {
 
 fn is_or_any<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
     wanted.is_none_or(|wanted| wanted == found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_the_same_ones_are_left_whatever_their_order() {
+        let recorded = |word: u64| Recorded {
+            index: word as u32,
+            word: (word << 20) | (word % 4),
+            service: 1,
+            tgid: 1,
+            netns: 1,
+            local: SocketAddr::from(([10, 0, 0, 9], word as u16)),
+            since_ns: 1,
+        };
+        let backend = SocketAddr::from(([10, 0, 0, 1], 80));
+        let of = |words: Vec<u64>| {
+            let mut found: Vec<_> = words.into_iter().map(|w| (recorded(w), backend)).collect();
+            some(&mut found, 100);
+            let mut left: Vec<_> = found.iter().map(|(connection, _)| connection.word).collect();
+            left.sort_unstable();
+            left
+        };
+        let left = of((0..1_000).collect());
+        assert_eq!(left, of((0..1_000).rev().collect()));
+        for backend in 0..4 {
+            let share = left.iter().filter(|word| *word % 4 == backend).count();
+            assert!((10..=40).contains(&share), "{share} of 100 are of backend {backend}");
+        }
+        assert_eq!(of((0..100).collect()).len(), 100, "no more than that are all of them");
+    }
 }

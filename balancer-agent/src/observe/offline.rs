@@ -6,12 +6,12 @@ use std::{
     net::IpAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use thiserror::Error;
 
-use super::{Snapshot, connections::connections, explain::explain, views};
+use super::{Snapshot, clients::clients, connections::connections, explain::explain, views};
 use crate::{
     kernel::{
         link::{self, PROGRAMS},
@@ -25,7 +25,8 @@ use crate::{
         kubeproxy::{self, KubeProxy},
     },
     view::{
-        ConnectionView, ExplainQuestion, ExplainView, ProgramView, ServiceView, StatusView, Wanted,
+        ClientView, ClientsQuestion, ConnectionView, ExplainQuestion, ExplainView, ProgramView,
+        ServiceView, StatusView, Wanted,
     },
 };
 
@@ -60,21 +61,31 @@ pub struct Offline {
     bpffs: PathBuf,
     pins: Pins,
     maps: PinnedMaps,
+    /// Inode of a pin: with other maps there is another one.
+    inode: u64,
+    /// Asks about connections, from the first time on: whoever looks again and again has one process
+    /// for that, not one for each look.
+    helper: OnceLock<Helper>,
 }
 
 impl Offline {
     /// Opens what is pinned under `bpffs`.
     pub fn open(bpffs: &Path) -> Result<Self, ObserveError> {
         let pins = Pins::new(bpffs);
-        match fs::metadata(pins.map("ACTIVE")) {
-            Ok(_) => {}
+        let inode = match fs::metadata(pins.map("ACTIVE")) {
+            Ok(found) => found.ino(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(ObserveError::NothingPinned { bpffs: bpffs.into() });
             }
             Err(source) => return Err(ObserveError::Unreadable { bpffs: bpffs.into(), source }),
-        }
+        };
         let maps = PinnedMaps::open(&pins, crate::config::Capacities::MAX)?;
-        Ok(Self { bpffs: bpffs.into(), pins, maps })
+        Ok(Self { bpffs: bpffs.into(), pins, maps, inode, helper: OnceLock::new() })
+    }
+
+    /// False where other maps are pinned by now, or none.
+    pub fn is_current(&self) -> bool {
+        fs::metadata(self.pins.map("ACTIVE")).is_ok_and(|found| found.ino() == self.inode)
     }
 
     /// A snapshot of the maps.
@@ -91,8 +102,13 @@ impl Offline {
     /// of one that is wanted.
     pub fn connections(&self, wanted: &Wanted) -> Result<Vec<ConnectionView>, ObserveError> {
         let cgroup = self.status()?.cgroup.map(PathBuf::from);
-        let helper = Helper::new(cgroup, Arc::new(Watch::new()));
-        Ok(connections(&self.maps, &helper, &BTreeMap::new(), &HashMap::new(), wanted)?)
+        let helper = self.helper.get_or_init(|| Helper::new(cgroup, Arc::new(Watch::new())));
+        Ok(connections(&self.maps, helper, &BTreeMap::new(), &HashMap::new(), wanted)?)
+    }
+
+    /// Who has connections. Pods are not known: each address is a client.
+    pub fn clients(&self, question: &ClientsQuestion) -> Result<Vec<ClientView>, ObserveError> {
+        Ok(clients(&self.maps, &BTreeMap::new(), question)?)
     }
 
     /// What a `connect()` would get. Pods are not known, so that any client is taken.

@@ -100,6 +100,7 @@ fn service(id: &PortId, port: &PortSnapshot, known: Option<&DesiredPort>) -> Ser
             shown.map(frontend).collect()
         },
         backends: port.backends.iter().map(|found| backend(found, known)).collect(),
+        moved_total: None,
     }
 }
 

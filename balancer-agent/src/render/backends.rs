@@ -40,6 +40,16 @@ impl Listed for ServiceBackendView {
     fn sheet(rows: &[Self], wide: bool) -> Sheet {
         sheet(rows, wide)
     }
+
+    fn id(&self) -> String {
+        let (namespace, service, number, protocol) = port(self);
+        let backend = SocketAddr::from((self.backend.address, self.backend.port));
+        format!("{namespace}/{service} {number}/{protocol} {backend}")
+    }
+
+    fn differs(&self, before: &Self) -> bool {
+        self != before
+    }
 }
 
 /// Bars compare the backends of one Service port, wherever sorting has put them.

@@ -35,6 +35,20 @@ impl Listed for ConnectionView {
     fn sheet(rows: &[Self], wide: bool) -> Sheet {
         sheet(rows, wide)
     }
+
+    fn id(&self) -> String {
+        format!("{} {} {:?}", address(self.client), address(self.backend), self.pid)
+    }
+
+    /// Whether it is busy changes with each request.
+    fn differs(&self, before: &Self) -> bool {
+        fn lasting(view: &ConnectionView) -> (bool, Option<&str>) {
+            let outside = view.outside.as_ref().map(|outside| &outside.state);
+            let state = outside.or(view.activity.as_ref().map(|activity| &activity.state));
+            (view.ended_ms.is_some(), state.map(String::as_str))
+        }
+        lasting(self) != lasting(before)
+    }
 }
 
 fn activity(view: &ConnectionView, of: fn(&ActivityView) -> u64) -> Option<u64> {

@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// Seconds as kubectl shows ages: the two largest units.
-pub(super) fn age(seconds: u64) -> String {
+pub fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
         0..120 => format!("{seconds}s"),
@@ -13,7 +13,7 @@ pub(super) fn age(seconds: u64) -> String {
 }
 
 /// Milliseconds as seconds, with tenths.
-pub(super) fn tenths(ms: u64) -> String {
+pub fn tenths(ms: u64) -> String {
     match ms {
         0..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
         _ => age(ms / 1_000),
@@ -28,7 +28,7 @@ pub(super) fn span(seconds: u32) -> String {
 }
 
 /// Bytes with the largest unit of which there are ten.
-pub(super) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut shown = format!("{bytes}B");
     for (power, unit) in UNITS.iter().enumerate() {
@@ -42,7 +42,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// A bar of at most `width` columns, in eighths of a column; something is never drawn as nothing.
-pub(super) fn bar(value: u64, max: u64, width: u64) -> String {
+pub fn bar(value: u64, max: u64, width: u64) -> String {
     const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
     if value == 0 || max == 0 {
         return String::new();

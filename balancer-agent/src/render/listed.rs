@@ -60,6 +60,12 @@ pub trait Listed: Serialize + Sized + 'static {
     /// The namespace that the row belongs to.
     fn namespace(&self) -> &str;
 
+    /// What the row is known by from one look to the next.
+    fn id(&self) -> String;
+
+    /// False where it is as it was before, but for what changes by itself, such as ages.
+    fn differs(&self, before: &Self) -> bool;
+
     /// The table of rows, in the order given; `wide` adds columns.
     fn sheet(rows: &[Self], wide: bool) -> Sheet;
 }

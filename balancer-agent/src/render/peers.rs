@@ -6,12 +6,50 @@ use comfy_table::Color;
 
 use super::{
     human::tenths,
-    table::{cell, optional, table},
+    listed::{Column, Listed},
+    table::{Sheet, cell, optional},
 };
 use crate::view::PeerView;
 
-/// Draws peers, in the order given.
-pub fn peers(peers: &[PeerView], wide: bool) -> String {
+/// Agents of a cluster so large that each may be silent for longest.
+const MANY: usize = 100_000;
+
+impl Listed for PeerView {
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("node", |peer| (&peer.node).into()),
+        ("address", |peer| SocketAddr::from((peer.address, peer.port)).into()),
+        ("age", |peer| peer.heard_ms.into()),
+        ("sent", |peer| peer.sent_total.into()),
+        ("received", |peer| peer.received_total.into()),
+        ("rejected", |peer| peer.rejected_total.into()),
+        ("steward-of", |peer| peer.steward_of.into()),
+        ("reported", |peer| peer.reported.into()),
+    ];
+
+    fn namespace(&self) -> &str {
+        ""
+    }
+
+    fn sheet(rows: &[Self], wide: bool) -> Sheet {
+        sheet(rows, wide)
+    }
+
+    fn id(&self) -> String {
+        self.node.clone()
+    }
+
+    /// What was sent and heard grows each second.
+    fn differs(&self, before: &Self) -> bool {
+        fn lasting(peer: &PeerView) -> (bool, SocketAddr, u64, Option<u64>, Option<u8>) {
+            let address = SocketAddr::from((peer.address, peer.port));
+            let is_heard = !peer.is_silent(MANY);
+            (is_heard, address, peer.rejected_total, peer.steward_of, peer.version)
+        }
+        lasting(self) != lasting(before)
+    }
+}
+
+fn sheet(peers: &[PeerView], wide: bool) -> Sheet {
     let mut header =
         vec!["NODE", "ADDRESS", "HEARD", "AGE", "SENT", "RECEIVED", "REJECTED", "STEWARD-OF"];
     if wide {
@@ -43,5 +81,5 @@ pub fn peers(peers: &[PeerView], wide: bool) -> String {
         }
         cells
     };
-    table(&header, peers.iter().map(row))
+    Sheet::new(header, peers.iter().map(row).collect())
 }

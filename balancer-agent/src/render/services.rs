@@ -37,6 +37,14 @@ impl Listed for ServiceView {
     fn sheet(rows: &[Self], wide: bool) -> Sheet {
         sheet(rows, wide)
     }
+
+    fn id(&self) -> String {
+        format!("{}/{} {}/{}", self.namespace, self.name, self.port.number, self.port.protocol)
+    }
+
+    fn differs(&self, before: &Self) -> bool {
+        self != before
+    }
 }
 
 fn sheet(services: &[ServiceView], wide: bool) -> Sheet {

@@ -19,6 +19,26 @@ impl Sheet {
         Self { header, rows }
     }
 
+    /// A table of plain texts.
+    pub fn plain(header: Vec<&'static str>, rows: Vec<Vec<String>>) -> Self {
+        let cells = |row: Vec<String>| row.into_iter().map(cell).collect();
+        Self::new(header, rows.into_iter().map(cells).collect())
+    }
+
+    /// The same with columns before the others.
+    #[must_use]
+    pub(super) fn led_by<const N: usize>(
+        mut self,
+        header: &[&'static str; N],
+        cells: Vec<[&str; N]>,
+    ) -> Self {
+        self.header.splice(0..0, header.iter().copied());
+        for (row, led) in self.rows.iter_mut().zip(cells) {
+            row.splice(0..0, led.map(cell));
+        }
+        self
+    }
+
     /// The text of the table; without `headers` its rows alone, which may be none.
     pub fn draw(self, headers: bool) -> String {
         if headers {
@@ -64,11 +84,9 @@ pub(super) fn optional(text: Option<impl ToString>) -> Cell {
 
 /// How a state of a backend looks.
 pub(super) fn state(state: BackendState) -> Cell {
-    match state {
-        BackendState::Ready => cell("ready").fg(Color::Green),
-        BackendState::Suspect => cell("suspect").fg(Color::Red),
-        BackendState::Terminating => cell("terminating").fg(Color::Yellow),
-        BackendState::NotReady => cell("not-ready").fg(Color::Red),
-        BackendState::Draining => cell("draining").fg(Color::Yellow),
-    }
+    cell(state.name()).fg(match state {
+        BackendState::Ready => Color::Green,
+        BackendState::Suspect | BackendState::NotReady => Color::Red,
+        BackendState::Terminating | BackendState::Draining => Color::Yellow,
+    })
 }

@@ -7,7 +7,7 @@ use crate::{
     testing,
     view::{
         ConnectionView, CountsView, DrainView, EndView, MoveView, NodeDrainView, NodeMoveView,
-        RebalanceView, ServiceBackendView, ServiceView, ShareView, StatusView, WaitView,
+        PeerView, RebalanceView, ServiceBackendView, ServiceView, ShareView, StatusView, WaitView,
     },
 };
 
@@ -18,6 +18,10 @@ fn plain(text: &str) -> String {
 
 fn services(rows: &[ServiceView], wide: bool) -> String {
     ServiceView::sheet(rows, wide).draw(true)
+}
+
+fn peers(rows: &[PeerView], wide: bool) -> String {
+    PeerView::sheet(rows, wide).draw(true)
 }
 
 fn backends(rows: &[ServiceBackendView], wide: bool) -> String {

@@ -88,6 +88,9 @@ pub struct Wanted {
     pub pod_namespace: Option<String>,
     /// Name of the client's pod.
     pub pod: Option<String>,
+    /// How many at most; of more, always the same ones as long as they are open.
+    #[serde(default)]
+    pub limit: Option<u64>,
 }
 
 impl Question for Wanted {

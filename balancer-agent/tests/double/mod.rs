@@ -1,6 +1,13 @@
 //! An agent that shows fixed views.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+};
 
 use balancer_agent::{
     answer::AnswerError,
@@ -8,8 +15,8 @@ use balancer_agent::{
     maps::MapsError,
     model::ObjectRef,
     view::{
-        DrainRequest, DrainsQuestion, ExplainQuestion, PeersQuestion, RebalanceRequest,
-        ServicesQuestion, StatusQuestion, TraceQuestion, TraceView, Wanted,
+        ClientsQuestion, DrainRequest, DrainsQuestion, ExplainQuestion, PeersQuestion,
+        RebalanceRequest, ServicesQuestion, StatusQuestion, TraceQuestion, TraceView, Wanted,
     },
 };
 use serde::de::DeserializeOwned;
@@ -35,7 +42,7 @@ impl Double {
     }
 
     /// An agent that shows something else.
-    pub fn serving(answers: Answers<()>) -> Self {
+    pub fn serving<S: Send + Sync + 'static>(answers: Answers<S>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("agent.sock");
         let runtime = Runtime::new().expect("a runtime");
@@ -57,12 +64,33 @@ impl Double {
 
 /// Fixed views of everything.
 pub fn views() -> Answers<()> {
+    all(1)
+}
+
+/// The same, where no connection is open.
+pub fn idle() -> Answers<()> {
+    all(0)
+}
+
+fn all(connections: usize) -> Answers<()> {
     Answers::of(Arc::new(()))
         .with(|(), _: &StatusQuestion| Ok(view(status(&3.into()))))
         .with(|(), _: &ServicesQuestion| {
             Ok(view(json!([service("shop", "cart", 3), service("default", "api", 0)])))
         })
-        .with(|(), wanted: &Wanted| Ok(view(json!([connection(wanted)]))))
+        .with(move |(), wanted: &Wanted| {
+            Ok(view(Value::Array(vec![connection(wanted); connections])))
+        })
+        .with(move |(), _: &ClientsQuestion| {
+            if connections == 0 {
+                return Ok(Vec::new());
+            }
+            Ok(view(json!([{
+                "pod": {"namespace": "front", "name": "web-1"}, "address": "10.0.0.9",
+                "connections": 3, "backends": 1, "oldest_ms": 5000,
+                "services": [{"namespace": "shop", "service": "cart", "connections": 3}],
+            }])))
+        })
         .with(|(), question: &ExplainQuestion| {
             let pod = question
                 .pod
@@ -95,11 +123,23 @@ pub fn views() -> Answers<()> {
             if backend == "10.0.0.1" {
                 Ok(view(drained()))
             } else {
-                Err(AnswerError::NoBackend { backend })
+                let hint = "did you mean 10.0.0.1:8080?".to_owned();
+                Err(AnswerError::NoBackend { backend, hint })
             }
         })
         .with(|(), _: &DrainsQuestion| Ok(view(drained())))
         .streaming(|(), _: TraceQuestion| Ok(Told(view(told()))))
+}
+
+/// An agent whose Service has a connection more each time it is asked, up to `most`.
+pub fn growing(most: u32) -> Answers<AtomicU32> {
+    Answers::of(Arc::new(AtomicU32::new(0)))
+        .with(move |active: &AtomicU32, _: &ServicesQuestion| {
+            let next = |now: u32| Some((now + 1).min(most));
+            let now = active.fetch_update(SeqCst, SeqCst, next).unwrap_or_default();
+            Ok(view(json!([service("shop", "cart", now)])))
+        })
+        .with(|_: &AtomicU32, _: &Wanted| Ok(Vec::new()))
 }
 
 /// An agent whose maps can't be read.
@@ -108,6 +148,7 @@ pub fn blind() -> Answers<()> {
         .with(|(), _: &StatusQuestion| Ok(view(status(&Value::Null))))
         .with(|(), _: &ServicesQuestion| Err(unreadable()))
         .with(|(), _: &Wanted| Err(unreadable()))
+        .with(|(), _: &ClientsQuestion| Err(unreadable()))
         .with(|(), _: &RebalanceRequest| Err(unreadable()))
 }
 
@@ -127,12 +168,16 @@ fn status(connections: &Value) -> Value {
 }
 
 fn connection(wanted: &Wanted) -> Value {
+    let text = |wanted: &Option<String>, other: &str| wanted.clone().unwrap_or(other.to_owned());
+    let backend = wanted.backend.map_or("10.0.0.1".to_owned(), |backend| backend.to_string());
+    let pod =
+        wanted.pod.as_ref().map(|name| json!({"namespace": wanted.pod_namespace, "name": name}));
     json!({
-        "namespace": wanted.namespace, "service": wanted.service,
+        "namespace": text(&wanted.namespace, "shop"), "service": text(&wanted.service, "cart"),
         "service_port": {"name": "", "number": 80, "protocol": "TCP"},
-        "backend": {"address": wanted.backend, "port": 8080},
+        "backend": {"address": backend, "port": 8080},
         "client": {"address": "10.0.0.9", "port": 40000},
-        "pod": {"namespace": wanted.pod_namespace, "name": wanted.pod},
+        "pod": pod,
         "pid": 7, "command": null, "age_ms": 5000, "activity": null,
     })
 }

@@ -44,6 +44,7 @@ mod privileges;
 mod spread;
 mod stuck;
 mod suspects;
+mod top;
 mod trace;
 mod trials;
 mod truth;

@@ -1,4 +1,4 @@
-//! Servers that tests run in pods, kubectl and promtool: installed as Debian has them, and never
+//! Servers that tests run in pods, kubectl, promtool and a terminal: installed as Debian has them, and never
 //! started by the system.
 
 use std::{
@@ -25,7 +25,7 @@ struct Server {
     service: Option<&'static str>,
 }
 
-const SERVERS: [Server; 5] = [
+const SERVERS: [Server; 6] = [
     Server { package: "postgresql", is_there: has_postgres, service: Some("postgresql") },
     Server {
         package: "rabbitmq-server",
@@ -42,6 +42,7 @@ const SERVERS: [Server; 5] = [
         is_there: || find_command("kubectl").is_some(),
         service: None,
     },
+    Server { package: "tmux", is_there: || find_command("tmux").is_some(), service: None },
     // No smaller package of Debian has promtool.
     Server {
         package: "prometheus",

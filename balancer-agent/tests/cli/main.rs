@@ -1,25 +1,33 @@
 //! Drives the real binary: exit codes, help, messages and the forms of output.
 
+mod completions;
+#[path = "../double/mod.rs"]
 mod double;
+mod names;
+mod reference;
+mod screen;
+mod tmux;
+mod watch;
 
 use std::{
     fs::{self, Permissions},
-    io::Write,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use double::{Double, blind};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 15] = [
     "run",
     "status",
     "services",
     "backends",
     "connections",
+    "clients",
+    "top",
     "explain",
     "peers",
     "rebalance",
@@ -58,7 +66,10 @@ impl Ended {
 }
 
 fn finish(command: &mut Command) -> Ended {
-    let output = command.env_remove("RUST_LOG").output().expect("a binary that starts");
+    ended(command.env_remove("RUST_LOG").output().expect("a binary that starts"))
+}
+
+fn ended(output: Output) -> Ended {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     let code = output.status.code().expect("an exit code");
     Ended { code, out: text(output.stdout), err: text(output.stderr) }
@@ -107,22 +118,6 @@ fn every_help_has_examples() {
     for word in VERBS.iter().chain(&["Examples:", "Exit codes:"]) {
         assert!(ended.out.contains(word), "{word} is not in {ended:?}");
     }
-}
-
-#[test]
-fn shells_complete_every_verb() {
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = agent(&["completions", shell]).with(0).out;
-        for verb in VERBS {
-            assert!(script.contains(verb), "{shell} does not complete {verb}");
-        }
-    }
-    let script = agent(&["completions", "bash"]).with(0).out;
-    let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().expect("bash");
-    let mut stdin = bash.stdin.take().expect("a pipe");
-    stdin.write_all(script.as_bytes()).expect("a written script");
-    drop(stdin);
-    assert!(bash.wait().expect("bash").success(), "bash refuses the script");
 }
 
 /// For those who package the binary: a page of each verb, and of none that is hidden.
@@ -401,7 +396,14 @@ fn lists_are_narrowed_and_sorted() {
 fn what_can_not_be_read_is_no_empty_answer() {
     let double = Double::serving(blind());
     let ask = |args: &[&str]| agent(&[args, &["--socket", double.socket()]].concat());
-    for verb in [&["services"][..], &["backends"], &["connections"], &["rebalance", "shop/cart"]] {
+    for verb in [
+        &["services"][..],
+        &["backends"],
+        &["connections"],
+        &["clients"],
+        &["top", "--once"],
+        &["rebalance", "shop/cart"],
+    ] {
         let ended = ask(verb).with(1).saying("the maps can't be read: map NAMES");
         assert_eq!(ended.out, "", "{verb:?}");
     }
