@@ -1,6 +1,7 @@
 //! `/metrics`, and where health is served. Every scrape is made from a snapshot, so that a series
 //! ends with what it measured.
 
+mod backends;
 mod kube_proxy;
 mod mended;
 mod moves;
@@ -9,6 +10,7 @@ mod process;
 mod programming;
 mod scrape;
 mod services;
+mod stream;
 mod text;
 mod totals;
 
@@ -18,7 +20,10 @@ use axum::{
     Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get,
 };
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::watch::Receiver};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch::Receiver},
+};
 
 pub use self::{
     kube_proxy::{KubeProxy, Synced},
@@ -78,11 +83,12 @@ impl Endpoints {
         health: Arc<Health>,
         shutdown: Receiver<bool>,
     ) {
-        let scrape: Arc<Scraper> = Arc::new(scrape);
+        let turns = Arc::new(Semaphore::new(AT_A_TIME));
+        let scraping = Arc::new(Scraping { scrape: Box::new(scrape), turns });
         let metrics = Router::new()
             .route("/metrics", get(answer))
             .route("/proxyMode", get(|| async { kubeproxy::BALANCER }))
-            .with_state(scrape);
+            .with_state(scraping);
         tokio::join!(
             http::serve(&self.metrics, metrics, shutdown.clone()),
             http::serve(&self.healthz, health::probes::router(health), shutdown),
@@ -102,12 +108,25 @@ fn listen(
     Ok(listener)
 }
 
+/// Scrapes that are made at a time: each holds all Services until its client has read it.
+const AT_A_TIME: usize = 4;
+
 type Scraper = dyn Fn() -> Result<Scrape, AnswerError> + Send + Sync;
 
-async fn answer(State(scrape): State<Arc<Scraper>>) -> Result<impl IntoResponse, AnswerError> {
-    let render = move || text::render(scrape()?).map_err(|_| AnswerError::Defect);
-    let text = computed(render).await?;
-    Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], text))
+struct Scraping {
+    scrape: Box<Scraper>,
+    turns: Arc<Semaphore>,
+}
+
+async fn answer(State(scraping): State<Arc<Scraping>>) -> Result<impl IntoResponse, AnswerError> {
+    let turn = Arc::clone(&scraping.turns).acquire_owned().await;
+    let scrape = computed(move || (scraping.scrape)()).await?;
+    let write = move |out: &mut stream::Chunks| {
+        let written = text::render(scrape, out);
+        drop(turn);
+        written
+    };
+    Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], stream::body(write)))
 }
 
 #[cfg(test)]

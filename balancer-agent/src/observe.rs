@@ -82,7 +82,7 @@ pub struct BackendSnapshot {
 impl Snapshot {
     /// Reads the maps.
     pub fn read(maps: &impl ReadMaps) -> Result<Self, MapsError> {
-        let backends: BTreeMap<_, _> = entries::backends(maps).collect();
+        let in_use = InUse::read(maps);
         let (charged, connections_used) = charged(maps);
         let Moment { names, frontends, rows } = Moment::read(maps)?;
         let mut leading: BTreeMap<u32, Vec<FrontendAddr>> = BTreeMap::new();
@@ -120,7 +120,7 @@ impl Snapshot {
             let left = left.filter(|id| !in_row.contains(id)).filter_map(|id| {
                 // Where it is another one by now, the connection has ended.
                 let entry = maps.backend(id);
-                let then = backends.get(&id).and_then(convert::backend_addr);
+                let then = in_use.backend(id);
                 shown(id, None, &entry).filter(|shown| Some(shown.backend) == then)
             });
             let slots = row.slots.iter();
@@ -145,7 +145,7 @@ impl Snapshot {
             ("services", services_used, limits.services),
             ("frontends4", frontends4, limits.frontends),
             ("frontends6", frontends6, limits.frontends),
-            ("backends", backends.len() as u64, limits.backends - 1),
+            ("backends", in_use.entries, limits.backends - 1),
             ("slots", slots, limits.slots),
             ("connections", connections_used, charge::MAX_CHARGES),
         ];
@@ -158,12 +158,39 @@ impl Snapshot {
         for verdict in Verdict::ALL {
             verdicts.push((verdict, maps.verdict(verdict)?));
         }
-        let connections = backends.keys().map(|id| u64::from(maps.active(*id))).sum();
-        let counted = |entry: &Backend| {
-            convert::backend_addr(entry).map(|backend| (backend, entry.opened, entry.failed))
-        };
-        let counted = backends.values().filter_map(counted).collect();
+        let InUse { counted, connections, .. } = in_use;
         Ok(Self { ports, counted, connections, capacity: capacity.into(), verdicts })
+    }
+}
+
+/// Backends in use at one moment.
+#[derive(Default)]
+struct InUse {
+    /// How many entries they have in the map, those that no agent has written among them.
+    entries: u64,
+    /// Their open connections.
+    connections: u64,
+    /// Their identifiers, ascending, and what each is.
+    ids: Vec<u32>,
+    counted: Vec<(BackendAddr, u64, u64)>,
+}
+
+impl InUse {
+    fn read(maps: &impl ReadMaps) -> Self {
+        let mut found = Self::default();
+        for (id, entry) in entries::backends(maps) {
+            found.entries += 1;
+            found.connections += u64::from(maps.active(id));
+            if let Some(backend) = convert::backend_addr(&entry) {
+                found.ids.push(id);
+                found.counted.push((backend, entry.opened, entry.failed));
+            }
+        }
+        found
+    }
+
+    fn backend(&self, id: u32) -> Option<BackendAddr> {
+        self.ids.binary_search(&id).ok().map(|at| self.counted[at].0)
     }
 }
 

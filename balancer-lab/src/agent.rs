@@ -323,10 +323,10 @@ impl Drop for Agent {
     }
 }
 
-/// The answer to a request for metrics.
+/// The answer to a request for metrics, in one piece: version 1.0 knows no others.
 fn ask(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n")?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: agent\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

@@ -41,11 +41,13 @@ pub fn answers(shared: &Arc<Shared>) -> Answers<Shared> {
 
 /// What metrics show.
 pub fn scrape(shared: &Shared) -> Result<Scrape, AnswerError> {
-    let (snapshot, services, totals) = shared.totals().at(|| {
+    let (mut snapshot, services, totals) = shared.totals().at(|| {
         let snapshot = Snapshot::read(shared.maps())?;
-        let services = shared.services_of(&snapshot);
+        let services = shared.services_without_places(&snapshot);
         Ok::<_, AnswerError>((snapshot, services))
     })?;
+    // Not while the client reads, too.
+    (snapshot.ports, snapshot.counted) = Default::default();
     Ok(Scrape {
         totals,
         series: shared.series(),

@@ -291,7 +291,16 @@ impl Shared {
 
     /// Every Service port at the moment of a snapshot.
     pub fn services_of(&self, snapshot: &Snapshot) -> Vec<ServiceView> {
-        let mut services = views::services(snapshot, Some(&self.desired()));
+        self.completed(views::services(snapshot, Some(&self.desired())))
+    }
+
+    /// The same without nodes and zones.
+    pub fn services_without_places(&self, snapshot: &Snapshot) -> Vec<ServiceView> {
+        self.completed(views::without_places(snapshot, Some(&self.desired())))
+    }
+
+    /// With the counts of other nodes.
+    fn completed(&self, mut services: Vec<ServiceView>) -> Vec<ServiceView> {
         if let Some(peers) = self.peers() {
             peers.complete(&mut services);
         }

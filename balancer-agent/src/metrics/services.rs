@@ -1,7 +1,6 @@
-//! Service ports and, where it is wanted, their backends. Written straight from the views: at 100,000
-//! backends neither labels nor series are worth a copy.
+//! Service ports, written straight from the views.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, sync::Arc};
 
 use balancer_common::policy::Policy;
 use prometheus_client::{
@@ -13,20 +12,20 @@ use prometheus_client::{
 use super::Total;
 use crate::{
     config::BackendSeries,
-    view::{BackendState, BackendView, ServiceView},
+    view::{BackendView, ServiceView},
 };
 
-/// The Service ports of a scrape, each with what was counted since the agent started.
-#[derive(Debug)]
+/// The Service ports of a scrape, each with what was counted since the agent started. Clones share them.
+#[derive(Clone, Debug)]
 pub(super) struct Services {
-    ports: Vec<Port>,
+    ports: Arc<Vec<Port>>,
     series: BackendSeries,
 }
 
 /// A Service port with its labels.
 #[derive(Debug)]
-struct Port {
-    view: ServiceView,
+pub(super) struct Port {
+    pub(super) view: ServiceView,
     total: Total,
     number: String,
     protocol: String,
@@ -47,7 +46,13 @@ impl Services {
             view,
             total,
         };
-        Self { ports: views.into_iter().zip(totals).map(port).collect(), series }
+        let ports = views.into_iter().zip(totals).map(port).collect();
+        Self { ports: Arc::new(ports), series }
+    }
+
+    /// Those whose backends have series, too.
+    pub(super) fn with_backends(&self) -> &[Port] {
+        if self.series == BackendSeries::All { &self.ports } else { &[] }
     }
 }
 
@@ -58,20 +63,6 @@ impl Collector for Services {
         }
         for (name, help, value) in OF_SERVICE {
             let series = self.ports.iter().filter_map(|port| Some((port.labels(), value(port)?)));
-            write(&mut encoder, name, help, series)?;
-        }
-        if self.series == BackendSeries::Service {
-            return Ok(());
-        }
-        let addresses: Vec<Vec<String>> = self.ports.iter().map(Port::addresses).collect();
-        for (name, help, value) in OF_BACKEND {
-            let ports = self.ports.iter().zip(&addresses);
-            let series = ports.flat_map(|(port, addresses)| {
-                let backends = port.view.backends.iter().zip(addresses);
-                backends.filter_map(move |(backend, address)| {
-                    Some((port.labels_of(address), value(backend)?))
-                })
-            });
             write(&mut encoder, name, help, series)?;
         }
         Ok(())
@@ -155,53 +146,15 @@ const OF_SERVICE: [Metric<Port>; 11] = [
     ),
 ];
 
-/// Of a backend.
-const OF_BACKEND: [Metric<BackendView>; 6] = [
-    (
-        "backend_connections",
-        "Open connections from this node to a backend; Services that share one show the same",
-        |backend| Some(Value::Gauge(backend.active.into())),
-    ),
-    (
-        "backend_cluster_connections",
-        "Open connections from all nodes to a backend, where they are known",
-        |backend| backend.cluster_active.map(Value::Gauge),
-    ),
-    ("backend_opened", "Connections ever opened from this node to a backend", |backend| {
-        Some(Value::Count(backend.opened_total))
-    }),
-    ("backend_failed", "Connections to a backend that were refused or timed out", |backend| {
-        Some(Value::Count(backend.failed_total))
-    }),
-    (
-        "backend_suspect",
-        "1 while a backend has just failed and gets no connection while others answer",
-        |backend| Some(Value::Gauge((backend.state == BackendState::Suspect).into())),
-    ),
-    ("backend_suspected", "How often a backend became suspect", |backend| {
-        Some(Value::Count(backend.suspected_total.into()))
-    }),
-];
-
 impl Port {
-    fn labels(&self) -> [(&str, &str); 4] {
+    /// Names and values.
+    pub(super) fn labels(&self) -> [(&str, &str); 4] {
         [
             ("namespace", &self.view.namespace),
             ("service", &self.view.name),
             ("port", &self.number),
             ("protocol", &self.protocol),
         ]
-    }
-
-    fn labels_of<'a>(&'a self, backend: &'a str) -> [(&'a str, &'a str); 5] {
-        let [namespace, service, port, protocol] = self.labels();
-        [namespace, service, port, protocol, ("backend", backend)]
-    }
-
-    fn addresses(&self) -> Vec<String> {
-        let address =
-            |backend: &BackendView| SocketAddr::new(backend.address, backend.port).to_string();
-        self.view.backends.iter().map(address).collect()
     }
 
     fn sum(&self, count: fn(&BackendView) -> u64) -> u64 {

@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
 
-use super::{Scrape, moves, peers, process::Process, services::Services};
+use super::{Scrape, backends, moves, peers, process::Process, services::Services};
 use crate::{
     config::BackendSeries,
     model::Problem,
@@ -55,16 +58,16 @@ struct Families {
     mended: Counter,
 }
 
-/// The text of one scrape.
-pub(super) fn render(scrape: Scrape) -> Result<String, fmt::Error> {
+/// Writes the text of one scrape.
+pub(super) fn render(scrape: Scrape, out: &mut impl fmt::Write) -> fmt::Result {
     let Scrape { status, services, totals, series, .. } = scrape;
     let families = Families::default();
     families.fill_status(&status);
-    let mut text = String::new();
     let mut registry = Registry::default();
     let own = registry.sub_registry_with_prefix("balancer");
     families.register(own);
-    own.register_collector(Box::new(Services::new(services, totals, series)));
+    let services = Services::new(services, totals, series);
+    own.register_collector(Box::new(services.clone()));
     if series != BackendSeries::Off {
         moves::register(scrape.ended, own);
     }
@@ -87,8 +90,17 @@ pub(super) fn render(scrape: Scrape) -> Result<String, fmt::Error> {
     if let Ok(process) = Process::read() {
         registry.register_collector(Box::new(process));
     }
-    encode(&mut text, &registry)?;
-    Ok(text)
+    encode_registry(out, &registry)?;
+    backends::write(services.with_backends(), out)?;
+    encode_eof(out)
+}
+
+/// The same, at once.
+#[cfg(test)]
+pub(super) fn text(scrape: Scrape) -> String {
+    let mut text = String::new();
+    render(scrape, &mut text).expect("a string takes all");
+    text
 }
 
 impl Families {
@@ -176,7 +188,7 @@ mod tests {
     }
 
     fn series(problems: Vec<Problem>) -> Vec<String> {
-        let text = render(of(StatusView { problems, ..testing::status() })).expect("text");
+        let text = text(of(StatusView { problems, ..testing::status() }));
         let ours = text.lines().filter(|line| line.starts_with("balancer_object_problems{"));
         let mut ours: Vec<_> = ours.map(str::to_owned).collect();
         ours.sort();
@@ -205,7 +217,7 @@ mod tests {
         agent.source = "the API server at https://user:secret@192.0.2.1".into();
         let scrape = of(status.clone());
         scrape.mended.add("NAMES", 3);
-        let text = render(scrape).expect("text");
+        let text = text(scrape);
         assert!(text.contains("balancer_map_entries_mended_total{map=\"NAMES\"} 3"), "{text}");
         let (node, pid) = (agent_of(&status).node.as_str(), agent_of(&status).pid.to_string());
         for hidden in ["secret", node, &pid, "/sys/fs", "wrong", "cart-0"] {
@@ -219,7 +231,7 @@ mod tests {
 
     #[test]
     fn the_state_of_balancing_is_told() {
-        let text = render(testing::scrape()).expect("text");
+        let text = text(testing::scrape());
         for line in [
             "balancer_balancing{state=\"works\"} 1",
             "balancer_balancing{state=\"broken\"} 0",

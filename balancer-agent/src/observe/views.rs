@@ -21,9 +21,18 @@ use crate::{
 
 /// Every Service port. `desired` adds what the maps don't hold: nodes, zones, conditions.
 pub fn services(snapshot: &Snapshot, desired: Option<&Desired>) -> Vec<ServiceView> {
+    all(snapshot, desired, true)
+}
+
+/// The same without nodes and zones, for who shows neither: with 100,000 backends that is most of it.
+pub fn without_places(snapshot: &Snapshot, desired: Option<&Desired>) -> Vec<ServiceView> {
+    all(snapshot, desired, false)
+}
+
+fn all(snapshot: &Snapshot, desired: Option<&Desired>, placed: bool) -> Vec<ServiceView> {
     let view = |(id, port): (&PortId, &PortSnapshot)| {
         let known = desired.and_then(|desired| desired.ports.get(id));
-        service(id, port, known)
+        service(id, port, known, placed)
     };
     snapshot.ports.iter().map(view).collect()
 }
@@ -83,7 +92,12 @@ pub fn verdicts(snapshot: &Snapshot) -> Vec<VerdictView> {
     snapshot.verdicts.iter().map(view).collect()
 }
 
-fn service(id: &PortId, port: &PortSnapshot, known: Option<&DesiredPort>) -> ServiceView {
+fn service(
+    id: &PortId,
+    port: &PortSnapshot,
+    known: Option<&DesiredPort>,
+    placed: bool,
+) -> ServiceView {
     let options = port.settings;
     let some = |seconds: u32| (seconds > 0).then_some(seconds);
     let ranges = known.map(|port| port.source_ranges.as_slice()).unwrap_or_default();
@@ -99,7 +113,7 @@ fn service(id: &PortId, port: &PortSnapshot, known: Option<&DesiredPort>) -> Ser
             let shown = port.frontends.iter().filter(|f| f.place() == Place::Exact);
             shown.map(frontend).collect()
         },
-        backends: port.backends.iter().map(|found| backend(found, known)).collect(),
+        backends: port.backends.iter().map(|found| backend(found, known, placed)).collect(),
         moved_total: None,
     }
 }
@@ -129,7 +143,7 @@ fn details<'a>(port: &'a DesiredPort, backend: &BackendAddr) -> Option<&'a Detai
     port.backends.get(backend).or(external)
 }
 
-fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView {
+fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>, placed: bool) -> BackendView {
     let details = known.and_then(|port| details(port, &found.backend));
     let state = match details {
         Some(details) if !found.in_row && !details.serving && !details.terminating => {
@@ -140,7 +154,7 @@ fn backend(found: &BackendSnapshot, known: Option<&DesiredPort>) -> BackendView 
         Some(details) if details.terminating => BackendState::Terminating,
         _ => BackendState::Ready,
     };
-    let place = details.map(|details| &*details.place);
+    let place = details.filter(|_| placed).map(|details| &*details.place);
     BackendView {
         address: found.backend.addr().ip(),
         port: found.backend.addr().port(),

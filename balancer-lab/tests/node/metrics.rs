@@ -1,6 +1,9 @@
 //! `/metrics`, as Prometheus reads it.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use crate::common::{Connections, VIP, Web};
+use balancer_lab::{Agent, Lab, apiserver::Process, exposition};
 use serde_json::json;
 
 /// The value of a series of the Service port `default/web:80`.
@@ -66,4 +69,21 @@ fn a_service_port_is_told_as_the_kernel_counts_it() {
     );
     assert_eq!(of_web(&web, "ready_backends"), Some(0.0));
     assert_eq!(of_web(&web, "least_connections"), None);
+}
+
+#[test]
+fn what_the_api_server_is_asked_is_told() {
+    let lab = Lab::create("asked").expect("a lab");
+    let listen = SocketAddr::from((Ipv4Addr::new(172, 18, 0, 1), 6443));
+    let api =
+        Process::start(lab.outside(), &lab.state_dir().join("api"), listen).expect("a server");
+    let agent = Agent::start_watching(&lab, &api.kubeconfig(), &[]).expect("an agent");
+    let text = agent.metrics().expect("metrics");
+    let host = listen.to_string();
+    let asked = [("code", "200"), ("method", "GET"), ("host", host.as_str())];
+    let asked = exposition::sum(&text, "rest_client_requests_total", &asked);
+    assert!(asked >= 4, "each kind is listed: {asked}\n{text}");
+    let took = [("verb", "GET"), ("host", host.as_str())];
+    let took = exposition::sum(&text, "rest_client_request_duration_seconds_count", &took);
+    assert!(took >= asked, "{took} of {asked}\n{text}");
 }

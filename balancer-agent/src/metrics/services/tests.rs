@@ -1,16 +1,18 @@
 use std::time::Instant;
 
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use prometheus_client::{encoding::text::encode_registry, registry::Registry};
 
 use super::*;
-use crate::testing;
+use crate::{metrics::backends, testing, view::BackendState};
 
 fn text(views: Vec<ServiceView>, series: BackendSeries) -> String {
     let totals = vec![Total { opened: 70, failed: 3 }; views.len()];
     let mut registry = Registry::with_prefix("balancer");
-    registry.register_collector(Box::new(Services::new(views, totals, series)));
+    let services = Services::new(views, totals, series);
+    registry.register_collector(Box::new(services.clone()));
     let mut text = String::new();
-    encode(&mut text, &registry).expect("text");
+    encode_registry(&mut text, &registry).expect("text");
+    backends::write(services.with_backends(), &mut text).expect("text");
     text
 }
 
@@ -90,7 +92,7 @@ fn weights_are_no_skew() {
 
 #[test]
 fn nothing_is_told_where_nothing_is_wanted() {
-    assert_eq!(text(testing::services(), BackendSeries::Off), "# EOF\n");
+    assert_eq!(text(testing::services(), BackendSeries::Off), "");
 }
 
 /// 1,000 Service ports of 100 backends each. What it takes is printed; machines differ.

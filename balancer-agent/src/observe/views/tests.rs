@@ -29,9 +29,8 @@ fn backends(found: &[(u8, u16)]) -> Backends {
     found.iter().map(|(last, weight)| (addr(*last), details(*weight))).collect()
 }
 
-#[test]
-fn what_is_not_ready_is_told_from_what_drains() {
-    let found = |last, in_row| BackendSnapshot {
+fn found(last: u8, in_row: bool) -> BackendSnapshot {
+    BackendSnapshot {
         backend: addr(last),
         in_row,
         weight: 1,
@@ -40,7 +39,11 @@ fn what_is_not_ready_is_told_from_what_drains() {
         failed: 0,
         suspect: false,
         suspected: 0,
-    };
+    }
+}
+
+#[test]
+fn what_is_not_ready_is_told_from_what_drains() {
     let mut known = crate::testing::services::port(&[1], &[1, 2, 3]);
     for (details, (serving, terminating)) in
         known.backends.values_mut().zip([(false, false), (true, true), (true, false)])
@@ -48,12 +51,16 @@ fn what_is_not_ready_is_told_from_what_drains() {
         details.usable = false;
         (details.serving, details.terminating) = (serving, terminating);
     }
-    let state = |last, in_row| backend(&found(last, in_row), Some(&known)).state;
+    let state = |last, in_row| backend(&found(last, in_row), Some(&known), true).state;
     assert_eq!(state(1, false), BackendState::NotReady);
     assert_eq!(state(2, false), BackendState::Draining, "terminates");
     assert_eq!(state(3, false), BackendState::Draining, "drained by hand");
     assert_eq!(state(4, false), BackendState::Draining, "left the Service");
-    assert_eq!(backend(&found(1, false), None).state, BackendState::Draining, "nothing is known");
+    assert_eq!(
+        backend(&found(1, false), None, true).state,
+        BackendState::Draining,
+        "nothing is known"
+    );
 }
 
 #[test]
