@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! <bpffs>/v9/maps/ACTIVE ...      the maps
-//! <bpffs>/v9/links/connect4 ...   the links: programs attached to the cgroup
+//! <bpffs>/v9/links/connect4 ...   the links: programs attached to the cgroup, and to devices
 //! ```
 //!
 //! A pinned link keeps its program attached and running without any process. Starting the agent
@@ -13,7 +13,9 @@
 
 mod attach;
 mod cleanup;
+mod clsact;
 pub mod damage;
+mod device;
 mod grow;
 pub mod guard;
 pub mod link;

@@ -2,6 +2,7 @@
 //! imports only those before it:
 //!
 //! - [`bpf`]: the calls of bpf(2) that aya has no safe form of.
+//! - [`netlink`]: messages of netlink(7) and their attributes.
 //! - [`model`]: Services, EndpointSlices, Nodes and Pods as plain types.
 //! - [`tasks`]: tasks that run as long as the agent does.
 //! - [`node`]: facts about this node, read where the kernel tells them.
@@ -50,6 +51,7 @@ pub mod metrics;
 pub mod model;
 pub mod moves;
 pub mod nat;
+pub mod netlink;
 pub mod node;
 pub mod observe;
 pub mod peers;

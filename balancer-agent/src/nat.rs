@@ -1,7 +1,8 @@
 //! The kernel's NAT for connections from outside: the rules that lead packets to the backends that
 //! programs have chosen, and what connection tracking still knows.
 //!
-//! - `message`: messages of nfnetlink and their attributes.
+//! - `netfilter`: sockets and headers of nfnetlink.
+//! - `entries`: what the sets of the rules have.
 //! - `expressions`: the expressions of rules.
 //! - `rules`: the constant set of rules, and the map of backends that they look into.
 //! - [`chains`]: what others have beside it.
@@ -10,12 +11,15 @@
 
 pub mod chains;
 pub mod conntrack;
+mod entries;
 mod expressions;
-mod message;
+mod netfilter;
 mod rules;
 pub mod table;
 
 use std::io;
+
+pub use entries::Entry;
 
 /// What the kernel refuses.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +45,9 @@ pub enum NatError {
          CONFIG_NF_TABLES_IPV6 (module nf_tables)"
     )]
     Absent,
-    /// It does not take the address of a backend.
-    #[error("nf_tables does not take the addresses of backends: {0}")]
-    Backends(io::Error),
+    /// It does not take an address.
+    #[error("nf_tables does not take the addresses of backends and Services: {0}")]
+    Entries(io::Error),
     /// It does not take a table away.
     #[error("nf_tables does not remove the table balancer: {0}; this needs CAP_NET_ADMIN")]
     Delete(io::Error),

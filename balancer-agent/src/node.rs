@@ -1,6 +1,5 @@
 //! Facts about this node, read where the kernel tells them. Nothing here judges.
 
-pub mod attributes;
 pub mod bpffs;
 pub mod caps;
 pub mod cgroup;

@@ -167,6 +167,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Every write, in order.
+    pub fn writes(&self) -> impl Iterator<Item = &Write> {
+        self.steps.iter().flat_map(|step| &step.writes)
+    }
+
     fn push(&mut self, object: String, writes: Vec<Write>) {
         if !writes.is_empty() {
             self.steps.push(Step { object, writes });

@@ -3,21 +3,22 @@
 //! agent.
 //!
 //! - `rules`: the tables of nf_tables of both families, and the backends in their maps.
+//! - `cluster_ips`: the addresses of Services at which other ports are refused.
 //! - `devices`: which devices the programs are on.
 //! - `flows`: the charges of what ended without a packet, and flows of UDP that leave their backend.
 
+mod cluster_ips;
 mod devices;
 mod flows;
 mod rules;
 
-use std::{collections::BTreeMap, fmt, io, net::IpAddr};
+use std::{fmt, io, net::IpAddr};
 
 use crate::{
-    desired::BackendAddr,
     kernel::{KernelError, outside::OutsidePrograms},
     maps::OutsideCharges,
     model::Problem,
-    plan::{Plan, book::Book},
+    plan::{Plan, book::Book, held::Held},
 };
 use devices::Devices;
 use flows::Flows;
@@ -62,15 +63,15 @@ impl Outside {
     }
 
     /// Puts the rules in the place of those that an earlier agent left, with what the maps hold.
-    pub fn adopt(&mut self, backends: &BTreeMap<BackendAddr, u32>) {
-        self.problems = self.follow_rules(backends);
+    pub fn adopt(&mut self, held: &Held) {
+        self.problems = self.follow_rules(held);
     }
 
     /// One look: puts back what others have removed, follows the devices, ends the charges of
     /// connections that connection tracking knows no more, and has flows of UDP leave backends that no
     /// Service has any more. `book` is what the maps hold.
     pub fn look(&mut self, book: &Book, addresses: &[IpAddr], maps: &mut impl OutsideCharges) {
-        let mut problems = self.follow_rules(&book.held().backends);
+        let mut problems = self.follow_rules(book.held());
         if self.rules.are_there() {
             problems.extend(self.devices.follow(addresses));
         } else {
@@ -85,7 +86,7 @@ impl Outside {
         self.problems = problems;
     }
 
-    fn follow_rules(&mut self, backends: &BTreeMap<BackendAddr, u32>) -> Vec<Problem> {
+    fn follow_rules(&mut self, held: &Held) -> Vec<Problem> {
         let told = |(family, error): &(_, _)| {
             problem(
                 error,
@@ -94,7 +95,7 @@ impl Outside {
                 ),
             )
         };
-        self.rules.follow(backends).iter().map(told).collect()
+        self.rules.follow(held).iter().map(told).collect()
     }
 }
 
@@ -114,7 +115,10 @@ fn problem(error: &impl fmt::Display, told: impl fmt::Display) -> Problem {
 /// A device that the programs could not be put on or taken off.
 #[derive(Debug, thiserror::Error)]
 enum DeviceError {
-    #[error("device {device}: its programs can't be attached: {source}; tcx is needed (Linux 6.6)")]
+    #[error(
+        "device {device}: its programs can't be attached: {source}; the kernel needs tcx (Linux 6.6), or \
+         CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF (modules sch_ingress, cls_bpf)"
+    )]
     Attach { device: String, source: io::Error },
     #[error(transparent)]
     Detach(#[from] KernelError),

@@ -122,7 +122,7 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
     pub fn serve_outside(&mut self, mut outside: Outside) {
         // Before the first plan: what an earlier agent left goes on, and follows it.
         if let Some(book) = &self.book {
-            outside.adopt(&book.held().backends);
+            outside.adopt(book.held());
         }
         self.outside = Some(outside);
     }

@@ -19,9 +19,6 @@ pub const OLDEST: Version = Version { major: 5, minor: 15 };
 /// The first kernel where a program chooses the errno of `connect()`.
 pub const SETS_ERRNO: Version = Version { major: 5, minor: 18 };
 
-/// The first kernel where a program is attached to a device by a link.
-pub const TCX: Version = Version { major: 6, minor: 6 };
-
 /// Every check, those that `run` insists on first.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
     let mut findings = essential(&facts.essential);

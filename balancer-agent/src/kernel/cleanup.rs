@@ -47,17 +47,18 @@ pub fn cleanup(bpffs: &Path) -> Result<Removed, KernelError> {
     Ok(removed)
 }
 
-/// Takes away what serves traffic from outside: the links in a folder, and the rules, which may be there
-/// without any link. Says how many links there were.
+/// Takes away what serves traffic from outside: the programs with pins in a folder, and the rules, which may be
+/// there without any program. Says how many programs there were.
 pub fn outside(links: &Path) -> Result<usize, KernelError> {
-    let names = files(links)?;
-    let mut removed = 0;
-    // No connection begins that nobody would see the end of.
-    for (program, _) in outside::PROGRAMS.iter().rev() {
-        let device_follows = format!("{program}_");
-        for name in names.iter().filter(|name| name.starts_with(&device_follows)) {
-            removed += usize::from(link::remove(links.join(name))?);
+    let devices = match outside::devices_in(links) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(KernelError::Pin { path: links.into(), source: error });
         }
+        devices => devices.unwrap_or_default(),
+    };
+    let mut removed = 0;
+    for device in devices {
+        removed += outside::detach(links, device)?;
     }
     nat::table::delete()?;
     Ok(removed)

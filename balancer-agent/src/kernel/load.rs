@@ -108,7 +108,7 @@ pub fn load(
     let outside = outside.then(|| OutsidePrograms::load(&mut ebpf, pins.clone()));
     if !matches!(outside, Some(Ok(_))) {
         // Of an earlier agent. Nobody would tell the rules of backends.
-        if cleanup::outside(&pins.folder().join("links"))? > 0 {
+        if cleanup::outside(&pins.links())? > 0 {
             // A program may be about to count one.
             synchronize();
         }

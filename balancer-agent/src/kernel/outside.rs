@@ -1,20 +1,16 @@
-//! The programs for connections from outside, on the devices that lead out of the node, each through a
-//! pinned link (tcx, Linux 6.6) that keeps it there without any process.
-#![allow(unsafe_code, reason = "a union of the kernel's is read")]
+//! The programs for connections from outside, on the devices that lead out of the node.
 
 use std::{
     collections::BTreeSet,
     fs, io,
     os::fd::{AsFd as _, OwnedFd},
+    path::Path,
 };
 
 use aya::{Ebpf, programs::Program};
-use aya_obj::generated::{
-    bpf_attach_type::{self, BPF_TCX_EGRESS, BPF_TCX_INGRESS},
-    bpf_link_info,
-};
+use aya_obj::generated::bpf_attach_type::{self, BPF_TCX_EGRESS, BPF_TCX_INGRESS};
 
-use super::{KernelError, link};
+use super::{KernelError, device::Spot};
 use crate::{bpf, maps::pins::Pins};
 
 /// What the names of the pins of their links begin with; the index of the device follows.
@@ -42,13 +38,6 @@ struct Loaded {
     id: u32,
 }
 
-impl Loaded {
-    /// The name of the pin of its link on a device.
-    fn pin(&self, device: u32) -> String {
-        format!("{}_{device}", self.name)
-    }
-}
-
 impl OutsidePrograms {
     /// Has the kernel verify them.
     pub(super) fn load(ebpf: &mut Ebpf, pins: Pins) -> Result<Self, KernelError> {
@@ -74,29 +63,18 @@ impl OutsidePrograms {
 
     /// Attaches the programs to a device, or replaces those that are there in one step.
     pub fn attach(&self, device: u32) -> io::Result<()> {
-        for program in &self.programs {
-            let pin = self.pins.link(&program.pin(device));
-            if let Ok(link) = bpf::open(&pin) {
-                // A link of a device that is gone leads nowhere, and its number may be another one's.
-                if device_of(&bpf::link_info(&link)?) == device {
-                    bpf::update_link(&link, &program.fd)?;
-                    continue;
-                }
-                fs::remove_file(&pin)?;
-            }
-            bpf::pin(bpf::link_to_device(&program.fd, device, program.side)?, &pin)?;
-        }
-        Ok(())
+        let links = self.pins.links();
+        self.programs.iter().try_for_each(|Loaded { name, side, fd, .. }| {
+            Spot::new(&links, name, *side, device).attach(fd)
+        })
     }
 
-    /// True while both programs are on a device, each behind its pinned link.
+    /// True while both programs are on a device, and their pins there.
     pub fn are_on(&self, device: u32) -> bool {
-        self.programs.iter().all(|program| {
-            let held = || {
-                let info = bpf::link_info(bpf::open(&self.pins.link(&program.pin(device)))?)?;
-                Ok::<_, io::Error>((info.prog_id, device_of(&info)))
-            };
-            held().is_ok_and(|held| held == (program.id, device))
+        let links = self.pins.links();
+        self.programs.iter().all(|Loaded { name, side, id, .. }| {
+            let found = Spot::new(&links, name, *side, device).program();
+            found.is_ok_and(|found| found == Some(*id))
         })
     }
 
@@ -107,28 +85,32 @@ impl OutsidePrograms {
 
     /// Takes the programs off a device.
     pub fn detach(&self, device: u32) -> Result<(), KernelError> {
-        // No connection begins that nobody would see the end of.
-        for program in self.programs.iter().rev() {
-            link::remove(self.pins.link(&program.pin(device)))?;
-        }
-        Ok(())
+        detach(&self.pins.links(), device).map(drop)
     }
+}
+
+/// Takes the programs off a device by the folder of their pins. Says how many there were.
+pub(super) fn detach(links: &Path, device: u32) -> Result<usize, KernelError> {
+    let mut removed = 0;
+    // No connection begins that nobody would see the end of.
+    for (name, side) in PROGRAMS.into_iter().rev() {
+        removed += usize::from(Spot::new(links, name, side, device).detach()?);
+    }
+    Ok(removed)
 }
 
 /// Devices that the programs are pinned for, by their numbers.
 pub fn devices(pins: &Pins) -> io::Result<BTreeSet<u32>> {
+    devices_in(&pins.links())
+}
+
+/// The same by the folder of the pins.
+pub(super) fn devices_in(links: &Path) -> io::Result<BTreeSet<u32>> {
     let mut devices = BTreeSet::new();
-    for entry in fs::read_dir(pins.folder().join("links"))? {
+    for entry in fs::read_dir(links)? {
         let name = entry?.file_name();
         let of = name.to_str().filter(|name| name.starts_with(LINKS));
         devices.extend(of.and_then(|name| name.rsplit('_').next()?.parse::<u32>().ok()));
     }
     Ok(devices)
-}
-
-/// The device of a link; 0 where it is gone, or the program was taken off.
-fn device_of(info: &bpf_link_info) -> u32 {
-    // SAFETY: these links are of type tcx, whose member of the union this is; as integers, the bytes
-    // are valid in any case.
-    unsafe { info.__bindgen_anon_1.tcx.ifindex }
 }

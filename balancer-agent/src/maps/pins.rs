@@ -59,6 +59,11 @@ impl Pins {
 
     /// The pin of a program's link.
     pub fn link(&self, program: &str) -> PathBuf {
-        self.root.join("links").join(program)
+        self.links().join(program)
+    }
+
+    /// The folder of the links.
+    pub fn links(&self) -> PathBuf {
+        self.root.join("links")
     }
 }

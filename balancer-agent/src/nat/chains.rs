@@ -2,12 +2,8 @@
 
 use netlink_packet_core::NLM_F_DUMP;
 
-use super::{
-    NatError,
-    message::{Answer, Netfilter},
-    rules,
-};
-use crate::node::attributes::find;
+use super::{NatError, netfilter, rules};
+use crate::netlink::{Answer, find};
 
 /// A chain of any table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +50,7 @@ impl Chain {
 /// Every chain in this thread's network namespace. Those of the old iptables (`iptables-legacy`) are not
 /// among them.
 pub fn chains() -> Result<Vec<Chain>, NatError> {
-    let netfilter = Netfilter::open().map_err(NatError::Socket)?;
+    let netfilter = netfilter::open().map_err(NatError::Socket)?;
     let answers = netfilter.ask_all(&rules::ask_chains(NLM_F_DUMP)).map_err(NatError::Ask)?;
     Ok(answers.iter().filter_map(chain).collect())
 }
@@ -88,7 +84,7 @@ mod tests {
         let look = || {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
             assert_eq!(chains().unwrap(), []);
-            Table::replace(Family::V4, &[]).unwrap().unwrap();
+            Table::replace(Family::V4, &[], &[]).unwrap().unwrap();
             let others = "table ip kube-proxy { chain services { }; }; \
                  table ip nat { chain KUBE-SERVICES { }; \
                  chain OUTPUT { type nat hook output priority -190; }; }; \
@@ -103,10 +99,17 @@ mod tests {
                 named.sort();
                 named
             };
-            assert_eq!(found.len(), 8, "{found:?}");
+            assert_eq!(found.len(), 11, "{found:?}");
             assert_eq!(
                 named(Chain::is_ours),
-                ["balancer clear", "balancer conceal", "balancer lead"]
+                [
+                    "balancer clear",
+                    "balancer conceal",
+                    "balancer forward",
+                    "balancer lead",
+                    "balancer output",
+                    "balancer refuse"
+                ]
             );
             assert_eq!(named(Chain::translates_first), ["first in"]);
             assert_eq!(named(Chain::is_kube_proxys), ["kube-proxy services", "nat KUBE-SERVICES"]);

@@ -5,9 +5,9 @@ use zerocopy::IntoBytes as _;
 
 use super::{
     NatError,
-    message::{Attributes, Messages, Netfilter},
+    netfilter::{self, header},
 };
-use crate::node::attributes::find;
+use crate::netlink::{Attributes, Messages, Netlink, find};
 
 /// NFNL_SUBSYS_CTNETLINK and IPCTNL_MSG_CT_GET.
 const GET: u16 = 1 << 8 | 1;
@@ -22,12 +22,12 @@ const ENDED: [u8; 2] = [7, 8];
 
 /// What asks connection tracking.
 #[derive(Debug)]
-pub struct Conntrack(Netfilter);
+pub struct Conntrack(Netlink);
 
 impl Conntrack {
     /// Opens a socket for it.
     pub fn open() -> Result<Self, NatError> {
-        Netfilter::open().map(Self).map_err(NatError::Conntrack)
+        netfilter::open().map(Self).map_err(NatError::Conntrack)
     }
 
     /// Whether it can be asked: for a connection that nobody has.
@@ -87,7 +87,7 @@ fn request(kind: u16, key: &OutsideKey) -> Messages {
             protocol.bytes(3, key.service_port.as_bytes());
         });
     });
-    let mut message = Messages::new();
-    message.push(kind, 0, if ipv4 { 2 } else { 10 }, 0, &attributes);
+    let mut message = Messages::default();
+    message.push(kind, 0, &header(if ipv4 { 2 } else { 10 }, 0), &attributes);
     message
 }

@@ -2,7 +2,7 @@
 //!
 //! Registers have 16 bytes each; a value that is looked up may span the first words of the next one.
 
-use super::message::Attributes;
+use crate::netlink::Attributes;
 
 /// The first register (`NFT_REG_1`).
 const REGISTER: u32 = 1;
@@ -20,6 +20,10 @@ pub enum Meta {
     Priority = 2,
     /// `skb->mark`.
     Mark = 3,
+    /// The number of the device that it leaves over.
+    Device = 5,
+    /// The protocol of the transport, one byte.
+    Protocol = 16,
 }
 
 /// The expressions of one rule, in order.
@@ -80,11 +84,47 @@ impl Expressions {
         self.compare(1, number)
     }
 
+    /// Goes on where what was loaded is a byte.
+    pub fn equals_byte(self, byte: u8) -> Self {
+        self.push("cmp", |data| {
+            data.number(1, REGISTER).number(2, 0).nested(3, |value| {
+                value.bytes(VALUE, &[byte]);
+            });
+        })
+    }
+
     fn compare(self, operation: u32, number: u32) -> Self {
         self.push("cmp", |data| {
             data.number(1, REGISTER).number(2, operation);
             data.nested(3, |value| {
                 value.bytes(VALUE, &number.to_ne_bytes());
+            });
+        })
+    }
+
+    /// Loads bytes of the header of the network (`NFT_PAYLOAD_NETWORK_HEADER`).
+    pub fn load_header(self, offset: u32, bytes: u32) -> Self {
+        self.push("payload", |data| {
+            data.number(1, REGISTER).number(2, 1).number(3, offset).number(4, bytes);
+        })
+    }
+
+    /// Goes on where a set has what was loaded.
+    pub fn among(self, set: &str, id: u32) -> Self {
+        self.push("lookup", |data| {
+            data.text(1, set).number(2, REGISTER).number(4, id);
+        })
+    }
+
+    /// Goes on in another chain (`NFT_JUMP`, to the register of the verdict).
+    pub fn jump(self, chain: &str) -> Self {
+        const JUMP: u32 = -3_i32 as u32;
+        const VERDICT: u16 = 2;
+        self.push("immediate", |data| {
+            data.number(1, 0).nested(2, |value| {
+                value.nested(VERDICT, |verdict| {
+                    verdict.number(1, JUMP).text(2, chain);
+                });
             });
         })
     }
@@ -115,6 +155,13 @@ impl Expressions {
     pub fn reject(self, code: u8) -> Self {
         self.push("reject", |data| {
             data.number(1, 0).bytes(2, &[code]);
+        })
+    }
+
+    /// Answers with a segment that resets the connection.
+    pub fn reset(self) -> Self {
+        self.push("reject", |data| {
+            data.number(1, 1);
         })
     }
 }

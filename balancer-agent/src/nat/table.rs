@@ -1,33 +1,34 @@
 //! The rules of one family in the kernel: put there, kept up with the backends, and looked for.
 
-use std::io;
+use std::{io, net::IpAddr};
 
-use super::{
-    NatError,
-    message::{Messages, Netfilter},
-    rules,
+use super::{NatError, entries::Entry, netfilter, rules};
+use crate::{
+    desired::BackendAddr,
+    maps::identity::Family,
+    netlink::{Messages, Netlink},
 };
-use crate::{desired::BackendAddr, maps::identity::Family};
 
 /// The table of a family. What fails leaves it in a state that is not known: it is to be replaced then,
 /// by another one with another socket.
 #[derive(Debug)]
 pub struct Table {
-    netfilter: Netfilter,
+    netfilter: Netlink,
     family: Family,
     /// The number of the last change of rules that was looked at: by whom, only a look tells.
     generation: Option<Vec<u8>>,
 }
 
 impl Table {
-    /// Puts the rules in the place of those that are there, with these backends of the family. None where
-    /// the kernel has no nf_tables for it.
+    /// Puts the rules in the place of those that are there, with these backends and ClusterIPs of the family.
+    /// None where the kernel has no nf_tables for it.
     pub fn replace(
         family: Family,
         backends: &[(u32, BackendAddr)],
+        cluster_ips: &[IpAddr],
     ) -> Result<Option<Self>, NatError> {
-        let netfilter = Netfilter::open().map_err(NatError::Socket)?;
-        match netfilter.carry_out(&rules::replace(family, backends)) {
+        let netfilter = netfilter::open().map_err(NatError::Socket)?;
+        match netfilter.carry_out(&rules::replace(family, backends, cluster_ips)) {
             // Others may have changed them already: the first look tells.
             Ok(()) => Ok(Some(Self { netfilter, family, generation: None })),
             Err(error) if is_unknown_family(&error) => Ok(None),
@@ -35,18 +36,18 @@ impl Table {
         }
     }
 
-    /// Adds backends of the family, before any program may choose them.
-    pub fn put(&self, backends: &[(u32, BackendAddr)]) -> Result<(), NatError> {
-        self.change(&rules::put(self.family, backends))
+    /// Adds backends of the family, before any program may choose them, or ClusterIPs.
+    pub fn put(&self, entries: &[impl Entry]) -> Result<(), NatError> {
+        self.change(&rules::put(self.family, entries))
     }
 
-    /// Takes backends out that no program chooses any more.
-    pub fn remove(&self, backends: &[(u32, BackendAddr)]) -> Result<(), NatError> {
-        self.change(&rules::remove(self.family, backends))
+    /// Takes backends out that no program chooses any more, or ClusterIPs that no Service has.
+    pub fn remove(&self, entries: &[impl Entry]) -> Result<(), NatError> {
+        self.change(&rules::remove(self.family, entries))
     }
 
     fn change(&self, messages: &Messages) -> Result<(), NatError> {
-        self.netfilter.carry_out(messages).map_err(NatError::Backends)
+        self.netfilter.carry_out(messages).map_err(NatError::Entries)
     }
 
     /// True while the table is there. What others have changed inside of it is not looked for.
@@ -76,7 +77,7 @@ fn is_unknown_family(error: &io::Error) -> bool {
 /// Takes the tables of both families away, where there are any.
 pub fn delete() -> Result<(), NatError> {
     // Without sockets for it there is no table either.
-    let Ok(netfilter) = Netfilter::open() else { return Ok(()) };
+    let Ok(netfilter) = netfilter::open() else { return Ok(()) };
     for family in Family::ALL {
         match netfilter.carry_out(&rules::delete(family)) {
             Ok(()) => {}
@@ -93,14 +94,14 @@ pub fn delete() -> Result<(), NatError> {
 #[cfg(test)]
 #[derive(Debug)]
 pub struct Owned {
-    _socket: Netfilter,
+    _socket: Netlink,
 }
 
 #[cfg(test)]
 impl Owned {
     /// Makes it.
     pub fn make(family: Family) -> io::Result<Self> {
-        let netfilter = Netfilter::open()?;
+        let netfilter = netfilter::open()?;
         netfilter.carry_out(&rules::own(family))?;
         Ok(Self { _socket: netfilter })
     }
@@ -120,7 +121,7 @@ mod tests {
     fn answers_to_an_earlier_message_are_passed_over() {
         let ask = || {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            let netfilter = Netfilter::open().unwrap();
+            let netfilter = netfilter::open().unwrap();
             let backend =
                 |id| (id, BackendAddr::new((Ipv4Addr::LOCALHOST, 80).into(), Protocol::Tcp));
             // Two messages, each of which is refused.
@@ -129,7 +130,7 @@ mod tests {
             assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::ENOENT));
             let generation = netfilter.ask(&rules::ask_generation()).unwrap();
             assert!(generation.attribute(1).is_some(), "{generation:?}");
-            assert!(netfilter.carry_out(&rules::replace(Family::V4, &backends)).is_ok());
+            assert!(netfilter.carry_out(&rules::replace(Family::V4, &backends, &[])).is_ok());
             assert!(netfilter.carry_out(&rules::delete(Family::V4)).is_ok());
         };
         thread::spawn(ask).join().unwrap();
@@ -143,7 +144,7 @@ mod tests {
             // There is none to take away.
             delete().unwrap();
             let mut tables =
-                Family::ALL.map(|family| Table::replace(family, &[]).unwrap().unwrap());
+                Family::ALL.map(|family| Table::replace(family, &[], &[]).unwrap().unwrap());
             for table in &mut tables {
                 assert!(table.is_there().unwrap() && table.is_there().unwrap());
             }

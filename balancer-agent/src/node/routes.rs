@@ -3,18 +3,14 @@
 
 use std::{collections::BTreeSet, io};
 
-use netlink_packet_core::{Emitable as _, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_packet_core::NLM_F_DUMP;
+use netlink_sys::protocols::NETLINK_ROUTE;
 
-use super::attributes::find;
+use crate::netlink::{Answer, Attributes, Messages, Netlink};
 
 /// RTM_GETROUTE.
 const GET: u16 = 26;
-/// NLMSG_ERROR and NLMSG_DONE.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-/// Bytes of a `nlmsghdr`, a `rtmsg` and a `rtnexthop`.
-const HEADER: usize = 16;
+/// Bytes of a `rtmsg` and a `rtnexthop`.
 const ROUTE: usize = 12;
 const NEXT_HOP: usize = 8;
 /// RTN_UNICAST: the others lead to the node itself or nowhere.
@@ -25,58 +21,28 @@ const SEVERAL: u16 = 9;
 
 /// The numbers of the devices with a default route of either family, in any table of routes.
 pub fn default_devices() -> io::Result<BTreeSet<u32>> {
+    let netlink = Netlink::open(NETLINK_ROUTE, ROUTE)?;
     let mut found = BTreeSet::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        socket.send(&request(family as u8), 0)?;
-        while read(&socket.recv_from_full()?.0, &mut found)? {}
+        let mut header = [0; ROUTE];
+        header[0] = family as u8;
+        let mut messages = Messages::default();
+        messages.push(GET, NLM_F_DUMP, &header, &Attributes::default());
+        found.extend(netlink.ask_all(&messages)?.iter().flat_map(devices));
     }
     Ok(found)
 }
 
-fn request(family: u8) -> Vec<u8> {
-    let mut header = NetlinkHeader::default();
-    header.length = (HEADER + ROUTE) as u32;
-    header.message_type = GET;
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let mut bytes = vec![0; HEADER + ROUTE];
-    header.emit(&mut bytes);
-    bytes[HEADER] = family;
-    bytes
-}
-
-/// Reads a part of the answer; false where it was the last one.
-fn read(mut answer: &[u8], found: &mut BTreeSet<u32>) -> io::Result<bool> {
-    while let Some(header) = answer.first_chunk::<HEADER>() {
-        let length = (word(header, 0) as usize).max(HEADER);
-        let payload = answer.get(HEADER..length).unwrap_or_default();
-        match word(header, 4) as u16 {
-            DONE => return Ok(false),
-            ERROR => {
-                let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
-                return Err(io::Error::from_raw_os_error(-code));
-            }
-            _ => found.extend(devices(payload)),
-        }
-        answer = answer.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    Ok(true)
-}
-
 /// The devices of a route, where it is a default route.
-fn devices(message: &[u8]) -> Vec<u32> {
-    let Some((route, attributes)) = message.split_first_chunk::<ROUTE>() else {
-        return Vec::new();
-    };
+fn devices(answer: &Answer) -> Vec<u32> {
     // The bits of the destination, and the kind of the route.
-    if route[1] != 0 || route[7] != UNICAST {
+    let (bits, kind) = (answer.header.get(1), answer.header.get(7));
+    if bits != Some(&0) || kind != Some(&UNICAST) {
         return Vec::new();
     }
     let mut found = Vec::new();
-    found.extend(find(attributes, DEVICE).filter(|value| value.len() == 4).map(|at| word(at, 0)));
-    let mut hops = find(attributes, SEVERAL).unwrap_or_default();
+    found.extend(answer.attribute(DEVICE).map(|at| word(at, 0)));
+    let mut hops = answer.attribute(SEVERAL).unwrap_or_default();
     while let Some(hop) = hops.first_chunk::<NEXT_HOP>() {
         found.push(word(hop, 4));
         let length = usize::from(u16::from_ne_bytes([hop[0], hop[1]])).max(NEXT_HOP);

@@ -1,12 +1,13 @@
-//! The tables of both families, with the backends that the maps have.
+//! The tables of both families, with the backends and ClusterIPs that the maps have.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+use super::cluster_ips::ClusterIps;
 use crate::{
     desired::BackendAddr,
     maps::identity::Family,
-    nat::{NatError, table::Table},
-    plan::{Plan, Write},
+    nat::{Entry, NatError, table::Table},
+    plan::{Plan, Write, held::Held},
 };
 
 /// Backends with their identifiers.
@@ -16,6 +17,7 @@ type Entries = Vec<(u32, BackendAddr)>;
 pub struct Rules {
     tables: [(Family, State); 2],
     backends: BTreeMap<u32, BackendAddr>,
+    cluster_ips: ClusterIps,
 }
 
 enum State {
@@ -45,7 +47,7 @@ impl Rules {
     /// None yet.
     pub const fn new() -> Self {
         let tables = [(Family::V4, State::Unmade), (Family::V6, State::Unmade)];
-        Self { tables, backends: BTreeMap::new() }
+        Self { tables, backends: BTreeMap::new(), cluster_ips: ClusterIps::new() }
     }
 
     /// True where packets of some family are translated.
@@ -53,9 +55,9 @@ impl Rules {
         self.tables.iter().any(|(_, state)| matches!(state, State::Made(_)))
     }
 
-    /// Tells the tables of the backends of a plan.
+    /// Tells the tables of the backends and ClusterIPs of a plan.
     pub fn put(&mut self, plan: &Plan) {
-        let put = writes(plan).filter_map(|write| match write {
+        let put = plan.writes().filter_map(|write| match write {
             Write::PutBackend { id, backend } => Some((*id, *backend)),
             _ => None,
         });
@@ -66,27 +68,31 @@ impl Rules {
         self.change(&stale, Table::remove);
         self.backends.extend(put.iter().copied());
         self.change(&put, Table::put);
+        let new = self.cluster_ips.put(plan);
+        self.change(&new, Table::put);
     }
 
-    /// Has the tables forget backends that a plan has removed.
+    /// Has the tables forget backends and ClusterIPs that a plan has removed.
     pub fn remove(&mut self, plan: &Plan) {
-        let removed = writes(plan).filter_map(|write| match write {
+        let removed = plan.writes().filter_map(|write| match write {
             Write::RemoveBackend { id } => self.backends.remove_entry(id),
             _ => None,
         });
         let removed: Entries = removed.collect();
         self.change(&removed, Table::remove);
+        let gone = self.cluster_ips.remove(plan);
+        self.change(&gone, Table::remove);
     }
 
     /// Where that fails, the table is written anew at the next look, through another socket.
-    fn change(
+    fn change<E: Entry>(
         &mut self,
-        backends: &[(u32, BackendAddr)],
-        change: impl Fn(&Table, &[(u32, BackendAddr)]) -> Result<(), NatError>,
+        entries: &[E],
+        change: impl Fn(&Table, &[E]) -> Result<(), NatError>,
     ) {
         for (family, state) in &mut self.tables {
             let State::Made(table) = state else { continue };
-            let some = of_family(*family, backends.iter().copied());
+            let some = of_family(*family, entries.iter().copied());
             if !some.is_empty()
                 && let Err(error) = change(table, &some)
             {
@@ -98,8 +104,9 @@ impl Rules {
 
     /// Makes what is missing and puts back what others have removed, each family for itself. Gives what
     /// could not be made.
-    pub fn follow(&mut self, held: &BTreeMap<BackendAddr, u32>) -> Vec<(Families, NatError)> {
+    pub fn follow(&mut self, held: &Held) -> Vec<(Families, NatError)> {
         let mut failed = Vec::new();
+        let mut cluster_ips = None;
         for (family, state) in &mut self.tables {
             if let State::Made(table) = state {
                 match table.is_there() {
@@ -116,8 +123,14 @@ impl Rules {
             if matches!(state, State::Unsupported) {
                 continue;
             }
-            let all = of_family(*family, held.iter().map(|(backend, id)| (*id, *backend)));
-            *state = match Table::replace(*family, &all) {
+            let backends = held.backends.iter().map(|(backend, id)| (*id, *backend));
+            let all = of_family(*family, backends);
+            let cluster_ips = cluster_ips.get_or_insert_with(|| {
+                self.cluster_ips.take(held.frontends.iter().map(|(frontend, _)| frontend));
+                self.cluster_ips.all()
+            });
+            let ips: Vec<IpAddr> = of_family(*family, cluster_ips.iter().copied());
+            *state = match Table::replace(*family, &all, &ips) {
                 Ok(Some(table)) => {
                     self.backends.retain(|_, backend| Family::of(backend.addr().ip()) != *family);
                     self.backends.extend(all);
@@ -139,15 +152,8 @@ impl Rules {
     }
 }
 
-fn of_family(
-    family: Family,
-    backends: impl Iterator<Item = (u32, BackendAddr)>,
-) -> Vec<(u32, BackendAddr)> {
-    backends.filter(|(_, backend)| Family::of(backend.addr().ip()) == family).collect()
-}
-
-fn writes(plan: &Plan) -> impl Iterator<Item = &Write> {
-    plan.steps.iter().flat_map(|step| &step.writes)
+fn of_family<E: Entry>(family: Family, entries: impl Iterator<Item = E>) -> Vec<E> {
+    entries.filter(|entry| entry.family() == family).collect()
 }
 
 #[cfg(test)]
@@ -168,17 +174,17 @@ mod tests {
             let owned = Owned::make(Family::V6).unwrap();
             let mut rules = Rules::new();
             for _ in 0..2 {
-                let failed = rules.follow(&BTreeMap::new());
+                let failed = rules.follow(&Held::default());
                 let families: Vec<_> =
                     failed.iter().map(|(family, _)| family.to_string()).collect();
                 assert_eq!(families, ["IPv6"]);
                 assert!(rules.are_there(), "for IPv4");
             }
             drop(owned);
-            assert!(rules.follow(&BTreeMap::new()).is_empty(), "of both families");
+            assert!(rules.follow(&Held::default()).is_empty(), "of both families");
             // Those of one family are removed: they are put back.
             delete().unwrap();
-            assert!(rules.follow(&BTreeMap::new()).is_empty());
+            assert!(rules.follow(&Held::default()).is_empty());
             assert!(rules.are_there());
         };
         thread::spawn(follow).join().unwrap();

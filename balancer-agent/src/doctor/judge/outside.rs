@@ -1,13 +1,12 @@
 //! What connections from outside of the node need (`--outside-traffic`).
 
-use super::{TCX, ok, warn};
+use super::{ok, warn};
 use crate::{
     doctor::{
         Finding,
         facts::{Facts, Outside},
     },
     nat::chains::Chain,
-    node::kernel::Version,
 };
 
 const WITHOUT: &str = "connections from outside can't be balanced (--outside-traffic)";
@@ -16,17 +15,11 @@ pub(super) fn devices(facts: &Facts) -> Finding {
     let check = "outside-devices";
     let Outside { uplinks, attached, .. } = &facts.outside;
     if attached.is_empty() {
-        let detail = match Version::parse(&facts.essential.release) {
-            Some(version) if version < TCX => {
-                format!(
-                    "no program is on a device, and {WITHOUT}: kernel {version} lacks tcx, {TCX} has it"
-                )
-            }
-            _ => "no program is on a device: connections from outside are left to kube-proxy, \
-                  unless an agent runs with --outside-traffic"
-                .to_owned(),
-        };
-        return ok(check, detail);
+        return ok(
+            check,
+            "no program is on a device: connections from outside are left to kube-proxy, unless an \
+             agent runs with --outside-traffic",
+        );
     }
     let on = attached.join(", ");
     let missing: Vec<_> =

@@ -183,7 +183,6 @@ const CASES: &[Case] = &[
         "runs in mode iptables",
     ),
     (|_| {}, "outside-devices", Outcome::Ok, "left to kube-proxy"),
-    (|f| f.essential.release = "6.1.0".into(), "outside-devices", Outcome::Ok, "6.1 lacks tcx"),
     (|f| f.outside = serving(), "outside-devices", Outcome::Ok, "are on eth0"),
     (
         |f| f.outside = Outside { uplinks: vec!["eth1".into()], ..serving() },

@@ -5,6 +5,7 @@ use std::{
     path::Path,
 };
 
+use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 use balancer_agent::bpf;
 
 /// Opens a pin.
@@ -25,4 +26,19 @@ pub fn replace(pin: &Path, program: BorrowedFd<'_>) {
 /// `bpftool map freeze pinned PIN`.
 pub fn freeze(pin: &Path) {
     bpf::freeze_map(open(pin)).expect("frozen");
+}
+
+/// Puts as many programs on one side of a device of this thread's network namespace as it takes, each of which
+/// leaves packets to the next one. They go when the links are dropped.
+pub fn fill(device: &str, side: bpf_attach_type) -> Vec<OwnedFd> {
+    // r0 = -1 (TCX_NEXT); exit
+    let instructions = [0xffff_ffff_0000_00b7, 0x95];
+    let kind = bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS;
+    let load = || bpf::load_program(kind, side, &instructions).expect("a program");
+    let number = nix::net::if_::if_nametoindex(device).expect("a device");
+    let links = (0..).map_while(|_| bpf::link_to_device(load(), number, side).ok());
+    // The kernel keeps fewer than BPF_MPROG_MAX, which is 64.
+    let links: Vec<OwnedFd> = links.take(64).collect();
+    assert!((1..64).contains(&links.len()), "{}", links.len());
+    links
 }

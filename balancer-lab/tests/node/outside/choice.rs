@@ -13,7 +13,7 @@ use balancer_lab::{
 use serde_json::{Value, json};
 
 use super::stage::{NODE_PORT, READY, Stage, VIP6};
-use crate::common::{Connections, dial};
+use crate::common::{Connections, VIP, dial, udp::Udp};
 
 #[test]
 fn connections_from_outside_are_spread_and_counted() {
@@ -151,6 +151,40 @@ fn other_addresses_of_a_service_lead_there_too() {
     while dial(&outside, balancer)["error"] != json!("timed out") {
         assert!(Instant::now() < deadline);
     }
+}
+
+/// As kube-proxy's nftables mode does: from a pod, from the node, and from outside.
+#[test]
+fn a_port_that_a_service_lacks_is_refused_as_long_as_it_has_the_address() {
+    let mut stage = Stage::start("outside-lacks");
+    let node = &stage.cluster.nodes()[0];
+    let via = node.ip().to_string();
+    let mut route = stage.cluster.outside().command("ip");
+    route.args(["route", "add", "10.96.0.0/16", "via", &via]);
+    assert!(route.status().expect("ip").success());
+    let places = [stage.pods[0].place(), node.place(), stage.cluster.outside()].map(Place::clone);
+    let other: SocketAddr = (VIP, 81).into();
+    for place in &places {
+        let said = dial(place, other);
+        assert_eq!(said["errno"], nix::libc::ECONNREFUSED, "{said}");
+        assert!(dial(place, (VIP, 80))["peer"] != json!(null));
+        let mut udp = Udp::open(place, &[]);
+        udp.ask(&format!("connect {other}"));
+        let answer = udp.ask("send hello");
+        // The kernel tells a program of the node itself at once that its datagram was dropped.
+        let is_of_node = place.netns() == node.place().netns();
+        let errno = if is_of_node { nix::libc::EPERM } else { nix::libc::ECONNREFUSED };
+        assert_eq!(answer["errno"], errno, "{answer}");
+    }
+    // Another Service without a port in common, and with the address of the first one gone.
+    let moved = Service { cluster_ip: "10.96.0.11".to_owned(), ..stage.service.clone() };
+    stage.change(|_| moved, |said| said["peer"] != json!(null));
+    let deadline = Instant::now() + READY;
+    while dial(&places[0], other)["error"] != json!("timed out") {
+        assert!(Instant::now() < deadline, "{}", stage.agents[0].log().unwrap_or_default());
+    }
+    let said = dial(&places[0], ([10, 96, 0, 11], 81));
+    assert_eq!(said["errno"], nix::libc::ECONNREFUSED, "{said}");
 }
 
 /// A pod of a node without an agent dials the node port of another node, and is led back to itself. It would

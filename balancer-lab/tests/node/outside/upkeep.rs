@@ -9,6 +9,7 @@ use std::{
 };
 
 use aya::programs::loaded_programs;
+use aya_obj::generated::bpf_attach_type::{BPF_TCX_EGRESS, BPF_TCX_INGRESS};
 use balancer_lab::Agent;
 use serde_json::json;
 
@@ -80,6 +81,56 @@ fn programs_that_others_take_off_a_device_are_put_back() {
     drop(held);
     stage.await_counts(0, &[0, 0, 0]);
     assert_eq!(stage.agents[0].json(&["status"]).expect("status")["outside"], json!(["eth0"]));
+}
+
+/// As on kernels before 6.6: here others leave no room at the newer hook of the device.
+#[test]
+fn a_device_that_takes_no_links_is_served_by_filters() {
+    let mut stage = Stage::start("outside-clsact");
+    let target = stage.at(0);
+    let node = stage.cluster.nodes()[0].place().clone();
+    stage.agents[0].terminate().expect("it runs");
+    stage.agents[0].cli(&["cleanup"]).expect("removed");
+    let fill = || [BPF_TCX_INGRESS, BPF_TCX_EGRESS].map(|side| bpf::fill("eth0", side));
+    let _taken = node.within(fill).expect("a place");
+    stage.agents[0].resume().expect("started");
+    let balanced = |stage: &Stage| {
+        let deadline = Instant::now() + READY;
+        while dial(stage.cluster.outside(), target)["peer"] == json!(null) {
+            assert!(Instant::now() < deadline, "{}", stage.agents[0].log().unwrap_or_default());
+        }
+        stage.await_counts(0, &[0, 0, 0]);
+        let held = Connections::open(stage.cluster.outside(), target, 3).opened(target);
+        assert_eq!(stage.counts(0), [1, 1, 1]);
+        drop(held);
+        stage.await_counts(0, &[0, 0, 0]);
+    };
+    balanced(&stage);
+    assert_eq!(stage.agents[0].json(&["status"]).expect("status")["outside"], json!(["eth0"]));
+    let filters = |side: &str| {
+        let mut tc = node.command("tc");
+        let output = tc.args(["filter", "show", "dev", "eth0", side]).output().expect("tc");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let both = || [filters("ingress"), filters("egress")];
+    let [incoming, outgoing] = both();
+    assert!(incoming.contains("outside_in direct-action"), "{incoming}");
+    assert!(outgoing.contains("outside_out direct-action"), "{outgoing}");
+
+    // Without an agent, and through the next one, which puts its programs in their place.
+    stage.agents[0].kill().expect("it runs");
+    balanced(&stage);
+    stage.agents[0].resume().expect("started");
+    balanced(&stage);
+    assert_ne!(both(), [incoming, outgoing], "the programs of an agent that is gone");
+
+    let mut tc = node.command("tc");
+    let gone = tc.args(["filter", "del", "dev", "eth0", "ingress"]).status().expect("tc");
+    assert!(gone.success());
+    balanced(&stage);
+    stage.agents[0].terminate().expect("it runs");
+    stage.agents[0].cli(&["cleanup"]).expect("removed");
+    assert_eq!(both(), ["", ""]);
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! Messages of nfnetlink (`linux/netfilter/nfnetlink.h`): a header, and attributes that may hold others.
-//! Numbers in attributes are in network byte order.
+//! Messages of netlink(7): the header that all have, that of a protocol, and attributes that may hold others.
 
 use std::{
     io,
@@ -7,10 +6,8 @@ use std::{
 };
 
 use netlink_packet_core::{Emitable as _, NLA_F_NESTED, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
-
-use crate::node::attributes::find;
 
 /// Bytes of a `nlmsghdr`.
 const HEADER: usize = 16;
@@ -18,8 +15,8 @@ const HEADER: usize = 16;
 const ERROR: u16 = 2;
 /// NLMSG_DONE: what ends the answers to a dump.
 const DONE: u16 = 3;
-/// Room for everything that is sent at once.
-const ROOM: usize = 32 << 20;
+/// NLA_TYPE_MASK: without the bits that tell of nested attributes and of the byte order.
+const TYPE: u16 = 0x3fff;
 
 /// The attributes of a message.
 #[derive(Debug, Default)]
@@ -36,9 +33,14 @@ impl Attributes {
         self
     }
 
-    /// Adds a number of 32 bits.
+    /// Adds a number of 32 bits in network byte order, as netfilter has them.
     pub fn number(&mut self, kind: u16, value: u32) -> &mut Self {
         self.bytes(kind, &value.to_be_bytes())
+    }
+
+    /// The same in the byte order of the host, as all others have them.
+    pub fn host_number(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.bytes(kind, &value.to_ne_bytes())
     }
 
     /// Adds a name, with the zero that ends it.
@@ -69,35 +71,28 @@ pub struct Messages {
     last: usize,
 }
 
-impl Messages {
-    /// None yet.
-    pub fn new() -> Self {
+impl Default for Messages {
+    /// None yet, with a number of their own.
+    fn default() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         Self { bytes: Vec::new(), number: NUMBER.fetch_add(1, Ordering::Relaxed), last: 0 }
     }
+}
 
-    /// Adds a message: its type, flags beside NLM_F_REQUEST, the family and the number of its header of
-    /// nfnetlink, and its attributes.
-    pub fn push(
-        &mut self,
-        message_type: u16,
-        flags: u16,
-        family: u8,
-        resource: u16,
-        attributes: &Attributes,
-    ) {
+impl Messages {
+    /// Adds a message: its type, flags beside NLM_F_REQUEST, the header of its protocol, and its attributes.
+    pub fn push(&mut self, message_type: u16, flags: u16, header: &[u8], attributes: &Attributes) {
         let start = self.bytes.len();
         self.last = start;
-        let length = HEADER + 4 + attributes.0.len();
-        let mut header = NetlinkHeader::default();
-        header.length = length as u32;
-        header.message_type = message_type;
-        header.flags = NLM_F_REQUEST | flags;
-        header.sequence_number = self.number;
+        let length = HEADER + header.len() + attributes.0.len();
+        let mut first = NetlinkHeader::default();
+        first.length = length as u32;
+        first.message_type = message_type;
+        first.flags = NLM_F_REQUEST | flags;
+        first.sequence_number = self.number;
         self.bytes.resize(start + HEADER, 0);
-        header.emit(&mut self.bytes[start..]);
-        self.bytes.extend([family, 0]);
-        self.bytes.extend(resource.to_be_bytes());
+        first.emit(&mut self.bytes[start..]);
+        self.bytes.extend(header);
         self.bytes.extend(&attributes.0);
     }
 
@@ -112,34 +107,56 @@ impl Messages {
     }
 }
 
-/// What the kernel answers with: its type, and what follows the header.
+/// What the kernel answers with.
 #[derive(Debug)]
 pub struct Answer {
     /// Type of the message.
     pub message_type: u16,
-    /// The header of nfnetlink and the attributes.
-    pub payload: Vec<u8>,
+    /// The header of its protocol.
+    pub header: Vec<u8>,
+    attributes: Vec<u8>,
 }
 
 impl Answer {
     /// The value of an attribute.
     pub fn attribute(&self, kind: u16) -> Option<&[u8]> {
-        find(self.payload.get(4..)?, kind)
+        find(&self.attributes, kind)
     }
 }
 
-/// A socket of nfnetlink.
-#[derive(Debug)]
-pub struct Netfilter(Socket);
+/// The value of an attribute among others.
+pub fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    while let [a, b, c, d, ..] = *attributes {
+        let length = usize::from(u16::from_ne_bytes([a, b])).max(4);
+        let value = attributes.get(4..length)?;
+        if u16::from_ne_bytes([c, d]) & TYPE == kind {
+            return Some(value);
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    None
+}
 
-impl Netfilter {
+/// A socket of a protocol.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: Socket,
+    /// Bytes of the header of its messages, a multiple of 4.
+    header: usize,
+}
+
+impl Netlink {
     /// Opens one.
-    pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    pub fn open(protocol: isize, header: usize) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        setsockopt(&socket, sockopt::SndBufForce, &ROOM)?;
-        Ok(Self(socket))
+        Ok(Self { socket, header })
+    }
+
+    /// Makes room for so many bytes that are sent at once.
+    pub fn make_room(&self, bytes: usize) -> io::Result<()> {
+        Ok(setsockopt(&self.socket, sockopt::SndBufForce, &bytes)?)
     }
 
     /// Sends messages, and reads until the one that asks for it is acknowledged, or one is refused.
@@ -150,13 +167,13 @@ impl Netfilter {
     /// Sends messages, and gives the first answer. Those that are still under way to earlier messages are
     /// passed over.
     pub fn ask(&self, messages: &Messages) -> io::Result<Answer> {
-        self.0.send(&messages.bytes, 0)?;
+        self.socket.send(&messages.bytes, 0)?;
         loop {
             let answers = self.receive()?.into_iter();
             let mut ours = answers.filter(|(number, _)| *number == messages.number);
             if let Some((_, answer)) = ours.next() {
                 if answer.message_type == ERROR {
-                    check(&answer.payload)?;
+                    check(&answer.header)?;
                 }
                 return Ok(answer);
             }
@@ -165,14 +182,14 @@ impl Netfilter {
 
     /// Sends a message that asks for a dump, and gives all that is answered.
     pub fn ask_all(&self, messages: &Messages) -> io::Result<Vec<Answer>> {
-        self.0.send(&messages.bytes, 0)?;
+        self.socket.send(&messages.bytes, 0)?;
         let mut all = Vec::new();
         loop {
             for (number, answer) in self.receive()? {
                 match answer.message_type {
                     _ if number != messages.number => {}
                     DONE => return Ok(all),
-                    ERROR => check(&answer.payload)?,
+                    ERROR => check(&answer.header)?,
                     _ => all.push(answer),
                 }
             }
@@ -180,7 +197,7 @@ impl Netfilter {
     }
 
     fn receive(&self) -> io::Result<Vec<(u32, Answer)>> {
-        let (bytes, _) = self.0.recv_from_full()?;
+        let (bytes, _) = self.socket.recv_from_full()?;
         let mut rest = bytes.as_slice();
         let mut answers = Vec::new();
         while let Some(header) = rest.first_chunk::<HEADER>() {
@@ -188,8 +205,10 @@ impl Netfilter {
                 u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
             };
             let length = (word(0) as usize).max(HEADER);
-            let payload = rest.get(HEADER..length).unwrap_or_default().to_vec();
-            answers.push((word(8), Answer { message_type: word(4) as u16, payload }));
+            let mut header = rest.get(HEADER..length).unwrap_or_default().to_vec();
+            let attributes = header.split_off(self.header.min(header.len()));
+            let message_type = word(4) as u16;
+            answers.push((word(8), Answer { message_type, header, attributes }));
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
         Ok(answers)
