@@ -8,6 +8,7 @@ mod drains;
 mod drains_of_all;
 mod grace_periods;
 mod handover;
+mod journal;
 mod known;
 mod moving;
 mod outside;
@@ -48,6 +49,7 @@ use crate::{
 use audience::Audience as _;
 use datagrams::Datagrams;
 use grace_periods::WaitingThread;
+use journal::Event;
 use outside::Outside;
 use pods::Pods;
 use reconcile::Reconciler;
@@ -134,6 +136,11 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     }
     let shared = Arc::new(Shared::new(&config, &source, reconciler.desired())?);
     shared.wait(&[], &source.awaited());
+    let before = if programs.adopted { "goes on from what was there" } else { "begins" };
+    let version = env!("CARGO_PKG_VERSION");
+    shared
+        .journal()
+        .note([Event::agent(format!("started, version {version}; balancing {before}"))]);
     let test = SelfTest::open(&Pins::new(&config.bpffs))?;
     let mut watchdog = Watchdog::new(programs.guard, test);
     watchdog.look(&shared);
@@ -151,6 +158,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     tasks.start("UDP sockets", datagrams.run(Arc::clone(&shared), stopped.clone()));
     let reading = trace::Reading::open(&Pins::new(&config.bpffs))?;
     tasks.start("trace", trace::run(Arc::clone(&shared), reading, stopped.clone()));
+    tasks.start("suspects", journal::watch(Arc::clone(&shared), stopped.clone()));
     tasks.start("moves", passes::run(Arc::clone(&shared), stopped.clone()));
     let reaches_ipv6 = peer_socket.as_ref().is_some_and(PeerSocket::reaches_ipv6);
     if let Some((peers, socket)) = shared.peers().zip(peer_socket) {

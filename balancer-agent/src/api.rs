@@ -11,6 +11,7 @@
 //! | `/v1/clients` | [`ClientsQuestion`] | |
 //! | `/v1/explain` | [`ExplainQuestion`] | |
 //! | `/v1/peers` | [`PeersQuestion`] | |
+//! | `/v1/events` | [`EventsQuestion`] | |
 //! | `/v1/trace` | [`TraceQuestion`], answered line by line as things happen | |
 //! | `/v1/rebalance` | | [`RebalanceRequest`] |
 //! | `/v1/drain` | [`DrainsQuestion`] | [`DrainRequest`] |
@@ -37,7 +38,7 @@ pub use self::{
 use crate::http;
 #[cfg(doc)]
 use crate::view::{
-    ClientsQuestion, DrainRequest, DrainsQuestion, ExplainQuestion, PeersQuestion,
+    ClientsQuestion, DrainRequest, DrainsQuestion, EventsQuestion, ExplainQuestion, PeersQuestion,
     RebalanceRequest, ServicesQuestion, StatusQuestion, TraceQuestion, Wanted,
 };
 

@@ -9,6 +9,7 @@ mod completions;
 mod connections;
 mod doctor;
 mod drain;
+mod events;
 mod exit;
 mod explain;
 mod heap;
@@ -50,6 +51,7 @@ Examples:
   balancer-agent peers                              whose connections are counted
   balancer-agent rebalance shop/cart --dry-run      what would move, and why
   balancer-agent drain 10.244.1.7 --wait            no new connections; end those that are open
+  balancer-agent events --since 5m                  what has changed on this node
   balancer-agent trace --errors                     what fails from now on, and why
   balancer-agent cleanup                            take everything out of the kernel
 
@@ -76,6 +78,7 @@ enum Verb {
     Peers(peers::Args),
     Rebalance(rebalance::Args),
     Drain(drain::Args),
+    Events(events::Args),
     Trace(trace::Args),
     Doctor(doctor::Args),
     Cleanup(cleanup::Args),
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Peers(args) => peers::run(&args),
         Verb::Rebalance(args) => rebalance::run(&args),
         Verb::Drain(args) => drain::run(&args),
+        Verb::Events(args) => events::run(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Cleanup(args) => cleanup::run(&args),

@@ -5,6 +5,7 @@ mod changes;
 mod clients;
 mod connections;
 mod doctor;
+mod events;
 mod explain;
 pub mod human;
 mod listed;

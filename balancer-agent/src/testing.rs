@@ -25,9 +25,10 @@ use crate::{
     moves::tally::Counts,
     view::{
         ActivityView, AgentView, BackendState, BackendView, BalancingState, BalancingView,
-        CapacityView, ConnectionView, CountsView, EndView, FrontendView, OutsideView, PeerView,
-        PeersQuestion, PodState, PodView, PortView, ProgramView, RebalanceRequest, RefusedView,
-        ServiceView, ServicesQuestion, StatusQuestion, StatusView, TotalView, VerdictView, Wanted,
+        CapacityView, ConnectionView, CountsView, EndView, EventKind, EventView, FrontendView,
+        OutsideView, PeerView, PeersQuestion, PodState, PodView, PortView, ProgramView,
+        RebalanceRequest, RecentView, RefusedView, ServiceView, ServicesQuestion, StatusQuestion,
+        StatusView, TotalView, VerdictView, Wanted,
     },
 };
 
@@ -200,6 +201,17 @@ pub(crate) fn status() -> StatusView {
             field: "spec.ports[0].port".into(),
             message: "70000 is no port".into(),
         }],
+        events: Some(RecentView {
+            count: 3,
+            last: EventView {
+                time: "2026-03-01T12:00:00.000Z".into(),
+                age_ms: 5_000,
+                kind: EventKind::Endpoints,
+                object: "Service shop/stock".into(),
+                service: None,
+                message: "port 80/TCP: not ready 10.0.0.1:80".into(),
+            },
+        }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod clients;
 mod connections;
+mod events;
 mod explain;
 mod moves;
 mod peers;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     clients::{ClientServiceView, ClientView, ClientsQuestion},
     connections::{ActivityView, ConnectionView, EndView, OutsideView, Wanted},
+    events::{EventKind, EventView, EventsQuestion, RecentView},
     explain::{CandidateView, ExplainQuestion, ExplainView},
     moves::{
         DrainRequest, DrainView, DrainsQuestion, MoveView, NodeDrainView, NodeMoveView,
@@ -248,6 +250,9 @@ pub struct StatusView {
     pub refused: Vec<RefusedView>,
     /// Input that is not balanced, and why.
     pub problems: Vec<Problem>,
+    /// The last changes; absent where there was none, and when only the maps were read.
+    #[serde(default)]
+    pub events: Option<RecentView>,
 }
 
 /// A Service port without an endpoint that could be used.

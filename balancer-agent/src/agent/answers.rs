@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{drains, drains_of_all, shared::Shared};
+use super::{drains, drains_of_all, journal::Event, shared::Shared};
 use crate::{
     answer::AnswerError,
     api::Answers,
@@ -18,9 +18,9 @@ use crate::{
     observe::{Snapshot, clients::clients, connections::connections, explain::explain, offline},
     view::{
         ClientView, ClientsQuestion, ConnectionView, DrainRequest, DrainView, DrainsQuestion,
-        EndView, ExplainQuestion, ExplainView, PeerView, PeersQuestion, RebalanceRequest,
-        RebalanceView, ServiceView, ServicesQuestion, StatusQuestion, StatusView, TraceQuestion,
-        Wanted,
+        EndView, EventKind, EventsQuestion, ExplainQuestion, ExplainView, PeerView, PeersQuestion,
+        RebalanceRequest, RebalanceView, ServiceView, ServicesQuestion, StatusQuestion, StatusView,
+        TraceQuestion, Wanted,
     },
 };
 
@@ -36,6 +36,7 @@ pub fn answers(shared: &Arc<Shared>) -> Answers<Shared> {
         .with(rebalance)
         .with(drain)
         .with(|shared, _: &DrainsQuestion| Ok(drains(shared)))
+        .with(|shared, question: &EventsQuestion| Ok(shared.journal().list(question)))
         .streaming(|shared, question: TraceQuestion| shared.tracing().subscribe(question))
 }
 
@@ -140,6 +141,7 @@ fn drain(shared: &Shared, request: &DrainRequest) -> Result<Vec<DrainView>, Answ
     drained.extend(shared.drained_on_all().into_iter().map(|found| found.backend));
     let backends = drains::judge(request, &shared.desired(), &drained)?;
     let over = Duration::from_secs(request.timeout_s.max(1));
+    shared.journal().note(drained_events(shared, &backends, request.cancel, over));
     let peers = shared.peers();
     if request.cluster && !request.cancel {
         let peers = peers.ok_or(AnswerError::NoCluster)?;
@@ -156,6 +158,27 @@ fn drain(shared: &Shared, request: &DrainRequest) -> Result<Vec<DrainView>, Answ
         drains_of_all::follow(shared, peers);
     }
     Ok(drains(shared))
+}
+
+/// What is remembered of backends that are drained, or are no more.
+fn drained_events(
+    shared: &Shared,
+    backends: &BTreeSet<SocketAddr>,
+    cancel: bool,
+    over: Duration,
+) -> Vec<Event> {
+    let desired = shared.desired();
+    let mut events = Vec::new();
+    for backend in backends {
+        let text = if cancel {
+            format!("{backend} is drained no more: it gets connections again")
+        } else {
+            format!("{backend} is drained over {} s", over.as_secs())
+        };
+        let services = drains::services(&desired, *backend).into_iter();
+        events.extend(services.map(|s| Event::of(EventKind::Drain, s, text.clone())));
+    }
+    events
 }
 
 fn drains(shared: &Shared) -> Vec<DrainView> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::SystemTime};
 
-use super::{handover::Look, moving::Drained};
+use super::{handover::Look, journal::Event, moving::Drained};
 use crate::{desired::Desired, metrics::Synced, model::Problem, source::Kind};
 
 /// Who hears of what the reconciler does.
@@ -20,6 +20,8 @@ pub trait Audience {
     fn written(&self, triggers: &[SystemTime]);
     /// A state of the source was brought to the maps, or could not be.
     fn synced(&self, sync: &Synced);
+    /// What has changed, for those who want to know later.
+    fn happened(&self, events: Vec<Event>);
     /// How many entries of a map were put back that somebody else had changed.
     fn put_back(&self, map: &'static str, entries: u64);
     /// Connected UDP sockets at this moment.

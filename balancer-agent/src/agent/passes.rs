@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch::Receiver;
 
-use super::shared::Shared;
-use crate::{model::ObjectRef, node::clock::now};
+use super::{journal::Event, shared::Shared};
+use crate::{model::ObjectRef, node::clock::now, view::EventKind};
 
 /// What passes at least before a change is looked at: they come in bursts.
 const LEAST: Duration = Duration::from_millis(100);
@@ -31,7 +31,7 @@ pub async fn run(shared: Arc<Shared>, mut stopped: Receiver<bool>) {
             () = woken => {}
         }
     }
-    log(moving.tally().rest());
+    log(&shared, moving.tally().rest());
 }
 
 /// Waits until the steward of a Service port has permitted something.
@@ -55,13 +55,15 @@ fn pass(shared: &Shared) -> Duration {
     }
     let pause = mover.pass().unwrap_or(MOST).min(MOST);
     drop(mover);
-    log(moving.tally().lines(now()));
+    log(shared, moving.tally().lines(now()));
     shared.tell_stuck();
     pause
 }
 
-fn log(lines: Vec<(ObjectRef, String)>) {
+fn log(shared: &Shared, lines: Vec<(ObjectRef, String)>) {
     for (service, ended) in lines {
         tracing::info!(%service, "connections ended: {ended}");
+        let text = format!("connections ended: {ended}");
+        shared.journal().note([Event::of(EventKind::Moves, service, text)]);
     }
 }

@@ -25,13 +25,17 @@ fn identity(problem: &Problem) -> Identity {
 }
 
 impl ProblemLog {
-    /// Logs what is new among the problems, and what is mended.
-    pub fn tell(&mut self, problems: &[Problem]) {
+    /// Logs what is new among the problems, and what is mended, and gives it: true for what has come.
+    pub fn tell(&mut self, problems: &[Problem]) -> Vec<(Problem, bool)> {
+        let mut changes = Vec::new();
         let mut now = BTreeMap::new();
         for problem in problems {
             let Entry::Vacant(entry) = now.entry(identity(problem)) else { continue };
             match self.told.remove(entry.key()) {
-                None => tracing::warn!("{problem}"),
+                None => {
+                    tracing::warn!("{problem}");
+                    changes.push((problem.clone(), true));
+                }
                 Some(told) if told != *problem => tracing::debug!("{problem}"),
                 Some(_) => {}
             }
@@ -39,7 +43,9 @@ impl ProblemLog {
         }
         for problem in std::mem::replace(&mut self.told, now).into_values() {
             tracing::info!(object = problem.object, field = problem.field, "mended");
+            changes.push((problem, false));
         }
+        changes
     }
 }
 
@@ -49,7 +55,7 @@ mod tests {
     use crate::testing;
 
     fn logged(problem_log: &mut ProblemLog, problems: &[Problem]) -> String {
-        testing::logged(|| problem_log.tell(problems))
+        testing::logged(|| drop(problem_log.tell(problems)))
     }
 
     #[test]

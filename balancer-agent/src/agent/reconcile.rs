@@ -16,6 +16,7 @@ use super::{
     audience::Audience,
     grace_periods::GracePeriods,
     handover::Look,
+    journal::{Event, changes},
     known::{Known, Reader},
     moving::Drained,
     outside::Outside,
@@ -190,10 +191,15 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
             || known.node_addresses != new.node_addresses;
         let old = std::mem::replace(&mut *known, new);
         drop(known);
-        // Whoever reads need not wait for this.
-        drop(old);
         let known = self.desired.read();
         audience.know(&known);
+        audience.happened(if first {
+            vec![Event::agent(format!("{} Service ports are there", known.ports.len()))]
+        } else {
+            changes::all(&old.ports, &known)
+        });
+        // Whoever reads need not wait for this.
+        drop(old);
         if pods_changed {
             self.pods_differ |= self.pods.changed(&known);
         }
@@ -208,9 +214,12 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
 
     /// A state of which only parts are new.
     fn follow(&mut self, state: &State, parts: &Parts, started: Instant, audience: &impl Audience) {
+        let named: BTreeSet<_> = parts.services.union(&parts.endpoints).cloned().collect();
+        let before = changes::before(&self.desired.read(), &named);
         let again = self.desired.change().follow(state, parts, &self.node_ports);
         let known = self.desired.read();
         audience.know(&known);
+        audience.happened(changes::after(&before, &known, &named));
         if parts.pods || self.node_ports.may_move(parts) {
             self.pods_differ |= self.pods.changed(&known);
         }
@@ -237,7 +246,7 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
     /// Tells what is in the way of a first state; the maps stay as they are.
     pub fn wait(&mut self, problems: &[Problem], kinds: &[Kind], audience: &impl Audience) {
         let problems = Problem::bounded(problems.to_vec());
-        self.problem_log.tell(&problems);
+        self.note(&problems, audience);
         audience.wait(&problems, kinds);
     }
 
@@ -373,8 +382,15 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
         problems.extend(self.outside.iter().flat_map(Outside::problems).cloned());
         problems.extend(self.without_outside.clone());
         let problems = Problem::bounded(problems);
-        self.problem_log.tell(&problems);
+        self.note(&problems, audience);
         audience.settle(problems, self.failed.is_empty());
+    }
+
+    /// Logs which problems have come and which are gone.
+    fn note(&mut self, problems: &[Problem], audience: &impl Audience) {
+        let changes = self.problem_log.tell(problems);
+        let event = |(problem, came): &(Problem, bool)| changes::problem(problem, *came);
+        audience.happened(changes.iter().map(event).collect());
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 use super::{
     audience::Audience,
     handover::{Handover, Look},
+    journal::{Event, Journal},
     known::Reader,
     moving::{Drained, Moving},
     peers::{Peers, drains::DrainedAll},
@@ -61,6 +62,7 @@ pub struct Shared {
     peers: Option<Arc<Peers>>,
     datagrams: Handover,
     tracing: Arc<Tracing>,
+    journal: Journal,
 }
 
 /// What the loop has told.
@@ -108,6 +110,7 @@ impl Shared {
             peers,
             datagrams: Handover::default(),
             tracing: Arc::default(),
+            journal: Journal::default(),
         })
     }
 
@@ -119,7 +122,13 @@ impl Shared {
     /// Takes whether balancing works.
     pub fn tell_balancing(&self, balancing: BalancingView) {
         self.health.balances(balancing.state);
-        *self.balancing.write().unwrap_or_else(PoisonError::into_inner) = Some(balancing);
+        let mut held = self.balancing.write().unwrap_or_else(PoisonError::into_inner);
+        if held.as_ref().is_none_or(|held| held.state != balancing.state) {
+            let detail = if balancing.detail.is_empty() { "" } else { ": " };
+            let text = format!("balancing {}{detail}{}", balancing.state, balancing.detail);
+            self.journal.note([Event::agent(text)]);
+        }
+        *held = Some(balancing);
     }
 
     /// What moves connections.
@@ -145,6 +154,11 @@ impl Shared {
     /// What looks at UDP sockets.
     pub const fn datagrams(&self) -> &Handover {
         &self.datagrams
+    }
+
+    /// What has changed.
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Who reads what programs tell.
@@ -285,6 +299,7 @@ impl Shared {
             pods,
             refused,
             problems,
+            events: self.journal.recent(),
             ..kernel
         }
     }
@@ -359,7 +374,14 @@ impl Audience for Shared {
         self.kube_proxy.synced(sync);
     }
 
+    fn happened(&self, events: Vec<Event>) {
+        self.journal.note(events);
+    }
+
     fn put_back(&self, map: &'static str, entries: u64) {
+        let text =
+            format!("{entries} entries of the map {map} put back: another tool had changed them");
+        self.journal.note([Event::agent(text)]);
         self.mended.add(map, entries);
     }
 

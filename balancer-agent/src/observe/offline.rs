@@ -193,6 +193,7 @@ pub fn status(bpffs: &Path, pins: &Pins, snapshot: Option<&Snapshot>) -> StatusV
         pods: Vec::new(),
         refused: Vec::new(),
         problems,
+        events: None,
     }
 }
 

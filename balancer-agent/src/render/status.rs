@@ -8,7 +8,7 @@ use super::{
     human::{age, percent, tenths},
     table::{cell, optional, table},
 };
-use crate::view::{AgentView, BalancingView, CountsView, StatusView};
+use crate::view::{AgentView, BalancingView, CountsView, EventView, RecentView, StatusView};
 
 /// Draws the state of the agent and of what it left in the kernel.
 pub fn status(status: &StatusView, wide: bool) -> String {
@@ -51,6 +51,16 @@ pub fn status(status: &StatusView, wide: bool) -> String {
     text
 }
 
+/// How much has changed, and the last change.
+fn events(recent: &RecentView) -> String {
+    let EventView { age_ms, object, message, .. } = &recent.last;
+    let ago = age(age_ms / 1_000);
+    // What could move the cursor is shown as a blank.
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let text = format!("{} in 5 minutes; {ago} ago: {object}: {message}", recent.count);
+    text.chars().map(clean).collect()
+}
+
 fn summary(status: &StatusView) -> String {
     let agent = match &status.agent {
         None => "not reachable".to_owned(),
@@ -78,6 +88,7 @@ fn summary(status: &StatusView) -> String {
         ("Outside", outside(status)),
         ("Refused", refused(status)),
         ("Problems", status.problems.len().to_string()),
+        ("Events", status.events.as_ref().map_or_else(|| "none".to_owned(), events)),
     ];
     let mut text = String::new();
     for (name, value) in rows {

@@ -190,6 +190,7 @@ fn status_tells_agent_programs_capacity_and_problems() {
         "Balancing:   works: seen by a connection of the agent's own; put back 2 times\n",
         "connect4   yes        71   a1b2\n",
         "sockops    no         -    -\n",
+        "Events:      3 in 5 minutes; 5s ago: Service shop/stock: port 80/TCP: not ready 10.0.0.1:80\n",
         "backends   250000   262144   95%\n",
         "balanced   12345\n",
         "shop/cart-0   sandboxed   kata\n",

@@ -20,7 +20,7 @@ use double::{Double, blind};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "run",
     "status",
     "services",
@@ -32,6 +32,7 @@ const VERBS: [&str; 15] = [
     "peers",
     "rebalance",
     "drain",
+    "events",
     "trace",
     "doctor",
     "cleanup",
@@ -182,7 +183,7 @@ fn without_agent_and_maps_inspection_exits_with_3() {
         assert!(ended.out.is_empty(), "{ended:?}");
     }
     // Nothing but an agent can do these.
-    for verb in [&["drain", "10.0.0.1"][..], &["rebalance", "cart"], &["trace"]] {
+    for verb in [&["drain", "10.0.0.1"][..], &["rebalance", "cart"], &["trace"], &["events"]] {
         let ended = agent(&[verb, &["--socket", &socket]].concat()).with(3);
         assert!(ended.saying("agent not reachable at").out.is_empty());
     }
@@ -303,6 +304,16 @@ fn views_of_a_running_agent_are_shown() {
     ask(&["drain", "10.0.0.9"]).with(1).saying("no Service has a TCP backend");
     ask(&["drain", "10.0.0.1", "--timeout", "banana"]).with(2).saying("give a time from 1s to 1h");
     ask(&["drain", "--wait"]).with(2);
+
+    let events = ask(&["events", "shop/cart", "--since", "5m", "-o", "json"]).with(0).json();
+    assert_eq!((&events[0]["kind"], &events[0]["age_ms"]), (&"endpoints".into(), &300_000.into()));
+    let table = ask(&["events"]).with(0);
+    assert_eq!(
+        table.out,
+        "AGE    KIND        OBJECT              MESSAGE\n\
+         5m0s   endpoints   Service shop/cart   port 80/TCP: gone 10.0.0.2:80; now 1 endpoint\n"
+    );
+    ask(&["events", "--since", "0s"]).with(2).saying("give a time of 1s or more");
 
     let yaml = ask(&["backends", "api", "-o", "yaml"]).with(0);
     assert!(yaml.out.starts_with("- namespace: default\n  service: api\n"), "{yaml:?}");

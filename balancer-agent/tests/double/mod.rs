@@ -15,8 +15,9 @@ use balancer_agent::{
     maps::MapsError,
     model::ObjectRef,
     view::{
-        ClientsQuestion, DrainRequest, DrainsQuestion, ExplainQuestion, PeersQuestion,
-        RebalanceRequest, ServicesQuestion, StatusQuestion, TraceQuestion, TraceView, Wanted,
+        ClientsQuestion, DrainRequest, DrainsQuestion, EventsQuestion, ExplainQuestion,
+        PeersQuestion, RebalanceRequest, ServicesQuestion, StatusQuestion, TraceQuestion,
+        TraceView, Wanted,
     },
 };
 use serde::de::DeserializeOwned;
@@ -128,6 +129,14 @@ fn all(connections: usize) -> Answers<()> {
             }
         })
         .with(|(), _: &DrainsQuestion| Ok(view(drained())))
+        .with(|(), question: &EventsQuestion| {
+            Ok(view(json!([{
+                "time": "2026-03-01T12:00:00.000Z", "kind": "endpoints",
+                "age_ms": question.since_s.unwrap_or(300) * 1_000, "object": "Service shop/cart",
+                "service": {"namespace": "shop", "name": "cart"},
+                "message": "port 80/TCP: gone 10.0.0.2:80; now 1 endpoint",
+            }])))
+        })
         .streaming(|(), _: TraceQuestion| Ok(Told(view(told()))))
 }
 

@@ -21,6 +21,7 @@ mod external;
 mod families;
 mod frontends;
 mod held;
+mod journal;
 mod kube;
 mod kubectl;
 mod lab;

@@ -19,6 +19,7 @@ struct Told {
     mended: Cell<u64>,
     synced: RefCell<Vec<(u64, u64, bool)>>,
     drained: RefCell<BTreeMap<SocketAddr, Drained>>,
+    happened: RefCell<Vec<String>>,
 }
 
 impl Audience for Told {
@@ -36,6 +37,10 @@ impl Audience for Told {
     fn written(&self, _: &[std::time::SystemTime]) {}
     fn synced(&self, sync: &Synced) {
         self.synced.borrow_mut().push((sync.services, sync.endpoints, sync.complete));
+    }
+    fn happened(&self, events: Vec<Event>) {
+        let text = |event: Event| format!("{}: {}", event.object, event.message);
+        self.happened.borrow_mut().extend(events.into_iter().map(text));
     }
     fn put_back(&self, _: &'static str, entries: u64) {
         self.mended.set(self.mended.get() + entries);
@@ -122,6 +127,36 @@ fn agrees(reconciler: &InMemory) -> bool {
 
 const BEFORE: [(u8, &[u8]); 3] = [(1, &[1, 2]), (2, &[3]), (3, &[4])];
 const AFTER: [(u8, &[u8]); 3] = [(1, &[1, 5]), (4, &[3, 6]), (3, &[])];
+
+#[test]
+fn what_has_changed_is_told_for_later() {
+    let (mut reconciler, told) = (start(InMemoryMaps::new(LIMITS)), Told::default());
+    reconciler.reconcile(&state(&BEFORE), &told);
+    assert_eq!(told.happened.take(), ["agent: 3 Service ports are there"], "not each of them");
+    reconciler.reconcile(&change(&[(1, &[1, 5]), (2, &[3]), (3, &[4])], 1), &told);
+    let endpoints = "port 80/TCP: gone 10.0.0.2:80; ready 10.0.0.5:80; now 2 endpoints";
+    assert_eq!(told.happened.take(), [format!("Service shop/s1: {endpoints}")]);
+    reconciler.reconcile(&state(&AFTER), &told);
+    let none = "port 80/TCP: gone 10.0.0.4:80; now no endpoint: clients are refused";
+    assert_eq!(
+        told.happened.take(),
+        [
+            format!("Service shop/s3: {none}"),
+            "Service shop/s4: port 80/TCP: balanced, 2 endpoints".to_owned(),
+            "Service shop/s2: port 80/TCP: no longer balanced".to_owned(),
+        ]
+    );
+    let problem = |message: &str| Problem {
+        object: "API server https://api".into(),
+        field: String::new(),
+        message: message.into(),
+    };
+    reconciler.wait(&[problem("does not serve: refused")], &[], &told);
+    reconciler.wait(&[problem("does not serve: end of file")], &[], &told);
+    reconciler.wait(&[], &[], &told);
+    let away = "API server https://api: does not serve: refused";
+    assert_eq!(told.happened.take(), [away, "API server https://api: mended"]);
+}
 
 #[test]
 fn whichever_write_fails_it_is_told_and_tried_again() {

@@ -6,6 +6,14 @@ use super::*;
 const UNTIL: usize = offset_of!(Backend, suspect_until);
 
 impl PinnedMaps {
+    /// Backends that are suspect. Where there is none, that is one load.
+    pub fn suspects(&self) -> BTreeSet<u32> {
+        if self.control.get32(offset_of!(Control, suspects)) == 0 {
+            return BTreeSet::new();
+        }
+        (1..self.limits.backends).filter(|id| self.is_suspect(*id)).collect()
+    }
+
     /// Ends that a backend is suspect, as a connection that is established does.
     pub(super) fn forgive(&self, backend: u32) {
         let held = self.backends.get64(backend, UNTIL);
