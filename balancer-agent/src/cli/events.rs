@@ -6,7 +6,7 @@ use super::{
     exit::{Exit, Failure},
     inspect::Where,
     list::List,
-    service::{self, ServiceArg},
+    service::{self, Named, ServiceArg},
 };
 use crate::{
     settings::duration,
@@ -25,13 +25,8 @@ An agent remembers the last 4,096 changes, and none from before it was started."
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Only those of this Service, as NAMESPACE/NAME; NAME alone is in the namespace of -n, else in default
-    #[arg(value_name = "SERVICE", conflicts_with = "service")]
-    named: Option<ServiceArg>,
-
-    /// The same
-    #[arg(long, value_name = "SERVICE")]
-    service: Option<ServiceArg>,
+    #[command(flatten)]
+    named: Named,
 
     /// Only those that are not older, such as 30s, 5m or 2h
     #[arg(long, value_name = "TIME", value_parser = since)]
@@ -51,17 +46,22 @@ fn since(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let service = args.list.service(args.named.as_ref().or(args.service.as_ref()))?;
-    let namespace = service.as_ref().map(ServiceArg::namespace).or(args.list.namespace());
+    let within = args.list.within.namespace();
+    let service = args.named.get().map(|service| service.within(within));
+    let namespace = service.as_ref().map(ServiceArg::namespace).or(within);
     let question = EventsQuestion {
         since_s: args.since.map(|since| since.as_secs()),
         namespace: namespace.map(str::to_owned),
         service: service.as_ref().map(|service| service.name().to_owned()),
     };
-    let events = args.place.tell(&question)?;
-    // A Service that is gone has events; one that never was has none.
-    if let Some(service) = service.as_ref().filter(|_| events.is_empty()) {
-        service::known(&args.place, service)?;
-    }
-    args.list.show(args.place.output, events)
+    let mut is_known = false;
+    args.list.show(args.place.output, || {
+        let events = args.place.tell(&question)?;
+        // A Service that is gone has events; one that never was has none.
+        if let Some(service) = service.as_ref().filter(|_| events.is_empty() && !is_known) {
+            service::known(&args.place, service)?;
+        }
+        is_known = true;
+        Ok((events, None))
+    })
 }

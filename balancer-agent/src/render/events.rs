@@ -41,6 +41,14 @@ impl Listed for EventView {
         };
         Sheet::new(header, rows.iter().map(row).collect())
     }
+
+    fn id(&self) -> String {
+        format!("{} {} {}", self.time, self.object, self.message)
+    }
+
+    fn differs(&self, _: &Self) -> bool {
+        false
+    }
 }
 
 fn kind(kind: EventKind) -> comfy_table::Cell {
