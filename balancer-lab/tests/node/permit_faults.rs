@@ -53,15 +53,17 @@ fn the_steward_is_killed_in_the_midst_of_a_round() {
     stage.await_round();
     let own = ended_by(&stage.agents[steward], "rebalance");
     stage.agents[steward].kill().expect("it runs");
-    // Another one takes over; the dead agent's connection stays wherever it is.
-    stage.await_totals("even", HEARD + EVEN, |totals| totals == [2, 2, 2]);
-    let ended = own + stage.ended();
-    // What the dead one has ended after it was asked nobody knows.
-    assert!((3..=5).contains(&ended), "{ended}");
+    // Another one takes over. The dead agent's connection stays wherever it is, and counts for 10 s.
+    let nearly = |totals: &[u64]| totals[0] <= totals[2] + 2;
+    stage.await_totals("nearly even", HEARD + EVEN, nearly);
     stage.agents[steward].resume().expect("it starts again");
     stage.hears(steward, 6);
     thread::sleep(Duration::from_secs(5));
-    assert_eq!(stage.totals(), [2, 2, 2], "nothing more moves");
+    let totals = stage.totals();
+    assert!(nearly(&totals) && totals.iter().sum::<u64>() == 6, "{totals:?}");
+    // What the dead one has ended after it was asked nobody knows.
+    let ended = own + stage.ended();
+    assert!((2..=5).contains(&ended), "{ended}");
     stage.assert_served();
 }
 
@@ -134,8 +136,13 @@ fn a_service_that_disappears_in_a_round_keeps_what_is_open() {
     let ended = stage.ended();
     thread::sleep(Duration::from_secs(3));
     assert_eq!(stage.ended(), ended, "where nothing could be opened, nothing is ended");
+    // It is another Service when it comes back: what is open belongs to the one before, and stays.
     stage.publish(3);
-    stage.await_totals("even", HEARD + EVEN, |totals| totals == [2, 2, 2]);
+    let deadline = Instant::now() + HEARD;
+    while stage.agents.iter().any(is_gone) {
+        assert!(Instant::now() < deadline, "it does not come back");
+    }
+    assert_eq!(stage.ended(), ended);
     for agent in &stage.agents {
         let log = agent.log().expect("a log");
         assert!(!log.contains("panicked"), "{log}");
