@@ -66,7 +66,11 @@ fn rules(services: &[ServicePort]) -> String {
             dispatch,
             "-A KUBE-SERVICES {to} -m comment --comment \"{name} cluster IP\" -j {chain}"
         );
-        let _ = writeln!(choose, "-A {chain} ! -s {POD_CIDR} {to} -j KUBE-MARK-MASQ");
+        let _ = writeln!(
+            choose,
+            "-A {chain} ! -s {POD_CIDR} {to} -m comment --comment \"{name} cluster IP\" \
+             -j KUBE-MARK-MASQ"
+        );
         for (index, backend) in backends.iter().enumerate() {
             let endpoint = format!("KUBE-SEP-{}", chain_hash(&[name, "tcp", &backend.to_string()]));
             let left = backends.len() - index;
@@ -83,38 +87,63 @@ fn rules(services: &[ServicePort]) -> String {
             );
             let _ = writeln!(
                 translate,
-                "-A {endpoint} -s {}/32 -j KUBE-MARK-MASQ\n\
-                 -A {endpoint} -p tcp -m tcp -j DNAT --to-destination {backend}",
+                "-A {endpoint} -s {}/32 -m comment --comment \"{name}\" -j KUBE-MARK-MASQ\n\
+                 -A {endpoint} -p tcp -m comment --comment \"{name}\" -m tcp \
+                 -j DNAT --to-destination {backend}",
                 backend.ip()
             );
         }
     }
     format!(
         "*filter\n\
-         :KUBE-SERVICES - [0:0]\n\
+         :KUBE-EXTERNAL-SERVICES - [0:0]\n\
          :KUBE-FORWARD - [0:0]\n\
-         -A FORWARD -m conntrack --ctstate NEW -j KUBE-SERVICES\n\
-         -A OUTPUT -m conntrack --ctstate NEW -j KUBE-SERVICES\n\
-         -A FORWARD -j KUBE-FORWARD\n\
+         :KUBE-NODEPORTS - [0:0]\n\
+         :KUBE-PROXY-FIREWALL - [0:0]\n\
+         :KUBE-SERVICES - [0:0]\n\
+         -A INPUT {NEW} {FIREWALL} -j KUBE-PROXY-FIREWALL\n\
+         -A INPUT -m comment --comment \"kubernetes health check service ports\" -j KUBE-NODEPORTS\n\
+         -A INPUT {NEW} {EXTERNAL} -j KUBE-EXTERNAL-SERVICES\n\
+         -A FORWARD {NEW} {FIREWALL} -j KUBE-PROXY-FIREWALL\n\
+         -A FORWARD -m comment --comment \"kubernetes forwarding rules\" -j KUBE-FORWARD\n\
+         -A FORWARD {NEW} {PORTALS} -j KUBE-SERVICES\n\
+         -A FORWARD {NEW} {EXTERNAL} -j KUBE-EXTERNAL-SERVICES\n\
+         -A OUTPUT {NEW} {FIREWALL} -j KUBE-PROXY-FIREWALL\n\
+         -A OUTPUT {NEW} {PORTALS} -j KUBE-SERVICES\n\
          -A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP\n\
+         -A KUBE-FORWARD -m comment --comment \"kubernetes forwarding rules\" \
+         -m mark --mark {MASQUERADE_MARK}/{MASQUERADE_MARK} -j ACCEPT\n\
+         -A KUBE-FORWARD -m comment --comment \"kubernetes forwarding conntrack rule\" \
+         -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
          {refuse}\
          COMMIT\n\
          *nat\n\
+         :KUBE-NODEPORTS - [0:0]\n\
          :KUBE-SERVICES - [0:0]\n\
          :KUBE-POSTROUTING - [0:0]\n\
          :KUBE-MARK-MASQ - [0:0]\n\
          {chains}\
-         -A PREROUTING -j KUBE-SERVICES\n\
-         -A OUTPUT -j KUBE-SERVICES\n\
-         -A POSTROUTING -j KUBE-POSTROUTING\n\
+         -A PREROUTING {PORTALS} -j KUBE-SERVICES\n\
+         -A OUTPUT {PORTALS} -j KUBE-SERVICES\n\
+         -A POSTROUTING -m comment --comment \"kubernetes postrouting rules\" -j KUBE-POSTROUTING\n\
          -A KUBE-MARK-MASQ -j MARK --or-mark {MASQUERADE_MARK}\n\
          -A KUBE-POSTROUTING -m mark ! --mark {MASQUERADE_MARK}/{MASQUERADE_MARK} -j RETURN\n\
          -A KUBE-POSTROUTING -j MARK --xor-mark {MASQUERADE_MARK}\n\
-         -A KUBE-POSTROUTING -j MASQUERADE --random-fully\n\
-         {dispatch}{choose}{translate}\
+         -A KUBE-POSTROUTING -m comment --comment \"kubernetes service traffic requiring SNAT\" \
+         -j MASQUERADE --random-fully\n\
+         {dispatch}\
+         -A KUBE-SERVICES -m comment --comment \"kubernetes service nodeports; NOTE: this must be the \
+         last rule in this chain\" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS\n\
+         {choose}{translate}\
          COMMIT\n"
     )
 }
+
+/// What connections that begin are told by.
+const NEW: &str = "-m conntrack --ctstate NEW";
+const FIREWALL: &str = "-m comment --comment \"kubernetes load balancer firewall\"";
+const EXTERNAL: &str = "-m comment --comment \"kubernetes externally-visible service portals\"";
+const PORTALS: &str = "-m comment --comment \"kubernetes service portals\"";
 
 #[cfg(test)]
 mod tests {
@@ -147,5 +176,13 @@ mod tests {
         };
         let rules = rules(&[service]);
         assert!(rules.contains("-j REJECT") && !rules.contains("KUBE-SVC-"), "{rules}");
+    }
+
+    #[test]
+    fn node_ports_are_looked_for_after_all_services() {
+        let rules = rules(&super::super::filler(3, 2));
+        let of_services = |line: &&str| line.starts_with("-A KUBE-SERVICES");
+        let last = rules.lines().rfind(of_services).expect("services");
+        assert!(last.ends_with("-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"), "{rules}");
     }
 }

@@ -1,7 +1,8 @@
 //! The rules kube-proxy would load, in its shape and size, for comparison.
 //!
-//! Only what a ClusterIP needs: no node ports, no external addresses, IPv4. They are loaded in one
-//! go into the network namespace of a lab's node, where the pods' connections pass.
+//! Of Services only what a ClusterIP needs; the chains for node ports, external addresses and source ranges
+//! are there and empty, as where no Service has any. They are loaded in one go into the network namespace of
+//! a lab's node, where the pods' connections pass.
 
 pub mod iptables;
 pub mod nftables;

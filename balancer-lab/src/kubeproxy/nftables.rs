@@ -1,6 +1,6 @@
 //! kube-proxy's nftables mode: a verdict map of services -> numgen random -> endpoint -> dnat.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write, net::Ipv4Addr};
 
 use super::{MASQUERADE_MARK, ServicePort, chain_hash};
 use crate::{Place, error::Result, host, lab::POD_CIDR};
@@ -19,19 +19,30 @@ pub fn load(place: &Place, services: &[ServicePort]) -> Result<()> {
         nft(in_table(&part.iter().map(|service| chains(service)).collect::<String>()))?;
     }
     // The hooks last, as nothing may pass half-built chains.
+    let addresses = |services: &[&ServicePort]| {
+        let all: BTreeSet<Ipv4Addr> = services.iter().map(|service| service.address).collect();
+        let elements: Vec<String> = all.iter().map(Ipv4Addr::to_string).collect();
+        format!("set cluster-ips {{\ntype ipv4_addr\n{}}}\n", listed(&elements))
+    };
     nft(in_table(
         &[
+            addresses(&[&served[..], &refused[..]].concat()),
             map("service-ips", served.iter().map(|s| (*s, format!("service-{}", label(s))))),
             map("no-endpoint-services", refused.iter().map(|s| (*s, "reject-chain".to_owned()))),
-            hooks(),
+            hooks(Family::V4),
         ]
         .concat(),
-    ))
+    ))?;
+    // kube-proxy has a table for each family of the node.
+    nft(format!("table ip6 kube-proxy {{\n{}}}\n", sixth()))
 }
 
 /// Removes the rules again.
 pub fn unload(place: &Place) -> Result<()> {
-    host::run(place.command("nft").args(["delete", "table", "ip", "kube-proxy"]), "").map(drop)
+    for family in ["ip", "ip6"] {
+        host::run(place.command("nft").args(["delete", "table", family, "kube-proxy"]), "")?;
+    }
+    Ok(())
 }
 
 fn in_table(content: &str) -> String {
@@ -42,17 +53,76 @@ fn in_table(content: &str) -> String {
 fn table() -> String {
     // Declared before it is deleted, so that the first load has something to delete.
     format!(
-        "table ip kube-proxy\ndelete table ip kube-proxy\n{}",
-        in_table(&format!(
-            "chain mark-for-masquerade {{ meta mark set meta mark or {MASQUERADE_MARK}; }}\n\
+        "table ip kube-proxy\ndelete table ip kube-proxy\n\
+         table ip6 kube-proxy\ndelete table ip6 kube-proxy\n{}",
+        in_table(&marks())
+    )
+}
+
+/// The chains that mark what is masqueraded, refuse and masquerade.
+fn marks() -> String {
+    format!(
+        "chain mark-for-masquerade {{ meta mark set meta mark or {MASQUERADE_MARK}; }}\n\
          chain reject-chain {{ reject; }}\n\
          chain masquerading {{\n\
          meta mark and {MASQUERADE_MARK} == 0 return\n\
          meta mark set meta mark xor {MASQUERADE_MARK}\n\
          masquerade fully-random\n\
          }}\n"
-        ))
     )
+}
+
+/// All of the table of IPv6, which has no services here.
+fn sixth() -> String {
+    let (address, map) = (Family::V6.address(), Family::V6.addresses());
+    format!(
+        "{}set cluster-ips {{ type {address}; }}\n\
+         map service-ips {{ type {map}; }}\n\
+         map no-endpoint-services {{ type {map}; }}\n{}",
+        marks(),
+        hooks(Family::V6)
+    )
+}
+
+/// What differs between the tables.
+#[derive(Clone, Copy)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The word before addresses.
+    fn word(self) -> &'static str {
+        match self {
+            Self::V4 => "ip",
+            Self::V6 => "ip6",
+        }
+    }
+
+    /// The type of addresses.
+    fn address(self) -> &'static str {
+        match self {
+            Self::V4 => "ipv4_addr",
+            Self::V6 => "ipv6_addr",
+        }
+    }
+
+    /// The type of maps from addresses of services.
+    fn addresses(self) -> String {
+        format!("{} . {PORTS}", self.address())
+    }
+}
+
+/// The type of maps from ports.
+const PORTS: &str = "inet_proto . inet_service : verdict";
+
+/// The line of a set or map that lists its elements; an empty list is no valid syntax.
+fn listed(elements: &[String]) -> String {
+    if elements.is_empty() {
+        return String::new();
+    }
+    format!("elements = {{ {} }}\n", elements.join(",\n"))
 }
 
 /// The name of a service in names of chains: hash, namespace, name, protocol, port.
@@ -98,35 +168,52 @@ fn map<'a>(name: &str, services: impl Iterator<Item = (&'a ServicePort, String)>
             format!("{} . tcp . {} : goto {chain}", service.address, service.port)
         })
         .collect();
-    // An empty list is no valid syntax.
-    let elements = if elements.is_empty() {
-        String::new()
-    } else {
-        format!("elements = {{ {} }}\n", elements.join(",\n"))
-    };
-    format!(
-        "map {name} {{\n\
-         type ipv4_addr . inet_proto . inet_service : verdict\n\
-         {elements}}}\n"
-    )
+    format!("map {name} {{\ntype {}\n{}}}\n", Family::V4.addresses(), listed(&elements))
 }
 
-/// The chains the kernel calls, and those that dispatch.
-fn hooks() -> String {
-    "chain services { ip daddr . meta l4proto . th dport vmap @service-ips; }\n\
-     chain service-endpoints-check {\n\
-     ip daddr . meta l4proto . th dport vmap @no-endpoint-services\n\
-     }\n\
-     chain filter-forward { type filter hook forward priority -110;\n\
-     ct state new jump service-endpoints-check\n\
-     }\n\
-     chain filter-output { type filter hook output priority -110;\n\
-     ct state new jump service-endpoints-check\n\
-     }\n\
-     chain nat-prerouting { type nat hook prerouting priority dstnat; jump services; }\n\
-     chain nat-output { type nat hook output priority -100; jump services; }\n\
-     chain nat-postrouting { type nat hook postrouting priority srcnat; jump masquerading; }\n"
-        .to_owned()
+/// The chains the kernel calls, and those that dispatch, with the maps of node ports and of source ranges, of
+/// which no service has any.
+fn hooks(family: Family) -> String {
+    let (ip, address, map) = (family.word(), family.address(), family.addresses());
+    format!(
+        "set nodeport-ips {{ type {address}; }}\n\
+         map firewall-ips {{ type {map}; }}\n\
+         map service-nodeports {{ type {PORTS}; }}\n\
+         map no-endpoint-nodeports {{ type {PORTS}; }}\n\
+         chain services {{\n\
+         {ip} daddr . meta l4proto . th dport vmap @service-ips\n\
+         {ip} daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports\n\
+         }}\n\
+         chain service-endpoints-check {{\n\
+         {ip} daddr . meta l4proto . th dport vmap @no-endpoint-services\n\
+         }}\n\
+         chain nodeport-endpoints-check {{\n\
+         {ip} daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports\n\
+         }}\n\
+         chain firewall-check {{ {ip} daddr . meta l4proto . th dport vmap @firewall-ips; }}\n\
+         chain cluster-ips-check {{ {ip} daddr @cluster-ips reject; }}\n\
+         chain filter-prerouting {{ type filter hook prerouting priority -110;\n\
+         ct state new jump firewall-check\n\
+         }}\n\
+         chain filter-input {{ type filter hook input priority -110;\n\
+         ct state new jump nodeport-endpoints-check\n\
+         ct state new jump service-endpoints-check\n\
+         }}\n\
+         chain filter-forward {{ type filter hook forward priority -110;\n\
+         ct state new jump service-endpoints-check\n\
+         ct state new jump cluster-ips-check\n\
+         }}\n\
+         chain filter-output {{ type filter hook output priority -110;\n\
+         ct state new jump service-endpoints-check\n\
+         ct state new jump firewall-check\n\
+         }}\n\
+         chain filter-output-post-dnat {{ type filter hook output priority -90;\n\
+         ct state new jump cluster-ips-check\n\
+         }}\n\
+         chain nat-prerouting {{ type nat hook prerouting priority dstnat; jump services; }}\n\
+         chain nat-output {{ type nat hook output priority -100; jump services; }}\n\
+         chain nat-postrouting {{ type nat hook postrouting priority srcnat; jump masquerading; }}\n"
+    )
 }
 
 #[cfg(test)]
@@ -144,5 +231,19 @@ mod tests {
         let rules = chains(&service);
         assert!(rules.contains("numgen random mod 3 vmap { 0 : goto endpoint-"), "{rules}");
         assert_eq!(rules.matches("dnat to 10.244.0.1:8080").count(), 3, "{rules}");
+    }
+
+    #[test]
+    fn both_families_have_every_chain() {
+        for (family, address) in [(Family::V4, "ipv4_addr"), (Family::V6, "ipv6_addr")] {
+            let hooks = hooks(family);
+            let whole = format!("map firewall-ips {{ type {address} . inet_proto . inet_service");
+            let port = "map service-nodeports { type inet_proto . inet_service : verdict; }";
+            for wanted in [&*whole, port, "cluster-ips-check", "filter-prerouting", "nat-output"] {
+                assert!(hooks.contains(wanted), "{wanted}: {hooks}");
+            }
+        }
+        assert!(sixth().contains("map service-ips { type ipv6_addr . inet_proto"), "{}", sixth());
+        assert_eq!(listed(&[]), "");
     }
 }
