@@ -6,7 +6,7 @@ use super::report::{Cell, Report, Table};
 
 /// What is drawn: a bench, the number of its table, the key of the column, and what the bars are.
 const CHARTS: [(&str, usize, &str, &str); 4] = [
-    ("connect", 0, "p50_ratio", "p50 of connect(), direct is 1"),
+    ("connect", 0, "p50_of_bare", "p50 of connect(), no programs anywhere is 1"),
     ("traffic", 0, "exchange_p50_ratio", "p50 of an exchange, direct is 1"),
     ("choice", 0, "connect4_above_ns", "connect4 above an empty program, ns"),
     ("balance", 0, "gap_mean", "most minus least connections, mean"),
@@ -104,7 +104,7 @@ mod tests {
         let column = |key| Column { key, head: key };
         let table = Table {
             caption: "Fresh connections".into(),
-            columns: ["variant", "services", "p50_us", "p50_ratio"].map(column).into(),
+            columns: ["variant", "services", "p50_us", "p50_of_bare"].map(column).into(),
             rows: vec![
                 vec!["direct".into(), Cell::Absent, Cell::Number(20.0, 2), Cell::Number(1.0, 2)],
                 vec!["balancer".into(), Cell::Count(10), Cell::Absent, Cell::Ratio(spread)],

@@ -85,6 +85,8 @@ pub const CHUNK: usize = 64 * 1024;
 pub struct Connects {
     /// Nanoseconds inside each `connect()`.
     pub nanos: Vec<u32>,
+    /// Nanoseconds inside each `close()`.
+    pub close_nanos: Vec<u32>,
     /// Seconds of the whole loop: `socket()`, `connect()`, `close()`.
     pub seconds: f64,
 }

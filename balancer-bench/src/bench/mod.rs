@@ -4,6 +4,7 @@
 //! - [`worker`]: the process that measures, inside a lab; [`job`]: what it is asked.
 
 mod balance;
+mod bare;
 mod bpf;
 pub mod chart;
 mod choice;

@@ -52,36 +52,40 @@ impl<const N: usize> Rounds<N> {
         Ok(Self { values, base })
     }
 
-    /// A metric of a stage.
-    pub(super) fn metric(&self, stage: usize, metric: usize) -> Spread {
-        Spread::of(self.values[stage].iter().map(|sample| sample[metric]))
+    /// A metric of stages that are alike.
+    pub(super) fn metric(&self, stages: &[usize], metric: usize) -> Spread {
+        Spread::of(self.raw(stages, metric))
     }
 
-    /// A metric of a stage divided by that of the direct variant in the same round.
-    pub(super) fn ratio(&self, stage: usize, metric: usize) -> Spread {
-        self.between(stage, self.base, metric)
+    /// A metric of stages that are alike, divided by that of the direct variant in the same round.
+    pub(super) fn ratio(&self, stages: &[usize], metric: usize) -> Spread {
+        self.between(stages, &[self.base], metric)
     }
 
-    /// A metric of a stage divided by that of another one in the same round.
-    pub(super) fn between(&self, stage: usize, other: usize, metric: usize) -> Spread {
-        let pairs = self.values[stage].iter().zip(&self.values[other]);
-        Spread::of(pairs.map(|(sample, other)| sample[metric] / other[metric]))
+    /// A metric of stages that are alike, divided by that of others in the same round.
+    pub(super) fn between(&self, stages: &[usize], others: &[usize], metric: usize) -> Spread {
+        let pairs = stages.iter().flat_map(|stage| others.iter().map(move |other| (stage, other)));
+        Spread::of(pairs.flat_map(|(stage, other)| {
+            let rounds = self.values[*stage].iter().zip(&self.values[*other]);
+            rounds.map(|(sample, other)| sample[metric] / other[metric])
+        }))
     }
 
-    /// Every value, for the raw output.
-    pub(super) fn raw(&self, stage: usize, metric: usize) -> Vec<f64> {
-        self.values[stage].iter().map(|sample| sample[metric]).collect()
+    /// Every value of stages that are alike.
+    pub(super) fn raw(&self, stages: &[usize], metric: usize) -> Vec<f64> {
+        let samples = stages.iter().flat_map(|stage| &self.values[*stage]);
+        samples.map(|sample| sample[metric]).collect()
     }
 
     /// A sentence on how far a metric and its ratio can be trusted.
     pub(super) fn noise(&self, stages: &[Stage], metric: usize, what: &str) -> String {
-        let base = self.metric(self.base, metric);
+        let base = self.metric(&[self.base], metric);
         let swing = (base.high - base.low) / base.median * 100.0;
         let mut sentence = format!(
             "Noise: the middle half of the rounds' {what} of direct spans {swing:.1}% of its median"
         );
         if let Some(control) = stages.iter().position(|stage| stage.variant == Variant::Control) {
-            let Spread { median, low, high } = self.ratio(control, metric);
+            let Spread { median, low, high } = self.ratio(&[control], metric);
             sentence += &format!(
                 "; direct measured once more, in another lab, came to {median:.3} \
                  ({low:.3}-{high:.3}): smaller differences than that are none"

@@ -16,7 +16,12 @@ use balancer_lab::{
 };
 use indicatif::ProgressBar;
 
-use super::{BACKEND_PORT, VIP, remote::Remote, variant::Variant};
+use super::{
+    BACKEND_PORT, VIP,
+    bpf::{Empty, HOOKS},
+    remote::Remote,
+    variant::Variant,
+};
 
 /// Backends of every Service, where a bench does not vary them.
 pub(super) const BACKENDS: u8 = 3;
@@ -45,6 +50,8 @@ pub(super) struct Stage {
     pub(super) worker: Remote,
     /// Held for its programs.
     _agent: Option<Agent>,
+    /// The programs that do nothing.
+    _empty: Vec<Empty>,
     lab: Lab,
 }
 
@@ -87,9 +94,21 @@ impl Stage {
             // As short as it goes: otherwise the table is full of what is long closed.
             lab.node().set_sysctl("net/netfilter/nf_conntrack_tcp_timeout_close", "1")?;
         }
+        let hooks = if variant == Variant::Empty { &HOOKS[..] } else { &[] };
+        let empty = hooks.iter().map(|&(kind, hook)| Empty::attach(lab.cgroup(), kind, hook));
+        let empty = empty.collect::<Result<_>>()?;
         let worker = Remote::start(&lab, &client, &pods, pinned)?;
         let targets = if variant.is_balanced() { vec![VIP] } else { direct };
-        Ok(Some(Self { variant, policy, services, targets, worker, _agent: agent, lab }))
+        Ok(Some(Self {
+            variant,
+            policy,
+            services,
+            targets,
+            worker,
+            _agent: agent,
+            _empty: empty,
+            lab,
+        }))
     }
 
     /// Connections that the node tracks.
@@ -102,15 +121,20 @@ impl Stage {
 }
 
 /// A stage of every variant, the balanced ones for each number of Services, and balancer for `many`
-/// more; and notes on what could not be built.
+/// more, and `loads` times for the first of them: the same programs loaded again are not equally fast. And
+/// notes on what could not be built.
 pub(super) fn build_all(
     services: &[u32],
     many: Option<u32>,
+    loads: usize,
     progress: &ProgressBar,
 ) -> Result<(Vec<Stage>, Vec<String>)> {
     let unbalanced = Variant::UNBALANCED.map(|variant| (variant, 0));
     let numbers = |variant| match variant {
-        Variant::Balancer => services.iter().copied().chain(many).collect(),
+        Variant::Balancer => {
+            let again = services.iter().take(1).cycle().take(loads);
+            again.chain(services.iter().skip(1)).copied().chain(many).collect()
+        }
         // The number does not matter to what tracking costs.
         Variant::BalancerTracked => services[..1].to_vec(),
         _ => services.to_vec(),
@@ -182,7 +206,7 @@ fn balance(
         || start_agent_on(lab, &services.iter().map(chosen_by).collect::<Vec<_>>()).map(Some);
 
     match variant {
-        Variant::Direct | Variant::Control => {}
+        Variant::Direct | Variant::Control | Variant::Empty => {}
         Variant::Conntrack => {
             host::run(lab.node().command("nft").args(["-f", "-"]), TRACKING)?;
         }

@@ -27,7 +27,7 @@ const BULK: usize = 2;
 
 pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
     // What is loaded matters to the first packet alone: one Service will do.
-    let (mut stages, missing) = stage::build_all(&[1], None, progress)?;
+    let (mut stages, missing) = stage::build_all(&[1], None, 1, progress)?;
     let rounds = Rounds::run(&mut stages, effort.rounds, progress, |stage| {
         let sorted = micros(&stage.worker.ping_pong(stage.targets[0], EXCHANGES)?);
         let seconds = stage.worker.bulk(stage.targets[0], CHUNKS)?;
@@ -57,10 +57,10 @@ pub(super) fn run(effort: &Effort, progress: &ProgressBar) -> Result<Report> {
 
 fn table(stages: &[Stage], rounds: &Rounds<3>) -> Table {
     let row = |(index, stage): (usize, &Stage)| {
-        let number = |metric| Cell::Number(rounds.metric(index, metric).median, 2);
+        let number = |metric| Cell::Number(rounds.metric(&[index], metric).median, 2);
         let ratio = |metric| match stage.variant {
             Variant::Direct => Cell::Number(1.0, 2),
-            _ => Cell::Ratio(rounds.ratio(index, metric)),
+            _ => Cell::Ratio(rounds.ratio(&[index], metric)),
         };
         vec![
             stage.variant.name().into(),
@@ -91,7 +91,7 @@ fn table(stages: &[Stage], rounds: &Rounds<3>) -> Table {
 fn verdict(stages: &[Stage], rounds: &Rounds<3>) -> Vec<String> {
     let balancer = stages.iter().position(|stage| stage.variant == Variant::Balancer);
     let verdict = |index| {
-        let exchanges = 1.0 / rounds.ratio(index, P50).median;
+        let exchanges = 1.0 / rounds.ratio(&[index], P50).median;
         let word = if exchanges >= TARGET { "reached" } else { "missed" };
         format!(
             "Target: at least {TARGET} of the exchanges that direct does in the same time: \
@@ -105,9 +105,9 @@ fn raw(stages: &[Stage], rounds: &Rounds<3>) -> Value {
     let of_stage = |(index, stage): (usize, &Stage)| {
         json!({
             "variant": stage.variant,
-            "exchange_p50_us": rounds.raw(index, P50),
-            "exchange_p99_us": rounds.raw(index, P99),
-            "bulk_gigabytes_per_second": rounds.raw(index, BULK),
+            "exchange_p50_us": rounds.raw(&[index], P50),
+            "exchange_p99_us": rounds.raw(&[index], P99),
+            "bulk_gigabytes_per_second": rounds.raw(&[index], BULK),
         })
     };
     stages.iter().enumerate().map(of_stage).collect()

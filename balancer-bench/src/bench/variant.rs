@@ -13,6 +13,8 @@ pub enum Variant {
     Direct,
     /// The same once more in a lab of its own: its ratio is the noise.
     Control,
+    /// The same, with programs that do nothing on every hook that balancer's have.
+    Empty,
     /// The same, with one rule on the node that needs connection tracking.
     Conntrack,
     /// balancer's agent.
@@ -37,13 +39,14 @@ impl Variant {
         Self::IptablesNft,
     ];
     /// The variants without a Service.
-    pub const UNBALANCED: [Self; 3] = [Self::Direct, Self::Control, Self::Conntrack];
+    pub const UNBALANCED: [Self; 4] = [Self::Direct, Self::Control, Self::Empty, Self::Conntrack];
 
     /// The name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Control => "direct, once more",
+            Self::Empty => "direct, empty programs",
             Self::Conntrack => "direct, conntrack on",
             Self::Balancer => "balancer",
             Self::BalancerTracked => "balancer, conntrack on",
@@ -60,14 +63,14 @@ impl Variant {
 
     /// Whether the node tracks connections, which all NAT needs.
     pub fn tracks(self) -> bool {
-        !matches!(self, Self::Direct | Self::Control | Self::Balancer)
+        !matches!(self, Self::Direct | Self::Control | Self::Empty | Self::Balancer)
     }
 
     /// Whether the program is installed and the kernel can; `place` must be of a lab.
     pub(super) fn works(self, place: &Place) -> bool {
         let nft = |command: &mut Command| host::run(command.args(["list", "tables"]), "").is_ok();
         match self {
-            Self::Direct | Self::Control | Self::Balancer => true,
+            Self::Direct | Self::Control | Self::Empty | Self::Balancer => true,
             Self::IptablesNft => iptables::Variant::Nft.works(place),
             Self::IptablesLegacy => iptables::Variant::Legacy.works(place),
             Self::Conntrack | Self::BalancerTracked | Self::Nftables => {

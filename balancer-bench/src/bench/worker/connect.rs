@@ -38,15 +38,18 @@ pub(super) fn run(
     }
     listeners.accept(warm_up)?;
     let mut nanos = Vec::with_capacity(count as usize);
+    let mut close_nanos = Vec::with_capacity(count as usize);
     let start = Instant::now();
     for target in turns.take(count as usize) {
-        nanos.push(one(target, ask_peer)?);
+        let [connect, close] = one(target, ask_peer)?;
+        nanos.push(connect);
+        close_nanos.push(close);
     }
-    Ok(Connects { nanos, seconds: start.elapsed().as_secs_f64() })
+    Ok(Connects { nanos, close_nanos, seconds: start.elapsed().as_secs_f64() })
 }
 
-/// The nanoseconds inside `connect()`.
-fn one(target: &SockaddrIn, ask_peer: bool) -> Result<u32> {
+/// The nanoseconds inside `connect()` and inside `close()`.
+fn one(target: &SockaddrIn, ask_peer: bool) -> Result<[u32; 2]> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None).attempt("socket()")?;
     setsockopt(&socket, Linger, &RESET).attempt("set SO_LINGER")?;
@@ -54,8 +57,12 @@ fn one(target: &SockaddrIn, ask_peer: bool) -> Result<u32> {
     let result = connect(socket.as_raw_fd(), target);
     let took = before.elapsed();
     result.attempt(format!("connect to {target}"))?;
+    let socket = TcpStream::from(socket);
     if ask_peer {
-        black_box(TcpStream::from(socket).peer_addr().attempt("getpeername()")?);
+        black_box(socket.peer_addr().attempt("getpeername()")?);
     }
-    Ok(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX))
+    let before = Instant::now();
+    drop(socket);
+    let closed = before.elapsed();
+    Ok([took, closed].map(|took| u32::try_from(took.as_nanos()).unwrap_or(u32::MAX)))
 }
