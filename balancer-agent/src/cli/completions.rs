@@ -14,8 +14,8 @@ Examples:
   balancer-agent completions zsh > \"${fpath[1]}/_balancer-agent\"
   balancer-agent completions fish > ~/.config/fish/completions/balancer-agent.fish
 
-Services, namespaces, backends and pods are completed as well: the script asks this binary, and that the agent
-or its maps, at --socket and --bpffs where the line names them.";
+Services, namespaces, backends and pods are completed as well: the script asks this binary, and that
+the agent or its maps, at --socket and --bpffs where the line names them.";
 
 /// Print a script that completes commands in a shell
 #[derive(Debug, clap::Args)]

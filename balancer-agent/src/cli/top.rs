@@ -37,12 +37,13 @@ Examples:
   balancer-agent top shop/cart
   balancer-agent top --sort skew
   balancer-agent top --once
-  balancer-agent top --once -o json | jq '.services[] | select(.skew > 2) | {namespace, service, skew}'
+  balancer-agent top --once -o json | jq '.services[] | select(.skew > 2) | .service'
   balancer-agent top --interval 10s -o tsv >> top.tsv
 
-On a terminal it is a screen, on which ? explains keys and columns. Elsewhere, and with --once or -o, it is
-lines. Rates are those between two looks; bytes a second are looked at each 10 s, of 2,000 connections at
-most. The terminal is given back also where the process is killed; `reset` does so where its guard is killed too.";
+On a terminal it is a screen, on which ? explains keys and columns. Elsewhere, and with --once or
+-o, it is lines. Rates are those between two looks; bytes a second are looked at each 10 s, of 2,000
+connections at most. The terminal is given back also where the process is killed; `reset` does so
+where its guard is killed too.";
 
 /// Show what happens now: connections, their rates, and whether Services are even
 #[derive(Debug, clap::Args)]
