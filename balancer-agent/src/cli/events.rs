@@ -46,9 +46,9 @@ fn since(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let within = args.list.within.namespace();
-    let service = args.named.get().map(|service| service.within(within));
-    let namespace = service.as_ref().map(ServiceArg::namespace).or(within);
+    let within = &args.list.within;
+    let service = within.service(&args.named)?;
+    let namespace = service.as_ref().map(ServiceArg::namespace).or(within.namespace());
     let question = EventsQuestion {
         since_s: args.since.map(|since| since.as_secs()),
         namespace: namespace.map(str::to_owned),

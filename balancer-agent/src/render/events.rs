@@ -43,9 +43,10 @@ impl Listed for EventView {
     }
 
     fn id(&self) -> String {
-        format!("{} {} {}", self.time, self.object, self.message)
+        format!("{} {} {} {}", self.time, self.kind.name(), self.object, self.message)
     }
 
+    /// What has happened stays as it was.
     fn differs(&self, _: &Self) -> bool {
         false
     }

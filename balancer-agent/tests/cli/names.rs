@@ -6,11 +6,13 @@ use crate::{
 };
 
 /// Verbs that take a Service.
-const TAKE_A_SERVICE: [&[&str]; 6] = [
+const TAKE_A_SERVICE: [&[&str]; 8] = [
     &["services"],
     &["backends"],
     &["connections"],
     &["clients"],
+    &["events"],
+    &["trace", "--max-events", "1"],
     &["top", "--once", "--interval", "1s"],
     &["rebalance", "--dry-run"],
 ];

@@ -68,7 +68,7 @@ pub fn views() -> Answers<()> {
     all(1)
 }
 
-/// The same, where no connection is open.
+/// The same, where no connection is open and nothing has happened.
 pub fn idle() -> Answers<()> {
     all(0)
 }
@@ -129,7 +129,10 @@ fn all(connections: usize) -> Answers<()> {
             }
         })
         .with(|(), _: &DrainsQuestion| Ok(view(drained())))
-        .with(|(), question: &EventsQuestion| {
+        .with(move |(), question: &EventsQuestion| {
+            if connections == 0 {
+                return Ok(Vec::new());
+            }
             Ok(view(json!([{
                 "time": "2026-03-01T12:00:00.000Z", "kind": "endpoints",
                 "age_ms": question.since_s.unwrap_or(300) * 1_000, "object": "Service shop/cart",
