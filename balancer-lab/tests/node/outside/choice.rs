@@ -162,6 +162,11 @@ fn a_port_that_a_service_lacks_is_refused_as_long_as_it_has_the_address() {
     let mut route = stage.cluster.outside().command("ip");
     route.args(["route", "add", "10.96.0.0/16", "via", &via]);
     assert!(route.status().expect("ip").success());
+    // A redirect to a client keeps other messages of ICMP from it for a second.
+    for device in ["all", "eth0"] {
+        let key = format!("net/ipv4/conf/{device}/send_redirects");
+        node.place().set_sysctl(&key, "0").expect("set");
+    }
     let places = [stage.pods[0].place(), node.place(), stage.cluster.outside()].map(Place::clone);
     let other: SocketAddr = (VIP, 81).into();
     for place in &places {
