@@ -2,6 +2,7 @@
 
 mod choice;
 mod ends;
+mod load;
 mod stage;
 mod udp;
 mod upkeep;

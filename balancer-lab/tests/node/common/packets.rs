@@ -27,7 +27,11 @@ pub fn run(program: &SchedClassifier, packet: &[u8], times: u32) {
     program.test_run(options).expect("run");
 }
 
-/// A segment of TCP without data, in a frame of Ethernet. No program looks at its checksums.
+/// Bytes of the header of Ethernet.
+pub const ETHERNET: usize = 14;
+
+/// A segment of TCP without data, in a frame of Ethernet. The kernel fills the checksum of IP in where it sends
+/// one, and no program looks at it.
 pub fn segment(client: SocketAddrV4, to: SocketAddrV4, flags: u8, sequence: u32) -> Vec<u8> {
     let mut frame = vec![0; 12];
     frame.extend([8, 0]);
@@ -38,5 +42,12 @@ pub fn segment(client: SocketAddrV4, to: SocketAddrV4, flags: u8, sequence: u32)
     frame.extend(to.port().to_be_bytes());
     frame.extend(sequence.to_be_bytes());
     frame.extend([0, 0, 0, 0, 5 << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    // Addresses and segment, the protocol and the length of the segment.
+    let words = frame[ETHERNET + 12..].chunks(2);
+    let sum: u32 = words.map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+    let sum = sum + 6 + 20;
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !((folded & 0xffff) + (folded >> 16)) as u16;
+    frame[ETHERNET + 36..][..2].copy_from_slice(&checksum.to_be_bytes());
     frame
 }
