@@ -16,12 +16,14 @@ mod passes;
 mod peers;
 mod pods;
 mod problem_log;
+mod readers;
 mod ready;
 mod reconcile;
 mod selftest;
 mod shared;
 mod stale;
 mod stuck;
+mod suspects;
 mod sweep;
 mod trace;
 mod watchdog;
@@ -158,7 +160,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     tasks.start("UDP sockets", datagrams.run(Arc::clone(&shared), stopped.clone()));
     let reading = trace::Reading::open(&Pins::new(&config.bpffs))?;
     tasks.start("trace", trace::run(Arc::clone(&shared), reading, stopped.clone()));
-    tasks.start("suspects", journal::watch(Arc::clone(&shared), stopped.clone()));
+    tasks.start("suspects", suspects::watch(Arc::clone(&shared), stopped.clone()));
     tasks.start("moves", passes::run(Arc::clone(&shared), stopped.clone()));
     let reaches_ipv6 = peer_socket.as_ref().is_some_and(PeerSocket::reaches_ipv6);
     if let Some((peers, socket)) = shared.peers().zip(peer_socket) {

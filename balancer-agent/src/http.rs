@@ -75,8 +75,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// In the extensions of a response that goes on for as long as its client reads: no time limits it, and it
-/// gives way to nobody. Whoever answers so sees to it that there are few.
+/// In the extensions of a response that goes on for as long as its client reads: no time limits it,
+/// and it gives way to nobody. Whoever answers so sees to it that there are few.
 #[derive(Clone, Copy, Debug)]
 pub struct Lasting;
 

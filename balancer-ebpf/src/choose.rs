@@ -26,8 +26,8 @@ use crate::{
     weigh::{balancer_weigh, now},
 };
 
-/// Chooses a backend and raises its counter: the backend, with what chose it ([`How`]) above. `sock` is the
-/// context of the hook.
+/// Chooses a backend and raises its counter: the backend, with what chose it ([`How`]) above.
+/// `sock` is the context of the hook.
 #[inline(always)]
 pub fn choose<C>(
     sock: *mut C,
@@ -115,9 +115,9 @@ pub extern "C" fn balancer_seat(service: u32, base: u32, len: u32) -> u64 {
     backend as u64
 }
 
-/// A backend by the policy of a Service, with its counter raised, or [`NONE`]: where a seat is kept, that
-/// one, with [`SEAT`]. One that is suspect only where all are, or with [`TRIAL`] where this connection is to
-/// try it.
+/// A backend by the policy of a Service, with its counter raised, or [`NONE`]: where a seat is
+/// kept, that one, with [`SEAT`]. One that is suspect only where all are, or with [`TRIAL`] where
+/// this connection is to try it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_choose(service: u32, base: u32, len: u32) -> u64 {

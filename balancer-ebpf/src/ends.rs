@@ -48,8 +48,8 @@ pub fn end_this(charge: Charge, end: impl FnOnce() -> End) -> bool {
     balancer_ended(charge.index, charge.word, how, acked, received) != 0
 }
 
-/// [`end_this`], which is told; 1 for the one caller that ended it. The record is read before: its place
-/// may have gone to another socket afterwards.
+/// [`end_this`], which is told; 1 for the one caller that ended it. The record is read before: its
+/// place may have gone to another socket afterwards.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_ended(

@@ -105,9 +105,10 @@ pub static OUTSIDE: HashMap<OutsideKey, OutsideFlow, { MAX_OUTSIDE as usize }, N
 #[btf_map]
 pub static AFFINITY: LruHashMap<ClientKey, u64, { MAX_AFFINITY as usize }> = LruHashMap::new();
 
-/// What the programs must look at beyond the Service: levels of cgroups, and whether somebody reads what
-/// they tell, which the agent writes; and how many backends are suspect, which who changes that writes. All
-/// programs that choose read, and those that end charges or learn whether a backend answers.
+/// What the programs must look at beyond the Service: levels of cgroups, and whether somebody reads
+/// what they tell, which the agent writes; and how many backends are suspect, which who changes
+/// that writes. All programs that choose read, and those that end charges or learn whether a
+/// backend answers.
 #[btf_map]
 pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 
@@ -129,8 +130,8 @@ pub static RANGES: LpmTrie<RangeKey, u32, { MAX_RANGES as usize }> = LpmTrie::ne
 #[btf_map]
 pub static VERDICTS: PerCpuArray<u64, { Verdict::ALL.len() }> = PerCpuArray::new();
 
-/// What is told of choices and ends while somebody reads it. Agent writes until when, what and how much;
-/// programs count what they have told and what they could not.
+/// What is told of choices and ends while somebody reads it. Agent writes until when, what and how
+/// much; programs count what they have told and what they could not.
 #[btf_map]
 pub static TRACE: Array<Trace, 1, MMAPABLE> = Array::new();
 

@@ -1,8 +1,8 @@
 //! Tells what was chosen, while somebody reads it.
 //!
-//! Everything here is behind functions with a name that the linker keeps, and runs only where the word
-//! that programs read anyway says so. What is told of the row is looked at after the choice: another
-//! connection may have come between.
+//! Everything here is behind functions with a name that the linker keeps, and runs only where the
+//! word that programs read anyway says so. What is told of the row is looked at after the choice:
+//! another connection may have come between.
 
 use aya_ebpf::{
     helpers::{
@@ -40,8 +40,8 @@ pub fn is_on() -> bool {
     control().is_traced()
 }
 
-/// 1 where something of a kind, a bit of [`Told`], may be told now. What the budget has no room for is
-/// counted.
+/// 1 where something of a kind, a bit of [`Told`], may be told now. What the budget has no room for
+/// is counted.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_admitted(bit: u32) -> u32 {
@@ -78,8 +78,8 @@ pub extern "C" fn balancer_admitted(bit: u32) -> u32 {
     1
 }
 
-/// Room for an event of a kind, all zeros but for that and the time. `None` where it is not to be told, and
-/// where the ring buffer has no room, which is counted.
+/// Room for an event of a kind, all zeros but for that and the time. `None` where it is not to be
+/// told, and where the ring buffer has no room, which is counted.
 #[inline(always)]
 pub fn room(told: Told) -> Option<RingBufEntry<TraceEvent>> {
     if balancer_admitted(told.bit()) == 0 {
@@ -211,8 +211,8 @@ fn told(
     }
     let Some(mut entry) = reserve() else { return 0 };
     let event = entry.as_mut_ptr();
-    // SAFETY: the event is the caller's until it is submitted. The helpers have no precondition but room
-    // for what they write.
+    // SAFETY: the event is the caller's until it is submitted. The helpers have no precondition but
+    // room for what they write.
     unsafe {
         (*event).kind = kind;
         (*event).cookie = cookie;
@@ -266,9 +266,10 @@ fn row_of(event: *mut TraceEvent, service: u32, backend: u32) {
 const PART: u32 = 32;
 const _: () = assert!(MAX_SCAN.is_multiple_of(PART));
 
-/// The least that a backend of a row has which is not suspect, with 8 bits after the point, in the upper
-/// half; below it how many have that, and how many are not suspect, 16 bits each. 0 for a row that nobody
-/// scans. The connection that was led to `chosen` does not count; `of_all` is the mask of what others have.
+/// The least that a backend of a row has which is not suspect, with 8 bits after the point, in the
+/// upper half; below it how many have that, and how many are not suspect, 16 bits each. 0 for a row
+/// that nobody scans. The connection that was led to `chosen` does not count; `of_all` is the mask
+/// of what others have.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_least(base: u32, len: u32, chosen: u32, of_all: u32) -> u64 {
@@ -291,8 +292,8 @@ pub extern "C" fn balancer_least(base: u32, len: u32, chosen: u32, of_all: u32) 
 /// Before a slot was looked at.
 const NOTHING: u64 = (u32::MAX as u64) << 32;
 
-/// [`balancer_least`] of the first slots from `base`, of which there are as many as the upper half of
-/// `how` says. Without a branch for what is compared: the verifier would follow each.
+/// [`balancer_least`] of the first slots from `base`, of which there are as many as the upper half
+/// of `how` says. Without a branch for what is compared: the verifier would follow each.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_least_part(base: u32, how: u64, chosen: u32, best: u64) -> u64 {
@@ -323,7 +324,8 @@ pub extern "C" fn balancer_least_part(base: u32, how: u64, chosen: u32, best: u6
     least << 32 | tied << 16 | usable
 }
 
-/// 1 where a number is below 0, else 0. The compiler is not told what it is: it would make a branch of it.
+/// 1 where a number is below 0, else 0. The compiler is not told what it is: it would make a branch
+/// of it.
 #[inline(always)]
 fn is_negative(number: u64) -> u64 {
     opaque(number >> 63)

@@ -1,7 +1,6 @@
 //! Remembers what has changed on this node: so much, and no more.
 
 pub mod changes;
-mod suspects;
 
 use std::{
     collections::VecDeque,
@@ -11,7 +10,6 @@ use std::{
 
 use jiff::Timestamp;
 
-pub use self::suspects::watch;
 use crate::{
     model::ObjectRef,
     view::{EventKind, EventView, EventsQuestion, RecentView},

@@ -137,8 +137,8 @@ impl Moving {
         ended.iter().map(|(word, ending)| (*word, ending.since)).collect()
     }
 
-    /// When and why a connection was ended, by the word of its charge; none where it was not, and of what
-    /// was closed before the last pass.
+    /// When and why a connection was ended, by the word of its charge; none where it was not, and
+    /// of what was closed before the last pass.
     pub fn ending(&self, word: u64) -> Option<Ending> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).get(&word).copied()
     }

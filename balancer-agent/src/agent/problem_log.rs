@@ -25,7 +25,8 @@ fn identity(problem: &Problem) -> Identity {
 }
 
 impl ProblemLog {
-    /// Logs what is new among the problems, and what is mended, and gives it: true for what has come.
+    /// Logs what is new among the problems, and what is mended, and gives it: true for what has
+    /// come.
     pub fn tell(&mut self, problems: &[Problem]) -> Vec<(Problem, bool)> {
         let mut changes = Vec::new();
         let mut now = BTreeMap::new();

@@ -16,8 +16,8 @@ use super::{
     known::Reader,
     moving::{Drained, Moving},
     peers::{Peers, drains::DrainedAll},
+    readers::Tracing,
     stuck,
-    trace::Tracing,
 };
 use crate::{
     answer::AnswerError,

@@ -1,29 +1,25 @@
-//! Who reads what programs tell, and the task that reads it for them all.
+//! The task that reads what programs tell, for all who want to know.
 //!
-//! Programs tell nothing while nobody reads. The switch is renewed each second and goes off by itself soon
-//! after, so that it outlives neither its last reader nor the agent. Readers share one task, which waits for
-//! none of them: each has a queue, and what finds it full is counted.
+//! Programs tell nothing while nobody reads. The switch is renewed each second and goes off by
+//! itself soon after, so that it outlives neither its last reader nor the agent.
 
 mod known;
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use balancer_common::layout::Told;
 use tokio::{
     io::unix::AsyncFd,
-    sync::{Notify, mpsc, watch},
+    sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use self::known::KnownHere;
 use super::shared::Shared;
 use crate::{
-    answer::AnswerError,
-    api::Lines,
     maps::{
         MapsError,
         pinned::{Dropped, Events},
@@ -31,7 +27,6 @@ use crate::{
     },
     node::clock,
     observe::trace::{Now, Teller},
-    view::{DroppedView, TraceQuestion, TraceView},
 };
 
 /// For how long programs go on once nobody renews it: an agent may be held up for a moment.
@@ -40,149 +35,11 @@ const SWITCH: Duration = Duration::from_secs(3);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How often ends that wait are looked at.
 const LOOK: Duration = Duration::from_millis(20);
-/// Events that programs tell at most in about a second. It takes the agent some microseconds for each.
+/// Events that programs tell at most in about a second. It takes the agent some microseconds for
+/// each.
 pub const BUDGET: u32 = 5_000;
 /// Events that are read in one go, before anything else has its turn.
 const BATCH: usize = 512;
-/// Lines that wait for a reader at most.
-const QUEUE: usize = 4_096;
-/// Who may read at the same time.
-const READERS: usize = 16;
-
-/// Who reads.
-#[derive(Default)]
-pub struct Tracing {
-    readers: Mutex<Readers>,
-    /// Wakes the task: there are other readers.
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct Readers {
-    next: u64,
-    all: Vec<Reader>,
-}
-
-struct Reader {
-    number: u64,
-    question: TraceQuestion,
-    lines: mpsc::Sender<TraceView>,
-    /// True once it knows that things are told.
-    begun: bool,
-    /// What it was not told since the last line that says so.
-    dropped: DroppedView,
-}
-
-/// What one reader is told; it is forgotten with this.
-pub struct Subscription {
-    number: u64,
-    tracing: Arc<Tracing>,
-    lines: mpsc::Receiver<TraceView>,
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.tracing.lock().all.retain(|reader| reader.number != self.number);
-        self.tracing.changed.notify_one();
-    }
-}
-
-impl Lines for Subscription {
-    type Line = TraceView;
-
-    async fn next(&mut self) -> Option<TraceView> {
-        self.lines.recv().await
-    }
-}
-
-impl Tracing {
-    /// Tells a reader what it asks for from now on.
-    pub fn subscribe(
-        self: &Arc<Self>,
-        question: TraceQuestion,
-    ) -> Result<Subscription, AnswerError> {
-        let mut readers = self.lock();
-        if readers.all.len() >= READERS {
-            return Err(AnswerError::TooManyReaders { most: READERS });
-        }
-        let (sender, lines) = mpsc::channel(QUEUE);
-        let number = readers.next;
-        readers.next += 1;
-        let dropped = DroppedView::default();
-        readers.all.push(Reader { number, question, lines: sender, begun: false, dropped });
-        drop(readers);
-        self.changed.notify_one();
-        Ok(Subscription { number, tracing: Arc::clone(self), lines })
-    }
-
-    /// What programs are to tell: a bit for each kind. 0 where nobody reads.
-    fn wanted(&self) -> u32 {
-        self.lock().all.iter().map(|reader| wanted(&reader.question)).fold(0, |all, one| all | one)
-    }
-
-    /// Tells those who have come that things are told.
-    fn begin(&self) {
-        for reader in self.lock().all.iter_mut().filter(|reader| !reader.begun) {
-            reader.begun = reader.lines.try_send(TraceView::Begun).is_ok();
-        }
-    }
-
-    /// Hands a line to everybody who has asked for it, and waits for nobody.
-    fn deliver(&self, view: &TraceView) {
-        for reader in &mut self.lock().all {
-            if reader.question.takes(view) {
-                reader.give(view.clone());
-            }
-        }
-    }
-
-    /// Tells everybody what programs could not tell, and what they have missed themselves.
-    fn dropped(&self, dropped: Dropped) {
-        for reader in &mut self.lock().all {
-            reader.dropped.capped += dropped.capped;
-            reader.dropped.full += dropped.full;
-            reader.tell_dropped();
-        }
-    }
-
-    /// Ends what everybody is told.
-    fn end(&self) {
-        self.lock().all.clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Readers> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Reader {
-    fn give(&mut self, view: TraceView) {
-        self.tell_dropped();
-        if self.lines.try_send(view).is_err() {
-            self.dropped.behind += 1;
-        }
-    }
-
-    fn tell_dropped(&mut self) {
-        if self.dropped.total() > 0 && self.lines.try_send(TraceView::Dropped(self.dropped)).is_ok()
-        {
-            self.dropped = DroppedView::default();
-        }
-    }
-}
-
-/// What programs must tell for a question.
-fn wanted(question: &TraceQuestion) -> u32 {
-    let refusals = Told::Refusal.bit();
-    let ends = Told::End.bit() | Told::State.bit();
-    match question.verdict.as_deref() {
-        Some("balanced") => Told::Choice.bit(),
-        Some("not-service") => Told::NoService.bit(),
-        Some(_) => refusals,
-        // Choices tell whose an end is.
-        None => Told::Choice.bit() | refusals | ends,
-    }
-}
 
 /// Reads what programs tell until `stopped` turns true.
 pub async fn run(shared: Arc<Shared>, events: Reading, mut stopped: watch::Receiver<bool>) {
@@ -192,7 +49,7 @@ pub async fn run(shared: Arc<Shared>, events: Reading, mut stopped: watch::Recei
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => break,
-            () = shared.tracing().changed.notified() => {}
+            () = shared.tracing().changed() => {}
         }
         if shared.tracing().wanted() == 0 {
             continue;
@@ -238,7 +95,7 @@ async fn read(shared: &Arc<Shared>, events: &mut AsyncFd<Events>) -> io::Result<
     loop {
         let look = Instant::now() + LOOK;
         tokio::select! {
-            () = tracing.changed.notified() => {
+            () = tracing.changed() => {
                 let wanted = tracing.wanted();
                 if wanted == 0 {
                     return Ok(());
@@ -285,6 +142,3 @@ async fn read(shared: &Arc<Shared>, events: &mut AsyncFd<Events>) -> io::Result<
 fn now() -> Now {
     Now { monotonic: clock::now(), wall: SystemTime::now() }
 }
-
-#[cfg(test)]
-mod tests;

@@ -109,8 +109,8 @@ impl Client {
         serde_json::from_slice(&answer).map_err(|error| unfit(&error))
     }
 
-    /// Asks a question that is answered by lines, and hands each to `line` until that says to stop. True
-    /// where it did; false where the agent has ended.
+    /// Asks a question that is answered by lines, and hands each to `line` until that says to stop.
+    /// True where it did; false where the agent has ended.
     pub async fn follow<Q: Stream>(
         &self,
         question: &Q,

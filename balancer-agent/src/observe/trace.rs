@@ -1,8 +1,8 @@
 //! What programs tell, as it is shown.
 //!
-//! A charge ends at the last close of its socket, before TCP does anything about that: how it has ended is
-//! told by the change of state that follows. So an end waits for that for a moment, and for the agent, where
-//! that may have ended the connection.
+//! A charge ends at the last close of its socket, before TCP does anything about that: how it has
+//! ended is told by the change of state that follows. So an end waits for that for a moment, and
+//! for the agent, where that may have ended the connection.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -58,8 +58,8 @@ pub trait Known {
     fn pod_of_address(&mut self, address: IpAddr) -> Option<ObjectRef>;
     /// The name of a process that is there still.
     fn command(&mut self, pid: u32) -> Option<String>;
-    /// Why the agent has ended a connection, by the word of its charge, and whether another agent has
-    /// permitted that.
+    /// Why the agent has ended a connection, by the word of its charge, and whether another agent
+    /// has permitted that.
     fn ended(&mut self, word: u64) -> Option<(Reason, bool)>;
 }
 
@@ -280,7 +280,8 @@ const fn was_shut(state: u8) -> bool {
     matches!(state, tcp::FIN_WAIT1 | tcp::FIN_WAIT2 | tcp::TIME_WAIT | tcp::CLOSING)
 }
 
-/// True where the agent may have ended the connection: it shuts its side, or has the kernel break it off.
+/// True where the agent may have ended the connection: it shuts its side, or has the kernel break
+/// it off.
 fn may_be_agent(event: &TraceEvent) -> bool {
     let broken_off =
         EndedBy::from_raw(event.how) == Some(EndedBy::Tcp) && event.from_state != tcp::SYN_SENT;

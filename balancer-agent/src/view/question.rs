@@ -14,7 +14,8 @@ pub trait Question: Serialize + DeserializeOwned + Send + 'static {
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 }
 
-/// A question to which the answer never ends: lines, as things happen, until one side has had enough.
+/// A question to which the answer never ends: lines, as things happen, until one side has had
+/// enough.
 pub trait Stream: Serialize + DeserializeOwned + Send + 'static {
     /// Path in the API, where it is the query of a `GET`.
     const PATH: &'static str;

@@ -90,8 +90,10 @@ pub struct DialledView {
 /// Why a backend was chosen. The numbers are those of the moment after, without this connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChoiceView {
-    /// `datagram` of one without a connection, of which nothing else is told but what is certain; `only-one`, `least`, `tie`, `spread` among those that have few of all nodes, `changed` while it was
-    /// chosen, `weighted`, `affinity`, `seat`, `trial` of a suspect, `sampled`, or the policy.
+    /// `datagram` of one without a connection, of which nothing else is told but what is certain;
+    /// `only-one`, `least`, `tie`, `spread` among those that have few of all nodes, `changed` while
+    /// it was chosen, `weighted`, `affinity`, `seat`, `trial` of a suspect, `sampled`, or the
+    /// policy.
     pub why: String,
     /// The policy of the Service; absent for datagrams.
     pub policy: Option<String>,
@@ -99,8 +101,8 @@ pub struct ChoiceView {
     pub active: Option<u32>,
     /// From all nodes; absent where only this node counts.
     pub cluster_active: Option<u32>,
-    /// The fewest of a backend that is not suspect, of all nodes where they count; absent where nobody
-    /// looked at all of them.
+    /// The fewest of a backend that is not suspect, of all nodes where they count; absent where
+    /// nobody looked at all of them.
     pub least: Option<u32>,
     /// How many backends had those, likewise.
     pub tied: Option<u16>,
@@ -116,9 +118,10 @@ pub struct EndedView {
     /// Who and what.
     #[serde(flatten)]
     pub parties: PartiesView,
-    /// By the agent: `stale`, `drain`, `idle`, `age`, `rebalance`. As the kernel shows: `client-closed`,
-    /// `server-closed`, `client-reset`, `client-gave-up`, `refused`, `unreachable`, `timed-out`, `reset`,
-    /// `closed` of UDP and where it is not known how, `reconnected`.
+    /// By the agent: `stale`, `drain`, `idle`, `age`, `rebalance`. As the kernel shows:
+    /// `client-closed`, `server-closed`, `client-reset`, `client-gave-up`, `refused`,
+    /// `unreachable`, `timed-out`, `reset`, `closed` of UDP and where it is not known how,
+    /// `reconnected`.
     pub reason: String,
     /// True where the agent of another node, which sums the Service port, has permitted it.
     #[serde(default)]

@@ -8,16 +8,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 )]
 #[repr(C)]
 pub struct Control {
-    /// Bit `n` is set while a cgroup at level `n` below the root of the hierarchy is opted out; beside
-    /// these [`TRACED`].
+    /// Bit `n` is set while a cgroup at level `n` below the root of the hierarchy is opted out;
+    /// beside these [`TRACED`].
     pub opted_out_levels: u32,
     /// Backends of the node that are suspect ([`crate::suspect`]), counted by whoever begins and ends
     /// it: for moments it may be one too few, below 0 even.
     pub suspects: u32,
 }
 
-/// Set in [`Control::opted_out_levels`], whose other bits of that half no level has, while somebody reads
-/// what programs tell ([`super::Trace`]): what is read anyway says so.
+/// Set in [`Control::opted_out_levels`], whose other bits of that half no level has, while somebody
+/// reads what programs tell ([`super::Trace`]): what is read anyway says so.
 pub const TRACED: u32 = 1 << 31;
 
 impl Control {

@@ -2,8 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Bytes of the ring buffer of events, each of which takes 160: there is room for 3,276. A power of two and a multiple of
-/// a page, as the kernel asks.
+/// Bytes of the ring buffer of events, each of which takes 160: there is room for 3,276. A power of
+/// two and a multiple of a page, as the kernel asks.
 pub const TRACE_BYTES: usize = 512 << 10;
 
 /// Nanoseconds over which a budget lasts, as a power of two: 1.07 s.
@@ -15,11 +15,11 @@ pub const TRACE_WINDOW_SHIFT: u32 = 30;
 )]
 #[repr(C, align(64))]
 pub struct Trace {
-    /// Until when anything is told, in nanoseconds of CLOCK_MONOTONIC. The agent writes it anew all the
-    /// time, so that what an agent has switched on does not outlive it.
+    /// Until when anything is told, in nanoseconds of CLOCK_MONOTONIC. The agent writes it anew all
+    /// the time, so that what an agent has switched on does not outlive it.
     pub until: u64,
-    /// The upper half is the window ([`TRACE_WINDOW_SHIFT`]), the lower one how many events there were in
-    /// it. Programs write it.
+    /// The upper half is the window ([`TRACE_WINDOW_SHIFT`]), the lower one how many events there
+    /// were in it. Programs write it.
     pub window: u64,
     /// Events that the budget had no room for. Programs write it.
     pub capped: u64,
@@ -90,7 +90,8 @@ impl How {
         (self as u64) << Self::SHIFT
     }
 
-    /// Reads [`TraceEvent::how`] back. A client may stay with what it tries, too: affinity is told then.
+    /// Reads [`TraceEvent::how`] back. A client may stay with what it tries, too: affinity is told
+    /// then.
     pub const fn from_raw(raw: u8) -> Self {
         if raw & Self::Affinity as u8 != 0 {
             Self::Affinity
@@ -164,8 +165,8 @@ pub struct TraceEvent {
     pub backend: u32,
     /// The process.
     pub tgid: u32,
-    /// Of a choice inside `connect()` what the backend had before it, of this node; the same are those up
-    /// to `len`, and [`TraceEvent::policy`].
+    /// Of a choice inside `connect()` what the backend had before it, of this node; the same are
+    /// those up to `len`, and [`TraceEvent::policy`].
     pub active: u32,
     /// And of other nodes, as [`super::Counter::others`].
     pub others: u32,

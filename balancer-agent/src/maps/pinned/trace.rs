@@ -18,8 +18,8 @@ pub struct Dropped {
     pub full: u64,
 }
 
-/// The events, and the switch that has programs tell them. For one reader at a time: whoever reads an
-/// event takes it.
+/// The events, and the switch that has programs tell them. For one reader at a time: whoever reads
+/// an event takes it.
 pub struct Events {
     control: Slab,
     trace: Slab,
@@ -36,8 +36,8 @@ impl Events {
         })
     }
 
-    /// Has programs tell what `wanted` has the bits of, for this long: at most `budget` events in about a
-    /// second.
+    /// Has programs tell what `wanted` has the bits of, for this long: at most `budget` events in
+    /// about a second.
     pub fn switch_on(&self, wanted: u32, budget: u32, how_long: Duration) {
         self.trace.set32(offset_of!(Trace, wanted), wanted);
         self.trace.set32(offset_of!(Trace, budget), budget);
@@ -84,8 +84,8 @@ impl Events {
 impl Events {
     /// The same for a task, which can wait until there is an event.
     pub fn awaited(self) -> Result<AsyncFd<Self>, MapsError> {
-        // SAFETY: the descriptor is that of the ring buffer, which is never replaced and lives as long as
-        // this does.
+        // SAFETY: the descriptor is that of the ring buffer, which is never replaced and lives as
+        // long as this does.
         let registered = unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) };
         let call = |source| MapsError::Call { map: "EVENTS", operation: "poll", source };
         registered.map_err(|error| call(error.into_parts().1))

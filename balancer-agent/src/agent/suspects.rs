@@ -4,14 +4,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{sync::watch::Receiver, time::MissedTickBehavior};
 
-use super::{
-    super::{drains, shared::Shared},
-    Event,
-};
+use super::{drains, journal::Event, shared::Shared};
 use crate::{moves::ask::address, view::EventKind};
 
-/// Time between two looks. A backend is suspect for a quarter of a second at least, and for longer with
-/// each failure in a row.
+/// Time between two looks. A backend is suspect for a quarter of a second at least, and for longer
+/// with each failure in a row.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Looks until `stopped` turns true.
