@@ -36,13 +36,12 @@ use crate::{
         membership::{Basis, Membership, membership},
         name::NodeId,
         own::ServiceRows,
+        pace,
         socket::{Batch, PeerSocket},
     },
 };
 use counters::{Counted, Counters, Looked};
 
-/// How often the counters are looked at: a load each.
-const LOOK: Duration = Duration::from_millis(25);
 /// How often the file of the keys is looked at.
 const KEYS: Duration = Duration::from_secs(5);
 /// Datagrams that are taken before anything else is done.
@@ -370,7 +369,7 @@ fn send(socket: &PeerSocket, datagrams: Vec<(SocketAddr, Vec<u8>)>) {
 
 /// Speaks and listens until `stopped` turns true.
 pub async fn run(mut parts: Parts, mut stopped: Receiver<bool>) {
-    let mut looks = interval(LOOK);
+    let mut looks = interval(pace::LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut keys = interval(KEYS);
     let mut batch = Batch::default();

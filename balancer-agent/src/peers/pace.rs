@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use balancer_common::layout::FRESH_NS;
 
+use super::Moment;
+
 /// Least time between two reports of one Service port, and between two totals of it. What changes
 /// is said at once where that much time has passed. Half of it is the mean age that it adds.
 pub const GAP: Duration = Duration::from_millis(250);
+/// How often an agent looks at its counters, and at what is due.
+pub const LOOK: Duration = Duration::from_millis(25);
 /// Time between two heartbeats to one peer, which repeat everything.
 pub const BEAT: Duration = Duration::from_secs(1);
 /// Heartbeats within which a peer must be heard to take part: two may be lost.
@@ -24,7 +28,7 @@ pub const FRESH: Duration = Duration::from_nanos(FRESH_NS);
 pub const LEFT: Duration = Duration::from_secs(30);
 /// How long a node that has no connection to a Service any more counts as a user of it.
 pub const USED: Duration = Duration::from_secs(600);
-/// Least time between two levels of one row.
+/// Least time between two levels of one row that follow from this node's own connections.
 pub const LEVEL: Duration = Duration::from_millis(100);
 /// Peers up to which each hears of a change at once, whether it dials the Service or not.
 pub const FEW: usize = 32;
@@ -32,6 +36,12 @@ pub const FEW: usize = 32;
 pub const MANY: usize = 500;
 /// Bytes a second at which one node repeats the totals of one Service port at most.
 pub const REPEATED: usize = 256 * 1024;
+
+/// From when on something may be said again that was said at a time. What is due between two looks is said at
+/// the nearer one: at the later one each word would come later than the one before.
+pub fn again(said: Moment) -> Moment {
+    said + (GAP - LOOK / 2)
+}
 
 /// Time between two heartbeats to one peer where there are so many.
 pub fn beat(peers: usize) -> Duration {
@@ -71,6 +81,28 @@ mod tests {
             assert_eq!(beat(peers), Duration::from_secs(seconds), "{peers} peers");
         }
         assert_eq!(beat(usize::MAX), SLOWEST);
+    }
+
+    /// A timer is some tenths of a millisecond late, or early after one that was.
+    #[test]
+    fn words_at_looks_come_as_often_as_they_may() {
+        for first in (0..25_000).step_by(50) {
+            let mut said = Duration::from_micros(first);
+            for word in 1..=8 {
+                let late = |look: u32| Duration::from_micros(u64::from(look * 7 + word) % 10 * 100);
+                let mut looks = (1..).map(|look| LOOK * look + late(look));
+                said = looks.find(|look| *look >= again(said)).unwrap();
+                let due = Duration::from_micros(first) + GAP * word;
+                assert!(
+                    said < due + LOOK / 2 + Duration::from_millis(2),
+                    "{first} {word} {said:?}"
+                );
+                assert!(
+                    said + LOOK / 2 + Duration::from_millis(2) > due,
+                    "{first} {word} {said:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -99,13 +99,14 @@ impl Node {
     pub fn words(&mut self, now: Moment) -> Words {
         let mut words = Words::default();
         let news = self.known.news();
-        self.levels.due.extend(news);
+        self.levels.due.extend(&news);
         // The level follows this node's own connections, too.
         let own = self.own.changed();
         self.levels.due.extend(own);
         let due: Vec<_> = self.levels.due.iter().copied().collect();
         for service in due {
-            let written = self.levels.written.get(&service);
+            // What others have said is no more often new than they may speak, and somebody may dial now.
+            let written = self.levels.written.get(&service).filter(|_| !news.contains(&service));
             if written.is_some_and(|at| *at + pace::LEVEL > now) {
                 continue;
             }

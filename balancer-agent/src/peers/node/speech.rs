@@ -41,7 +41,7 @@ impl Node {
         if !self.moves.outbox.is_empty() || self.drains.has_news() {
             return Moment::ZERO;
         }
-        let after = |at: Option<Moment>| at.map_or(Moment::ZERO, |at| at + pace::GAP);
+        let after = |at: Option<Moment>| at.map_or(Moment::ZERO, pace::again);
         let reports = self.own.dirty().map(|service| after(self.own.reported_at(service)));
         let dirty = self.ledger.dirty().into_iter().filter_map(|service| {
             let since = self.settles(service)?;
@@ -56,7 +56,7 @@ impl Node {
     fn reports(&mut self, now: Moment, letters: &mut BTreeMap<NodeId, Letter>) {
         let dirty: Vec<_> = self.own.dirty().collect();
         for service in dirty {
-            let due = self.own.reported_at(service).is_none_or(|at| at + pace::GAP <= now);
+            let due = self.own.reported_at(service).is_none_or(|at| pace::again(at) <= now);
             let Some((node, _)) = self.stewards.get(&service).copied() else { continue };
             if node == self.me {
                 self.report(now, service, node, false);
@@ -106,7 +106,7 @@ impl Node {
     /// Tells what has changed: to those who dial the Service, and where they are few to all.
     fn totals(&mut self, now: Moment, letters: &mut BTreeMap<NodeId, Letter>) {
         for service in self.ledger.dirty() {
-            let due = self.ledger.told_at(service).is_none_or(|at| at + pace::GAP <= now);
+            let due = self.ledger.told_at(service).is_none_or(|at| pace::again(at) <= now);
             if !self.speaks(now, service) {
                 continue;
             }
