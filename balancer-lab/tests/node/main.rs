@@ -8,6 +8,7 @@ mod common;
 
 mod affinity;
 mod agent;
+mod alerts;
 mod balancing;
 mod calls;
 mod changes;
