@@ -86,6 +86,7 @@ impl Labels {
 pub(super) fn write(ports: &[Port], out: &mut impl Write) -> fmt::Result {
     let labels = ports.iter().map(Labels::of).collect::<Result<Vec<_>, _>>()?;
     let mut line = String::new();
+    let mut digits = itoa::Buffer::new();
     for (name, kind, help, value) in METRICS {
         let (kind, suffix) = match kind {
             Kind::Counter => ("counter", "_total"),
@@ -104,7 +105,8 @@ pub(super) fn write(ports: &[Port], out: &mut impl Write) -> fmt::Result {
                 for part in ["balancer_backend_", name, suffix].into_iter().chain(labels) {
                     line.push_str(part);
                 }
-                writeln!(line, "{value}")?;
+                line.push_str(digits.format(value));
+                line.push('\n');
                 out.write_str(&line)?;
             }
         }

@@ -38,8 +38,10 @@ pub struct Totals(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Each backend in use at the last scrape; none before the first.
-    seen: Option<HashMap<BackendAddr, Total>>,
+    /// Scrapes so far.
+    scrapes: u64,
+    /// Each backend in use at the last scrape, with its number.
+    seen: HashMap<BackendAddr, (Total, u64)>,
     ports: BTreeMap<Port, Total>,
 }
 
@@ -56,11 +58,7 @@ impl Totals {
     ) -> Result<(Snapshot, Vec<ServiceView>, Vec<Total>), E> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (snapshot, services) = read()?;
-        let before = known.seen.take();
-        let counted = snapshot.counted.iter();
-        let seen: HashMap<BackendAddr, Total> = counted
-            .map(|(backend, opened, failed)| (*backend, Total { opened: *opened, failed: *failed }))
-            .collect();
+        let added = known.count(&snapshot);
         let mut ports = mem::take(&mut known.ports);
         let mut totals = Vec::with_capacity(services.len());
         for service in &services {
@@ -68,20 +66,40 @@ impl Totals {
             let port =
                 (service.namespace.clone(), service.name.clone(), service.port.number, protocol);
             let mut total = ports.remove(&port).unwrap_or_default();
-            for backend in &service.backends {
+            // At most scrapes little is new, and nobody looks for each of 100,000 backends.
+            let backends = if added.is_empty() { &[][..] } else { &service.backends };
+            for backend in backends {
                 let key =
                     BackendAddr::new(SocketAddr::new(backend.address, backend.port), protocol);
-                // What was there before the first scrape is not of this agent.
-                let (Some(before), Some(now)) = (&before, seen.get(&key)) else { continue };
-                let added = now.since(before.get(&key).copied().unwrap_or_default());
+                let Some(added) = added.get(&key) else { continue };
                 total.opened += added.opened;
                 total.failed += added.failed;
             }
             totals.push(total);
             known.ports.insert(port, total);
         }
-        known.seen = Some(seen);
         Ok((snapshot, services, totals))
+    }
+}
+
+impl Known {
+    /// What was added to each backend since the last scrape, where that is anything. What was there
+    /// before the first is not of this agent.
+    fn count(&mut self, snapshot: &Snapshot) -> HashMap<BackendAddr, Total> {
+        let mut added = HashMap::new();
+        let (is_first, scrape) = (self.scrapes == 0, self.scrapes + 1);
+        for (backend, opened, failed) in &snapshot.counted {
+            let now = Total { opened: *opened, failed: *failed };
+            let (before, last) = self.seen.entry(*backend).or_default();
+            let new = now.since(*before);
+            if !is_first && new != Total::default() {
+                added.insert(*backend, new);
+            }
+            (*before, *last) = (now, scrape);
+        }
+        self.seen.retain(|_, (_, last)| *last == scrape);
+        self.scrapes = scrape;
+        added
     }
 }
 
