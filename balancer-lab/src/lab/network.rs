@@ -64,6 +64,22 @@ impl Reach {
         Err(Error::Unmet(format!("pod {name}: {ip} is not in {pods}/{pods_prefix} of its node")))
     }
 
+    /// The hardware address of the node on the bridge, a local one.
+    fn mac(&self) -> String {
+        let [a, b, c, d] = self.ip.octets();
+        format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+    }
+
+    /// What another node need not ask its neighbours for. Entries that are asked for are limited to 1,024 on
+    /// the whole machine (`net.ipv4.neigh.default.gc_thresh3`); permanent ones are not counted.
+    fn neighbours(&self) -> String {
+        let (Self { ip, ip6, .. }, mac) = (self, self.mac());
+        let entry = |ip: &dyn std::fmt::Display| {
+            format!("neigh add {ip} lladdr {mac} dev eth0 nud permanent\n")
+        };
+        entry(ip) + &entry(ip6)
+    }
+
     /// The routes to its pods, from whoever is on the bridge.
     fn routes(&self) -> String {
         let Self { ip, ip6, pods, pods_prefix } = self;
@@ -79,12 +95,12 @@ pub(super) fn build_nodes(nodes: &[(&Place, &Reach)], outside: &Place) -> Result
     let outer = outside.netns();
     let mut links = format!("netns add {outer}\n");
     let mut bridge = String::from("link add br0 type bridge\n");
-    for (number, (place, _)) in (1..).zip(nodes) {
-        let inner = place.netns();
+    for (number, (place, reach)) in (1..).zip(nodes) {
+        let (inner, mac) = (place.netns(), reach.mac());
         let _ = write!(
             links,
             "netns add {inner}\n\
-             link add eth0 netns {inner} type veth peer name node{number} netns {outer}\n"
+             link add eth0 address {mac} netns {inner} type veth peer name node{number} netns {outer}\n"
         );
         let _ = write!(bridge, "link set node{number} master br0\nlink set node{number} up\n");
     }
@@ -100,7 +116,8 @@ pub(super) fn build_nodes(nodes: &[(&Place, &Reach)], outside: &Place) -> Result
         // the first seconds.
         place.set_sysctl("net/ipv6/conf/eth0/accept_dad", "0")?;
         let others = nodes.iter().filter(|other| !std::ptr::eq(*other, node));
-        let others: String = others.map(|(_, reach)| reach.routes()).collect();
+        let others: String =
+            others.map(|(_, reach)| reach.neighbours() + &reach.routes()).collect();
         let Reach { ip, ip6, .. } = reach;
         // Scope link keeps the gateway address from being chosen as a source.
         let batch = format!(
