@@ -431,9 +431,11 @@ fn the_steward_says_what_would_move_of_which_node() {
 #[test]
 fn what_others_have_is_written_as_soon_as_it_is_told() {
     let mut cluster = Cluster::new(3, 2);
-    cluster.run(3_000);
+    cluster.run(100);
     let steward = cluster.steward();
     let (node, other) = ((steward + 1) % 3, (steward + 2) % 3);
+    cluster.opens(other, 1, 1, 1);
+    cluster.run(3_000);
     cluster.nodes[node].words(at(cluster.now));
     cluster.run(150);
     // It has a connection itself, and with it another level.
@@ -442,10 +444,10 @@ fn what_others_have_is_written_as_soon_as_it_is_told() {
     cluster.run(260);
     cluster.opens(node, 2, 2, 2);
     assert_eq!(cluster.nodes[node].words(at(cluster.now)).levels.len(), 1);
-    cluster.opens(other, 1, 1, 1);
+    cluster.opens(other, 1, 2, 2);
     cluster.run(5);
     let words = cluster.nodes[node].words(at(cluster.now));
-    assert_eq!((words.others, words.levels.len()), (vec![(1, 1)], 1));
+    assert_eq!((words.others, words.levels.len()), (vec![(1, 2)], 1));
     // Its own connections alone wait a little.
     cluster.opens(node, 2, 3, 3);
     assert_eq!(cluster.nodes[node].words(at(cluster.now)), Words::default());
