@@ -18,7 +18,7 @@ use crate::{
     observe::{Snapshot, clients::clients, connections::connections, explain::explain, offline},
     view::{
         ClientView, ClientsQuestion, ConnectionView, DrainRequest, DrainView, DrainsQuestion,
-        EndView, EventKind, EventsQuestion, ExplainQuestion, ExplainView, PeerView, PeersQuestion,
+        EventKind, EventsQuestion, ExplainQuestion, ExplainView, PeerView, PeersQuestion,
         RebalanceRequest, RebalanceView, ServiceView, ServicesQuestion, StatusQuestion, StatusView,
         TraceQuestion, Wanted,
     },
@@ -196,7 +196,7 @@ fn drains(shared: &Shared) -> Vec<DrainView> {
         let of_all = all.iter().find(|found| found.backend == addr && !here.contains_key(&addr));
         let progress = of_all.and_then(|found| Some(shared.peers()?.progress(found.id)));
         DrainView {
-            backend: EndView { address: addr.ip(), port: addr.port() },
+            backend: addr.into(),
             services: drains::services(&shared.desired(), addr),
             timeout_s: over.as_secs(),
             elapsed_s: elapsed.as_secs(),

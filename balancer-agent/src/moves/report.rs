@@ -12,7 +12,7 @@ use super::{
 use crate::{
     balance::{Load, targets},
     maps::pinned::PinnedMaps,
-    view::{EndView, MoveView, PortView, ShareView, WaitView},
+    view::{MoveView, PortView, ShareView, WaitView},
 };
 
 /// A connection that is ended; none where its backend or Service port is not known any more.
@@ -26,8 +26,8 @@ pub fn move_view(
     let address = address(maps, backend(connection))?;
     Some(MoveView {
         service_port: port_view(movable, end.row)?,
-        backend: EndView { address: address.ip(), port: address.port() },
-        client: EndView { address: connection.local.ip(), port: connection.local.port() },
+        backend: address.into(),
+        client: connection.local.into(),
         pid: connection.tgid,
         reason: end.reason,
         way: end.way,
@@ -84,7 +84,7 @@ pub fn shares(
             let Some(address) = address(maps, *id) else { continue };
             shares.push(ShareView {
                 service_port: port.clone(),
-                backend: EndView { address: address.ip(), port: address.port() },
+                backend: address.into(),
                 connections: load.connections,
                 target,
             });

@@ -18,7 +18,7 @@ use crate::{
         helper::Helper,
     },
     node::{clock::now, holders, sockets::tcp::Found, tcp_info::Turn},
-    view::{ActivityView, ConnectionView, EndView, PortView, Wanted},
+    view::{ActivityView, ConnectionView, PortView, Wanted},
 };
 
 /// Nothing that moves for less than this is told from what is under way.
@@ -44,7 +44,7 @@ pub fn connections(
         let address = || address(maps, backend);
         let Some(backend) = *backends.entry(backend).or_insert_with(address) else { continue };
         let pod = pods.get(&connection.local.ip()).copied();
-        if !takes_backend(wanted, backend) || !takes_pod(wanted, pod) {
+        if !wanted.takes_backend(backend) || !takes_pod(wanted, pod) {
             continue;
         }
         found.push((connection, backend));
@@ -130,8 +130,8 @@ fn view(
         namespace: port.service.namespace.clone(),
         service: port.service.name.clone(),
         service_port: PortView { name: port.port.clone(), number, protocol: port.protocol },
-        backend: end(backend),
-        client: end(connection.local),
+        backend: backend.into(),
+        client: connection.local.into(),
         pod: pod.cloned(),
         outside: None,
         pid: Some(connection.tgid),
@@ -140,10 +140,6 @@ fn view(
         ended_ms: None,
         activity,
     }
-}
-
-pub(super) const fn end(address: SocketAddr) -> EndView {
-    EndView { address: address.ip(), port: address.port() }
 }
 
 fn activity(found: &Found) -> ActivityView {
@@ -168,11 +164,6 @@ pub(super) fn by_address(pods: &BTreeMap<String, DesiredPod>) -> BTreeMap<IpAddr
 fn takes_service(wanted: &Wanted, port: &PortId) -> bool {
     is_or_any(wanted.namespace.as_ref(), &port.service.namespace)
         && is_or_any(wanted.service.as_ref(), &port.service.name)
-}
-
-pub(super) fn takes_backend(wanted: &Wanted, backend: SocketAddr) -> bool {
-    is_or_any(wanted.backend.as_ref(), &backend.ip())
-        && is_or_any(wanted.backend_port.as_ref(), &backend.port())
 }
 
 fn takes_pod(wanted: &Wanted, pod: Option<&ObjectRef>) -> bool {

@@ -10,7 +10,6 @@ use balancer_common::layout::{
     CLIENT_ENDED, FrontendKind, OutsideFlow, OutsideKey, SERVER_ENDED, TCP,
 };
 
-use super::connections::{end, takes_backend};
 use crate::{
     desired::{FrontendAddr, PortId},
     maps::{MapsError, OutsideCharges, ReadMaps, convert},
@@ -44,7 +43,7 @@ pub fn outside(
             }
         };
         let port = service.and_then(|service| ports.get(&service));
-        let backend = address(maps, flow.backend).filter(|found| takes_backend(wanted, *found));
+        let backend = address(maps, flow.backend).filter(|found| wanted.takes_backend(*found));
         if let (Some((port, number)), Some(backend)) = (port, backend) {
             views.push(view(key, flow, port, *number, dialled, backend, now));
         }
@@ -80,10 +79,10 @@ fn view(
         namespace: port.service.namespace.clone(),
         service: port.service.name.clone(),
         service_port: PortView { name: port.port.clone(), number, protocol: port.protocol },
-        backend: end(backend),
-        client: end(convert::socket_addr(key.client, key.client_port)),
+        backend: backend.into(),
+        client: convert::socket_addr(key.client, key.client_port).into(),
         pod: None,
-        outside: Some(OutsideView { dialled: end(dialled), state: state.to_owned() }),
+        outside: Some(OutsideView { dialled: dialled.into(), state: state.to_owned() }),
         pid: None,
         command: None,
         age_ms: now.saturating_sub(Duration::from_nanos(flow.since)).as_millis() as u64,

@@ -193,7 +193,7 @@ impl Teller {
             reason: String::new(),
             permitted: false,
             errno: None,
-            client: local.map(end),
+            client: local.map(EndView::from),
             age_ms: (event.age != 0).then_some(event.age / 1_000_000),
             bytes_sent: None,
             bytes_received: None,
@@ -229,12 +229,12 @@ fn parties(
         pod,
         pid: pid.or((event.tgid != 0).then_some(event.tgid)),
         command,
-        dialled: end(socket_addr(event.addr, event.port)),
+        dialled: socket_addr(event.addr, event.port).into(),
         protocol: Protocol::from_number(event.protocol),
         namespace,
         service,
         service_port,
-        backend: backend.map(end),
+        backend: backend.map(EndView::from),
     }
 }
 
@@ -334,10 +334,6 @@ fn tell(
 
 fn errno(number: i32) -> String {
     format!("{:?}", Errno::from_raw(number))
-}
-
-fn end(addr: SocketAddr) -> EndView {
-    EndView { address: addr.ip(), port: addr.port() }
 }
 
 /// The name of a task, without what could move a cursor.

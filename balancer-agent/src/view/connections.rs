@@ -1,6 +1,6 @@
 //! Connections, as they are shown.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,12 @@ pub struct EndView {
     pub port: u16,
 }
 
+impl From<SocketAddr> for EndView {
+    fn from(end: SocketAddr) -> Self {
+        Self { address: end.ip(), port: end.port() }
+    }
+}
+
 /// What a connection does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActivityView {
@@ -91,6 +97,14 @@ pub struct Wanted {
     /// How many at most; of more, always the same ones as long as they are open.
     #[serde(default)]
     pub limit: Option<u64>,
+}
+
+impl Wanted {
+    /// True where connections to this backend are wanted.
+    pub fn takes_backend(&self, backend: SocketAddr) -> bool {
+        self.backend.is_none_or(|address| address == backend.ip())
+            && self.backend_port.is_none_or(|port| port == backend.port())
+    }
 }
 
 impl Question for Wanted {

@@ -1,7 +1,6 @@
 //! Drives the real binary: exit codes, help, messages and the forms of output.
 
 mod completions;
-#[path = "../double/mod.rs"]
 mod double;
 mod names;
 mod reference;

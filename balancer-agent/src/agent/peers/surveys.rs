@@ -80,6 +80,6 @@ impl Inner {
         let backends = self.exchange.as_ref()?.node().backends_of(row);
         let found = backends.iter().find(|RowBackend { id: found, .. }| *found == id)?;
         let addr: SocketAddr = found.addr.addr();
-        Some(EndView { address: addr.ip(), port: addr.port() })
+        Some(addr.into())
     }
 }

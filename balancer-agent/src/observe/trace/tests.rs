@@ -145,7 +145,7 @@ fn a_choice_names_everything_that_its_numbers_mean() {
     assert_eq!((from.as_ref(), *pid, command.as_deref()), (Some(&pod()), Some(42), Some("curl")));
     assert_eq!((dialled.address, dialled.port), ([10, 0, 0, 1].into(), 80));
     assert_eq!(view.parties.service.as_deref(), Some("cart"));
-    assert_eq!(view.parties.backend, Some(end(([10, 0, 0, 3], 8080).into())));
+    assert_eq!(view.parties.backend, Some(SocketAddr::from(([10, 0, 0, 3], 8080)).into()));
     assert_eq!((view.verdict.as_str(), &view.errno), ("balanced", &None));
     let choice = view.choice.expect("a choice");
     let numbers = (choice.active, choice.least, choice.tied, choice.usable, choice.backends);
