@@ -286,7 +286,7 @@ impl<M: ReadChoice> Explained<'_, M> {
         let counts_cluster = view.counts_cluster;
         view.candidates.extend(left.into_iter().map(|one| left_out(one, counts_cluster)));
         let end = |at: usize| ends.get(at).copied().flatten();
-        view.pinned = pinned.and_then(end).map(|end| EndView::from(end));
+        view.pinned = pinned.and_then(end).map(EndView::from);
         let certain =
             seat.and_then(end).map(Certain::Seat).or(tried.and_then(end).map(Certain::Trial));
         view.why = why(view, certain, candidates.len());

