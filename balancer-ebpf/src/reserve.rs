@@ -27,17 +27,23 @@ pub const fn packed(pick: Pick) -> u64 {
 
 /// The least-loaded backend of a row: a [`Pick`], [`packed`], [`NONE`] or [`CHANGED`]. By this node's
 /// connections where `band` is [`ALONE`], else by those of all nodes.
+#[inline(always)]
+pub fn scan(row: Row, band: u64) -> u64 {
+    if band == ALONE {
+        balancer_scan(row.base, row.len)
+    } else {
+        balancer_scan_all(row.base, row.len, band)
+    }
+}
+
+/// [`scan`] by this node's connections.
 ///
 /// A function of its own with a name that the linker keeps: the verifier then checks it once, not
 /// once for each try of [`reserve`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn balancer_scan(base: u32, len: u32, band: u64) -> u64 {
-    let row = Row { base, len };
-    if band != ALONE {
-        return balancer_scan_all(base, len, band);
-    }
-    match pick(row) {
+pub extern "C" fn balancer_scan(base: u32, len: u32) -> u64 {
+    match pick(Row { base, len }) {
         Some(pick) => packed(pick),
         None => NONE,
     }
@@ -57,7 +63,7 @@ fn pick(row: Row) -> Option<Pick> {
     Some(Pick { backend: slots.slot(index).backend, seen })
 }
 
-/// [`balancer_scan`] by the connections of all nodes.
+/// [`scan`] by the connections of all nodes.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_scan_all(base: u32, len: u32, band: u64) -> u64 {
