@@ -51,19 +51,6 @@ macro_rules! keep {
     };
 }
 
-/// The text that makes the smaller of two slots' keys, in `r4`: of two at a time, the processor finds the one
-/// while it compares the ones before with the smallest so far. Takes `r0` and `r8`.
-macro_rules! pair {
-    ($one:literal, $other:literal) => {
-        concat!(
-            key!($one),
-            "r8 = r4\n",
-            key!($other),
-            "r4 -= r8\nr0 = r4\nr0 s>>= 63\nr4 &= r0\nr4 += r8\n",
-        )
-    };
-}
-
 /// The text for a slot. Where its key is smaller, which is rare, it goes to the first label, behind the
 /// loop, and comes back to the second.
 macro_rules! slot {
@@ -94,7 +81,6 @@ macro_rules! compare {
             inout("r7") 0u64 => _,
             out("r0") _,
             out("r4") _,
-            out("r8") _,
             most = const $most,
             salt = const Slot::SALT_AT,
             backend = const Slot::BACKEND_AT,
@@ -125,9 +111,13 @@ pub fn first(row: &Scanned, len: u32, draw: Draw) -> u64 {
             best,
             FIRST,
             "1:",
-            pair!("0", "8"),
+            key!("0"),
             keep!(),
-            pair!("16", "24"),
+            key!("8"),
+            keep!(),
+            key!("16"),
+            keep!(),
+            key!("24"),
             keep!(),
             "r1 += 32",
             "r7 += 4",
