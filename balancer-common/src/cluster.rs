@@ -36,7 +36,7 @@ mod simulation;
 mod tests;
 
 use crate::{
-    choice::{Draw, NO_KEY, Pick, SAMPLES, Table, below},
+    choice::{Draw, Pick, SAMPLES, Table, below},
     layout::{Band, CLUSTER_FRACTION, Counter, PAD_ACTIVE},
     suspect::SUSPECT,
     weighted::Changed,
@@ -89,13 +89,8 @@ impl Chances {
     /// What chance adds to the estimate of a slot, below the span of the band.
     #[inline(always)]
     pub const fn added(self, salt: u32, band: Band) -> u32 {
-        ((self.chance(salt) * band.span as u64) >> 16) as u32
-    }
-
-    /// The chance of a slot, below 2 to the power of 16.
-    #[inline(always)]
-    const fn chance(self, salt: u32) -> u64 {
-        (salt as u64).wrapping_mul(self.a) >> 48
+        let chance = (salt as u64).wrapping_mul(self.a) >> 48;
+        ((chance * band.span as u64) >> 16) as u32
     }
 }
 
@@ -112,12 +107,6 @@ pub const fn score(active: u32, others: u32, added: u32, band: Band) -> u32 {
     let dithered = estimate(active, others).wrapping_add(added);
     let above = dithered.wrapping_sub(band.floor + 1);
     if (above as i32) < 0 { active } else { active & SUSPECT | BEYOND.wrapping_add(above) }
-}
-
-/// True for the key of a slot that is taken and not suspect.
-#[inline(always)]
-pub const fn is_taken(key: u64) -> bool {
-    (key >> 32) as u32 & (SUSPECT | BEYOND) == 0
 }
 
 /// True for the key of a slot that is not taken and not suspect.
@@ -150,41 +139,6 @@ pub fn part<const PART: u32, T: ClusterTable>(
         let score = score(active, others, chances.added(slot.salt, band), band);
         let key = chances.ties().key(score, slot.salt);
         if key < best {
-            best = key;
-        }
-        index += 1;
-    }
-    best
-}
-
-/// The smallest key of those of the first `len` slots that are taken; more than `PART` are not looked at. Where
-/// it is of none that [`is_taken`], [`part`] says which wins. Most connections need no more than this, which
-/// compares nothing that is above the level.
-///
-/// Chance and the level are compared with 16 more bits after the point, so that both words of a counter are
-/// one number: of 65,536 own connections and more, the bits above these count as the least parts of an
-/// estimate.
-#[inline(always)]
-pub fn taken<const PART: u32, T: ClusterTable>(
-    table: &T,
-    len: u32,
-    chances: Chances,
-    band: Band,
-) -> u64 {
-    let mut best = NO_KEY;
-    let mut index = 0;
-    while index < PART {
-        if index >= len {
-            break;
-        }
-        let slot = table.slot(index);
-        let (active, others) = (table.active(slot.backend), table.others(slot.backend));
-        let chance = chances.chance(slot.salt) * band.span as u64;
-        let dithered = (estimate(active, others) as u64) << 32 | active as u64;
-        let dithered = dithered.wrapping_add(chance << 16);
-        let above = dithered.wrapping_sub((band.floor as u64 + 1) << 32);
-        let key = chances.ties().key(active, slot.salt);
-        if (above as i64) < 0 && key < best {
             best = key;
         }
         index += 1;

@@ -20,7 +20,7 @@ use crate::{
     atomic,
     level::band,
     maps,
-    reserve::{NONE, random, reserve, scan},
+    reserve::{NONE, balancer_scan, random, reserve},
     rows::{Sampled, Scanned, lower, raise},
     suspects::{self, balancer_trial, is_one as is_suspect},
     weigh::{balancer_weigh, now},
@@ -72,7 +72,7 @@ pub fn choose_for(
 
 #[inline(always)]
 fn least(row: Row, band: u64) -> Option<u32> {
-    reserve(|| scan(row, band))
+    reserve(|| balancer_scan(row.base, row.len, band))
 }
 
 /// Set beside a backend that a connection is to try.
@@ -189,7 +189,7 @@ fn by_policy(service: u32, row: Row) -> Option<u32> {
                 if weighs {
                     balancer_weigh(row.base, row.len, slow_start, u32::from(keeps), band)
                 } else {
-                    scan(row, band)
+                    balancer_scan(row.base, row.len, band)
                 }
             });
         }

@@ -19,7 +19,6 @@
 //! - [`level`]: what the agent says of a row, where that is still believed.
 //! - [`part`]: the scan of a part of a row, by hand.
 //! - [`part_of_all`]: the same by the connections of all nodes.
-//! - [`part_taken`]: the same, for what is taken.
 //! - [`part_untaken`]: the same, as long as nothing is taken.
 //! - [`reserve`]: least connections: picks the backend and raises its counter, as one step.
 //! - [`weigh`]: the scan by weight and age.
@@ -67,7 +66,6 @@ mod opaque;
 mod outside;
 mod part;
 mod part_of_all;
-mod part_taken;
 mod part_untaken;
 mod peer;
 mod release;

@@ -10,7 +10,7 @@ use balancer_common::{
 use crate::{
     atomic,
     level::ALONE,
-    part, part_of_all, part_taken, part_untaken,
+    part, part_of_all, part_untaken,
     rows::{Sampled, Scanned, counter},
 };
 
@@ -27,23 +27,17 @@ pub const fn packed(pick: Pick) -> u64 {
 
 /// The least-loaded backend of a row: a [`Pick`], [`packed`], [`NONE`] or [`CHANGED`]. By this node's
 /// connections where `band` is [`ALONE`], else by those of all nodes.
-#[inline(always)]
-pub fn scan(row: Row, band: u64) -> u64 {
-    if band == ALONE {
-        balancer_scan(row.base, row.len)
-    } else {
-        balancer_scan_all(row.base, row.len, band)
-    }
-}
-
-/// [`scan`] by this node's connections.
 ///
 /// A function of its own with a name that the linker keeps: the verifier then checks it once, not
 /// once for each try of [`reserve`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn balancer_scan(base: u32, len: u32) -> u64 {
-    match pick(Row { base, len }) {
+pub extern "C" fn balancer_scan(base: u32, len: u32, band: u64) -> u64 {
+    let row = Row { base, len };
+    if band != ALONE {
+        return balancer_scan_all(base, len, band);
+    }
+    match pick(row) {
         Some(pick) => packed(pick),
         None => NONE,
     }
@@ -63,7 +57,7 @@ fn pick(row: Row) -> Option<Pick> {
     Some(Pick { backend: slots.slot(index).backend, seen })
 }
 
-/// [`scan`] by the connections of all nodes.
+/// [`balancer_scan`] by the connections of all nodes.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_scan_all(base: u32, len: u32, band: u64) -> u64 {
@@ -80,14 +74,7 @@ fn pick_of_all(row: Row, band: u64) -> Option<u64> {
     }
     let (random, slots) = (random(), Scanned::new(row.base)?);
     let (chances, all) = (Chances::new(random), Band::unpack(band));
-    let first = || {
-        let best = part_taken::first(&slots, row.len, chances, all);
-        if cluster::is_taken(best) {
-            best
-        } else {
-            part_of_all::first(&slots, row.len, chances, all)
-        }
-    };
+    let first = || part_of_all::first(&slots, row.len, chances, all);
     let key = choice::scan::<{ cluster::PART }>(row.len, first, |start, best| {
         let (base, len) = (row.base.wrapping_add(start), row.len - start);
         balancer_part_of_all(base, len, random, band, best)
