@@ -57,11 +57,21 @@ impl Programs {
     }
 }
 
-/// Builds agent, lab and benches; `debug` leaves them without optimisation.
-pub fn all(workspace: &Workspace, toolchain: &Toolchain, debug: bool) -> Result<Programs> {
+/// What shows: the agent, and the lab around it.
+pub const SHOWS: &[&str] = &["balancer-agent", "balancer-lab"];
+/// What measures, too.
+pub const MEASURES: &[&str] = &["balancer-agent", "balancer-lab", "balancer-bench"];
+
+/// Builds these packages; `debug` leaves them without optimisation. Programs of others are not there.
+pub fn programs(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    packages: &[&str],
+    debug: bool,
+) -> Result<Programs> {
     object(workspace, toolchain)?;
     let mut cargo = workspace.cargo("build");
-    for package in ["balancer-agent", "balancer-lab", "balancer-bench"] {
+    for package in packages {
         cargo.args(["--package", package]);
     }
     if !debug {

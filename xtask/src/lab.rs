@@ -33,7 +33,7 @@ impl Delegated {
     }
 }
 
-/// Builds everything, then becomes the program of the verb with these arguments.
+/// Builds what the verb needs, then becomes the program of the verb with these arguments.
 pub fn hand_over(
     workspace: &Workspace,
     preference: Preference,
@@ -50,7 +50,11 @@ pub fn hand_over(
     }
     let needs = if asks_for_help { Needs::BUILD } else { Needs::LAB };
     let toolchain = setup::run(workspace, preference, needs)?;
-    let programs = compile::all(workspace, &toolchain, false)?;
+    let packages = match verb {
+        Delegated::Demo => compile::SHOWS,
+        Delegated::Bench | Delegated::Soak => compile::MEASURES,
+    };
+    let programs = compile::programs(workspace, &toolchain, packages, false)?;
     let program = match verb {
         Delegated::Demo => &programs.lab,
         Delegated::Bench | Delegated::Soak => &programs.bench,

@@ -76,7 +76,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Verb::Build { debug } => {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
-            compile::all(&workspace, &toolchain, debug)?;
+            compile::programs(&workspace, &toolchain, compile::MEASURES, debug)?;
         }
         Verb::Image(options) => {
             let toolchain = setup::run(&workspace, preference, Needs::BUILD)?;
