@@ -15,6 +15,8 @@ use nix::{
 
 use super::exit::Failure;
 
+/// Time between two looks at whether the reader has gone.
+const LOOK: Duration = Duration::from_secs(1);
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const NOTE: Style = AnsiColor::Yellow.on_default().bold();
 
@@ -48,6 +50,14 @@ pub(super) fn wait(time: Duration) -> io::Result<bool> {
         Err(Errno::EINTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns once the reader of the result has gone. Cancel-safe.
+pub(super) async fn reader_gone() -> io::Result<()> {
+    while !wait(Duration::ZERO)? {
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// Prints what the reader of the result should know.

@@ -102,11 +102,18 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let mut shown = Shown { output: args.place.output, left: args.max_events, ..Shown::default() };
     let stopped = args.place.talk(async |agent| {
         let follow = agent.follow(&question, |view| shown.take(&view));
-        match args.timeout {
-            None => follow.await,
-            Some(time) => tokio::time::timeout(time, follow).await.unwrap_or(Ok(true)),
+        let follow = async {
+            match args.timeout {
+                None => follow.await,
+                Some(time) => tokio::time::timeout(time, follow).await.unwrap_or(Ok(true)),
+            }
+        };
+        tokio::select! {
+            stopped = follow => stopped.map(Ok),
+            // No line may come for long by which that would be seen.
+            gone = print::reader_gone() => Ok(gone.map(|()| true)),
         }
-    })?;
+    })??;
     let Shown { failed, dropped, .. } = shown;
     if let Some(failure) = failed {
         return Err(failure);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    future::pending,
     io,
     sync::{
         Arc,
@@ -140,7 +141,7 @@ fn all(connections: usize) -> Answers<()> {
                 "message": "port 80/TCP: gone 10.0.0.2:80; now 1 endpoint",
             }])))
         })
-        .streaming(|(), _: TraceQuestion| Ok(Told(view(told()))))
+        .streaming(|(), _: TraceQuestion| Ok(Told { lines: view(told()), ends: true }))
 }
 
 /// An agent whose Service has a connection more each time it is asked, up to `most`.
@@ -218,14 +219,26 @@ fn drained() -> Value {
     }])
 }
 
-/// Lines that end.
-struct Told(VecDeque<TraceView>);
+/// An agent that tells a few lines, and then nothing more.
+pub fn silent() -> Answers<()> {
+    Answers::of(Arc::new(()))
+        .streaming(|(), _: TraceQuestion| Ok(Told { lines: view(told()), ends: false }))
+}
+
+/// Lines, and whether they end.
+struct Told {
+    lines: VecDeque<TraceView>,
+    ends: bool,
+}
 
 impl Lines for Told {
     type Line = TraceView;
 
     async fn next(&mut self) -> Option<TraceView> {
-        self.0.pop_front()
+        match self.lines.pop_front() {
+            None if !self.ends => pending().await,
+            line => line,
+        }
     }
 }
 

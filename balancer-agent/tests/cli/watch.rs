@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     Ended,
-    double::{Double, growing},
+    double::{Double, growing, silent},
     ended,
 };
 
@@ -68,6 +68,18 @@ fn where_nothing_changes_the_end_of_the_reader_is_seen_all_the_same() {
         let ended = watching.close().with(0);
         assert_eq!(ended.err, "", "{verb}");
     }
+}
+
+#[test]
+fn where_nothing_more_is_told_the_end_of_who_reads_a_trace_is_seen_all_the_same() {
+    let double = Double::serving(silent());
+    let mut watching = Watching::start(&double, &["trace", "-o", "json"]);
+    let events = [(); 3].map(|()| {
+        let line: Value = serde_json::from_str(&watching.line()).expect("JSON");
+        line["event"].clone()
+    });
+    assert_eq!(events, ["dialled", "dropped", "ended"]);
+    watching.close().with(0).saying("note: from now on");
 }
 
 #[test]
