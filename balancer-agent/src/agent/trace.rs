@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     io::unix::AsyncFd,
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{MissedTickBehavior, interval},
 };
 
 use self::known::KnownHere;
@@ -92,8 +92,10 @@ async fn read(shared: &Arc<Shared>, events: &mut AsyncFd<Events>) -> io::Result<
     let mut before = events.get_ref().dropped();
     let mut renewals = interval(RENEWAL);
     renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // However many events come: each look is at all ends that wait.
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let look = Instant::now() + LOOK;
         tokio::select! {
             () = tracing.changed() => {
                 let wanted = tracing.wanted();
@@ -120,7 +122,7 @@ async fn read(shared: &Arc<Shared>, events: &mut AsyncFd<Events>) -> io::Result<
                     (0..BATCH).all(|_| match ready.get_inner_mut().take() {
                         None => false,
                         Some(event) => {
-                            for view in teller.take(&event, now(), &mut known) {
+                            if let Some(view) = teller.take(&event, now(), &mut known) {
                                 tracing.deliver(&view);
                             }
                             true
@@ -131,10 +133,11 @@ async fn read(shared: &Arc<Shared>, events: &mut AsyncFd<Events>) -> io::Result<
                     ready.clear_ready();
                 }
             }
-            () = sleep_until(look), if teller.waits() => {}
-        }
-        for view in teller.due(now(), &mut known) {
-            tracing.deliver(&view);
+            _ = looks.tick(), if teller.waits() => {
+                for view in teller.due(now(), &mut known) {
+                    tracing.deliver(&view);
+                }
+            }
         }
     }
 }

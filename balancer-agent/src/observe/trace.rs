@@ -106,35 +106,61 @@ struct Waiting {
     until: Duration,
 }
 
+impl Waiting {
+    /// What is shown of it, once all is known of it or it has waited long enough.
+    fn shown(&self, now: Now, known: &mut impl Known) -> Option<TraceView> {
+        let by_agent = known.ended(self.event.word);
+        let certain = by_agent.is_some() || !may_be_agent(&self.event);
+        if now.monotonic < self.until && !(self.followed && certain) {
+            return None;
+        }
+        let mut view = self.view.clone();
+        tell(&mut view, &self.event, self.followed, by_agent);
+        Some(TraceView::Ended(view))
+    }
+}
+
 impl Teller {
-    /// Takes an event; gives what is to be shown by now.
-    pub fn take(&mut self, event: &TraceEvent, now: Now, known: &mut impl Known) -> Vec<TraceView> {
-        match Told::from_raw(event.kind) {
-            Some(Told::Choice | Told::Refusal | Told::NoService) => {
-                vec![TraceView::Dialled(self.dialled(event, now, known))]
+    /// Takes an event; gives what is to be shown of it by now. Ends that wait are not looked at:
+    /// that is for [`Self::due`].
+    pub fn take(
+        &mut self,
+        event: &TraceEvent,
+        now: Now,
+        known: &mut impl Known,
+    ) -> Option<TraceView> {
+        match Told::from_raw(event.kind)? {
+            Told::Choice | Told::Refusal | Told::NoService => {
+                Some(TraceView::Dialled(self.dialled(event, now, known)))
             }
-            Some(Told::End) => {
+            Told::End => {
                 let view = self.ended(event, now, known);
                 let patience = if may_be_agent(event) { LONG_PATIENCE } else { PATIENCE };
                 let until = now.monotonic + patience;
                 let followed = EndedBy::from_raw(event.how) != Some(EndedBy::Release)
                     || view.parties.protocol != Some(Protocol::Tcp);
-                self.ends.push(Waiting { event: *event, followed, view, until });
-                self.due(now, known)
-            }
-            Some(Told::State) => {
-                let waits = |end: &&mut Waiting| !end.followed && end.event.cookie == event.cookie;
-                if let Some(end) = self.ends.iter_mut().find(waits) {
-                    end.followed = true;
-                    (end.event.from_state, end.event.to_state) = (event.from_state, event.to_state);
-                    (end.event.acked, end.event.received) = (event.acked, event.received);
-                    if may_be_agent(&end.event) {
-                        end.until = now.monotonic + LONG_PATIENCE;
-                    }
+                let end = Waiting { event: *event, followed, view, until };
+                let shown = end.shown(now, known);
+                if shown.is_none() {
+                    self.ends.push(end);
                 }
-                self.due(now, known)
+                shown
             }
-            None => Vec::new(),
+            Told::State => {
+                let waits = |end: &Waiting| !end.followed && end.event.cookie == event.cookie;
+                // It follows its end at once, which is among the last ones.
+                let index = self.ends.iter().rposition(waits)?;
+                let end = self.ends.get_mut(index)?;
+                end.followed = true;
+                (end.event.from_state, end.event.to_state) = (event.from_state, event.to_state);
+                (end.event.acked, end.event.received) = (event.acked, event.received);
+                if may_be_agent(&end.event) {
+                    end.until = now.monotonic + LONG_PATIENCE;
+                }
+                let shown = end.shown(now, known)?;
+                self.ends.remove(index);
+                Some(shown)
+            }
         }
     }
 
@@ -146,16 +172,11 @@ impl Teller {
     /// The ends of which all is known, or that have waited long enough.
     pub fn due(&mut self, now: Now, known: &mut impl Known) -> Vec<TraceView> {
         let mut views = Vec::new();
-        self.ends.retain_mut(|end| {
-            let by_agent = known.ended(end.event.word);
-            let certain = by_agent.is_some() || !may_be_agent(&end.event);
-            if now.monotonic < end.until && !(end.followed && certain) {
-                return true;
-            }
-            let mut view = end.view.clone();
-            tell(&mut view, &end.event, end.followed, by_agent);
-            views.push(TraceView::Ended(view));
-            false
+        self.ends.retain(|end| {
+            let shown = end.shown(now, known);
+            let waits = shown.is_none();
+            views.extend(shown);
+            waits
         });
         views
     }

@@ -13,6 +13,8 @@ const fn ip(last: u8) -> [u32; 4] {
 #[derive(Default)]
 struct Fixed {
     ended: Option<(Reason, bool)>,
+    /// How often it was asked for that.
+    asked: usize,
 }
 
 fn pod() -> ObjectRef {
@@ -43,6 +45,7 @@ impl Known for Fixed {
     }
 
     fn ended(&mut self, _: u64) -> Option<(Reason, bool)> {
+        self.asked += 1;
         self.ended
     }
 }
@@ -114,9 +117,8 @@ fn follows(states: [u8; 2]) -> TraceEvent {
 }
 
 fn dialled(event: &TraceEvent) -> DialledView {
-    let views = Teller::default().take(event, now(1), &mut Fixed::default());
-    match views.as_slice() {
-        [TraceView::Dialled(view)] => view.clone(),
+    match Teller::default().take(event, now(1), &mut Fixed::default()) {
+        Some(TraceView::Dialled(view)) => view,
         other => panic!("{other:?}"),
     }
 }
@@ -246,11 +248,25 @@ fn an_end_waits_only_for_what_may_come() {
         assert_eq!(end_of(events, &mut Fixed::default()).1, waited, "{events:?}");
     }
     // The agent has said that it was it.
-    let mut known = Fixed { ended: Some((Reason::Rebalance, true)) };
+    let mut known = Fixed { ended: Some((Reason::Rebalance, true)), ..Fixed::default() };
     let (view, waited) = end_of(&[release, follows([5, 7])], &mut known);
     assert_eq!((view.reason.as_str(), view.permitted, waited), ("rebalance", true, false));
     let (view, _) = end_of(&[ended(EndedBy::Tcp, [1, 7])], &mut known);
     assert_eq!((view.reason.as_str(), view.errno), ("rebalance", None), "no fault of the client's");
+}
+
+#[test]
+fn what_comes_is_judged_without_the_ends_that_wait() {
+    let (mut teller, mut known) = (Teller::default(), Fixed::default());
+    for cookie in 0..1_000 {
+        let end = TraceEvent { cookie, ..ended(EndedBy::Release, [0; 2]) };
+        assert_eq!(teller.take(&end, now(2), &mut known), None);
+    }
+    assert_eq!(known.asked, 1_000, "each is judged once");
+    let closed = teller.take(&TraceEvent { cookie: 500, ..follows([1, 4]) }, now(2), &mut known);
+    assert!(matches!(closed, Some(TraceView::Ended(_))), "{closed:?}");
+    assert_eq!((known.asked, teller.ends.len()), (1_001, 999));
+    assert_eq!(teller.due(now(2_000), &mut known).len(), 999);
 }
 
 #[test]
@@ -271,8 +287,9 @@ fn an_end_tells_whose_it_was() {
     let mut teller = Teller::default();
     let mut known = Fixed::default();
     teller.take(&TraceEvent { protocol: 17, ..chosen() }, now(1), &mut known);
-    let views = teller.take(&gone, now(2), &mut known);
-    let [TraceView::Ended(view)] = &views[..] else { panic!("{views:?}") };
+    let Some(TraceView::Ended(view)) = teller.take(&gone, now(2), &mut known) else {
+        panic!("an end of UDP waits for nothing")
+    };
     assert_eq!((view.parties.pid, view.parties.pod.clone()), (Some(42), Some(pod())));
     assert_eq!((view.age_ms, view.client), (None, None));
     assert!(teller.clients.is_empty(), "a cookie has no second socket");
