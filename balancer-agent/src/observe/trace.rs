@@ -5,8 +5,8 @@
 //! for the agent, where that may have ended the connection.
 
 use std::{
-    collections::{HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
     time::{Duration, SystemTime},
 };
 
@@ -19,6 +19,7 @@ use balancer_common::{
     verdict::Verdict,
 };
 use jiff::Timestamp;
+use lru::LruCache;
 use nix::errno::Errno;
 
 use crate::{
@@ -32,7 +33,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// How long where the agent may have ended the connection: it says so after a pass.
 const LONG_PATIENCE: Duration = Duration::from_millis(500);
 /// Sockets whose process is remembered, so that their end tells it.
-const REMEMBERED: usize = 16_384;
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// States of TCP (`include/net/tcp_states.h`).
 mod tcp {
@@ -82,12 +83,16 @@ impl Now {
 }
 
 /// Turns events into what is shown.
-#[derive(Default)]
 pub struct Teller {
-    clients: HashMap<u64, Client>,
-    /// Their cookies, the oldest first.
-    order: VecDeque<u64>,
+    /// By the cookies of their sockets. The one whose last choice is the oldest is forgotten first.
+    clients: LruCache<u64, Client>,
     ends: Vec<Waiting>,
+}
+
+impl Default for Teller {
+    fn default() -> Self {
+        Self { clients: LruCache::new(REMEMBERED), ends: Vec::new() }
+    }
 }
 
 /// Whose a socket is.
@@ -186,7 +191,7 @@ impl Teller {
         let client = Client { pod, pid: event.tgid, command: text(&event.comm) };
         let verdict = Verdict::ALL.into_iter().find(|verdict| *verdict as u8 == event.verdict);
         if verdict == Some(Verdict::Balanced) {
-            self.remember(event.cookie, client.clone());
+            self.clients.put(event.cookie, client.clone());
         }
         let choice = (verdict == Some(Verdict::Balanced)).then(|| choice(event));
         DialledView {
@@ -199,7 +204,7 @@ impl Teller {
 
     fn ended(&mut self, event: &TraceEvent, now: Now, known: &mut impl Known) -> EndedView {
         let local = (event.local_port != 0).then(|| socket_addr(event.local, event.local_port));
-        let client = self.clients.remove(&cookie_of(event.word)).or_else(|| {
+        let client = self.clients.pop(&cookie_of(event.word)).or_else(|| {
             let pid = event.tgid;
             let command = known.command(pid)?;
             let pod = local.and_then(|local| known.pod_of_address(local.ip()));
@@ -219,16 +224,6 @@ impl Teller {
             bytes_sent: None,
             bytes_received: None,
         }
-    }
-
-    fn remember(&mut self, cookie: u64, client: Client) {
-        if self.order.len() >= REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.clients.remove(&oldest);
-        }
-        self.order.push_back(cookie);
-        self.clients.insert(cookie, client);
     }
 }
 

@@ -297,12 +297,30 @@ fn an_end_tells_whose_it_was() {
 
 #[test]
 fn what_is_remembered_is_bounded() {
-    let mut teller = Teller::default();
-    for cookie in 0..2 * REMEMBERED as u64 {
-        teller.take(&TraceEvent { cookie, ..chosen() }, now(1), &mut Fixed::default());
+    let (mut teller, mut known) = (Teller::default(), Fixed::default());
+    let most = REMEMBERED.get() as u64;
+    let mut dials =
+        |cookie| drop(teller.take(&TraceEvent { cookie, ..chosen() }, now(1), &mut known));
+    // 0 dials twice: its last choice counts.
+    (0..most).chain([0]).chain(most..2 * most - 1).for_each(&mut dials);
+    assert_eq!(teller.clients.len(), REMEMBERED.get());
+    assert!(teller.clients.contains(&0), "it has dialled later than those before it");
+    assert!(!teller.clients.contains(&(most - 1)), "the oldest is forgotten first");
+    assert!(teller.clients.contains(&most), "and only that");
+}
+
+#[test]
+fn short_connections_push_out_none_that_is_open() {
+    let (mut teller, mut known) = (Teller::default(), Fixed::default());
+    teller.take(&TraceEvent { cookie: 0, ..chosen() }, now(1), &mut known);
+    let end = ended(EndedBy::Reconnect, [0; 2]);
+    for cookie in 1..2 * REMEMBERED.get() as u64 {
+        teller.take(&TraceEvent { cookie, ..chosen() }, now(1), &mut known);
+        let word = 1 << 63 | cookie << 18 | 3;
+        teller.take(&TraceEvent { cookie, word, ..end }, now(2), &mut known);
     }
-    assert_eq!((teller.clients.len(), teller.order.len()), (REMEMBERED, REMEMBERED));
-    assert!(!teller.clients.contains_key(&0), "the oldest is forgotten first");
+    assert_eq!(teller.clients.len(), 1);
+    assert!(teller.clients.contains(&0), "it is open still");
 }
 
 #[test]
