@@ -237,7 +237,9 @@ fn parties(
     let service = (told != Some(Told::NoService)).then(|| known.service(event.service)).flatten();
     let (service, service_port) = service.unzip();
     let (namespace, service) = service.map(|service| (service.namespace, service.name)).unzip();
-    let backend = (event.backend != PAD_BACKEND).then(|| known.backend(event.backend)).flatten();
+    // What was chosen for a connection that is refused then is not where it leads.
+    let leads = told != Some(Told::Refusal) && event.backend != PAD_BACKEND;
+    let backend = leads.then(|| known.backend(event.backend)).flatten();
     let (pod, pid, command) =
         client.map_or((None, None, None), |c| (c.pod, Some(c.pid), Some(c.command)));
     PartiesView {

@@ -190,12 +190,15 @@ fn refusals_have_their_errno_and_no_choice() {
         backend: PAD_BACKEND,
         ..chosen()
     };
-    for (verdict, errno) in [
-        (Verdict::NoEndpoint, Some("ECONNREFUSED")),
-        (Verdict::SourceDenied, Some("EHOSTUNREACH")),
-        (Verdict::OptedOut, None),
+    for (verdict, errno, backend) in [
+        (Verdict::NoEndpoint, Some("ECONNREFUSED"), PAD_BACKEND),
+        (Verdict::SourceDenied, Some("EHOSTUNREACH"), PAD_BACKEND),
+        (Verdict::OptedOut, None, PAD_BACKEND),
+        // One was chosen before that was found.
+        (Verdict::TooManyConnections, None, 3),
+        (Verdict::Inconsistent, None, 3),
     ] {
-        let view = dialled(&refused(verdict, Told::Refusal));
+        let view = dialled(&TraceEvent { backend, ..refused(verdict, Told::Refusal) });
         assert_eq!((view.verdict.as_str(), view.errno.as_deref()), (verdict.name(), errno));
         assert_eq!((view.choice, view.parties.backend), (None, None));
         assert_eq!(view.parties.service.as_deref(), Some("cart"));
