@@ -333,7 +333,7 @@ fn tell(
         "refused" => Some(errno(libc::ECONNREFUSED)),
         "unreachable" => Some(errno(libc::EHOSTUNREACH)),
         "timed-out" => Some(errno(libc::ETIMEDOUT)),
-        "reset" => Some(errno(libc::ECONNRESET)),
+        // Of a reset: ECONNRESET by the server, ETIMEDOUT by a timer, ECONNABORTED by a tool.
         _ => None,
     };
     if let Some((reason, permitted)) = by_agent {

@@ -68,7 +68,7 @@ fn chosen(view: &ChoiceView, wide: bool) -> String {
 }
 
 fn ended(view: &EndedView, wide: bool) -> String {
-    let style = if view.errno.is_some() { BAD } else { DIM };
+    let style = if view.is_failure() { BAD } else { DIM };
     let mut line = begin(&view.parties, "ended", style);
     let _ = write!(line, "  {}", view.reason);
     if view.permitted {

@@ -126,7 +126,8 @@ pub struct EndedView {
     /// True where the agent of another node, which sums the Service port, has permitted it.
     #[serde(default)]
     pub permitted: bool,
-    /// The name of the error that the program gets; absent where there is none, or it is not known.
+    /// The name of the error that the program gets; absent where there is none, and where it is not
+    /// known: of a `reset` it is ECONNRESET, ETIMEDOUT or ECONNABORTED.
     pub errno: Option<String>,
     /// Where it came from; absent for UDP.
     pub client: Option<EndView>,
@@ -156,6 +157,13 @@ impl DroppedView {
     }
 }
 
+impl EndedView {
+    /// True where neither side has closed it, nor the agent.
+    pub fn is_failure(&self) -> bool {
+        matches!(self.reason.as_str(), "refused" | "unreachable" | "timed-out" | "reset")
+    }
+}
+
 impl TraceView {
     /// Who and what; none of a line that is about the lines.
     pub const fn parties(&self) -> Option<&PartiesView> {
@@ -170,7 +178,7 @@ impl TraceView {
     pub fn is_error(&self) -> bool {
         match self {
             Self::Dialled(view) => view.verdict != "balanced" && view.verdict != "not-service",
-            Self::Ended(view) => view.errno.is_some(),
+            Self::Ended(view) => view.is_failure(),
             Self::Begun | Self::Dropped(_) => false,
         }
     }

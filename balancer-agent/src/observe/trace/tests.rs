@@ -226,7 +226,7 @@ fn an_end_is_told_with_what_follows_it() {
             Some("EHOSTUNREACH"),
             None,
         ),
-        (&[tcp([1, 7])], "reset", Some("ECONNRESET"), Some((1_000, 2_000))),
+        (&[tcp([1, 7])], "reset", None, Some((1_000, 2_000))),
         (&[ended(EndedBy::Reconnect, [0; 2])], "reconnected", None, None),
     ] {
         let (view, _) = end_of(events, &mut Fixed::default());
