@@ -112,7 +112,7 @@ pub extern "C" fn balancer_ended(
     1
 }
 
-/// Tells that a socket, whose charge may have ended, has left a state of TCP for another one.
+/// Tells that a socket, whose charge has ended, has left a state of TCP for another one.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn balancer_state(cookie: u64, states: u32, acked: u64, received: u64) -> u32 {

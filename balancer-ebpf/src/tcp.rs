@@ -45,7 +45,7 @@ pub fn sock_ops(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
         BPF_SOCK_OPS_TCP_CONNECT_CB => sending(ctx),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed(ctx),
-        BPF_SOCK_OPS_STATE_CB if trace::is_on() => tell(ctx),
+        BPF_SOCK_OPS_STATE_CB if trace::is_on() => changed(ctx),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx),
         BPF_SOCK_OPS_RTO_CB => timed_out(ctx),
         _ => {}
@@ -110,9 +110,20 @@ fn end(ctx: &SockOpsContext, failed: bool) -> End {
     }
 }
 
-/// Tells that a socket changes its state.
+/// A socket changes its state while somebody reads. One that has its charge still ends later.
+#[inline(always)]
+fn changed(ctx: &SockOpsContext) {
+    if charges::find(cookie(ctx)).is_none() {
+        tell(ctx);
+    }
+}
+
+/// Tells the state that a socket leaves, whose charge has ended already, and to which one. Once: what
+/// follows says nothing of how it has ended, and takes from the budget all the same.
 #[inline(always)]
 fn tell(ctx: &SockOpsContext) {
+    // A socket that connects anew has it switched on again.
+    let _ = ctx.set_cb_flags((ctx.cb_flags() & !BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
     let states = u32::from_le_bytes([ctx.arg(0) as u8, ctx.arg(1) as u8, 0, 0]);
     let [acked, received] = bytes(ctx);
     balancer_state(cookie(ctx), states, acked, received);

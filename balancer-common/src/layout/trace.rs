@@ -45,7 +45,7 @@ pub enum Told {
     NoService = 2,
     /// A charge has ended.
     End = 3,
-    /// A socket that was charged changes its state of TCP.
+    /// A socket whose charge has ended changes its state of TCP for the first time after that.
     State = 4,
 }
 
@@ -149,7 +149,7 @@ pub struct TraceEvent {
     pub word: u64,
     /// Cgroup of the task, of what is no end.
     pub cgroup: u64,
-    /// Of an end nanoseconds since the SYN was sent, or since `connect()` where none was.
+    /// Of an end nanoseconds since the SYN was sent; 0 where none was, and of UDP.
     pub age: u64,
     /// Bytes that were acknowledged, as TCP counts them, of an end by TCP and of a state.
     pub acked: u64,

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{Array, Map, MapData};
+use aya::{
+    Pod,
+    maps::{Array, Map, MapData},
+};
 use balancer_lab::{Place, manifests::Service};
 use serde_json::{Value, json};
 
@@ -35,13 +38,24 @@ fn client(web: &Web) -> Client {
     client
 }
 
-/// The word that programs read.
-fn control(web: &Web) -> u64 {
+/// The only element of a map of the agent's.
+fn element<T: Pod>(web: &Web, map: &str) -> T {
     let pin = web.lab.bpffs().join("balancer");
     let version = std::fs::read_dir(pin).expect("pins").flatten().next().expect("a version");
-    let map = MapData::from_pin(version.path().join("maps/CONTROL")).expect("a pin");
-    let map: Array<_, u64> = Array::try_from(Map::Array(map)).expect("an array");
-    map.get(&0, 0).expect("a word")
+    let map = MapData::from_pin(version.path().join("maps").join(map)).expect("a pin");
+    let map: Array<_, T> = Array::try_from(Map::Array(map)).expect("an array");
+    map.get(&0, 0).expect("an element")
+}
+
+/// The word that programs read.
+fn control(web: &Web) -> u64 {
+    element(web, "CONTROL")
+}
+
+/// The window of the budget, and the events in it (`balancer_common::layout::Trace::window`).
+fn window(web: &Web) -> (u64, u64) {
+    let [_, window, ..] = element::<[u64; 8]>(web, "TRACE");
+    (window >> 32, window & u64::from(u32::MAX))
 }
 
 /// Runs a script of bash in a place; its output.
@@ -156,6 +170,27 @@ fn what_the_agent_ends_is_told_as_that() {
     let line = trace.next_of("ended");
     assert_eq!((&line["reason"], &line["errno"]), (&json!("drain"), &Value::Null), "{line:#}");
     assert_eq!(line["backend"]["address"], backend);
+}
+
+#[test]
+fn a_connection_takes_three_events_of_the_budget() {
+    let web = Web::start("trace-budget", 1);
+    let trace = Trace::start(&web.agent, &["default/web"]);
+    let closed = || {
+        assert_eq!(dial(web.client.place(), (VIP, 80))["error"], Value::Null);
+        trace.next_of("ended");
+        window(&web)
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        // The first one opens a window. Another one may have begun since.
+        let (before, after) = (closed(), closed());
+        if before.0 == after.0 {
+            assert_eq!(after.1 - before.1, 3, "its choice, its end, and how that came");
+            break;
+        }
+        assert!(Instant::now() < deadline, "no window has room for two connections");
+    }
 }
 
 /// Connects so many UDP sockets.
