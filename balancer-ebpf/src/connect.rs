@@ -7,9 +7,7 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use balancer_common::{
-    layout::{
-        Control, EndedBy, Frontend, PAD_BACKEND, Place, Record, RecordState, TCP, UDP, mapped,
-    },
+    layout::{Control, EndedBy, Frontend, Place, Record, RecordState, TCP, UDP, mapped},
     verdict::Verdict,
 };
 
@@ -24,7 +22,7 @@ use crate::{
     maps, node_ports,
     rows::lower,
     target::Target,
-    trace::Answered,
+    trace::{Answered, NOBODY},
     udp::{self, Way},
 };
 
@@ -66,9 +64,6 @@ pub fn connect<F: Family>(ctx: &SockAddrContext) -> i32 {
     }
     answer(verdict)
 }
-
-/// Without a backend.
-const NOBODY: u64 = PAD_BACKEND as u64;
 
 /// The verdict, and what was chosen ([`choose`]).
 #[inline(always)]

@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use balancer_common::{
     charge::Charge,
-    layout::{Control, Frontend, PAD_BACKEND, RESTRICTED, Row, ServingKey, UDP},
+    layout::{Control, Frontend, RESTRICTED, Row, ServingKey, UDP},
     verdict::Verdict,
 };
 
@@ -31,7 +31,7 @@ use crate::{
     opaque::opaque,
     rows::{lower, raise},
     target::Target,
-    trace::Answered,
+    trace::{Answered, NOBODY},
     udp::{self, Settled, Way},
 };
 
@@ -67,9 +67,6 @@ pub fn sendmsg<F: Family>(ctx: &SockAddrContext) -> i32 {
     }
     answer(verdict)
 }
-
-/// Without a backend.
-const NOBODY: u64 = PAD_BACKEND as u64;
 
 /// The verdict, and what was chosen; `None` for a datagram of a flow that goes on.
 ///

@@ -14,8 +14,8 @@ use aya_ebpf::{
 use balancer_common::{
     choice::Table as _,
     layout::{
-        CLUSTER_FRACTION, How, MAX_SCAN, OF_ALL_NODES, Row, TRACE_WINDOW_SHIFT, TRACED, Told,
-        TraceEvent,
+        CLUSTER_FRACTION, How, MAX_SCAN, OF_ALL_NODES, PAD_BACKEND, Row, TRACE_WINDOW_SHIFT,
+        TRACED, Told, TraceEvent,
     },
     suspect::SUSPECT,
     verdict::Verdict,
@@ -123,6 +123,9 @@ fn switch_off() {
         atomic::swap(levels, held, held & !TRACED);
     }
 }
+
+/// [`Answered::chosen`] without a backend.
+pub const NOBODY: u64 = PAD_BACKEND as u64;
 
 /// What was answered to a socket that dialled something.
 #[derive(Clone, Copy)]
