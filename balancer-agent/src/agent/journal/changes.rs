@@ -30,26 +30,24 @@ pub fn after<'a>(
     desired: &Desired,
     services: impl IntoIterator<Item = &'a ObjectRef>,
 ) -> Vec<Event> {
-    let mut events = Vec::new();
-    for service in services {
-        for (id, port) in of(desired, service) {
-            events.extend(differs(id, before.get(id), Some(port)));
-        }
-    }
-    let gone = before.iter().filter(|(id, _)| !desired.ports.contains_key(id));
-    events.extend(gone.flat_map(|(id, port)| differs(id, Some(port), None)));
-    events
+    let now = services.into_iter().flat_map(|service| of(desired, service));
+    between(before, desired, now)
 }
 
 /// What differs between all that was and is desired.
-pub fn all(before: &BTreeMap<PortId, DesiredPort>, after: &Desired) -> Vec<Event> {
-    let mut events = Vec::new();
-    for (id, port) in &after.ports {
-        events.extend(differs(id, before.get(id), Some(port)));
-    }
-    let gone = before.iter().filter(|(id, _)| !after.ports.contains_key(id));
-    events.extend(gone.flat_map(|(id, port)| differs(id, Some(port), None)));
-    events
+pub fn all(before: &Before, after: &Desired) -> Vec<Event> {
+    between(before, after, &after.ports)
+}
+
+/// What differs of the ports that were and of `now`, which are some of what is desired.
+fn between<'a>(
+    before: &Before,
+    desired: &Desired,
+    now: impl IntoIterator<Item = (&'a PortId, &'a DesiredPort)>,
+) -> Vec<Event> {
+    let now = now.into_iter().flat_map(|(id, port)| differs(id, before.get(id), Some(port)));
+    let gone = before.iter().filter(|(id, _)| !desired.ports.contains_key(id));
+    now.chain(gone.flat_map(|(id, port)| differs(id, Some(port), None))).collect()
 }
 
 /// A problem that has come, or is gone.
@@ -88,6 +86,8 @@ fn differs(id: &PortId, before: Option<&DesiredPort>, after: Option<&DesiredPort
     let event = |kind, message| Event::of(kind, id.service.clone(), message);
     match (before, after) {
         (None, None) => Vec::new(),
+        // Most of what is looked at.
+        (Some(before), Some(after)) if before == after => Vec::new(),
         (None, Some(port)) => {
             let ready = port.backends.values().filter(|details| details.usable).count();
             let text = format!("{}: balanced, {}", name(id, port), endpoints(ready));
