@@ -4,6 +4,7 @@
 //! itself soon after, so that it outlives neither its last reader nor the agent.
 
 mod known;
+mod pods;
 
 use std::{
     io,
@@ -14,6 +15,7 @@ use std::{
 use tokio::{
     io::unix::AsyncFd,
     sync::watch,
+    task::block_in_place,
     time::{MissedTickBehavior, interval},
 };
 
@@ -35,6 +37,8 @@ const SWITCH: Duration = Duration::from_secs(3);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How often ends that wait are looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// What passes at least before names or cgroups are read anew because one is not known.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Events that programs tell at most in about a second. It takes the agent some microseconds for
 /// each.
 pub const BUDGET: u32 = 5_000;
@@ -87,7 +91,7 @@ async fn read(shared: &Arc<Shared>, events: &mut AsyncFd<Events>) -> io::Result<
     // What was told to somebody else.
     while events.get_mut().take().is_some() {}
     let tracing = shared.tracing();
-    let mut known = KnownHere::new(Arc::clone(shared));
+    let mut known = block_in_place(|| KnownHere::new(Arc::clone(shared)));
     let mut teller = Teller::default();
     let mut before = events.get_ref().dropped();
     let mut renewals = interval(RENEWAL);
@@ -114,11 +118,11 @@ async fn read(shared: &Arc<Shared>, events: &mut AsyncFd<Events>) -> io::Result<
                     full: now.full.saturating_sub(before.full),
                 });
                 before = now;
-                known.refresh();
+                block_in_place(|| known.refresh());
             }
             ready = events.readable_mut() => {
                 let mut ready = ready?;
-                let all = tokio::task::block_in_place(|| {
+                let all = block_in_place(|| {
                     (0..BATCH).all(|_| match ready.get_inner_mut().take() {
                         None => false,
                         Some(event) => {
