@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use balancer_common::charge::{KEY, KEY_WORDS};
+use balancer_common::{
+    charge::{KEY, KEY_WORDS},
+    layout::ENDING,
+};
 use rand::Rng as _;
 
 use super::*;
@@ -159,12 +162,16 @@ impl OutsideCharges for PinnedMaps {
         let Some(taken) = self.outside.take(&bytes)? else { return Ok(false) };
         let taken_flow: OutsideFlow = transmute!(taken);
         let is_it = taken_flow.since == flow.since && taken_flow.sequence == flow.sequence;
-        // One that has begun meanwhile goes on, unless yet another one has.
-        if !is_it && self.outside.add(bytes, taken)? {
+        // One that has begun meanwhile goes on, unless yet another one has. One that a program is ending
+        // does not: that finds nothing to remove, and no other would ever remove it.
+        let goes_on = !is_it && taken_flow.ended & ENDING == 0;
+        let put_back = if goes_on { self.outside.add(bytes, taken) } else { Ok(false) };
+        if matches!(put_back, Ok(true)) {
             return Ok(false);
         }
+        // Its entry is gone, also where it could not be put back: nobody else lowers the counter.
         self.active.add32(taken_flow.backend, ACTIVE, u32::MAX);
-        Ok(is_it)
+        put_back.map(|_| is_it)
     }
 
     fn monotonic_ns(&self) -> u64 {
