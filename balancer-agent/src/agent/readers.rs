@@ -42,6 +42,15 @@ struct Reader {
     dropped: DroppedView,
 }
 
+/// What programs are to tell.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// A bit for each kind. 0 where nobody reads.
+    pub bits: u32,
+    /// Readers that do not know yet that things are told.
+    new: Vec<u64>,
+}
+
 /// What one reader is told; it is forgotten with this.
 pub struct Subscription {
     number: u64,
@@ -84,14 +93,18 @@ impl Tracing {
         Ok(Subscription { number, tracing: Arc::clone(self), lines })
     }
 
-    /// What programs are to tell: a bit for each kind. 0 where nobody reads.
-    pub fn wanted(&self) -> u32 {
-        self.lock().all.iter().map(|reader| wanted(&reader.question)).fold(0, |all, one| all | one)
+    /// What programs are to tell now.
+    pub fn wanted(&self) -> Wanted {
+        let readers = self.lock();
+        let bits = readers.all.iter().map(|reader| wanted(&reader.question));
+        let new = readers.all.iter().filter(|reader| !reader.begun).map(|reader| reader.number);
+        Wanted { bits: bits.fold(0, |all, one| all | one), new: new.collect() }
     }
 
-    /// Tells those who have come that things are told.
-    pub fn begin(&self) {
-        for reader in self.lock().all.iter_mut().filter(|reader| !reader.begun) {
+    /// Programs tell what was wanted: tells those who were new then. Who came later may want more.
+    pub fn begin(&self, wanted: &Wanted) {
+        let is_new = |reader: &&mut Reader| wanted.new.contains(&reader.number);
+        for reader in self.lock().all.iter_mut().filter(is_new) {
             reader.begun = reader.lines.try_send(TraceView::Begun).is_ok();
         }
     }

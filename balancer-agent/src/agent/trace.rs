@@ -55,7 +55,7 @@ pub async fn run(shared: Arc<Shared>, events: Reading, mut stopped: watch::Recei
             _ = stopped.wait_for(|stop| *stop) => break,
             () = shared.tracing().changed() => {}
         }
-        if shared.tracing().wanted() == 0 {
+        if shared.tracing().wanted().bits == 0 {
             continue;
         }
         let ended = tokio::select! {
@@ -103,15 +103,16 @@ async fn read(shared: &Arc<Shared>, events: &mut AsyncFd<Events>) -> io::Result<
         tokio::select! {
             () = tracing.changed() => {
                 let wanted = tracing.wanted();
-                if wanted == 0 {
+                if wanted.bits == 0 {
                     return Ok(());
                 }
-                events.get_ref().switch_on(wanted, BUDGET, SWITCH);
-                tracing.begin();
+                events.get_ref().switch_on(wanted.bits, BUDGET, SWITCH);
+                tracing.begin(&wanted);
             }
             _ = renewals.tick() => {
-                events.get_ref().switch_on(tracing.wanted(), BUDGET, SWITCH);
-                tracing.begin();
+                let wanted = tracing.wanted();
+                events.get_ref().switch_on(wanted.bits, BUDGET, SWITCH);
+                tracing.begin(&wanted);
                 let now = events.get_ref().dropped();
                 tracing.dropped(Dropped {
                     capped: now.capped.saturating_sub(before.capped),

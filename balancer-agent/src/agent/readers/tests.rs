@@ -11,19 +11,33 @@ fn question(verdict: &str) -> TraceQuestion {
 #[test]
 fn programs_tell_what_somebody_asks_for() {
     let tracing = Arc::<Tracing>::default();
-    assert_eq!(tracing.wanted(), 0, "nobody reads");
+    assert_eq!(tracing.wanted().bits, 0, "nobody reads");
     let one = tracing.subscribe(question("not-service")).expect("a reader");
-    assert_eq!(tracing.wanted(), Told::NoService.bit());
+    assert_eq!(tracing.wanted().bits, Told::NoService.bit());
     let two = tracing.subscribe(question("no-endpoint")).expect("another");
-    assert_eq!(tracing.wanted(), Told::NoService.bit() | Told::Refusal.bit());
+    assert_eq!(tracing.wanted().bits, Told::NoService.bit() | Told::Refusal.bit());
     drop(one);
-    assert_eq!(tracing.wanted(), Told::Refusal.bit());
+    assert_eq!(tracing.wanted().bits, Told::Refusal.bit());
     let all = tracing.subscribe(TraceQuestion::default()).expect("a third");
     drop(two);
     let want = [Told::Choice, Told::Refusal, Told::End, Told::State];
-    assert_eq!(tracing.wanted(), want.map(Told::bit).into_iter().sum::<u32>());
+    assert_eq!(tracing.wanted().bits, want.map(Told::bit).into_iter().sum::<u32>());
     drop(all);
-    assert_eq!(tracing.wanted(), 0);
+    assert_eq!(tracing.wanted().bits, 0);
+}
+
+#[test]
+fn who_comes_while_programs_are_switched_on_waits_for_the_next_time() {
+    let tracing = Arc::<Tracing>::default();
+    let mut first = tracing.subscribe(question("no-endpoint")).expect("a reader");
+    let wanted = tracing.wanted();
+    let mut late = tracing.subscribe(question("not-service")).expect("another");
+    tracing.begin(&wanted);
+    assert_eq!(first.lines.try_recv(), Ok(TraceView::Begun));
+    assert!(late.lines.try_recv().is_err(), "programs do not tell it yet");
+    tracing.begin(&tracing.wanted());
+    assert_eq!(late.lines.try_recv(), Ok(TraceView::Begun));
+    assert!(first.lines.try_recv().is_err(), "it knows");
 }
 
 #[test]
