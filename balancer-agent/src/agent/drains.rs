@@ -1,6 +1,9 @@
 //! Which backends are drained by hand: requests judged by what is desired. Pure.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use balancer_common::charge;
 
@@ -66,9 +69,23 @@ pub fn followed(
 
 /// Services that have a backend.
 pub fn services(desired: &Desired, backend: SocketAddr) -> Vec<ObjectRef> {
-    let has = |port: &DesiredPort| port.endpoints().any(|(addr, _)| addr.addr() == backend);
-    let found: BTreeSet<_> = tcp(desired).filter(|(_, port)| has(port)).map(|(id, _)| id).collect();
-    found.into_iter().cloned().collect()
+    let found = services_of(desired, |addr| *addr == backend).remove(&backend);
+    found.unwrap_or_default().into_iter().cloned().collect()
+}
+
+/// Services that have some of the backends, by these. All are found in one walk.
+pub fn services_of(
+    desired: &Desired,
+    is_asked: impl Fn(&SocketAddr) -> bool,
+) -> BTreeMap<SocketAddr, BTreeSet<&ObjectRef>> {
+    let mut found: BTreeMap<SocketAddr, BTreeSet<&ObjectRef>> = BTreeMap::new();
+    for (service, port) in tcp(desired) {
+        let its = port.endpoints().map(|(backend, _)| backend.addr());
+        for backend in its.filter(&is_asked) {
+            found.entry(backend).or_default().insert(service);
+        }
+    }
+    found
 }
 
 /// How many of the open connections of a backend were ended, and closed by neither side. `ended`
