@@ -13,12 +13,13 @@ const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 const DIM: Style = Style::new().dimmed();
 
-/// A line, with its end; `wide` adds the policy, numbers of all nodes and the client's address.
+/// A line, with its end, or nothing where a note says it; `wide` adds the policy, numbers of all nodes and the client's address.
 pub fn trace(view: &TraceView, wide: bool) -> String {
     let mut line = match view {
         TraceView::Dialled(view) => dialled(view, wide),
         TraceView::Ended(view) => ended(view, wide),
-        TraceView::Begun => format!("{DIM}from now on{DIM:#}"),
+        // A note says it.
+        TraceView::Begun => return String::new(),
         TraceView::Dropped(view) => dropped(view),
     };
     line.push('\n');

@@ -34,11 +34,11 @@ impl Stream for TraceQuestion {
     type Line = TraceView;
 }
 
-/// One line of `trace -o json`.
+/// One line of the socket, and but for the first one of `trace -o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum TraceView {
-    /// From now on everything is told: the first line.
+    /// From now on everything is told: the first line, of which `trace` makes a note.
     Begun,
     /// Something was dialled.
     Dialled(DialledView),
