@@ -393,12 +393,8 @@ fn hand_over(skb: *mut __sk_buff, priority: u32, masquerade: bool) -> i32 {
 fn end(key: &OutsideKey, flags: u8, side: u32, number: u32) {
     let Some(flow) = maps::OUTSIDE.get_ptr_mut(key) else { return };
     // SAFETY: `flow` is a map value; each word stands for itself.
-    let (backend, first, ended) = unsafe {
-        (
-            atomic::load(&raw const (*flow).backend),
-            atomic::load(&raw const (*flow).sequence),
-            atomic::load(&raw const (*flow).ended),
-        )
+    let (first, ended) = unsafe {
+        (atomic::load(&raw const (*flow).sequence), atomic::load(&raw const (*flow).ended))
     };
     if number != 0 && (number.wrapping_sub(first) as i32) <= 0 {
         // SAFETY: as above; the helper has no precondition.
@@ -419,6 +415,10 @@ fn end(key: &OutsideKey, flags: u8, side: u32, number: u32) {
         let now = if is_over { both | ENDING } else { both };
         // SAFETY: as above. Who loses the race was beaten by the other side, once at most.
         if unsafe { atomic::swap(&raw mut (*flow).ended, ended, now) } {
+            // Until then another processor may have ended the connection and begun it anew, in the same
+            // place of the map, with another backend. From then on who ends it is this one alone.
+            // SAFETY: as above.
+            let backend = unsafe { atomic::load(&raw const (*flow).backend) };
             if is_over && maps::OUTSIDE.remove(key).is_ok() {
                 lower(backend);
             }
