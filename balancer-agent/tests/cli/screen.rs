@@ -39,7 +39,11 @@ fn services_lead_to_backends_and_connections() {
     terminal.type_keys(&["/", "cart"]);
     kept("filter", &terminal.shows("\n/cart"));
     terminal.type_keys(&["Enter", "Enter"]);
-    kept("backends", &terminal.shows("BACKEND"));
+    // A Service that comes into focus is looked at once more: its rates are known from then on.
+    kept(
+        "backends",
+        &terminal.until(|screen| screen.contains("BACKEND") && screen.contains("rate 0B/s")),
+    );
     terminal.type_keys(&["Enter"]);
     kept("connections", &terminal.shows("CLIENT"));
     terminal.type_keys(&["?"]);
