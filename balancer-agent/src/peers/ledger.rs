@@ -218,6 +218,13 @@ impl Ledger {
         self.accounts.get(&service).is_some_and(|account| account.nodes.contains_key(&node))
     }
 
+    /// True if any of these nodes has reported a connection to a Service port.
+    pub fn has_any(&self, service: ServiceId, which: impl Fn(NodeId) -> bool) -> bool {
+        let has = |reporter: &Reporter| reporter.counts.values().any(|(count, _)| *count > 0);
+        let nodes = self.accounts.get(&service).into_iter().flat_map(|account| &account.nodes);
+        nodes.filter(|(node, _)| which(**node)).any(|(_, reporter)| has(reporter))
+    }
+
     /// What all nodes but the addressee have: what has changed since it was told last, where that
     /// is not nothing, or all, and then for so long also what has no connection any more.
     pub fn totals(

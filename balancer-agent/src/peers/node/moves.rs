@@ -227,10 +227,13 @@ impl Node {
     }
 
     /// An answer. Of a steward that has just begun, or hears fewer nodes than who asks, it is nothing: it
-    /// does not know all.
+    /// does not know all. The same where a node with connections has fallen silent, which may move them
+    /// alone: until it is heard again, or what it had does not count any more.
     fn answer(&mut self, now: Moment, from: NodeId, ask: &Ask) -> Answer {
         let service = ask.service;
-        if !self.speaks(now, service) || usize::from(ask.nodes) > self.nodes() {
+        let is_heard = |node| node == self.me || self.heard.contains(&node);
+        let waits = || !ask.forced && self.ledger.has_any(service, |node| !is_heard(node));
+        if !self.speaks(now, service) || usize::from(ask.nodes) > self.nodes() || waits() {
             return Answer { service, number: ask.number, grants: Vec::new() };
         }
         let (alike, yields, away) = self.known_of(now, ask);

@@ -377,6 +377,44 @@ fn two_rows_of_a_service_port_ask_one_after_the_other() {
     assert!(moves.is_empty(), "{moves:?}");
 }
 
+/// It may move alone what others would make room for.
+#[test]
+fn nothing_moves_while_a_silent_node_is_counted() {
+    let mut cluster = Cluster::new(4, 2);
+    for node in &mut cluster.nodes {
+        node.observe(at(0), 1, 3, 3);
+    }
+    cluster.run(5_000);
+    let steward = cluster.steward();
+    let (user, silent) = ((steward + 1) % 4, (steward + 2) % 4);
+    let permitted = |cluster: &mut Cluster, forced| {
+        let request = Request {
+            row: 1,
+            settled: Duration::from_secs(3),
+            budget: 100,
+            want: 1,
+            forced,
+            backends: vec![(1, 1, 3), (2, 1, 0)],
+        };
+        assert_eq!(cluster.nodes[user].ask(at(cluster.now), &request), Asked::Sent);
+        cluster.run(10);
+        let now = at(cluster.now);
+        let permitted = cluster.nodes[user].permitted(now);
+        let [Permitted { number, ref moves, .. }] = permitted[..] else { panic!("{permitted:?}") };
+        cluster.nodes[user].settle(now, WEB, number, moves.len() as u32);
+        moves.len()
+    };
+    assert_eq!(permitted(&mut cluster, false), 1);
+    cluster.stop(silent);
+    cluster.run(4_000);
+    assert_eq!(cluster.others(user, 1), Some(9));
+    assert_eq!(permitted(&mut cluster, false), 0, "it is counted and not heard");
+    assert_eq!(permitted(&mut cluster, true), 1, "whoever asks by hand wants it now");
+    cluster.run(9_000);
+    assert_eq!(cluster.others(user, 1), Some(6));
+    assert_eq!(permitted(&mut cluster, false), 1);
+}
+
 /// A machine that was stopped for an hour goes on; others started at other times.
 #[test]
 fn clocks_may_differ_and_jump() {
