@@ -22,6 +22,11 @@ impl Network {
         self.cut.remove(&(from, to));
     }
 
+    /// True while nothing comes from some node to some other one.
+    pub(crate) fn is_cut(&self) -> bool {
+        !self.cut.is_empty()
+    }
+
     /// After which times a datagram arrives.
     pub(crate) fn carry(&self, from: usize, to: usize, rng: &mut StdRng) -> Vec<Duration> {
         let copies = 1 + usize::from(rng.random_range(0..100) < self.twice);

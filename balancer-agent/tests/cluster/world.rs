@@ -153,6 +153,10 @@ impl World {
         let Some(moves) = self.moves.as_mut().filter(|_| !ended.is_empty()) else { return Ok(()) };
         let mut totals: [u32; BACKENDS] =
             std::array::from_fn(|at| self.hosts.iter().map(|host| host.has_at(at)).sum());
+        // Who is cut off from others makes even what it knows of.
+        if self.network.is_cut() {
+            moves.changed(now);
+        }
         // As it was before them.
         for found in &ended {
             totals[found.connection.backend] += 1;
