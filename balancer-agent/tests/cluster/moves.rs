@@ -24,6 +24,8 @@ pub(crate) struct Moves {
     changed: Duration,
     /// When the last was ended.
     last: Duration,
+    /// The same for each Service: some have backends in common, and stewards hear of each other's ends.
+    last_of: BTreeMap<usize, Duration>,
     /// Those that were permitted, by Service.
     permitted: BTreeMap<usize, u32>,
     ends: usize,
@@ -36,6 +38,7 @@ impl Moves {
             has_faults,
             changed: Duration::ZERO,
             last: Duration::ZERO,
+            last_of: BTreeMap::new(),
             permitted: BTreeMap::new(),
             ends: 0,
             wasted: 0,
@@ -56,6 +59,7 @@ impl Moves {
     ) -> Result<(), String> {
         let Connection { service, backend: from, client, .. } = end.connection;
         (self.last, self.ends) = (now, self.ends + 1);
+        self.last_of.insert(service, now);
         let Some(to) = end.to else {
             totals[from] -= 1;
             if !self.has_faults || now >= LAST_FAULT + ANSWERED {
@@ -75,11 +79,12 @@ impl Moves {
         totals[to] += 1;
         if !helps {
             self.wasted += 1;
-            if self.changed + KNOWN <= now {
+            let others = self.last_of.iter().filter(|(other, _)| **other != service);
+            let changed = others.map(|(_, at)| *at).fold(self.changed, Duration::max);
+            if changed + KNOWN <= now {
                 return Err(format!(
                     "client {client} is moved from backend {from} to {to} for nothing ({totals:?} then), \
-                     and nothing has changed since {:?}",
-                    self.changed
+                     and nothing has changed since {changed:?}"
                 ));
             }
         }
