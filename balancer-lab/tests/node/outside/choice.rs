@@ -174,14 +174,15 @@ fn a_port_that_a_service_lacks_is_refused_as_long_as_it_has_the_address() {
     for place in &places {
         let said = dial(place, other);
         assert_eq!(said["errno"], nix::libc::ECONNREFUSED, "{said}");
-        assert!(dial(place, (VIP, 80))["peer"] != json!(null));
+        let said = dial(place, (VIP, 80));
+        assert!(said["peer"] != json!(null), "{}: {said}", place.netns());
         let mut udp = Udp::open(place, &[]);
         udp.ask(&format!("connect {other}"));
         let answer = udp.ask("send hello");
         // The kernel tells a program of the node itself at once that its datagram was dropped.
         let is_of_node = place.netns() == node.place().netns();
         let errno = if is_of_node { nix::libc::EPERM } else { nix::libc::ECONNREFUSED };
-        assert_eq!(answer["errno"], errno, "{answer}");
+        assert_eq!(answer["errno"], errno, "{}: {answer}", place.netns());
     }
     // Another Service without a port in common, and with the address of the first one gone.
     let moved = Service { cluster_ip: "10.96.0.11".to_owned(), ..stage.service.clone() };

@@ -20,7 +20,7 @@ use crate::common::{VIP, dial};
 pub const NODE_PORT: u16 = 30080;
 pub const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, 0x10);
 /// Until the programs are on the devices of a node.
-pub const READY: Duration = Duration::from_secs(10);
+pub const READY: Duration = Duration::from_secs(30);
 
 /// Two nodes: two backends on the first, one on the other.
 pub struct Stage {
