@@ -16,7 +16,7 @@ use super::{
 /// How long a drain is believed that is not repeated: its node may restart or be cut off for a moment, and
 /// is no reason for ever.
 pub const HOLDS: Duration = Duration::from_secs(30);
-/// Drains of one node that are believed.
+/// Drains that one node asks for at most, and that are believed of all others together.
 pub const MOST: usize = 256;
 
 /// A backend that is drained on all nodes.
@@ -106,8 +106,11 @@ impl Known {
     /// Takes what a node says is drained, and what is over.
     pub fn hear(&mut self, now: Moment, from: NodeId, said: &Drains) {
         for id in &said.over {
-            if let Some((until, _)) = self.over.get_mut(id) {
-                *until = (now + HOLDS).max(*until);
+            // Who says so itself does not wait for others that do: two would keep each other at it.
+            if let Some((until, says)) = self.over.get_mut(id) {
+                if !*says {
+                    *until = now + HOLDS;
+                }
                 continue;
             }
             let known = self.own.remove(id).is_some() | self.heard.remove(id).is_some();
@@ -117,7 +120,6 @@ impl Known {
                 self.over.insert(*id, (now + HOLDS, false));
             }
         }
-        let mut kept = self.heard.values().filter(|(found, _)| found.by == from).count();
         for Drain { id, backend, over, age } in &said.drains {
             // Who has ended it goes on saying so for as long as somebody does not know.
             if let Some((until, _)) = self.over.get_mut(id) {
@@ -126,8 +128,7 @@ impl Known {
             }
             if let Some((_, until)) = self.heard.get_mut(id) {
                 *until = now + HOLDS;
-            } else if kept < MOST && !self.own.contains_key(id) {
-                kept += 1;
+            } else if self.heard.len() < MOST && !self.own.contains_key(id) {
                 let (id, backend, over, age) = (*id, *backend, *over, *age);
                 let found = Draining { id, by: from, backend, over, since: now, age };
                 self.heard.insert(id, (found, now + HOLDS));
@@ -249,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn two_nodes_that_have_ended_it_do_not_keep_each_other_saying_so() {
+        let (mut one, mut other) = two();
+        assert!(one.end(2 * SECOND, backend()) && other.end(2 * SECOND, backend()));
+        for second in 3..60 {
+            let now = second * SECOND;
+            let (said, answered) = (one.say(now), other.say(now));
+            other.hear(now, ME, &said.unwrap_or_default());
+            one.hear(now, OTHER, &answered.unwrap_or_default());
+            one.forget(now);
+            other.forget(now);
+        }
+        assert_eq!((one.say(60 * SECOND), other.say(60 * SECOND)), (None, None));
+    }
+
+    #[test]
     fn what_is_left_is_told_to_who_has_begun_it() {
         let (mut one, mut other) = two();
         let left = Left { id: 7, open: 3, ..Left::default() };
@@ -269,5 +285,9 @@ mod tests {
             Drains { drains: (0..1_000).map(drain).collect(), over: (2_000..4_000).collect() };
         known.hear(SECOND, OTHER, &said);
         assert_eq!((known.all().count(), known.over.len()), (MOST, MOST));
+        // Nor is it as another node.
+        let said = Drains { drains: (5_000..6_000).map(drain).collect(), over: Vec::new() };
+        known.hear(SECOND, NodeId(3), &said);
+        assert_eq!(known.all().count(), MOST);
     }
 }
