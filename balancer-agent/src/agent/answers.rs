@@ -11,6 +11,7 @@ use super::{drains, drains_of_all, journal::Event, shared::Shared};
 use crate::{
     answer::AnswerError,
     api::Answers,
+    desired::Desired,
     maps::ReadMaps as _,
     metrics::Scrape,
     model::ObjectRef,
@@ -141,7 +142,7 @@ fn drain(shared: &Shared, request: &DrainRequest) -> Result<Vec<DrainView>, Answ
     drained.extend(shared.drained_on_all().into_iter().map(|found| found.backend));
     let backends = drains::judge(request, &shared.desired(), &drained)?;
     let over = Duration::from_secs(request.timeout_s.max(1));
-    shared.journal().note(drained_events(shared, &backends, request.cancel, over));
+    let events = drained_events(&shared.desired(), &backends, request.cancel, over);
     let peers = shared.peers();
     if request.cluster && !request.cancel {
         let peers = peers.ok_or(AnswerError::NoCluster)?;
@@ -154,6 +155,8 @@ fn drain(shared: &Shared, request: &DrainRequest) -> Result<Vec<DrainView>, Answ
         }
         moving.drain(backends, (!request.cancel).then_some(over));
     }
+    // Not before: what is refused did not happen.
+    shared.journal().note(events);
     if let Some(peers) = peers {
         drains_of_all::follow(shared, peers);
     }
@@ -162,21 +165,20 @@ fn drain(shared: &Shared, request: &DrainRequest) -> Result<Vec<DrainView>, Answ
 
 /// What is remembered of backends that are drained, or are no more.
 fn drained_events(
-    shared: &Shared,
+    desired: &Desired,
     backends: &BTreeSet<SocketAddr>,
     cancel: bool,
     over: Duration,
 ) -> Vec<Event> {
-    let desired = shared.desired();
     let mut events = Vec::new();
-    for backend in backends {
+    for (backend, services) in drains::services_of(desired, |addr| backends.contains(addr)) {
         let text = if cancel {
             format!("{backend} is drained no more: it gets connections again")
         } else {
             format!("{backend} is drained over {} s", over.as_secs())
         };
-        let services = drains::services(&desired, *backend).into_iter();
-        events.extend(services.map(|s| Event::of(EventKind::Drain, s, text.clone())));
+        let of = |service: &ObjectRef| Event::of(EventKind::Drain, service.clone(), text.clone());
+        events.extend(services.into_iter().map(of));
     }
     events
 }
@@ -190,6 +192,11 @@ fn drains(shared: &Shared) -> Vec<DrainView> {
     }
     drained.extend(here.iter().map(|(addr, found)| (*addr, (found.over, found.since.elapsed()))));
     let (ids, ended) = (in_use(shared.maps()), shared.moving().since());
+    let services: BTreeMap<SocketAddr, Vec<ObjectRef>> = {
+        let desired = shared.desired();
+        let found = drains::services_of(&desired, |addr| drained.contains_key(addr));
+        found.into_iter().map(|(addr, its)| (addr, its.into_iter().cloned().collect())).collect()
+    };
     let view = |(addr, (over, elapsed)): (SocketAddr, (Duration, Duration))| {
         let id = ids.get(&addr).copied();
         let connections = id.map_or(0, |id| shared.maps().active(id));
@@ -197,7 +204,7 @@ fn drains(shared: &Shared) -> Vec<DrainView> {
         let progress = of_all.and_then(|found| Some(shared.peers()?.progress(found.id)));
         DrainView {
             backend: addr.into(),
-            services: drains::services(&shared.desired(), addr),
+            services: services.get(&addr).cloned().unwrap_or_default(),
             timeout_s: over.as_secs(),
             elapsed_s: elapsed.as_secs(),
             connections,

@@ -54,23 +54,22 @@ pub fn followed(
     desired: &Desired,
     here: &BTreeSet<SocketAddr>,
 ) -> BTreeSet<SocketAddr> {
+    let all: Vec<_> = all.into_iter().collect();
+    let asked: BTreeSet<_> = all.iter().copied().collect();
+    // One walk over what is desired, and that of the few ports that are concerned is kept.
+    let usable = tcp(desired).map(|(_, port)| usable(port));
+    let ports: Vec<BTreeSet<SocketAddr>> = usable.filter(|its| !its.is_disjoint(&asked)).collect();
     let mut gone = here.clone();
     let mut followed = BTreeSet::new();
     for backend in all {
-        let leaving = BTreeSet::from([backend]);
-        let after: BTreeSet<_> = gone.union(&leaving).copied().collect();
-        if left_empty(desired, &leaving, &after).is_empty() {
-            gone = after;
+        let is_new = gone.insert(backend);
+        if !ports.iter().any(|its| its.contains(&backend) && its.is_subset(&gone)) {
             followed.insert(backend);
+        } else if is_new {
+            gone.remove(&backend);
         }
     }
     followed
-}
-
-/// Services that have a backend.
-pub fn services(desired: &Desired, backend: SocketAddr) -> Vec<ObjectRef> {
-    let found = services_of(desired, |addr| *addr == backend).remove(&backend);
-    found.unwrap_or_default().into_iter().cloned().collect()
 }
 
 /// Services that have some of the backends, by these. All are found in one walk.
@@ -102,11 +101,15 @@ fn left_empty(
     gone: &BTreeSet<SocketAddr>,
 ) -> BTreeSet<ObjectRef> {
     let is_left = |port: &DesiredPort| {
-        let usable = port.endpoints().filter(|(_, details)| details.usable);
-        let usable: BTreeSet<_> = usable.map(|(backend, _)| backend.addr()).collect();
+        let usable = usable(port);
         !usable.is_disjoint(leaving) && usable.is_subset(gone)
     };
     tcp(desired).filter(|(_, port)| is_left(port)).map(|(id, _)| id.clone()).collect()
+}
+
+fn usable(port: &DesiredPort) -> BTreeSet<SocketAddr> {
+    let usable = port.endpoints().filter(|(_, details)| details.usable);
+    usable.map(|(backend, _)| backend.addr()).collect()
 }
 
 fn backends(desired: &Desired) -> impl Iterator<Item = SocketAddr> {
@@ -176,7 +179,9 @@ mod tests {
         assert_eq!(both, [addr("10.0.0.1:80"), addr("10.0.0.1:90")].into());
         let one = judge(&ask("10.0.0.1", Some(90)), &desired, &none).unwrap();
         assert_eq!(one, [addr("10.0.0.1:90")].into());
-        assert_eq!(services(&desired, addr("10.0.0.1:90"))[0].name, "api");
+        let services = services_of(&desired, |backend| one.contains(backend));
+        let names: Vec<_> = services[&addr("10.0.0.1:90")].iter().map(|s| &s.name).collect();
+        assert_eq!(names, ["api"]);
         for (address, port) in [("10.0.0.3", None), ("10.0.0.1", Some(81))] {
             let error = judge(&ask(address, port), &desired, &none).unwrap_err().to_string();
             assert!(
@@ -207,6 +212,17 @@ mod tests {
         assert_eq!(follow(&[]), [one, other].into());
         assert_eq!(follow(&[one]), [one, other].into());
         assert_eq!(follow(&[two]), [two, other].into());
+    }
+
+    #[test]
+    fn what_is_not_followed_counts_for_no_other_service() {
+        let (first, second) = ("10.0.0.1:80", "10.0.0.2:80");
+        let desired = desired(&[("alone", &[first]), ("web", &[first, second])]);
+        let all = [first, second].map(addr);
+        assert_eq!(followed(all, &desired, &BTreeSet::new()), [addr(second)].into());
+        // What is drained on this node alone stays drained, whatever it leaves empty.
+        let here = BTreeSet::from([addr(first)]);
+        assert_eq!(followed(all, &desired, &here), BTreeSet::new());
     }
 
     #[test]
