@@ -51,7 +51,8 @@ pub struct Planned {
 impl Survey {
     pub(super) fn write(&self, kind: u8) -> Vec<u8> {
         let mut bytes = self.ask.write(kind);
-        bytes.push(u8::from(self.only));
+        // Before the question, which newer versions may write more of.
+        bytes.insert(3, u8::from(self.only));
         let length = (bytes.len() - 3) as u16;
         bytes[1..3].copy_from_slice(&length.to_be_bytes());
         bytes
@@ -59,8 +60,8 @@ impl Survey {
 
     /// None where it is of a family or protocol that is not known.
     pub(super) fn read(body: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
-        let Some(ask) = Ask::read(body)? else { return Ok(None) };
-        Ok(Some(Self { ask, only: body.u8()? != 0 }))
+        let only = body.u8()? != 0;
+        Ok(Ask::read(body)?.map(|ask| Self { ask, only }))
     }
 }
 
