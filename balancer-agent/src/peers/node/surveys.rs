@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Node, moves::Request};
 use crate::peers::{
     Moment,
-    name::NodeId,
+    name::{NodeId, ServiceId},
     own::RowBackend,
     permits::Sums,
     wire::{Plan, Planned, Section, Survey},
@@ -38,6 +38,11 @@ struct Pending {
 }
 
 impl Node {
+    /// The Service port of a row, in its family; none of a row that is not told to other nodes.
+    pub fn service_of(&self, row: u32) -> Option<ServiceId> {
+        self.levels.service_of(row)
+    }
+
     /// Asks the steward of the Service port of a row what would move; of this node's connections `only`,
     /// where others do not move theirs. Gives the number of the question; none where nobody can be asked.
     pub fn survey(&mut self, now: Moment, request: &Request, only: bool) -> Option<u32> {
