@@ -109,6 +109,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         drains.retain(mine);
     }
     show(args, &drains)?;
+    if args.wait && drains.is_empty() {
+        let why = format!("{} is drained no more: somebody has ended it", backend.address);
+        return Err(Failure::new(Exit::Failed, anyhow!(why)));
+    }
     if args.wait && !is_done(&drains) {
         if drains.iter().any(|drain| !drain.nodes.is_empty()) {
             return Err(Failure::new(Exit::Failed, anyhow!(left_on_nodes(&drains))));

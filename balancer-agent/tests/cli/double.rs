@@ -122,14 +122,14 @@ fn all(connections: usize) -> Answers<()> {
         })
         .with(|(), request: &DrainRequest| {
             let backend = request.address.to_string();
-            if backend == "10.0.0.1" {
-                Ok(view(drained()))
+            if ["10.0.0.1", ENDED].contains(&backend.as_str()) {
+                Ok(view(drained(&backend)))
             } else {
                 let hint = "did you mean 10.0.0.1:8080?".to_owned();
                 Err(AnswerError::NoBackend { backend, hint })
             }
         })
-        .with(|(), _: &DrainsQuestion| Ok(view(drained())))
+        .with(|(), _: &DrainsQuestion| Ok(view(drained("10.0.0.1"))))
         .with(move |(), question: &EventsQuestion| {
             if connections == 0 {
                 return Ok(Vec::new());
@@ -211,11 +211,15 @@ fn rebalanced(dry_run: bool) -> Value {
     })
 }
 
-fn drained() -> Value {
+/// A backend whose drain somebody ends as soon as it has begun.
+pub const ENDED: &str = "10.0.0.5";
+
+fn drained(backend: &str) -> Value {
     json!([{
-        "backend": {"address": "10.0.0.1", "port": 8080},
+        "backend": {"address": backend, "port": 8080},
         "services": [{"namespace": "shop", "name": "cart"}],
-        "timeout_s": 30, "elapsed_s": 4, "connections": 0,
+        "timeout_s": 30, "elapsed_s": 4,
+        "connections": u32::from(backend == ENDED),
     }])
 }
 

@@ -300,6 +300,8 @@ fn views_of_a_running_agent_are_shown() {
     ask(&["rebalance", "shop/none"]).with(1).saying("Service shop/none is not balanced");
     let drained = ask(&["drain", "10.0.0.1", "--wait"]).with(0);
     assert!(drained.out.contains("10.0.0.1:8080   shop/cart"), "{drained:?}");
+    let ended = ask(&["drain", double::ENDED, "--wait"]).with(1);
+    assert!(ended.err.contains("10.0.0.5 is drained no more: somebody has ended it"), "{ended:?}");
     ask(&["drain", "10.0.0.9"]).with(1).saying("no Service has a TCP backend");
     ask(&["drain", "10.0.0.1", "--timeout", "banana"]).with(2).saying("give a time from 1s to 1h");
     ask(&["drain", "--wait"]).with(2);
