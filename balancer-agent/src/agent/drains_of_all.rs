@@ -68,7 +68,7 @@ pub fn follow(shared: &Shared, peers: &Peers) -> bool {
 fn left(shared: &Shared, all: &[DrainedAll]) -> BTreeMap<SocketAddr, Left> {
     let ids = in_use(shared.maps());
     let ended = shared.moving().since();
-    let hindered = shared.moving().mover().hindered().clone();
+    let hindered = shared.moving().hindered();
     let left = |found: &DrainedAll| {
         let id = *ids.get(&found.backend)?;
         let open = shared.maps().active(id);

@@ -21,7 +21,8 @@ use crate::{
         corrections::Corrections,
         helper::{Helper, watch::Watch},
         history::Ending,
-        mover::{Ended, Mover},
+        mover::{Ended, Held, Mover},
+        plan::Hindered,
         prospect::Remembered,
         tally::{Counts, Fate, Tally},
     },
@@ -36,6 +37,7 @@ pub struct Moving {
     watch: Arc<Watch>,
     corrections: Arc<Corrections>,
     remembered: Arc<Remembered>,
+    hindered: Arc<Held>,
     /// True if the mover has not learned of the last change.
     differs: AtomicBool,
     /// True if the source may lack objects.
@@ -71,6 +73,7 @@ impl Moving {
             remembered: Arc::clone(mover.remembered()),
             mover: Mutex::new(mover),
             tally,
+            hindered: Arc::clone(mover.hindered()),
             ended,
             watch,
             differs: AtomicBool::new(false),
@@ -146,6 +149,12 @@ impl Moving {
     /// Backends that are drained by hand, here or on all nodes.
     pub fn drained(&self) -> BTreeMap<SocketAddr, Drained> {
         let mut all = self.followed().clone();
+    /// Why connections of backends that drain were not ended in the last pass, by identifier; without a
+    /// wait for the mover.
+    pub fn hindered(&self) -> BTreeMap<u32, Hindered> {
+        self.hindered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
         all.extend(self.drains().iter());
         all
     }

@@ -125,6 +125,19 @@ impl History {
         self.ended.iter().map(|(word, ended)| (*word, ended.ending)).collect()
     }
 
+    /// The same without what only spares passes a look at connections that nobody asks about.
+    pub fn as_shown(&self) -> Self {
+        Self {
+            ended: self.ended.clone(),
+            idle_at: HashMap::new(),
+            paused: self.paused.clone(),
+            looks: self.looks.clone(),
+            rows: self.rows.clone(),
+            moved: self.moved.clone(),
+            turn: self.turn,
+        }
+    }
+
     /// Forgets what is remembered for as long as there are candidates.
     pub fn forget_looks(&mut self) {
         self.looks = Looks::default();

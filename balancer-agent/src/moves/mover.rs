@@ -38,6 +38,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LEAST: Duration = Duration::from_millis(4);
 /// Passes take one part of the time of a processor in so many.
 const SHARE: u32 = 20;
+/// Time between two passes at least of which what they remember is left to others.
+const REMEMBER: Duration = Duration::from_secs(1);
 
 /// Moves connections.
 pub struct Mover {
@@ -59,11 +61,16 @@ pub struct Mover {
     /// What is remembered, for those who ask what would be moved.
     remembered: Arc<Remembered>,
     /// Why connections of backends that drain were not ended in the last pass, by identifier.
-    hindered: BTreeMap<u32, Hindered>,
+    hindered: Arc<Held>,
+    /// When it was left to those who ask what is remembered.
+    remembered_at: Option<Duration>,
 }
 
 /// Which connections are ended, by the words of their charges, as of the last pass.
 pub type Ended = Mutex<HashMap<u64, Ending>>;
+
+/// Why connections of backends that drain were not ended in the last pass, by identifier.
+pub type Held = Mutex<BTreeMap<u32, Hindered>>;
 
 impl Mover {
     /// Will move connections.
@@ -88,7 +95,8 @@ impl Mover {
             tally,
             ended,
             remembered: Arc::default(),
-            hindered: BTreeMap::new(),
+            hindered: Arc::default(),
+            remembered_at: None,
         }
     }
 
@@ -109,7 +117,7 @@ impl Mover {
     }
 
     /// Why connections of backends that drain were not ended in the last pass, by identifier.
-    pub const fn hindered(&self) -> &BTreeMap<u32, Hindered> {
+    pub const fn hindered(&self) -> &Arc<Held> {
         &self.hindered
     }
 
@@ -137,8 +145,8 @@ impl Mover {
         self.cluster.refresh(now(), &self.maps);
         if self.movable.is_empty() {
             self.history.forget_looks();
-            self.hindered.clear();
-            self.publish();
+            self.publish(BTreeMap::new());
+            self.remember_at_times();
             return self.cluster.next(now());
         }
         let forced = self.forced();
@@ -153,13 +161,13 @@ impl Mover {
         };
         let Chosen { ends, spent: asking, soonest, quiet, hindered, .. } =
             choose(&input, &demands, true, &mut history, &self.maps, &self.helper, failed);
-        self.hindered = hindered;
         let (ended, ending) = self.carry_out_seated(&input, ends, &mut history);
         self.cluster.ask(&input, &history, &quiet);
         let waits = plan::are_awaited(&demands, &ended, &quiet);
         let settles_in = plan::settles_in(&input, &history);
         self.history = history;
-        self.publish();
+        self.publish(hindered);
+        self.remember_at_times();
         self.asked.services.retain(|service| {
             self.movable
                 .rows_of(service)
@@ -207,12 +215,13 @@ impl Mover {
         (self.asked, self.movable) = (look.asked, look.movable);
         if !input.governed.is_empty() {
             input.governed.keys().for_each(|row| self.cluster.force(*row, input.now));
-            self.publish();
+            self.remember();
             return Ok(view);
         }
         let (ended, _) = self.carry_out(&input, &ends, &mut history);
         self.history = history;
-        self.publish();
+        self.publish_ended();
+        self.remember();
         view.moves = moves(&input, &self.movable, &self.maps, &ended);
         view.busy += (ends.len() - ended.len()) as u64;
         Ok(view)
@@ -223,20 +232,37 @@ impl Mover {
         self.asked.services.iter().flat_map(|service| self.movable.rows_of(service)).collect()
     }
 
+    /// Tells those who ask what a pass has ended, and what was in its way.
+    fn publish(&mut self, hindered: BTreeMap<u32, Hindered>) {
+        let mut held = self.hindered.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = hindered;
+        drop(held);
+        self.publish_ended();
+    }
+
     /// Tells those who list connections which were ended.
-    fn publish(&mut self) {
+    fn publish_ended(&mut self) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = self.history.all_ended();
         let settled = self.cluster.settled();
         let seated = self.cluster.rows_with_seats();
         self.corrections.finish(self.history.ended_charges(), seated, settled);
-        self.remember();
+    }
+
+    /// The same as [`Self::remember`], not after each pass: with many candidates, what is copied are
+    /// megabytes.
+    fn remember_at_times(&mut self) {
+        let now = now();
+        if self.remembered_at.is_none_or(|at| now.saturating_sub(at) >= REMEMBER) {
+            self.remembered_at = Some(now);
+            self.remember();
+        }
     }
 
     /// Leaves what is remembered to those who ask what would be moved.
     fn remember(&self) {
         self.remembered.put(Memory {
             asked: self.asked.clone(),
-            history: self.history.clone(),
+            history: self.history.as_shown(),
             authority: self.cluster.authority().cloned(),
         });
     }
