@@ -306,10 +306,12 @@ impl Shared {
 
     /// Every Service port at the moment of a snapshot.
     pub fn services_of(&self, snapshot: &Snapshot) -> Vec<ServiceView> {
-        self.completed(views::services(snapshot, Some(&self.desired())))
+        let mut services = self.completed(views::services(snapshot, Some(&self.desired())));
+        self.moving.complete(&mut services);
+        services
     }
 
-    /// The same without nodes and zones.
+    /// The same without nodes and zones, and without what was moved.
     pub fn services_without_places(&self, snapshot: &Snapshot) -> Vec<ServiceView> {
         self.completed(views::without_places(snapshot, Some(&self.desired())))
     }
@@ -326,7 +328,6 @@ impl Shared {
         for backend in tcp.flat_map(|service| &mut service.backends) {
             backend.drained_by = by.get(&(backend.address, backend.port).into()).cloned();
         }
-        self.moving.complete(&mut services);
         services
     }
 
