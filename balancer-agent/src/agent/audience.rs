@@ -1,6 +1,10 @@
 //! What the reconciler tells, and whom it asks: the rest of the agent, or a test.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::SystemTime,
+};
 
 use super::{handover::Look, journal::Event, moving::Drained};
 use crate::{desired::Desired, metrics::Synced, model::Problem, source::Kind};
@@ -28,4 +32,6 @@ pub trait Audience {
     fn look(&self, look: Look);
     /// Backends that are drained by hand.
     fn drained(&self) -> BTreeMap<SocketAddr, Drained>;
+    /// The maps have no row any more that has one of these backends, which are drained by hand.
+    fn left_out(&self, backends: BTreeSet<SocketAddr>);
 }

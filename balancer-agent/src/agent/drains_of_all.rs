@@ -56,9 +56,13 @@ pub fn follow(shared: &Shared, peers: &Peers) -> bool {
     }
     let left = left(shared, &all);
     let refused = |backend| !followed.contains(backend) && !here.contains(backend);
-    let said = all.iter().map(|found| {
+    let left_out = moving.left_out();
+    let said = all.iter().filter_map(|found| {
         let left = left.get(&found.backend).copied().unwrap_or_default();
-        Left { id: found.id, refused: refused(&found.backend), ..left }
+        let refused = refused(&found.backend);
+        // Before rows are without it, it may get connections, and "nothing" would be too early.
+        let is_certain = left.open > 0 || refused || left_out.contains(&found.backend);
+        is_certain.then_some(Left { id: found.id, refused, ..left })
     });
     peers.leave(said.collect());
     true

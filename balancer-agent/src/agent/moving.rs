@@ -46,6 +46,8 @@ pub struct Moving {
     drained: Mutex<BTreeMap<SocketAddr, Drained>>,
     /// Those that are drained on all nodes, as far as this one does.
     followed: Mutex<BTreeMap<SocketAddr, Drained>>,
+    /// Those that no row has any more.
+    left_out: Mutex<BTreeSet<SocketAddr>>,
     /// Wakes the loop that follows changes: other backends are drained.
     redo: Notify,
 }
@@ -71,9 +73,9 @@ impl Moving {
         Ok(Self {
             corrections: Arc::clone(mover.corrections()),
             remembered: Arc::clone(mover.remembered()),
+            hindered: Arc::clone(mover.hindered()),
             mover: Mutex::new(mover),
             tally,
-            hindered: Arc::clone(mover.hindered()),
             ended,
             watch,
             differs: AtomicBool::new(false),
@@ -82,6 +84,7 @@ impl Moving {
             wake: Notify::new(),
             drained: Mutex::default(),
             followed: Mutex::default(),
+            left_out: Mutex::default(),
             redo: Notify::new(),
         })
     }
@@ -146,15 +149,15 @@ impl Moving {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).get(&word).copied()
     }
 
-    /// Backends that are drained by hand, here or on all nodes.
-    pub fn drained(&self) -> BTreeMap<SocketAddr, Drained> {
-        let mut all = self.followed().clone();
     /// Why connections of backends that drain were not ended in the last pass, by identifier; without a
     /// wait for the mover.
     pub fn hindered(&self) -> BTreeMap<u32, Hindered> {
         self.hindered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Backends that are drained by hand, here or on all nodes.
+    pub fn drained(&self) -> BTreeMap<SocketAddr, Drained> {
+        let mut all = self.followed().clone();
         all.extend(self.drains().iter());
         all
     }
@@ -170,6 +173,16 @@ impl Moving {
         if before != *self.followed() {
             self.redo.notify_one();
         }
+    }
+
+    /// The rows were written without these backends.
+    pub fn leave_out(&self, backends: BTreeSet<SocketAddr>) {
+        *self.left_out.lock().unwrap_or_else(PoisonError::into_inner) = backends;
+    }
+
+    /// Backends that are drained and that no row has any more: none of them gets new connections.
+    pub fn left_out(&self) -> BTreeSet<SocketAddr> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Drains backends over this time, or gives them new connections again.

@@ -328,6 +328,7 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
             return self.tell(audience);
         }
         let mut failed = Vec::new();
+        let is_all = matches!(wanted, Wanted::All);
         let udp = match &wanted {
             Wanted::All => true,
             Wanted::Some(ports) => ports.iter().any(|id| id.protocol == Protocol::Udp),
@@ -344,6 +345,9 @@ impl<M: WriteMaps + Charges + OutsideCharges, G: GracePeriods> Reconciler<M, G> 
         self.full = (done.full, done.does_not_fit);
         match result {
             Ok(()) => {
+                if is_all && done.problems.is_empty() {
+                    audience.left_out(self.drained.keys().copied().collect());
+                }
                 failed.extend(done.problems);
                 if is_asked || done.writes > 0 {
                     self.sums.add(Written {

@@ -1,7 +1,7 @@
 //! What the parts of the running agent share.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
     process,
@@ -392,6 +392,10 @@ impl Audience for Shared {
 
     fn drained(&self) -> BTreeMap<SocketAddr, Drained> {
         self.moving.drained()
+    }
+
+    fn left_out(&self, backends: BTreeSet<SocketAddr>) {
+        self.moving.leave_out(backends);
     }
 }
 

@@ -19,6 +19,7 @@ struct Told {
     mended: Cell<u64>,
     synced: RefCell<Vec<(u64, u64, bool)>>,
     drained: RefCell<BTreeMap<SocketAddr, Drained>>,
+    left_out: RefCell<BTreeSet<SocketAddr>>,
     happened: RefCell<Vec<String>>,
 }
 
@@ -48,6 +49,9 @@ impl Audience for Told {
     fn look(&self, _: Look) {}
     fn drained(&self) -> BTreeMap<SocketAddr, Drained> {
         self.drained.borrow().clone()
+    }
+    fn left_out(&self, backends: BTreeSet<SocketAddr>) {
+        self.left_out.replace(backends);
     }
 }
 
@@ -368,10 +372,16 @@ fn backends_that_are_drained_by_hand_get_nothing_new() {
     reconciler.reconcile(&state(&BEFORE), &told);
     let drained = Drained { since: Instant::now(), over: Duration::from_secs(1) };
     told.drained.borrow_mut().insert("10.0.0.2:80".parse().unwrap(), drained);
+    // A change of something else need not bring the drain to the rows of all Services.
+    let none = Parts::default();
+    reconciler.reconcile(&State { changes: Changes::Some(none), ..state(&BEFORE) }, &told);
+    assert!(told.left_out.borrow().is_empty());
     reconciler.redo(&told);
     assert_eq!(balanced(&reconciler)[&1], [1]);
+    assert!(told.left_out.borrow().iter().eq(told.drained.borrow().keys()));
     told.drained.borrow_mut().clear();
     reconciler.redo(&told);
+    assert!(told.left_out.borrow().is_empty());
     assert_eq!(balanced(&reconciler)[&1], [1, 2]);
 }
 
