@@ -323,6 +323,7 @@ impl Node {
     /// A peer takes part that did not: it may be the steward of some Service ports instead of
     /// another.
     fn joined(&mut self, now: Moment, node: NodeId) {
+        self.permits.renew();
         let is_higher = |service, than| steward(service, [than, node]) != Some(than);
         let theirs =
             self.stewards.iter().filter(|(service, (than, _))| is_higher(**service, *than));

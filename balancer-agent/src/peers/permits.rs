@@ -197,6 +197,13 @@ impl Permits {
         book.forget(now);
     }
 
+    /// A node is heard that was not: after a recent change of backends a round may begin once more, for what
+    /// that node has.
+    pub fn renew(&mut self) {
+        let turns = self.books.values_mut().flat_map(|book| book.turns.values_mut());
+        turns.for_each(|turn| turn.began = None);
+    }
+
     /// Forgets what is too old.
     pub fn forget(&mut self, now: Moment) {
         self.books.retain(|_, book| {
