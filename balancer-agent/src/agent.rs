@@ -39,9 +39,10 @@ use tokio::{
 
 use crate::{
     api,
-    config::RunConfig,
+    config::{RunConfig, Settings},
     doctor, health,
     kernel::{self, KernelError},
+    log_lines::LogLines,
     maps::{MapsError, pins::Pins},
     metrics,
     peers::socket::{self, PeerSocket},
@@ -97,8 +98,17 @@ pub enum RunError {
     Signal(#[from] io::Error),
 }
 
+/// What the agent tells of itself to whoever reports a fault.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// What it was told.
+    pub given: Settings,
+    /// What it logs.
+    pub log: LogLines,
+}
+
 /// Runs until SIGTERM or SIGINT. What is in the kernel then stays there and goes on balancing.
-pub async fn run(config: RunConfig) -> Result<(), RunError> {
+pub async fn run(config: RunConfig, about: About) -> Result<(), RunError> {
     let loader = kernel::Loader::start();
     doctor::require(&config)?;
     let mut signals = Signals::new()?;
@@ -136,7 +146,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         Some(Err(error)) => reconciler.lack_outside(outside::unloaded(&error)),
         None => {}
     }
-    let shared = Arc::new(Shared::new(&config, &source, reconciler.desired())?);
+    let shared = Arc::new(Shared::new(&config, about, &source, reconciler.desired())?);
     shared.wait(&[], &source.awaited());
     let before = if programs.adopted { "goes on from what was there" } else { "begins" };
     let version = env!("CARGO_PKG_VERSION");

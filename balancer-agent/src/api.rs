@@ -12,6 +12,8 @@
 //! | `/v1/explain` | [`ExplainQuestion`] | |
 //! | `/v1/peers` | [`PeersQuestion`] | |
 //! | `/v1/events` | [`EventsQuestion`] | |
+//! | `/v1/about` | [`AboutQuestion`] | |
+//! | `/v1/metrics` | [`MetricsQuestion`] | |
 //! | `/v1/trace` | [`TraceQuestion`], answered line by line as things happen | |
 //! | `/v1/rebalance` | | [`RebalanceRequest`] |
 //! | `/v1/drain` | [`DrainsQuestion`] | [`DrainRequest`] |
@@ -38,8 +40,9 @@ pub use self::{
 use crate::http;
 #[cfg(doc)]
 use crate::view::{
-    ClientsQuestion, DrainRequest, DrainsQuestion, EventsQuestion, ExplainQuestion, PeersQuestion,
-    RebalanceRequest, ServicesQuestion, StatusQuestion, TraceQuestion, Wanted,
+    AboutQuestion, ClientsQuestion, DrainRequest, DrainsQuestion, EventsQuestion, ExplainQuestion,
+    MetricsQuestion, PeersQuestion, RebalanceRequest, ServicesQuestion, StatusQuestion,
+    TraceQuestion, Wanted,
 };
 
 /// Answers on the socket until `shutdown` turns true, then removes the socket.

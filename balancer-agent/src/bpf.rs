@@ -3,7 +3,7 @@
 
 use std::{
     ffi::CString,
-    io,
+    fmt, io,
     os::{
         fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -75,21 +75,56 @@ pub fn program_id(program: impl AsFd) -> io::Result<u32> {
 
 /// The kernel's identifier of a map. `BPF_OBJ_GET_INFO_BY_FD` of maps, Linux 4.13.
 pub fn map_id(map: impl AsFd) -> io::Result<u32> {
+    Ok(map_info(map)?.id)
+}
+
+/// The kernel's hash of a program's instructions, in hexadecimal as bpftool shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag(pub [u8; 8]);
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What the kernel knows of a map. `BPF_OBJ_GET_INFO_BY_FD` of maps, Linux 4.13.
+pub fn map_info(map: impl AsFd) -> io::Result<bpf_map_info> {
     // SAFETY: a structure of integers, for which all zeroes are valid.
     let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
     get_info(map, &mut info)?;
-    Ok(info.id)
+    Ok(info)
 }
 
-/// The kernel's hash of a program's instructions. `BPF_PROG_GET_FD_BY_ID`, Linux 4.13.
-pub fn program_tag(id: u32) -> io::Result<[u8; 8]> {
+/// Counts the keys of a map, `most` of them at most; those that come and go meanwhile may be counted or
+/// not. `BPF_MAP_GET_NEXT_KEY`.
+pub fn count_keys(map: impl AsFd, key_size: u32, most: u32) -> io::Result<u32> {
+    let (mut key, mut next) = (vec![0_u8; key_size as usize], vec![0_u8; key_size as usize]);
+    let mut count = 0;
+    while count < most {
+        let mut attr = zeroed();
+        attr.__bindgen_anon_2.map_fd = map.as_fd().as_raw_fd() as u32;
+        attr.__bindgen_anon_2.key = if count == 0 { 0 } else { key.as_mut_ptr() as u64 };
+        attr.__bindgen_anon_2.__bindgen_anon_1.next_key = next.as_mut_ptr() as u64;
+        match call(bpf_cmd::BPF_MAP_GET_NEXT_KEY, &mut attr) {
+            Ok(_) => count += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        }
+        std::mem::swap(&mut key, &mut next);
+    }
+    Ok(count)
+}
+
+/// What the kernel knows of a program. `BPF_PROG_GET_FD_BY_ID`, Linux 4.13.
+pub fn program_info(id: u32) -> io::Result<bpf_prog_info> {
     let mut attr = zeroed();
     attr.__bindgen_anon_6.__bindgen_anon_1.prog_id = id;
     let program = descriptor(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attr)?;
     // SAFETY: a structure of integers, for which all zeroes are valid.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
     get_info(&program, &mut info)?;
-    Ok(info.tag)
+    Ok(info)
 }
 
 /// What one call has read of a map.

@@ -24,6 +24,7 @@ mod run;
 mod service;
 mod services;
 mod status;
+mod sysdump;
 mod top;
 mod trace;
 mod watch;
@@ -53,6 +54,7 @@ Examples:
   balancer-agent drain 10.244.1.7 --wait            no new connections; end those that are open
   balancer-agent events --since 5m                  what has changed on this node
   balancer-agent trace --errors                     what fails from now on, and why
+  balancer-agent sysdump                            all of this in one archive, for a report
   balancer-agent cleanup                            take everything out of the kernel
 
 Exit codes: 0 fine, 1 failed, 2 usage, 3 agent not reachable, 4 the node lacks something";
@@ -81,6 +83,7 @@ enum Verb {
     Events(events::Args),
     Trace(trace::Args),
     Doctor(doctor::Args),
+    Sysdump(sysdump::Args),
     Cleanup(cleanup::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Verb::Events(args) => events::run(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Sysdump(args) => sysdump::run(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Manual(args) => manual::run(&args),

@@ -18,6 +18,7 @@ pub mod damage;
 mod device;
 mod grow;
 pub mod guard;
+pub mod inventory;
 pub mod link;
 mod load;
 mod lock;

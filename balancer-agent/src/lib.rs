@@ -5,6 +5,7 @@
 //! - [`netlink`]: messages of netlink(7) and their attributes.
 //! - [`model`]: Services, EndpointSlices, Nodes and Pods as plain types.
 //! - [`tasks`]: tasks that run as long as the agent does.
+//! - [`log_lines`]: the last lines of the log.
 //! - [`node`]: facts about this node, read where the kernel tells them.
 //! - [`settings`]: what annotations and the configuration may say, and what it means.
 //! - [`source`]: the API server or a folder of YAML, converted once, at the edge.
@@ -46,6 +47,7 @@ pub mod doctor;
 pub mod health;
 pub mod http;
 pub mod kernel;
+pub mod log_lines;
 pub mod maps;
 pub mod metrics;
 pub mod model;

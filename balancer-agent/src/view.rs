@@ -1,5 +1,6 @@
 //! What the command line, the API and the metrics show: the wire types of every `-o json`.
 
+mod about;
 mod clients;
 mod connections;
 mod events;
@@ -16,6 +17,7 @@ use balancer_common::policy::DEFAULT_WEIGHT;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    about::{AboutQuestion, AboutView, MetricsQuestion},
     clients::{ClientServiceView, ClientView, ClientsQuestion},
     connections::{ActivityView, ConnectionView, EndView, OutsideView, Wanted},
     events::{EventKind, EventView, EventsQuestion, RecentView},

@@ -18,10 +18,10 @@ use crate::{
     moves::{movable::in_use, prospect::Prospect},
     observe::{Snapshot, clients::clients, connections::connections, explain::explain, offline},
     view::{
-        ClientView, ClientsQuestion, ConnectionView, DrainRequest, DrainView, DrainsQuestion,
-        EventKind, EventsQuestion, ExplainQuestion, ExplainView, PeerView, PeersQuestion,
-        RebalanceRequest, RebalanceView, ServiceView, ServicesQuestion, StatusQuestion, StatusView,
-        TraceQuestion, Wanted,
+        AboutQuestion, ClientView, ClientsQuestion, ConnectionView, DrainRequest, DrainView,
+        DrainsQuestion, EventKind, EventsQuestion, ExplainQuestion, ExplainView, MetricsQuestion,
+        PeerView, PeersQuestion, RebalanceRequest, RebalanceView, ServiceView, ServicesQuestion,
+        StatusQuestion, StatusView, TraceQuestion, Wanted,
     },
 };
 
@@ -38,6 +38,8 @@ pub fn answers(shared: &Arc<Shared>) -> Answers<Shared> {
         .with(drain)
         .with(|shared, _: &DrainsQuestion| Ok(drains(shared)))
         .with(|shared, question: &EventsQuestion| Ok(shared.journal().list(question)))
+        .with(|shared, _: &AboutQuestion| Ok(shared.about()))
+        .with(|shared, _: &MetricsQuestion| Ok(scrape(shared)?.text()))
         .streaming(|shared, question: TraceQuestion| shared.tracing().subscribe(question))
 }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    About,
     audience::Audience,
     handover::{Handover, Look},
     journal::{Event, Journal},
@@ -30,7 +31,7 @@ use crate::{
     moves::helper::{Helper, watch::Stuck},
     observe::{Snapshot, explain::Client, offline, views},
     source::{Heard, Kind, Source, kube::Requests},
-    view::{AgentView, BalancingView, CountsView, ServiceView, StatusView},
+    view::{AboutView, AgentView, BalancingView, CountsView, ServiceView, StatusView},
 };
 
 /// What the loop shares with those who ask.
@@ -63,6 +64,7 @@ pub struct Shared {
     datagrams: Handover,
     tracing: Arc<Tracing>,
     journal: Journal,
+    about: About,
 }
 
 /// What the loop has told.
@@ -75,7 +77,12 @@ struct Published {
 
 impl Shared {
     /// Opens the maps a second time, for reading.
-    pub fn new(config: &RunConfig, source: &Source, desired: Reader) -> Result<Self, MapsError> {
+    pub fn new(
+        config: &RunConfig,
+        about: About,
+        source: &Source,
+        desired: Reader,
+    ) -> Result<Self, MapsError> {
         let requests = source.requests();
         let (source, heard) = (source.describe(), source.heard());
         let pins = Pins::new(&config.bpffs);
@@ -111,6 +118,7 @@ impl Shared {
             datagrams: Handover::default(),
             tracing: Arc::default(),
             journal: Journal::default(),
+            about,
         })
     }
 
@@ -159,6 +167,14 @@ impl Shared {
     /// What has changed.
     pub const fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// What the agent was told, without what was left out, and what it has logged.
+    pub fn about(&self) -> AboutView {
+        let given = serde_json::to_value(&self.about.given).unwrap_or_default();
+        let mut configuration = given.as_object().cloned().unwrap_or_default();
+        configuration.retain(|_, value| !value.is_null());
+        AboutView { configuration, log: self.about.log.list() }
     }
 
     /// Who reads what programs tell.

@@ -103,6 +103,16 @@ impl Place {
         }
     }
 
+    /// Socket of the agent.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Folder of the pins.
+    pub(super) fn bpffs(&self) -> &Path {
+        &self.bpffs
+    }
+
     /// Asks the agent, which alone can answer.
     pub(super) fn tell<Q: Question>(&self, question: &Q) -> Result<Q::Answer, Failure> {
         self.talk(async |client| client.ask(question).await)

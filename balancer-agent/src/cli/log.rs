@@ -2,19 +2,27 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{self, writer::MakeWriterExt as _},
+};
 
-use crate::config::LogFormat;
+use crate::{config::LogFormat, log_lines::LogLines};
 
 /// The client of the API server, which logs every failed request. The agent tells what comes of it,
 /// once.
 const CLIENT: &str = "kube_client";
 
-/// Starts logging for the rest of the process.
-pub(super) fn start(format: LogFormat) {
+/// Lines of libraries may have of what they send and hear what is nobody's business.
+const OWN: &str = env!("CARGO_CRATE_NAME");
+
+/// Starts logging for the rest of the process. The last lines that the agent itself logs are kept.
+pub(super) fn start(format: LogFormat) -> LogLines {
     let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let filter = EnvFilter::builder().parse_lossy(directives(&wanted));
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let kept = LogLines::default();
+    let own = kept.clone().with_filter(|of| of.target().starts_with(OWN));
+    let lines = fmt::fmt().with_env_filter(filter).with_writer(io::stderr.and(own));
     match format {
         LogFormat::Json => lines.json().flatten_event(true).init(),
         LogFormat::Text => {
@@ -22,6 +30,7 @@ pub(super) fn start(format: LogFormat) {
             lines.with_ansi(colours).with_target(false).init();
         }
     }
+    kept
 }
 
 /// What the user wants, and of the client of the API server nothing that they did not ask for.

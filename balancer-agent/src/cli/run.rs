@@ -7,7 +7,7 @@ use super::{
     heap, log,
 };
 use crate::{
-    agent::{self, RunError},
+    agent::{self, About, RunError},
     config::{ConfigError, Settings, Surroundings},
 };
 
@@ -39,13 +39,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<Exit, Failure> {
-    let config = settings(args)
-        .and_then(|settings| settings.resolve(Surroundings::look()))
-        .map_err(|error| Failure::new(exit_of(&error), error))?;
-    log::start(config.log_format);
+    let fault = |error| Failure::new(exit_of(&error), error);
+    let given = settings(args).map_err(fault)?;
+    let config = given.clone().resolve(Surroundings::look()).map_err(fault)?;
+    let log = log::start(config.log_format);
     heap::share();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(agent::run(config));
+    let ended = runtime.block_on(agent::run(config, About { given, log }));
     // A thread that is asking the kernel for somebody is not waited for.
     runtime.shutdown_background();
     match ended {

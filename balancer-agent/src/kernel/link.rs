@@ -2,7 +2,6 @@
 #![allow(unsafe_code, reason = "a union of the kernel's is read")]
 
 use std::{
-    fmt::Write as _,
     io,
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -63,9 +62,5 @@ pub(super) fn remove(pin: PathBuf) -> Result<bool, KernelError> {
 
 /// The kernel's hash of a program's instructions, in hexadecimal as bpftool shows it.
 pub fn tag(program: u32) -> io::Result<String> {
-    let mut text = String::new();
-    for byte in bpf::program_tag(program)? {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
+    Ok(bpf::Tag(bpf::program_info(program)?.tag).to_string())
 }

@@ -124,7 +124,7 @@ fn alerts_and_dashboard_ask_for_what_is_shown() {
         backend.cluster_active = Some(backend.active.into());
     }
     scrape.mended.add("backends", 1);
-    let shown = text::text(scrape);
+    let shown = scrape.text();
     let shown: Vec<_> = shown.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
     for file in ["rules.yaml", "rules.test.yaml", "dashboard.json"] {
         let path = format!("{}/../deploy/monitoring/{file}", env!("CARGO_MANIFEST_DIR"));

@@ -95,12 +95,14 @@ pub(super) fn render(scrape: Scrape, out: &mut impl fmt::Write) -> fmt::Result {
     encode_eof(out)
 }
 
-/// The same, at once.
-#[cfg(test)]
-pub(super) fn text(scrape: Scrape) -> String {
-    let mut text = String::new();
-    render(scrape, &mut text).expect("a string takes all");
-    text
+impl Scrape {
+    /// What `/metrics` shows, at once.
+    pub fn text(self) -> String {
+        let mut text = String::new();
+        // A string takes all.
+        let _ = render(self, &mut text);
+        text
+    }
 }
 
 impl Families {
@@ -188,7 +190,7 @@ mod tests {
     }
 
     fn series(problems: Vec<Problem>) -> Vec<String> {
-        let text = text(of(StatusView { problems, ..testing::status() }));
+        let text = of(StatusView { problems, ..testing::status() }).text();
         let ours = text.lines().filter(|line| line.starts_with("balancer_object_problems{"));
         let mut ours: Vec<_> = ours.map(str::to_owned).collect();
         ours.sort();
@@ -217,7 +219,7 @@ mod tests {
         agent.source = "the API server at https://user:secret@192.0.2.1".into();
         let scrape = of(status.clone());
         scrape.mended.add("NAMES", 3);
-        let text = text(scrape);
+        let text = scrape.text();
         assert!(text.contains("balancer_map_entries_mended_total{map=\"NAMES\"} 3"), "{text}");
         let (node, pid) = (agent_of(&status).node.as_str(), agent_of(&status).pid.to_string());
         for hidden in ["secret", node, &pid, "/sys/fs", "wrong", "cart-0"] {
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_state_of_balancing_is_told() {
-        let text = text(testing::scrape());
+        let text = testing::scrape().text();
         for line in [
             "balancer_balancing{state=\"works\"} 1",
             "balancer_balancing{state=\"broken\"} 0",

@@ -53,8 +53,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The kernel tells the memory of a map only in the fdinfo of a descriptor.
-fn memory(pin: &Path) -> Option<u64> {
+/// Bytes of kernel memory of a pinned map, which the kernel tells only in the fdinfo of a descriptor;
+/// none where that is no map, or not ours to open.
+pub fn memory(pin: &Path) -> Option<u64> {
     let map = MapData::from_pin(pin).ok()?;
     let number = map.fd().as_fd().as_raw_fd();
     memlock(&fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?)

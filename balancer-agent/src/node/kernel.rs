@@ -1,8 +1,9 @@
 //! The running kernel.
 
-use std::{fmt, fs, path::Path};
+use std::{ffi::OsStr, fmt, fs, path::Path};
 
 use nix::sys::utsname;
+use serde::Serialize;
 
 /// Major and minor number of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +32,35 @@ impl fmt::Display for Version {
 /// The release as `uname -r` prints it; empty where the kernel does not tell.
 pub fn release() -> String {
     utsname::uname().map_or_else(|_| String::new(), |u| u.release().to_string_lossy().into_owned())
+}
+
+/// What `uname -a` prints but the hostname.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Uname {
+    /// `uname -s`.
+    pub system: String,
+    /// `uname -r`.
+    pub release: String,
+    /// `uname -v`.
+    pub version: String,
+    /// `uname -m`.
+    pub machine: String,
+}
+
+/// The running kernel; empty where it does not tell.
+pub fn uname() -> Uname {
+    utsname::uname().map_or_else(
+        |_| Uname::default(),
+        |uname| {
+            let text = |text: &OsStr| text.to_string_lossy().into_owned();
+            Uname {
+                system: text(uname.sysname()),
+                release: text(uname.release()),
+                version: text(uname.version()),
+                machine: text(uname.machine()),
+            }
+        },
+    )
 }
 
 /// The hostname; empty where the kernel does not tell.

@@ -19,7 +19,7 @@ use double::{Double, blind};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "run",
     "status",
     "services",
@@ -34,6 +34,7 @@ const VERBS: [&str; 16] = [
     "events",
     "trace",
     "doctor",
+    "sysdump",
     "cleanup",
     "completions",
 ];
@@ -144,6 +145,25 @@ fn run_reads_a_folder_or_a_cluster_but_not_both() {
     let both = ["run", "--manifests", "/m", "--kubeconfig", "/k"];
     let ended = agent(&both).with(2).saying("--manifests and --kubeconfig exclude each other");
     assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+}
+
+/// What the kernel tells is there in any case; what is not, is named.
+#[test]
+fn an_archive_is_written_where_there_is_nothing_to_ask() {
+    let folder = folder();
+    let (archive, away) = (path(&folder, "node.tar.gz"), path(&folder, "nothing"));
+    let place = ["--socket", &away, "--bpffs", &away];
+    let ended = agent(&[&["sysdump", "-o", &archive], &place[..]].concat()).with(0);
+    assert_eq!(ended.out, format!("{archive}\n"));
+    let ended = ended.saying("agent not reachable").saying("services: nothing is balanced here");
+    assert!(ended.err.lines().all(|line| line.starts_with("note: ")), "{ended:?}");
+    let list = finish(Command::new("tar").args(["tzf", &archive])).with(0).out;
+    for name in ["lacking.txt", "doctor.json", "facts.txt", "kernel.json", "version.json"] {
+        assert!(list.lines().any(|line| line.ends_with(&format!("/{name}"))), "{name}: {list}");
+    }
+    let nowhere = path(&folder, "not/there.tar.gz");
+    let ended = agent(&[&["sysdump", "-o", &nowhere], &place[..]].concat()).with(1);
+    ended.saying("name another file with -o");
 }
 
 #[test]

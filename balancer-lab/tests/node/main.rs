@@ -46,6 +46,7 @@ mod privileges;
 mod spread;
 mod stuck;
 mod suspects;
+mod sysdump;
 mod top;
 mod trace;
 mod trials;
