@@ -25,8 +25,8 @@ use std::{
 use balancer_common::{
     charge,
     layout::{
-        Backend, Frontend, FrontendKey4, FrontendKey6, Level, NodeAddress, OutsideFlow, OutsideKey,
-        Pin, RangeKey, Row, SLOT_WORDS, ServiceName, Slot,
+        Backend, Frontend, FrontendKey4, FrontendKey6, LIFETIME_WORDS, Level, NodeAddress,
+        OutsideFlow, OutsideKey, Pin, RangeKey, Row, SLOT_WORDS, ServiceName, Slot,
     },
     policy::Policy,
     verdict::Verdict,
@@ -207,6 +207,9 @@ pub trait ReadMaps {
             .map(|(index, word)| (self.record_service(index), charge::backend_of(word)))
             .collect()
     }
+    /// How long connections lived: [`LIFETIME_WORDS`] of all processors.
+    fn lifetimes(&self) -> Result<[u64; LIFETIME_WORDS], MapsError>;
+
     /// How often a verdict was given.
     fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError>;
 }

@@ -3,6 +3,7 @@
 
 mod backends;
 mod kube_proxy;
+mod lifetimes;
 mod mended;
 mod moves;
 mod peers;

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use balancer_common::{
     charge,
-    layout::{Backend, Row},
+    layout::{Backend, LIFETIME_WORDS, Row},
     policy::DEFAULT_WEIGHT,
     verdict::Verdict,
 };
@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub connections: u64,
     /// Use of the maps.
     pub capacity: Vec<CapacityView>,
+    /// How long connections lived: buckets and their sum, as the map has them.
+    pub lifetimes: [u64; LIFETIME_WORDS],
     /// Verdicts and how often they were given.
     pub verdicts: Vec<(Verdict, u64)>,
 }
@@ -159,7 +161,9 @@ impl Snapshot {
             verdicts.push((verdict, maps.verdict(verdict)?));
         }
         let InUse { counted, connections, .. } = in_use;
-        Ok(Self { ports, counted, connections, capacity: capacity.into(), verdicts })
+        let lifetimes = maps.lifetimes()?;
+        let capacity = capacity.into();
+        Ok(Self { ports, counted, connections, capacity, lifetimes, verdicts })
     }
 }
 

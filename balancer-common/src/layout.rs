@@ -10,6 +10,7 @@ mod backend;
 mod flow;
 mod frontend;
 mod level;
+mod lifetime;
 mod name;
 mod outside;
 mod row;
@@ -17,8 +18,8 @@ mod seat;
 mod trace;
 
 pub use self::{
-    admission::*, affinity::*, backend::*, flow::*, frontend::*, level::*, name::*, outside::*,
-    row::*, seat::*, trace::*,
+    admission::*, affinity::*, backend::*, flow::*, frontend::*, level::*, lifetime::*, name::*,
+    outside::*, row::*, seat::*, trace::*,
 };
 
 /// Version of everything in this module. It is part of the path the maps are pinned under, so that

@@ -16,6 +16,16 @@ pub unsafe fn add(word: *mut u32, number: u32) {
     unsafe { atomic_xadd::<u32, u32, { SeqCst }>(word, number) };
 }
 
+/// Adds a number to a word of 8 bytes.
+///
+/// # Safety
+/// `word` points into a map value, aligned.
+#[inline(always)]
+pub unsafe fn add64(word: *mut u64, number: u64) {
+    // SAFETY: the caller's contract.
+    unsafe { atomic_xadd::<u64, u64, { SeqCst }>(word, number) };
+}
+
 /// Subtracts a number.
 ///
 /// # Safety

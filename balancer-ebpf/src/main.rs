@@ -60,6 +60,7 @@ mod ends;
 mod family;
 mod flows;
 mod level;
+mod lifetime;
 mod maps;
 mod node_ports;
 mod opaque;

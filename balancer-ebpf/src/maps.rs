@@ -14,10 +14,10 @@ use balancer_common::{
     charge::{ALL_WORDS, MAX_CHARGES},
     layout::{
         Backend, Client, ClientKey, Control, Counter, Flows, Frontend, FrontendKey4, FrontendKey6,
-        MAX_AFFINITY, MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_NODES, MAX_OPTED_OUT,
-        MAX_OUTSIDE, MAX_RANGES, MAX_SERVICES, MAX_SERVING, NodeAddress, OutsideFlow, OutsideKey,
-        RangeKey, Record, SLOT_WORDS, Service, ServiceName, ServingKey, TRACE_BYTES, Trace,
-        TraceEvent,
+        LIFETIME_WORDS, MAX_AFFINITY, MAX_BACKENDS, MAX_CLIENTS, MAX_FRONTENDS, MAX_NODES,
+        MAX_OPTED_OUT, MAX_OUTSIDE, MAX_RANGES, MAX_SERVICES, MAX_SERVING, NodeAddress,
+        OutsideFlow, OutsideKey, RangeKey, Record, SLOT_WORDS, Service, ServiceName, ServingKey,
+        TRACE_BYTES, Trace, TraceEvent,
     },
     verdict::Verdict,
 };
@@ -129,6 +129,11 @@ pub static RANGES: LpmTrie<RangeKey, u32, { MAX_RANGES as usize }> = LpmTrie::ne
 /// How often each verdict was given. Programs write, the agent reads.
 #[btf_map]
 pub static VERDICTS: PerCpuArray<u64, { Verdict::ALL.len() }> = PerCpuArray::new();
+
+/// How long connections of TCP lived: counts by bucket, and their sum. `tcp` and `release` write, the agent
+/// reads.
+#[btf_map]
+pub static LIFETIMES: PerCpuArray<u64, { LIFETIME_WORDS }> = PerCpuArray::new();
 
 /// What is told of choices and ends while somebody reads it. Agent writes until when, what and how
 /// much; programs count what they have told and what they could not.

@@ -29,6 +29,7 @@ use crate::{
     atomic, charges,
     choose::pin_trial,
     ends::{self, End, balancer_state},
+    lifetime::{balancer_lived, since},
     maps,
     suspects::{self, balancer_established, balancer_failed},
     trace,
@@ -88,7 +89,12 @@ fn closed(ctx: &SockOpsContext) {
     if failed && is_failure(ctx, charge) {
         blame(charge);
     }
-    if !ends::end_this(charge, || end(ctx, failed)) || !failed {
+    let since = if failed { 0 } else { since(charge) };
+    if !ends::end_this(charge, || end(ctx, failed)) {
+        return;
+    }
+    if !failed {
+        balancer_lived(since);
         return;
     }
     if let Some(entry) = maps::BACKENDS.get_ptr_mut(charge.backend()) {

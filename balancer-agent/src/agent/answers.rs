@@ -56,6 +56,7 @@ pub fn scrape(shared: &Shared) -> Result<Scrape, AnswerError> {
         totals,
         series: shared.series(),
         services,
+        lifetimes: snapshot.lifetimes,
         status: shared.status_of(Ok(snapshot)),
         ended: shared.moving().ended(),
         programming: shared.programming().clone(),

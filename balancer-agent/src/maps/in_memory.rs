@@ -13,8 +13,8 @@ use std::{
 use balancer_common::{
     charge,
     layout::{
-        Backend, Frontend, Level, NodeAddress, OutsideFlow, OutsideKey, PAD_ACTIVE, PAD_BACKEND,
-        Pin, RangeKey, Row, ServiceName, Slot,
+        Backend, Frontend, LIFETIME_WORDS, Level, NodeAddress, OutsideFlow, OutsideKey, PAD_ACTIVE,
+        PAD_BACKEND, Pin, RangeKey, Row, ServiceName, Slot,
     },
     suspect,
     verdict::Verdict,
@@ -322,6 +322,10 @@ impl ReadMaps for InMemoryMaps {
 
     fn record_service(&self, index: u32) -> u32 {
         self.connections[index as usize]
+    }
+
+    fn lifetimes(&self) -> Result<[u64; LIFETIME_WORDS], MapsError> {
+        Ok([0; LIFETIME_WORDS])
     }
 
     fn verdict(&self, _verdict: Verdict) -> Result<u64, MapsError> {

@@ -30,9 +30,9 @@ use balancer_common::{
     charge::{self, ALL_WORDS, Charge, WORDS},
     layout::{
         Backend, Band, Client, ClientKey, Control, Counter, Frontend, FrontendKey4, FrontendKey6,
-        KEEPS_SUSPECTS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, NodeAddress, OutsideFlow,
-        OutsideKey, PAD_BACKEND, RangeKey, Record, RecordState, Row, SEATS, SLOT_WORDS, STAYS,
-        Seat, Service, ServiceName, ServingKey, Slot, TICK_SHIFT, TRACED,
+        KEEPS_SUSPECTS, LIFETIME_WORDS, Level, MAX_BACKENDS, MAX_LEVEL, MAX_SLOTS, NodeAddress,
+        OutsideFlow, OutsideKey, PAD_BACKEND, RangeKey, Record, RecordState, Row, SEATS,
+        SLOT_WORDS, STAYS, Seat, Service, ServiceName, ServingKey, Slot, TICK_SHIFT, TRACED,
     },
     policy::Policy,
     suspect::{self, SUSPECT},
@@ -89,6 +89,7 @@ pub struct PinnedMaps {
     frontends6: Table<Key6, Value>,
     names: Table<u32, Name>,
     verdicts: PerCpuArray<MapData, u64>,
+    lifetimes: PerCpuArray<MapData, u64>,
 }
 
 impl PinnedMaps {
@@ -126,10 +127,8 @@ impl PinnedMaps {
             frontends4,
             frontends6,
             names,
-            verdicts: {
-                let data = data(pins, "VERDICTS")?;
-                typed("VERDICTS", PerCpuArray::try_from(Map::PerCpuArray(data)))?
-            },
+            verdicts: per_cpu(pins, "VERDICTS")?,
+            lifetimes: per_cpu(pins, "LIFETIMES")?,
         })
     }
 
@@ -160,6 +159,10 @@ fn array(pins: &Pins, map: &'static str, size: usize) -> Result<Slab, MapsError>
     let bytes = size * info.max_entries() as usize;
     let call = |source| MapsError::Call { map, operation: "mmap", source };
     Slab::map(data.fd().as_fd(), bytes).map_err(call)
+}
+
+fn per_cpu(pins: &Pins, name: &'static str) -> Result<PerCpuArray<MapData, u64>, MapsError> {
+    typed(name, PerCpuArray::try_from(Map::PerCpuArray(data(pins, name)?)))
 }
 
 fn typed<T>(map: &'static str, result: Result<T, MapError>) -> Result<T, MapsError> {

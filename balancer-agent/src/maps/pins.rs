@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use balancer_common::layout::LAYOUT_VERSION;
 
 /// Name of each map in the object and of its pin.
-pub const MAPS: [&str; 22] = [
+pub const MAPS: [&str; 23] = [
     "ACTIVE",
     "BACKENDS",
     "CHARGES",
@@ -15,6 +15,7 @@ pub const MAPS: [&str; 22] = [
     "FLOWS",
     "FRONTENDS4",
     "FRONTENDS6",
+    "LIFETIMES",
     "NAMES",
     "NODES",
     "OPTED_OUT",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use balancer_common::layout::LIFETIME_WORDS;
+
 use super::{KubeProxy, Mended, Programming, Total};
 use crate::{
     config::BackendSeries,
@@ -21,6 +23,8 @@ pub struct Scrape {
     pub totals: Vec<Total>,
     /// Which of them have series.
     pub series: BackendSeries,
+    /// How long connections lived, as the map has it.
+    pub lifetimes: [u64; LIFETIME_WORDS],
     /// How often connections were ended.
     pub ended: Counts,
     /// How long changes took to be written.

@@ -11,7 +11,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{Scrape, backends, moves, peers, process::Process, services::Services};
+use super::{
+    Scrape, backends, lifetimes::Lifetimes, moves, peers, process::Process, services::Services,
+};
 use crate::{
     config::BackendSeries,
     model::Problem,
@@ -68,6 +70,7 @@ pub(super) fn render(scrape: Scrape, out: &mut impl fmt::Write) -> fmt::Result {
     families.register(own);
     let services = Services::new(services, totals, series);
     own.register_collector(Box::new(services.clone()));
+    own.register_collector(Box::new(Lifetimes(scrape.lifetimes)));
     if series != BackendSeries::Off {
         moves::register(scrape.ended, own);
     }
@@ -195,6 +198,23 @@ mod tests {
         let mut ours: Vec<_> = ours.map(str::to_owned).collect();
         ours.sort();
         ours
+    }
+
+    #[test]
+    fn lifetimes_are_a_histogram() {
+        let text = testing::scrape().text();
+        let own = |line: &&str| line.starts_with("balancer_connection_lifetime_seconds");
+        let lines: Vec<_> = text.lines().filter(own).collect();
+        let bucket = |le, count| {
+            format!("balancer_connection_lifetime_seconds_bucket{{le=\"{le}\"}} {count}")
+        };
+        let mut want: Vec<String> = ["sum 7200.0", "count 28"]
+            .map(|end| format!("balancer_connection_lifetime_seconds_{end}"))
+            .into();
+        let bounds = [("1.0", 1), ("10.0", 3), ("60.0", 6), ("600.0", 10), ("3600.0", 15)];
+        want.extend(bounds.map(|(le, count)| bucket(le, count)));
+        want.extend([bucket("36000.0", 21), bucket("+Inf", 28)]);
+        assert_eq!(lines, want);
     }
 
     #[test]

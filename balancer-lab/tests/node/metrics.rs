@@ -1,8 +1,11 @@
 //! `/metrics`, as Prometheus reads it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
 
-use crate::common::{Connections, VIP, Web};
+use crate::common::{Connections, VIP, Web, dial};
 use balancer_lab::{Agent, Lab, apiserver::Process, exposition};
 use serde_json::json;
 
@@ -17,6 +20,14 @@ fn of_web(web: &Web, name: &str) -> Option<f64> {
 fn value(web: &Web, series: &str) -> Option<f64> {
     let text = web.agent.metrics().expect("metrics");
     text.lines().find_map(|line| line.strip_prefix(series)?.parse().ok())
+}
+
+#[track_caller]
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !so() {
+        assert!(Instant::now() < deadline, "not {what}");
+    }
 }
 
 #[test]
@@ -69,6 +80,29 @@ fn a_service_port_is_told_as_the_kernel_counts_it() {
     );
     assert_eq!(of_web(&web, "ready_backends"), Some(0.0));
     assert_eq!(of_web(&web, "least_connections"), None);
+}
+
+#[test]
+fn how_long_connections_lived_is_told() {
+    let web = Web::start("lifetimes", 1);
+    let bucket = |le: &str| {
+        let text = web.agent.metrics().expect("metrics");
+        let labels = [("le", le)];
+        exposition::sum(&text, "balancer_connection_lifetime_seconds_bucket", &labels)
+    };
+    let before = (bucket("1.0"), bucket("+Inf"));
+    let all = |short: u64, all: u64| (before.0 + short, before.1 + all);
+    let long = Connections::open(web.client.place(), (VIP, 80), 2).opened((VIP, 80));
+    let begun = Instant::now();
+    // Refused: nobody listens there, and no connection lives.
+    let _ = dial(web.client.place(), (VIP, 81));
+    drop(Connections::open(web.client.place(), (VIP, 80), 3).opened((VIP, 80)));
+    until("three are counted", || (bucket("1.0"), bucket("+Inf")) == all(3, 3));
+    until("a second is over", || begun.elapsed() > Duration::from_millis(1_500));
+    drop(long);
+    until("five are counted", || (bucket("1.0"), bucket("+Inf")) == all(3, 5));
+    let sum = value(&web, "balancer_connection_lifetime_seconds_sum ").expect("a sum");
+    assert!((3.0..60.0).contains(&sum), "{sum}");
 }
 
 #[test]

@@ -140,6 +140,15 @@ impl ReadMaps for PinnedMaps {
         self.standing().map(pair).collect()
     }
 
+    fn lifetimes(&self) -> Result<[u64; LIFETIME_WORDS], MapsError> {
+        let mut words = [0; LIFETIME_WORDS];
+        for (index, word) in (0..).zip(&mut words) {
+            let values = self.lifetimes.get(&index, 0).map_err(failed("LIFETIMES", "read"))?;
+            *word = values.iter().sum();
+        }
+        Ok(words)
+    }
+
     fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError> {
         let values =
             self.verdicts.get(&verdict.counter(), 0).map_err(failed("VERDICTS", "read"))?;

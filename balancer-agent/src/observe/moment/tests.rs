@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
 };
 
-use balancer_common::verdict::Verdict;
+use balancer_common::{layout::LIFETIME_WORDS, verdict::Verdict};
 
 use super::*;
 use crate::{
@@ -104,6 +104,10 @@ impl ReadMaps for Changing {
     fn record_service(&self, index: u32) -> u32 {
         self.read(|maps| maps.record_service(index))
     }
+    fn lifetimes(&self) -> Result<[u64; LIFETIME_WORDS], MapsError> {
+        self.read(ReadMaps::lifetimes)
+    }
+
     fn verdict(&self, verdict: Verdict) -> Result<u64, MapsError> {
         self.read(|maps| maps.verdict(verdict))
     }
