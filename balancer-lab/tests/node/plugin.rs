@@ -3,9 +3,10 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    io::{BufRead as _, BufReader},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use crate::common::VIP;
@@ -13,6 +14,10 @@ use balancer_lab::{
     Agent, Cluster, Node,
     apiserver::{ApiServer, Options},
     manifests::{Endpoint, Manifests, Service},
+};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
 };
 use serde_json::{Value, json};
 
@@ -42,9 +47,7 @@ impl Stage {
         for (node, agent) in stage.cluster.nodes().iter().zip(&stage.agents) {
             let pod = format!("balancer-agent-{}", node.name());
             stage.put(&pod, "balancer-agent", node.name(), "Running");
-            let flags = agent.where_flags().join(" ");
-            let verb = format!("exec {} \"$@\" {flags}\n", agent.binary().display());
-            fs::write(stage.folder().join(pod), verb).expect("written");
+            stage.answer(&pod, agent);
         }
         stage.put("web-1", "web", stage.cluster.nodes()[0].name(), "Running");
         stage.write_kubectl();
@@ -61,6 +64,13 @@ impl Stage {
             "status": {"phase": phase},
         });
         self.server.put(&pod).expect("a pod");
+    }
+
+    /// Has the verbs that a pod is asked for run where an agent is.
+    fn answer(&self, pod: &str, agent: &Agent) {
+        let flags = agent.where_flags().join(" ");
+        let verb = format!("exec {} \"$@\" {flags}\n", agent.binary().display());
+        fs::write(self.folder().join(pod), verb).expect("written");
     }
 
     /// What comes first in `$PATH`.
@@ -93,12 +103,14 @@ impl Stage {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The plugin, run by a shell.
+    fn command(&self, shell: &str, arguments: &[&str]) -> Command {
         let plugin =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubectl/kubectl-balancer");
         let path = std::env::var("PATH").expect("a path");
-        let mut command = Command::new(plugin);
+        let mut command = Command::new(shell);
         command
+            .arg(plugin)
             .args(arguments)
             .env("PATH", format!("{}:{path}", self.folder().display()))
             .env("KUBECONFIG", self.server.kubeconfig())
@@ -108,7 +120,7 @@ impl Stage {
     }
 
     fn ask(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("a shell")
+        self.command("sh", arguments).output().expect("a shell")
     }
 }
 
@@ -142,6 +154,41 @@ fn kubectl_asks_the_agents_of_all_nodes() {
     let one = stage.ask(&["--node", names[1], "services", "-o", "json"]);
     let one: Value = serde_json::from_slice(&one.stdout).expect("what the agent prints");
     assert_eq!(one[0]["name"], "web", "{one}");
+
+    // The form is the same where the cluster has one node.
+    stage.put("balancer-agent-alone", "alone", names[1], "Running");
+    stage.answer("balancer-agent-alone", &stage.agents[1]);
+    let labels = ["-l", "app.kubernetes.io/name=alone"];
+    let alone = stage.ask(&[&labels[..], &["services", "-o", "json"]].concat());
+    let alone: Value = serde_json::from_slice(&alone.stdout).expect("JSON");
+    assert_eq!(alone[names[1]][0]["name"], "web", "{alone}");
+    let help = stage.ask(&[&labels[..], &["services", "-o", "json", "--help"]].concat());
+    assert!(text(&help.stdout).contains("Usage:"), "{help:?}");
+}
+
+/// As Ctrl-C does: the shell, and all that it has started, are told at once.
+#[test]
+fn kubectl_leaves_nothing_when_it_is_interrupted() {
+    let stage = Stage::start("plugin-follow");
+    let temporary = stage.cluster.state_dir().join("tmp");
+    fs::create_dir_all(&temporary).expect("a folder");
+    for shell in ["sh", "bash"] {
+        let mut command = stage.command(shell, &["services", "--watch"]);
+        command.env("TMPDIR", &temporary).process_group(0).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("a shell");
+        let group = Pid::from_raw(child.id().cast_signed());
+        let mut said = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        said.read_line(&mut line).expect("what a node says");
+        assert!(line.contains("NAMESPACE"), "{shell}: {line}");
+        assert_eq!(fs::read_dir(&temporary).expect("a folder").count(), 1, "{shell}");
+        killpg(group, Signal::SIGINT).expect("sent");
+        // The pipe is open for as long as any process of the group is there.
+        let rest = said.lines().count();
+        let ended = child.wait().expect("ended");
+        assert_eq!(ended.code(), Some(130), "{shell}, after {rest} lines: {ended}");
+        assert_eq!(fs::read_dir(&temporary).expect("a folder").count(), 0, "{shell}");
+    }
 }
 
 #[test]
@@ -167,6 +214,12 @@ fn kubectl_tells_what_a_node_can_not_answer() {
     let none = stage.ask(&["-l", "app=none", "status"]);
     assert_eq!(none.status.code(), Some(3));
     assert!(text(&none.stderr).contains("--selector"), "{none:?}");
+
+    // The same of what is printed as it comes.
+    let ended = stage.ask(&["backends", "default/nothing", "--watch"]);
+    assert_eq!(ended.status.code(), Some(3), "the largest: {ended:?}");
+    let ended = stage.ask(&["--node", name, "--node", name, "backends", "x/nothing", "--watch"]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
 
     let usage = stage.ask(&["--elsewhere", "status"]);
     assert_eq!(usage.status.code(), Some(2), "{usage:?}");
