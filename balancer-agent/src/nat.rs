@@ -45,6 +45,16 @@ pub enum NatError {
          CONFIG_NF_TABLES_IPV6 (module nf_tables)"
     )]
     Absent,
+    /// Others have a table of our name, which stays as it is.
+    #[error(
+        "the table balancer of IPv{family} is not one of balancer's: it has none of its chains; it is \
+         left alone: rename it, or remove it with `nft delete table {} balancer`",
+        if *family == 4 { "ip" } else { "ip6" }
+    )]
+    Strangers {
+        /// 4 or 6.
+        family: u8,
+    },
     /// It does not take an address.
     #[error("nf_tables does not take the addresses of backends and Services: {0}")]
     Entries(io::Error),

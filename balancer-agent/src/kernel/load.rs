@@ -108,9 +108,14 @@ pub fn load(
     let outside = outside.then(|| OutsidePrograms::load(&mut ebpf, pins.clone()));
     if !matches!(outside, Some(Ok(_))) {
         // Of an earlier agent. Nobody would tell the rules of backends.
-        if cleanup::outside(&pins.links())? > 0 {
+        match cleanup::outside(&pins.links()) {
+            Ok(0) => {}
             // A program may be about to count one.
-            synchronize();
+            Ok(_) => synchronize(),
+            Err(error) => tracing::error!(
+                %error,
+                "what an earlier agent may have left for traffic from outside stays"
+            ),
         }
         uncount_outside(&mut maps)?;
     }

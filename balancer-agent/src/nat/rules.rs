@@ -212,6 +212,19 @@ pub fn ask(family: Family) -> Messages {
     message
 }
 
+/// What tells our table from one that others have named the same: chains of a family that begin by
+/// themselves, with their hooks and priorities, and the messages that ask for them.
+pub fn ask_bases(family: Family) -> impl Iterator<Item = (u32, i32, Messages)> {
+    chains(family).into_iter().filter_map(move |Chain { name, base, .. }| {
+        let (_, hook, priority) = base?;
+        let mut message = Messages::default();
+        let mut chain = Attributes::default();
+        chain.text(1, TABLE).text(3, name);
+        message.push(SUBSYSTEM << 8 | GET_CHAIN, 0, &header(traits(family).family, 0), &chain);
+        Some((hook, priority, message))
+    })
+}
+
 /// Asks for the chains of all tables.
 pub fn ask_chains(flags: u16) -> Messages {
     let mut message = Messages::default();

@@ -6,7 +6,7 @@ use super::{NatError, entries::Entry, netfilter, rules};
 use crate::{
     desired::BackendAddr,
     maps::identity::Family,
-    netlink::{Messages, Netlink},
+    netlink::{Messages, Netlink, find},
 };
 
 /// The table of a family. What fails leaves it in a state that is not known: it is to be replaced then,
@@ -21,13 +21,16 @@ pub struct Table {
 
 impl Table {
     /// Puts the rules in the place of those that are there, with these backends and ClusterIPs of the family.
-    /// None where the kernel has no nf_tables for it.
+    /// None where the kernel has no nf_tables for it. A table of that name that is not ours is an error.
     pub fn replace(
         family: Family,
         backends: &[(u32, BackendAddr)],
         cluster_ips: &[IpAddr],
     ) -> Result<Option<Self>, NatError> {
         let netfilter = netfilter::open().map_err(NatError::Socket)?;
+        if found(&netfilter, family).map_err(NatError::Ask)? == Found::Strangers {
+            return Err(NatError::Strangers { family: family.version() });
+        }
         match netfilter.carry_out(&rules::replace(family, backends, cluster_ips)) {
             // Others may have changed them already: the first look tells.
             Ok(()) => Ok(Some(Self { netfilter, family, generation: None })),
@@ -74,16 +77,59 @@ fn is_unknown_family(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT))
 }
 
-/// Takes the tables of both families away, where there are any.
+/// Whose table of our name there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Ours,
+    Strangers,
+}
+
+fn found(netfilter: &Netlink, family: Family) -> io::Result<Found> {
+    match netfilter.ask(&rules::ask(family)) {
+        Ok(_) => {}
+        Err(error) if is_absent(&error) => return Ok(Found::Nothing),
+        Err(error) => return Err(error),
+    }
+    for (hook, priority, message) in rules::ask_bases(family) {
+        let answer = match netfilter.ask(&message) {
+            Ok(answer) => answer,
+            Err(error) if is_absent(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        let base = answer.attribute(4).unwrap_or_default();
+        let number = |kind| Some(u32::from_be_bytes(*find(base, kind)?.first_chunk()?));
+        if number(1) == Some(hook) && number(2).map(u32::cast_signed) == Some(priority) {
+            return Ok(Found::Ours);
+        }
+    }
+    Ok(Found::Strangers)
+}
+
+/// No such table or chain, no such family, or no nf_tables.
+fn is_absent(error: &io::Error) -> bool {
+    is_unknown_family(error) || matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL))
+}
+
+/// Takes our tables of both families away, where there are any.
 pub fn delete() -> Result<(), NatError> {
-    // Without sockets for it there is no table either.
-    let Ok(netfilter) = netfilter::open() else { return Ok(()) };
+    let netfilter = match netfilter::open() {
+        Ok(netfilter) => netfilter,
+        // Without sockets for it there is no table either.
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)) =>
+        {
+            return Ok(());
+        }
+        Err(error) => return Err(NatError::Delete(error)),
+    };
     for family in Family::ALL {
+        if found(&netfilter, family).map_err(NatError::Ask)? != Found::Ours {
+            continue;
+        }
         match netfilter.carry_out(&rules::delete(family)) {
             Ok(()) => {}
-            Err(error) if is_unknown_family(&error) => {}
-            // No such table, or no nf_tables.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => {}
+            Err(error) if is_absent(&error) => {}
             Err(error) => return Err(NatError::Delete(error)),
         }
     }
@@ -109,7 +155,7 @@ impl Owned {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, thread};
+    use std::{net::Ipv4Addr, process::Command, thread};
 
     use nix::sched::{CloneFlags, unshare};
 
@@ -152,6 +198,30 @@ mod tests {
             for table in &mut tables {
                 assert!(!table.is_there().unwrap());
             }
+        };
+        thread::spawn(look).join().unwrap();
+    }
+
+    /// In a network namespace of its own. Needs root and `nft`.
+    #[test]
+    fn tables_of_others_with_our_name_are_left_alone() {
+        let look = || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            let nft = |arguments: &str| {
+                let output = Command::new("nft").arg(arguments).output().unwrap();
+                assert!(output.status.success(), "{output:?}");
+                String::from_utf8(output.stdout).unwrap()
+            };
+            nft("table ip balancer { chain lead { type filter hook input priority 0; }; }");
+            let others = nft("list ruleset");
+            delete().unwrap();
+            assert_eq!(nft("list ruleset"), others);
+            let refused = Table::replace(Family::V4, &[], &[]).unwrap_err().to_string();
+            assert!(refused.contains("nft delete table ip balancer"), "{refused}");
+            assert_eq!(nft("list ruleset"), others);
+            Table::replace(Family::V6, &[], &[]).unwrap().unwrap();
+            delete().unwrap();
+            assert_eq!(nft("list ruleset"), others);
         };
         thread::spawn(look).join().unwrap();
     }
