@@ -101,9 +101,11 @@ fn the_terminal_is_given_back_whatever_ends_it() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGKILL] {
         let binary = env!("CARGO_BIN_EXE_balancer-agent");
         let socket = double.socket();
-        // The shell waits for a line first, so that the mode before is known.
-        let line =
-            format!("echo begin; read x; {binary} top --socket {socket}; echo ended $?; cat");
+        // The shell waits for a line first, so that the mode before is known, and for one afterwards: what it
+        // wrote before the guard gives the main screen back would be on the other one.
+        let line = format!(
+            "echo begin; read x; {binary} top --socket {socket}; code=$?; read x; echo ended $code; cat"
+        );
         let Some(terminal) = Terminal::start(80, 16, &line) else { return };
         terminal.shows("begin");
         let before = terminal.mode();
@@ -112,17 +114,18 @@ fn the_terminal_is_given_back_whatever_ends_it() {
         assert_ne!(terminal.mode(), before, "raw");
         assert_eq!(terminal.variable("alternate_on"), "1");
         kill(top_below(&terminal), signal).expect("a process");
-        let code = if signal == Signal::SIGKILL { 137 } else { 0 };
-        terminal.shows(&format!("ended {code}"));
         terminal.until(|screen| {
             let given_back = terminal.variable("alternate_on") == "0"
                 && terminal.variable("cursor_flag") == "1"
                 && terminal.mode() == before;
             given_back && screen.contains("begin")
         });
-        if signal == Signal::SIGKILL {
+        let is_killed = signal == Signal::SIGKILL;
+        if is_killed {
             terminal.shows("the terminal is as it was before");
         }
+        terminal.type_keys(&["Enter"]);
+        terminal.shows(if is_killed { "ended 137" } else { "ended 0" });
     }
 }
 
