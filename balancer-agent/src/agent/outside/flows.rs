@@ -131,6 +131,9 @@ impl Looks {
             // tracking makes of the one after it.
             if maps.end_outside(key, flow)? {
                 self.unforgotten.push(*key);
+            } else {
+                // A datagram may have been counted meanwhile: all are read again.
+                self.unnamed.clear();
             }
         }
         while let Some(key) = self.unforgotten.last() {
@@ -256,6 +259,23 @@ mod tests {
         let (done, left) = pass(&mut looks, &flows[1..], &known, false);
         assert_eq!((done.join(", "), left), ("forget 1".to_owned(), vec![2, 3]));
         assert_eq!(pass(&mut looks, &flows[1..], &known, false).0, [""; 0]);
+    }
+
+    #[test]
+    fn a_flow_that_a_datagram_has_changed_meanwhile_leaves_its_backend_at_the_next_look() {
+        let log = Log::default();
+        let (key, read) = flow(UDP, 1, 9);
+        let mut held = Held([(key, OutsideFlow { since: 2, ..read })].into(), &log);
+        let tracked = Tracked { known: &[1], refuses: false, log: &log };
+        let mut looks = Looks { unnamed: [9].into(), ..Looks::default() };
+        looks.pass(&[(key, read)], |_| false, &tracked, &mut held).unwrap();
+        assert_eq!(held.0.len(), 1);
+        let others = (2..3000).map(|port| flow(TCP, port, 7));
+        held.0.extend(others);
+        let all = looks.read([9].into_iter(), &held).unwrap();
+        assert_eq!(all.len(), 2999, "all, though no other backend has left");
+        looks.pass(&all, |backend| backend == 7, &tracked, &mut held).unwrap();
+        assert!(!held.0.contains_key(&key));
     }
 
     #[test]
