@@ -26,6 +26,7 @@
 //! - [`choose`]: which backend a socket gets.
 //! - [`charges`]: which socket is charged to which backend.
 //! - [`trace`]: tells what was chosen, while somebody reads it.
+//! - [`lifetime`]: how long connections lived.
 //! - [`ends`]: ends charges, and tells it.
 //! - [`udp`]: the charges of UDP sockets.
 //! - [`flows`]: the flows of a UDP socket beside the one in its record.
