@@ -9,6 +9,7 @@ mod moves;
 mod peers;
 mod process;
 mod programming;
+mod runs;
 mod scrape;
 mod services;
 mod stream;

@@ -135,6 +135,7 @@ pub(crate) fn scrape() -> Scrape {
         services: services(),
         totals: vec![Total { opened: 90, failed: 2 }; 3],
         series: BackendSeries::All,
+        programs: Vec::new(),
         // 1, 2, 3 and so on by bucket, and two hours in sum.
         lifetimes: [1, 2, 3, 4, 5, 6, 7, 7_200_000],
         ended: Counts::new(),

@@ -7,6 +7,7 @@ use balancer_common::layout::LIFETIME_WORDS;
 use super::{KubeProxy, Mended, Programming, Total};
 use crate::{
     config::BackendSeries,
+    kernel::inventory::ProgramFacts,
     moves::tally::Counts,
     source::kube::Requests,
     view::{ServiceView, StatusView},
@@ -25,6 +26,8 @@ pub struct Scrape {
     pub series: BackendSeries,
     /// How long connections lived, as the map has it.
     pub lifetimes: [u64; LIFETIME_WORDS],
+    /// The programs, and how long they ran.
+    pub programs: Vec<ProgramFacts>,
     /// How often connections were ended.
     pub ended: Counts,
     /// How long changes took to be written.

@@ -12,7 +12,8 @@ use prometheus_client::{
 };
 
 use super::{
-    Scrape, backends, lifetimes::Lifetimes, moves, peers, process::Process, services::Services,
+    Scrape, backends, lifetimes::Lifetimes, moves, peers, process::Process, runs,
+    services::Services,
 };
 use crate::{
     config::BackendSeries,
@@ -70,6 +71,7 @@ pub(super) fn render(scrape: Scrape, out: &mut impl fmt::Write) -> fmt::Result {
     families.register(own);
     let services = Services::new(services, totals, series);
     own.register_collector(Box::new(services.clone()));
+    runs::register(&scrape.programs, own);
     own.register_collector(Box::new(Lifetimes(scrape.lifetimes)));
     if series != BackendSeries::Off {
         moves::register(scrape.ended, own);
