@@ -87,8 +87,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), anyhow::Error> {
     let mut part = path.to_owned().into_os_string();
     part.push(".part");
     let part = PathBuf::from(part);
-    let written =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
+    // One of an earlier run that was killed. Whoever puts a link in its place gains nothing: it is not followed.
+    let _ = fs::remove_file(&part);
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
     let written = written.and_then(|mut file| file.write_all(bytes));
     written.and_then(|()| fs::rename(&part, path)).with_context(|| {
         let _ = fs::remove_file(&part);
