@@ -15,6 +15,8 @@ const HEADER: usize = 16;
 const ERROR: u16 = 2;
 /// NLMSG_DONE: what ends the answers to a dump.
 const DONE: u16 = 3;
+/// NLM_F_DUMP_INTR: what is dumped changed meanwhile, so that some of it may lack.
+const INTERRUPTED: u16 = 0x10;
 /// NLA_TYPE_MASK: without the bits that tell of nested attributes and of the byte order.
 const TYPE: u16 = 0x3fff;
 
@@ -112,6 +114,7 @@ impl Messages {
 pub struct Answer {
     /// Type of the message.
     pub message_type: u16,
+    flags: u16,
     /// The header of its protocol.
     pub header: Vec<u8>,
     attributes: Vec<u8>,
@@ -180,15 +183,26 @@ impl Netlink {
         }
     }
 
-    /// Sends a message that asks for a dump, and gives all that is answered.
+    /// Sends a message that asks for a dump, and gives all that is answered. Where that changed meanwhile,
+    /// the error is [`io::ErrorKind::Interrupted`]: it is to be asked again.
     pub fn ask_all(&self, messages: &Messages) -> io::Result<Vec<Answer>> {
         self.socket.send(&messages.bytes, 0)?;
-        let mut all = Vec::new();
+        let (mut all, mut is_whole) = (Vec::new(), true);
         loop {
             for (number, answer) in self.receive()? {
+                if number != messages.number {
+                    continue;
+                }
+                is_whole &= answer.flags & INTERRUPTED == 0;
                 match answer.message_type {
-                    _ if number != messages.number => {}
-                    DONE => return Ok(all),
+                    DONE => {
+                        check(&answer.header)?;
+                        return if is_whole {
+                            Ok(all)
+                        } else {
+                            Err(io::ErrorKind::Interrupted.into())
+                        };
+                    }
                     ERROR => check(&answer.header)?,
                     _ => all.push(answer),
                 }
@@ -207,15 +221,15 @@ impl Netlink {
             let length = (word(0) as usize).max(HEADER);
             let mut header = rest.get(HEADER..length).unwrap_or_default().to_vec();
             let attributes = header.split_off(self.header.min(header.len()));
-            let message_type = word(4) as u16;
-            answers.push((word(8), Answer { message_type, header, attributes }));
+            let (message_type, flags) = (word(4) as u16, (word(4) >> 16) as u16);
+            answers.push((word(8), Answer { message_type, flags, header, attributes }));
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
         Ok(answers)
     }
 }
 
-/// The error in a message of the type [`ERROR`].
+/// The error in a message of the type [`ERROR`] or [`DONE`].
 fn check(payload: &[u8]) -> io::Result<()> {
     match payload.first_chunk::<4>().map_or(0, |code| i32::from_ne_bytes(*code)) {
         0 => Ok(()),

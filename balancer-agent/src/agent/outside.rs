@@ -120,6 +120,8 @@ enum DeviceError {
          CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF (modules sch_ingress, cls_bpf)"
     )]
     Attach { device: String, source: io::Error },
+    #[error("the kernel does not tell its routes: {0}")]
+    Routes(io::Error),
     #[error(transparent)]
     Detach(#[from] KernelError),
 }

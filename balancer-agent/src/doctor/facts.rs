@@ -57,8 +57,8 @@ pub struct Facts {
 /// What connections from outside of the node meet.
 #[derive(Clone, Debug)]
 pub struct Outside {
-    /// Devices with a default route.
-    pub uplinks: Vec<String>,
+    /// Devices with a default route, or why the kernel does not tell them.
+    pub uplinks: Result<Vec<String>, String>,
     /// Devices that the programs are on.
     pub attached: Vec<String>,
     /// The chains of nf_tables, or why they can't be listed.
@@ -93,9 +93,10 @@ impl Outside {
     fn gather(bpffs: &Path) -> Self {
         let attached = outside::devices(&Pins::new(bpffs)).unwrap_or_default().into_iter();
         let attached: Vec<_> = attached.filter_map(devices::name).collect();
+        let uplinks = devices::uplinks(&[]).map(|found| found.into_iter().collect());
         let ask = || Conntracked::probe().map_err(|error| error.to_string());
         Self {
-            uplinks: devices::uplinks(&[]).into_iter().collect(),
+            uplinks: uplinks.map_err(|error| error.to_string()),
             chains: chains::chains().map_err(|error| error.to_string()),
             tracking: (!attached.is_empty()).then(ask),
             attached,

@@ -19,8 +19,21 @@ const UNICAST: u8 = 1;
 const DEVICE: u16 = 4;
 const SEVERAL: u16 = 9;
 
+/// How often they are asked for where they change meanwhile.
+const TRIES: usize = 5;
+
 /// The numbers of the devices with a default route of either family, in any table of routes.
 pub fn default_devices() -> io::Result<BTreeSet<u32>> {
+    for _ in 1..TRIES {
+        match ask() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+    ask()
+}
+
+fn ask() -> io::Result<BTreeSet<u32>> {
     let netlink = Netlink::open(NETLINK_ROUTE, ROUTE)?;
     let mut found = BTreeSet::new();
     for family in [libc::AF_INET, libc::AF_INET6] {

@@ -22,9 +22,15 @@ impl Devices {
     }
 
     /// Has the programs on the devices that lead out of the node, and on no others. Gives what went
-    /// wrong.
+    /// wrong. Where the kernel does not tell which these are, the programs stay where they are.
     pub fn follow(&mut self, addresses: &[IpAddr]) -> Vec<Problem> {
-        let names = devices::uplinks(addresses).into_iter();
+        let names = match devices::uplinks(addresses) {
+            Ok(names) => names.into_iter(),
+            Err(error) => {
+                let told = "the programs stay on the devices that led out of the node before";
+                return vec![problem(&DeviceError::Routes(error), told)];
+            }
+        };
         let wanted: BTreeMap<u32, String> =
             names.filter_map(|name| Some((devices::index(&name)?, name))).collect();
         let mut problems = Vec::new();

@@ -22,6 +22,16 @@ pub(super) fn devices(facts: &Facts) -> Finding {
         );
     }
     let on = attached.join(", ");
+    let uplinks = match uplinks {
+        Ok(uplinks) => uplinks,
+        Err(why) => {
+            return warn(
+                check,
+                format!("programs are on {on}; the kernel does not tell its routes: {why}"),
+                "run doctor as root, and in the network namespace of the node",
+            );
+        }
+    };
     let missing: Vec<_> =
         uplinks.iter().filter(|device| !attached.contains(device)).map(String::as_str).collect();
     if missing.is_empty() {

@@ -42,7 +42,7 @@ fn good() -> Facts {
         conntrack: Conntrack::Idle,
         kube_proxy: KubeProxy::NotSeen,
         outside: Outside {
-            uplinks: vec!["eth0".into()],
+            uplinks: Ok(vec!["eth0".into()]),
             attached: Vec::new(),
             chains: Ok(Vec::new()),
             tracking: None,
@@ -185,7 +185,7 @@ const CASES: &[Case] = &[
     (|_| {}, "outside-devices", Outcome::Ok, "left to kube-proxy"),
     (|f| f.outside = serving(), "outside-devices", Outcome::Ok, "are on eth0"),
     (
-        |f| f.outside = Outside { uplinks: vec!["eth1".into()], ..serving() },
+        |f| f.outside = Outside { uplinks: Ok(vec!["eth1".into()]), ..serving() },
         "outside-devices",
         Outcome::Warn,
         "on eth0, and not on eth1",
