@@ -210,10 +210,11 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
         (atomic::load(&raw const (*entry).group), atomic::load(&raw const (*entry).affinity))
     };
     let key = ClientKey { netns, group, zero: 0 };
-    let now = now();
+    // The time is asked for where it is needed: kept, it would take stack, of which all calls of a hook
+    // have 512 bytes.
     let Some(known) = maps::AFFINITY.get_ptr_mut(key) else {
         let backend = balancer_choose(service, base, len);
-        let pin = Pin { backend: backend as u32, used: now };
+        let pin = Pin { backend: backend as u32, used: now() };
         if is_not_kept(backend)
             || maps::AFFINITY.insert(key, pin.pack(), BPF_NOEXIST as u64).is_ok()
         {
@@ -227,11 +228,11 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
     // SAFETY: `known` is a map value.
     let word = unsafe { atomic::load(known) };
     let pin = Pin::unpack(word);
-    let stays = pin.is_fresh(now, ticks(affinity)) && holds(base, len, pin.backend);
+    let stays = pin.is_fresh(now(), ticks(affinity)) && holds(base, len, pin.backend);
     if stays && !gives_way(service, pin.backend) {
         raise(pin.backend);
         // SAFETY: as above. Who loses the race was beaten by another use of the same pin.
-        unsafe { atomic::swap(known, word, Pin { used: now, ..pin }.pack()) };
+        unsafe { atomic::swap(known, word, Pin { used: now(), ..pin }.pack()) };
         return pin.backend as u64 | STAYED;
     }
     let mut backend = balancer_choose(service, base, len);
@@ -244,7 +245,7 @@ pub extern "C" fn balancer_pinned(netns: u64, service: u32, base: u32, len: u32)
         raise(pin.backend);
         backend = pin.backend as u64 | STAYED;
     }
-    let pin = Pin { backend: backend as u32, used: now };
+    let pin = Pin { backend: backend as u32, used: now() };
     // SAFETY: as above.
     if unsafe { atomic::swap(known, word, pin.pack()) } {
         return backend;

@@ -1,5 +1,7 @@
 //! The maps and the programs as the object has them: the pins, the sizes and the docs say the same.
 
+mod stack;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
