@@ -78,7 +78,10 @@ pub fn connections(
     }
     let limit = wanted.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     let room = limit.saturating_sub(views.len());
-    views.extend(outside(maps, &ports, wanted, now)?.into_iter().take(room));
+    // Where there is no room they are not even read.
+    if room > 0 {
+        views.extend(outside(maps, &ports, wanted, now)?.into_iter().take(room));
+    }
     let key = |view: &ConnectionView| {
         let service = (view.namespace.clone(), view.service.clone(), view.service_port.number);
         (service, view.backend, u64::MAX - view.age_ms, view.client)
