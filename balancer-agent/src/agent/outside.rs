@@ -16,7 +16,7 @@ use std::{fmt, io, net::IpAddr};
 
 use crate::{
     kernel::{KernelError, outside::OutsidePrograms},
-    maps::OutsideCharges,
+    maps::{OutsideCharges, ReadMaps},
     model::Problem,
     plan::{Plan, book::Book, held::Held},
 };
@@ -70,7 +70,12 @@ impl Outside {
     /// One look: puts back what others have removed, follows the devices, ends the charges of
     /// connections that connection tracking knows no more, and has flows of UDP leave backends that no
     /// Service has any more. `book` is what the maps hold.
-    pub fn look(&mut self, book: &Book, addresses: &[IpAddr], maps: &mut impl OutsideCharges) {
+    pub fn look(
+        &mut self,
+        book: &Book,
+        addresses: &[IpAddr],
+        maps: &mut (impl ReadMaps + OutsideCharges),
+    ) {
         let mut problems = self.follow_rules(book.held());
         if self.rules.are_there() {
             problems.extend(self.devices.follow(addresses));

@@ -246,9 +246,11 @@ impl Book {
         self.named.get(backend as usize).is_some_and(|rows| *rows > 0)
     }
 
-    /// Backends that are there and that no row names.
-    pub fn unnamed(&self) -> impl Iterator<Item = u32> {
-        self.unnamed.keys().copied()
+    /// Backends over UDP that are there and that no row names.
+    pub fn unnamed_udp(&self, maps: &impl ReadMaps) -> impl Iterator<Item = u32> {
+        let is_udp = |backend: BackendAddr| backend.protocol == Protocol::Udp;
+        let ids = self.unnamed.keys().copied();
+        ids.filter(move |id| self.backend(maps, *id).is_some_and(is_udp))
     }
 
     /// True if the next plan forgets a backend, whatever it is of.

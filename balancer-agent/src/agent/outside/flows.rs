@@ -6,17 +6,15 @@ use std::{collections::BTreeSet, time::Duration};
 use balancer_common::layout::{OutsideFlow, OutsideKey, UDP};
 
 use crate::{
-    maps::{MapsError, OutsideCharges},
+    maps::{MapsError, OutsideCharges, ReadMaps},
     nat::{NatError, conntrack::Conntrack},
     plan::book::Book,
 };
 
 /// How old a connection is before it is asked for: connection tracking knows it by then.
 const YOUNG: Duration = Duration::from_secs(10);
-/// Connections that are looked at, so many and what is read with them.
+/// Connections that are asked for at one look, so many and what is read with them.
 const ASKED: usize = 2000;
-/// Connections that are asked for at one look at most, where all are read: some 40 ms.
-const MOST: usize = 2 * ASKED;
 
 /// What goes wrong.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +50,20 @@ pub struct Flows {
     looks: Looks,
 }
 
+/// The connections of one look.
+struct Read {
+    /// The next ones.
+    next: Vec<(OutsideKey, OutsideFlow)>,
+    /// All of them, where a backend over UDP is no Service's any more that was one's at the last look.
+    all: Option<Vec<(OutsideKey, OutsideFlow)>>,
+}
+
 /// What is known from one look to the next.
 #[derive(Default)]
 struct Looks {
     /// Where the next look goes on among the connections.
     from: Option<u32>,
-    /// Backends that no Service had at the last look at all connections.
+    /// Backends over UDP that no Service had at the last look at all connections.
     unnamed: BTreeSet<u32>,
     /// Flows of UDP that have left their backend and that connection tracking still has to forget.
     unforgotten: Vec<OutsideKey>,
@@ -74,10 +80,11 @@ impl Flows {
     pub fn follow(
         &mut self,
         book: &Book,
-        maps: &mut impl OutsideCharges,
+        maps: &mut (impl ReadMaps + OutsideCharges),
     ) -> Result<(), FlowsError> {
-        let flows = self.looks.read(book.unnamed(), maps)?;
-        if flows.is_empty() && self.looks.unforgotten.is_empty() {
+        let unnamed = book.unnamed_udp(maps).collect();
+        let read = self.looks.read(unnamed, maps)?;
+        if read.is_empty() && self.looks.unforgotten.is_empty() {
             return Ok(());
         }
         let conntrack = match self.conntrack.take() {
@@ -85,48 +92,50 @@ impl Flows {
             None => Conntrack::open()?,
         };
         let is_named = |backend| book.is_named(backend);
-        self.looks.pass(&flows, is_named, &conntrack, maps)?;
+        self.looks.pass(&read, is_named, &conntrack, maps)?;
         // After an error another socket is opened: what this one still has to say is of the last look.
         self.conntrack = Some(conntrack);
         Ok(())
     }
 }
 
+impl Read {
+    fn is_empty(&self) -> bool {
+        self.next.is_empty() && self.all.as_ref().is_none_or(Vec::is_empty)
+    }
+}
+
 impl Looks {
-    /// The connections of this look: the next ones, or all where a backend is no Service's any more that was
-    /// one's at the last look.
+    /// The connections of this look. `unnamed` are the backends over UDP that no Service has.
     fn read(
         &mut self,
-        unnamed: impl Iterator<Item = u32>,
+        unnamed: BTreeSet<u32>,
         maps: &impl OutsideCharges,
-    ) -> Result<Vec<(OutsideKey, OutsideFlow)>, FlowsError> {
-        let unnamed: BTreeSet<u32> = unnamed.collect();
-        if !unnamed.is_subset(&self.unnamed) {
-            let all = maps.outside()?;
-            self.unnamed = unnamed;
-            return Ok(all);
-        }
+    ) -> Result<Read, FlowsError> {
+        let is_read = unnamed.is_subset(&self.unnamed);
+        let all = if is_read { None } else { Some(maps.outside()?) };
         self.unnamed = unnamed;
-        let mut flows = Vec::new();
-        while flows.len() < ASKED {
-            self.from = maps.read_outside(self.from, &mut flows)?;
+        let mut next = Vec::new();
+        while next.len() < ASKED {
+            self.from = maps.read_outside(self.from, &mut next)?;
             if self.from.is_none() {
                 break;
             }
         }
-        Ok(flows)
+        Ok(Read { next, all })
     }
 
     fn pass(
         &mut self,
-        flows: &[(OutsideKey, OutsideFlow)],
+        Read { next, all }: &Read,
         is_named: impl Fn(u32) -> bool,
         conntrack: &impl Track,
         maps: &mut impl OutsideCharges,
     ) -> Result<(), FlowsError> {
         let leaves =
             |key: &OutsideKey, flow: &OutsideFlow| key.protocol == UDP && !is_named(flow.backend);
-        for (key, flow) in flows.iter().filter(|(key, flow)| leaves(key, flow)) {
+        let looked_at = all.as_ref().unwrap_or(next).iter();
+        for (key, flow) in looked_at.filter(|(key, flow)| leaves(key, flow)) {
             // First, so that a datagram between both begins a flow that stands for what connection
             // tracking makes of the one after it.
             if maps.end_outside(key, flow)? {
@@ -144,7 +153,7 @@ impl Looks {
         let is_asked =
             |(key, flow): &&(OutsideKey, OutsideFlow)| flow.since < old && !leaves(key, flow);
         let mut ended = 0;
-        for (key, flow) in flows.iter().filter(is_asked).take(MOST) {
+        for (key, flow) in next.iter().filter(is_asked) {
             if !conntrack.has(key)? {
                 ended += usize::from(maps.end_outside(key, flow)?);
             }
@@ -240,9 +249,9 @@ mod tests {
     ) -> (Vec<String>, Vec<u16>) {
         let log = Log::default();
         let mut held = Held(flows.iter().copied().collect(), &log);
-        let all = held.outside().unwrap();
+        let read = Read { next: held.outside().unwrap(), all: None };
         let tracked = Tracked { known, refuses, log: &log };
-        let passed = looks.pass(&all, |backend| backend == 7, &tracked, &mut held);
+        let passed = looks.pass(&read, |backend| backend == 7, &tracked, &mut held);
         assert_eq!(passed.is_err(), refuses);
         let left = held.0.keys().map(|key| key.client_port).collect();
         (log.into_inner(), left)
@@ -268,13 +277,15 @@ mod tests {
         let mut held = Held([(key, OutsideFlow { since: 2, ..read })].into(), &log);
         let tracked = Tracked { known: &[1], refuses: false, log: &log };
         let mut looks = Looks { unnamed: [9].into(), ..Looks::default() };
-        looks.pass(&[(key, read)], |_| false, &tracked, &mut held).unwrap();
+        let read = Read { next: vec![(key, read)], all: None };
+        looks.pass(&read, |_| false, &tracked, &mut held).unwrap();
         assert_eq!(held.0.len(), 1);
         let others = (2..3000).map(|port| flow(TCP, port, 7));
         held.0.extend(others);
-        let all = looks.read([9].into_iter(), &held).unwrap();
-        assert_eq!(all.len(), 2999, "all, though no other backend has left");
-        looks.pass(&all, |backend| backend == 7, &tracked, &mut held).unwrap();
+        let read = looks.read([9].into(), &held).unwrap();
+        let all = read.all.as_ref().map(Vec::len);
+        assert_eq!(all, Some(2999), "all, though no other backend has left");
+        looks.pass(&read, |backend| backend == 7, &tracked, &mut held).unwrap();
         assert!(!held.0.contains_key(&key));
     }
 
@@ -292,13 +303,24 @@ mod tests {
         let held = Held(flows.collect(), &log);
         let mut looks = Looks::default();
         let mut read = |unnamed: &[u32]| {
-            let flows = looks.read(unnamed.iter().copied(), &held).unwrap();
-            (flows.len(), flows.first().map(|(key, _)| key.client_port))
+            let Read { next, all } = looks.read(unnamed.iter().copied().collect(), &held).unwrap();
+            (next.len(), next.first().map(|(key, _)| key.client_port), all.map(|all| all.len()))
         };
-        assert_eq!(read(&[]), (2000, Some(0)));
-        assert_eq!(read(&[]), (2000, Some(2000)));
-        assert_eq!(read(&[9]), (4500, Some(0)), "all, once");
-        assert_eq!(read(&[9]), (500, Some(4000)));
-        assert_eq!(read(&[]), (2000, Some(0)));
+        assert_eq!(read(&[]), (2000, Some(0), None));
+        assert_eq!(read(&[9]), (2000, Some(2000), Some(4500)), "all, once");
+        assert_eq!(read(&[9]), (500, Some(4000), None));
+        assert_eq!(read(&[]), (2000, Some(0), None));
+    }
+
+    #[test]
+    fn connection_tracking_is_asked_for_the_next_ones_alone_where_all_are_read() {
+        let log = Log::default();
+        let flows = (0..4500).map(|port| flow(TCP, port, 7));
+        let mut held = Held(flows.collect(), &log);
+        let mut looks = Looks::default();
+        let read = looks.read([9].into(), &held).unwrap();
+        let tracked = Tracked { known: &[], refuses: false, log: &log };
+        looks.pass(&read, |backend| backend == 7, &tracked, &mut held).unwrap();
+        assert_eq!(held.0.len(), 2500);
     }
 }

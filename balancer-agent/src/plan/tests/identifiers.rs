@@ -57,6 +57,19 @@ fn a_plan_of_nothing_forgets_a_backend_whose_last_connection_has_ended() {
     assert_holds(&maps, &without);
 }
 
+#[test]
+fn backends_over_udp_that_no_row_names_are_told_from_those_over_tcp() {
+    let mut maps = InMemoryMaps::new(LIMITS);
+    settle(&mut maps, &desired(&[("web", &[1], &[1, 2])]));
+    let mut book = Book::read(&maps).unwrap();
+    let without = desired(&[("web", &[1], &[1])]);
+    plan(&mut book, &rows(&without.ports), Extent::All(&BTreeSet::new()), &maps);
+    let tcp = book.held().backends[&backend(2)];
+    assert!(!book.is_named(tcp));
+    book.add(BackendAddr::new(backend(2).addr(), Protocol::Udp), tcp + 1);
+    assert_eq!(book.unnamed_udp(&maps).collect::<Vec<_>>(), [tcp + 1]);
+}
+
 /// An address that nobody was connected to any more may be another pod's by now, whether or not a
 /// plan came between.
 #[test]
