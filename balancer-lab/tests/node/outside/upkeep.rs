@@ -144,6 +144,39 @@ fn rules_that_others_remove_are_put_back() {
 }
 
 #[test]
+fn a_table_of_others_with_our_name_is_told_of_and_stays() {
+    let mut stage = Stage::start("outside-others");
+    stage.agents[0].terminate().expect("it runs");
+    stage.agents[0].cli(&["cleanup"]).expect("removed");
+    let others = "table ip balancer { chain lead { type filter hook input priority 0; }; }";
+    stage.nft(0, &[others]);
+    let ipv4 = ["list", "table", "ip", "balancer"];
+    let listed = stage.nft(0, &ipv4);
+    stage.agents[0].resume().expect("started");
+    let deadline = Instant::now() + READY;
+    let told = |stage: &Stage| {
+        let status = stage.agents[0].json(&["status"]).expect("status");
+        status["problems"].to_string().contains("`nft delete table ip balancer`")
+    };
+    while !told(&stage) {
+        assert!(Instant::now() < deadline, "{}", stage.agents[0].log().unwrap_or_default());
+    }
+    assert_eq!(stage.nft(0, &ipv4), listed);
+    // The other family is served.
+    assert!(stage.nft(0, &["list", "tables"]).contains("table ip6 balancer"));
+
+    // An agent that does not serve them, and cleanup, leave it alone, too.
+    stage.agents[0].terminate().expect("it runs");
+    let agent = Agent::start(&stage.cluster.nodes()[0], stage.manifests.dir(), &[]);
+    stage.agents[0] = agent.expect("started without it");
+    assert_eq!(stage.nft(0, &["list", "tables"]), "table ip balancer\n");
+    assert_eq!(stage.counts(0), [0, 0, 0]);
+    stage.agents[0].terminate().expect("it runs");
+    stage.agents[0].cli(&["cleanup"]).expect("removed");
+    assert_eq!(stage.nft(0, &ipv4), listed);
+}
+
+#[test]
 fn cleanup_takes_programs_and_rules_away_and_connections_go_on() {
     let mut stage = Stage::start("outside-cleanup");
     // Others have a rule of NAT, too: without any, nothing is tracked any more.
