@@ -15,7 +15,7 @@ mod mounts;
 pub mod netns;
 pub mod networks;
 pub mod processes;
-mod routes;
+pub mod routes;
 pub mod sockets;
 pub mod tcp_info;
 

@@ -38,7 +38,7 @@ pub struct Outside {
 
 impl Outside {
     /// Nothing is done before the first look.
-    pub const fn new(programs: OutsidePrograms) -> Self {
+    pub fn new(programs: OutsidePrograms) -> Self {
         Self {
             devices: Devices::new(programs),
             rules: Rules::new(),

@@ -19,7 +19,7 @@ use crate::{
         hooks::{self, Attached},
         kernel,
         kubeproxy::{self, KubeProxy},
-        processes, sockets,
+        processes, routes, sockets,
     },
     view::{CountsView, PeerView},
 };
@@ -93,7 +93,8 @@ impl Outside {
     fn gather(bpffs: &Path) -> Self {
         let attached = outside::devices(&Pins::new(bpffs)).unwrap_or_default().into_iter();
         let attached: Vec<_> = attached.filter_map(devices::name).collect();
-        let uplinks = devices::uplinks(&[]).map(|found| found.into_iter().collect());
+        let uplinks = routes::default_devices()
+            .map(|routed| devices::uplinks(&routed, &[]).into_iter().collect());
         let ask = || Conntracked::probe().map_err(|error| error.to_string());
         Self {
             uplinks: uplinks.map_err(|error| error.to_string()),

@@ -1,20 +1,20 @@
 //! The devices that lead out of the node, in this thread's network namespace.
 
-use std::{collections::BTreeSet, io, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use nix::net::if_::{if_indextoname, if_nametoindex};
 
-use super::{interfaces, routes};
+use super::interfaces;
 
-/// Names of devices with a default route, or with one of these addresses; not the loopback. An error where
-/// the kernel does not tell its routes.
-pub fn uplinks(addresses: &[IpAddr]) -> io::Result<BTreeSet<String>> {
-    let by_route = routes::default_devices()?.into_iter().filter_map(name);
+/// Names of these devices, which have a default route, and of those with one of these addresses; not the
+/// loopback.
+pub fn uplinks(routed: &BTreeSet<u32>, addresses: &[IpAddr]) -> BTreeSet<String> {
+    let by_route = routed.iter().copied().filter_map(name);
     let has_one = |(name, ip): (String, IpAddr)| addresses.contains(&ip).then_some(name);
     let mut found: BTreeSet<String> =
         by_route.chain(interfaces::all().filter_map(has_one)).collect();
     found.remove("lo");
-    Ok(found)
+    found
 }
 
 /// The number of a device; none where it is gone.

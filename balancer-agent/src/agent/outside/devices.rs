@@ -6,26 +6,31 @@ use std::{
 };
 
 use super::{DeviceError, UNBALANCED, problem};
-use crate::{kernel::outside::OutsidePrograms, model::Problem, node::devices};
+use crate::{
+    kernel::outside::OutsidePrograms,
+    model::Problem,
+    node::{devices, routes::DefaultDevices},
+};
 
 /// The programs, and where they are.
 pub struct Devices {
     programs: OutsidePrograms,
     /// Devices that the programs were put on, by their numbers.
     attached: BTreeMap<u32, String>,
+    routed: DefaultDevices,
 }
 
 impl Devices {
     /// None of this agent's yet.
-    pub const fn new(programs: OutsidePrograms) -> Self {
-        Self { programs, attached: BTreeMap::new() }
+    pub fn new(programs: OutsidePrograms) -> Self {
+        Self { programs, attached: BTreeMap::new(), routed: DefaultDevices::default() }
     }
 
     /// Has the programs on the devices that lead out of the node, and on no others. Gives what went
     /// wrong. Where the kernel does not tell which these are, the programs stay where they are.
     pub fn follow(&mut self, addresses: &[IpAddr]) -> Vec<Problem> {
-        let names = match devices::uplinks(addresses) {
-            Ok(names) => names.into_iter(),
+        let names = match self.routed.look() {
+            Ok(routed) => devices::uplinks(routed, addresses).into_iter(),
             Err(error) => {
                 let told = "the programs stay on the devices that led out of the node before";
                 return vec![problem(&DeviceError::Routes(error), told)];
