@@ -80,7 +80,7 @@ pub fn connections(
     let room = limit.saturating_sub(views.len());
     // Where there is no room they are not even read.
     if room > 0 {
-        views.extend(outside(maps, &ports, wanted, now)?.into_iter().take(room));
+        views.extend(outside(maps, &ports, wanted, room, now)?);
     }
     let key = |view: &ConnectionView| {
         let service = (view.namespace.clone(), view.service.clone(), view.service_port.number);

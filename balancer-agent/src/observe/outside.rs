@@ -18,12 +18,13 @@ use crate::{
     view::{ConnectionView, OutsideView, PortView, Wanted},
 };
 
-/// The TCP connections from outside that are wanted, of these Service ports. One whose address is of no
-/// Service any more is left out.
+/// The TCP connections from outside that are wanted, of these Service ports, so many at most. One whose
+/// address is of no Service any more is left out.
 pub fn outside(
     maps: &(impl ReadMaps + OutsideCharges),
     ports: &BTreeMap<u32, (PortId, u16)>,
     wanted: &Wanted,
+    room: usize,
     now: Duration,
 ) -> Result<Vec<ConnectionView>, MapsError> {
     // No pod of this node has them.
@@ -32,23 +33,33 @@ pub fn outside(
     }
     let mut services: HashMap<SocketAddr, Option<u32>> = HashMap::new();
     let mut views = Vec::new();
-    for (key, flow) in maps.outside()?.iter().filter(|(key, _)| key.protocol == TCP) {
-        let dialled = convert::socket_addr(key.service, key.service_port);
-        let service = match services.get(&dialled) {
-            Some(service) => *service,
-            None => {
-                let service = service_of(maps, dialled)?;
-                services.insert(dialled, service);
-                service
+    let (mut some, mut from) = (Vec::new(), None);
+    loop {
+        some.clear();
+        from = maps.read_outside(from, &mut some)?;
+        for (key, flow) in some.iter().filter(|(key, _)| key.protocol == TCP) {
+            let dialled = convert::socket_addr(key.service, key.service_port);
+            let service = match services.get(&dialled) {
+                Some(service) => *service,
+                None => {
+                    let service = service_of(maps, dialled)?;
+                    services.insert(dialled, service);
+                    service
+                }
+            };
+            let port = service.and_then(|service| ports.get(&service));
+            let backend = address(maps, flow.backend).filter(|found| wanted.takes_backend(*found));
+            if let (Some((port, number)), Some(backend)) = (port, backend) {
+                views.push(view(key, flow, port, *number, dialled, backend, now));
             }
-        };
-        let port = service.and_then(|service| ports.get(&service));
-        let backend = address(maps, flow.backend).filter(|found| wanted.takes_backend(*found));
-        if let (Some((port, number)), Some(backend)) = (port, backend) {
-            views.push(view(key, flow, port, *number, dialled, backend, now));
+            if views.len() >= room {
+                return Ok(views);
+            }
+        }
+        if from.is_none() {
+            return Ok(views);
         }
     }
-    Ok(views)
 }
 
 /// The Service port that an address leads to.
