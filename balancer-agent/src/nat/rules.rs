@@ -25,10 +25,10 @@
 //! datagrams. A packet that is forwarded or sent to a ClusterIP was translated by nobody: the Service lacks the
 //! port, or is of another protocol.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use balancer_common::layout::{MASQUERADE, REJECT, TCP, TO_BACKEND, TO_BACKEND_MASK};
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP};
 
 use super::{
     entries::{BACKENDS, BACKENDS_ID, CLUSTER_IPS, CLUSTER_IPS_ID, Entry},
@@ -57,6 +57,7 @@ const GET_CHAIN: u16 = 4;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
+const GET_RULE: u16 = 7;
 const NEW_SET: u16 = 9;
 const NEW_ELEMENTS: u16 = 12;
 const DELETE_ELEMENTS: u16 = 14;
@@ -223,6 +224,21 @@ pub fn ask_bases(family: Family) -> impl Iterator<Item = (u32, i32, Messages)> {
         message.push(SUBSYSTEM << 8 | GET_CHAIN, 0, &header(traits(family).family, 0), &chain);
         Some((hook, priority, message))
     })
+}
+
+/// Asks for the rules of the table of a family: none where that is not there.
+pub fn ask_rules(family: Family) -> Messages {
+    let mut message = Messages::default();
+    let mut name = Attributes::default();
+    name.text(1, TABLE);
+    let header = header(traits(family).family, 0);
+    message.push(SUBSYSTEM << 8 | GET_RULE, NLM_F_DUMP, &header, &name);
+    message
+}
+
+/// How many rules the chains of the table have, by their names.
+pub fn counts(family: Family) -> BTreeMap<&'static str, usize> {
+    chains(family).iter().map(|chain| (chain.name, chain.rules.len())).collect()
 }
 
 /// Asks for the chains of all tables.

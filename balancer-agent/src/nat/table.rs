@@ -53,21 +53,33 @@ impl Table {
         self.netfilter.carry_out(messages).map_err(NatError::Entries)
     }
 
-    /// True while the table is there. What others have changed inside of it is not looked for.
-    pub fn is_there(&mut self) -> Result<bool, NatError> {
+    /// True while the table is there, with all of its chains and as many rules in them. What others have
+    /// changed in a rule, or in the sets, is not looked for.
+    pub fn is_whole(&mut self) -> Result<bool, NatError> {
         let answer = self.netfilter.ask(&rules::ask_generation()).map_err(NatError::Ask)?;
         let generation = answer.attribute(1).map(<[u8]>::to_vec);
         if generation.is_some() && self.generation == generation {
             return Ok(true);
         }
-        match self.netfilter.ask(&rules::ask(self.family)) {
-            Ok(_) => {
-                self.generation = generation;
-                Ok(true)
+        let answers = match self.netfilter.ask_all(&rules::ask_rules(self.family)) {
+            Ok(answers) => answers,
+            // Somebody changes rules right now: the next look tells.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) => return Err(NatError::Ask(error)),
+        };
+        let mut lacking = rules::counts(self.family);
+        for answer in &answers {
+            let chain = answer.attribute(2).and_then(|name| str::from_utf8(name).ok());
+            let chain = chain.map(|name| name.trim_end_matches('\0'));
+            if let Some(lacking) = chain.and_then(|chain| lacking.get_mut(chain)) {
+                *lacking = lacking.saturating_sub(1);
             }
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-            Err(error) => Err(NatError::Ask(error)),
         }
+        let is_whole = lacking.values().all(|lacking| *lacking == 0);
+        if is_whole {
+            self.generation = generation;
+        }
+        Ok(is_whole)
     }
 }
 
@@ -192,12 +204,36 @@ mod tests {
             let mut tables =
                 Family::ALL.map(|family| Table::replace(family, &[], &[]).unwrap().unwrap());
             for table in &mut tables {
-                assert!(table.is_there().unwrap() && table.is_there().unwrap());
+                assert!(table.is_whole().unwrap() && table.is_whole().unwrap());
             }
             delete().unwrap();
             for table in &mut tables {
-                assert!(!table.is_there().unwrap());
+                assert!(!table.is_whole().unwrap());
             }
+        };
+        thread::spawn(look).join().unwrap();
+    }
+
+    /// In a network namespace of its own. Needs root and `nft`.
+    #[test]
+    fn chains_and_rules_that_others_remove_are_missed() {
+        let look = || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            let replace = || Table::replace(Family::V4, &[], &[]).unwrap().unwrap();
+            let mut table = replace();
+            for change in [
+                "delete chain ip balancer conceal",
+                "flush chain ip balancer refuse",
+                "flush table ip balancer",
+            ] {
+                assert!(table.is_whole().unwrap(), "before {change}");
+                assert!(Command::new("nft").arg(change).status().unwrap().success(), "{change}");
+                assert!(!table.is_whole().unwrap() && !table.is_whole().unwrap(), "{change}");
+                table = replace();
+            }
+            let others = "add table ip others; add rule ip balancer refuse counter";
+            assert!(Command::new("nft").arg(others).status().unwrap().success());
+            assert!(table.is_whole().unwrap(), "what others add lacks nothing");
         };
         thread::spawn(look).join().unwrap();
     }

@@ -109,7 +109,7 @@ impl Rules {
         let mut cluster_ips = None;
         for (family, state) in &mut self.tables {
             if let State::Made(table) = state {
-                match table.is_there() {
+                match table.is_whole() {
                     Ok(true) => continue,
                     Ok(false) => tracing::warn!(
                         "the rules for traffic from outside over IPv{} were removed by somebody \

@@ -136,10 +136,13 @@ fn a_device_that_takes_no_links_is_served_by_filters() {
 #[test]
 fn rules_that_others_remove_are_put_back() {
     let stage = Stage::start("outside-flush");
-    stage.nft(0, &["flush", "ruleset"]);
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while dial(stage.cluster.outside(), stage.at(0))["peer"] == json!(null) {
-        assert!(Instant::now() < deadline, "{}", stage.agents[0].log().unwrap_or_default());
+    for removal in ["flush ruleset", "flush table ip balancer", "delete chain ip balancer lead"] {
+        stage.nft(0, &[removal]);
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while dial(stage.cluster.outside(), stage.at(0))["peer"] == json!(null) {
+            let log = stage.agents[0].log().unwrap_or_default();
+            assert!(Instant::now() < deadline, "{removal}: {log}");
+        }
     }
 }
 
