@@ -61,8 +61,9 @@ pub struct Outside {
     pub uplinks: Result<Vec<String>, String>,
     /// Devices that the programs are on.
     pub attached: Vec<String>,
-    /// The chains of nf_tables, or why they can't be listed.
-    pub chains: Result<Vec<Chain>, String>,
+    /// The chains of nf_tables, or why they can't be listed; none where the kernel has not loaded it and no
+    /// program is on a device, since asking loads it.
+    pub chains: Option<Result<Vec<Chain>, String>>,
     /// Whether connection tracking can be asked for a connection, or why not; none where no program is on a
     /// device, since asking loads the kernel's module.
     pub tracking: Option<Result<(), String>>,
@@ -96,9 +97,10 @@ impl Outside {
         let uplinks = routes::default_devices()
             .map(|routed| devices::uplinks(&routed, &[]).into_iter().collect());
         let ask = || Conntracked::probe().map_err(|error| error.to_string());
+        let list = || chains::chains().map_err(|error| error.to_string());
         Self {
             uplinks: uplinks.map_err(|error| error.to_string()),
-            chains: chains::chains().map_err(|error| error.to_string()),
+            chains: (!attached.is_empty() || kernel::has_nf_tables()).then(list),
             tracking: (!attached.is_empty()).then(ask),
             attached,
         }

@@ -1,6 +1,12 @@
 //! The running kernel.
 
-use std::{ffi::OsStr, fmt, fs, path::Path};
+use std::{
+    ffi::OsStr,
+    fmt,
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    path::Path,
+};
 
 use nix::sys::utsname;
 use serde::Serialize;
@@ -73,6 +79,18 @@ pub fn has_btf() -> bool {
     Path::new("/sys/kernel/btf/vmlinux").exists()
 }
 
+/// True if the kernel has nf_tables, built in or as a module that is loaded, or does not tell.
+pub fn has_nf_tables() -> bool {
+    let Ok(symbols) = File::open("/proc/kallsyms") else { return true };
+    let mut lines = BufReader::new(symbols).lines().map_while(Result::ok).peekable();
+    lines.peek().is_none() || lines.any(|line| is_symbol(&line, "nf_tables_newtable"))
+}
+
+/// True for a line `address type name`, which the module follows that a symbol is of.
+fn is_symbol(line: &str, name: &str) -> bool {
+    line.split_ascii_whitespace().nth(2) == Some(name)
+}
+
 /// A number below `/proc/sys`; `None` where it does not exist or this process may not see it.
 pub fn sysctl(name: &str) -> Option<u32> {
     fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok()
@@ -94,6 +112,19 @@ mod tests {
         ] {
             let version = Version::parse(release).map(|v| (v.major, v.minor));
             assert_eq!(version, want, "{release}");
+        }
+    }
+
+    #[test]
+    fn symbols_are_known_by_their_names() {
+        for (line, want) in [
+            ("ffffffff81f6ab60 t nf_tables_newtable", true),
+            ("0000000000000000 t nf_tables_newtable\t[nf_tables]", true),
+            ("ffffffff81f6ab50 t __pfx_nf_tables_newtable", false),
+            ("0000000000000000 t other\t[nf_tables_newtable]", false),
+            ("", false),
+        ] {
+            assert_eq!(is_symbol(line, "nf_tables_newtable"), want, "{line}");
         }
     }
 

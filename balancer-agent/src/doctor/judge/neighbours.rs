@@ -47,7 +47,7 @@ pub(super) fn conntrack(facts: &Facts) -> Finding {
 
 pub(super) fn kube_proxy(facts: &Facts) -> Finding {
     let check = "kube-proxy";
-    let left = facts.outside.chains.iter().flatten().find(|chain| chain.is_kube_proxys());
+    let left = facts.outside.chains.iter().flatten().flatten().find(|chain| chain.is_kube_proxys());
     match (&facts.kube_proxy, left) {
         (KubeProxy::Mode(mode), _) => {
             ok(check, format!("runs in mode {mode}; it serves what balancer leaves untouched"))

@@ -50,20 +50,21 @@ pub(super) fn devices(facts: &Facts) -> Finding {
 pub(super) fn rules(facts: &Facts) -> Finding {
     let check = "nf-tables";
     match &facts.outside.chains {
-        Err(why) => warn(
+        None => ok(check, "not asked: it is not loaded, and no program is on a device"),
+        Some(Err(why)) => warn(
             check,
             format!("{why}: {WITHOUT}"),
             "load the module nf_tables, and run doctor as root",
         ),
-        Ok(chains) if chains.iter().any(Chain::is_ours) => {
+        Some(Ok(chains)) if chains.iter().any(Chain::is_ours) => {
             ok(check, "the rules for connections from outside are there (table balancer)")
         }
-        Ok(_) if !facts.outside.attached.is_empty() => warn(
+        Some(Ok(_)) if !facts.outside.attached.is_empty() => warn(
             check,
             "programs choose for connections from outside, and no rule leads these there",
             "start the agent, which puts the rules back, or run `balancer-agent cleanup`",
         ),
-        Ok(_) => ok(check, "answers; there are no rules for connections from outside"),
+        Some(Ok(_)) => ok(check, "answers; there are no rules for connections from outside"),
     }
 }
 
@@ -82,7 +83,7 @@ pub(super) fn tracking(facts: &Facts) -> Finding {
 
 pub(super) fn others(facts: &Facts) -> Finding {
     let check = "outside-nat";
-    let chains = facts.outside.chains.iter().flatten();
+    let chains = facts.outside.chains.iter().flatten().flatten();
     let mut first: Vec<_> = chains
         .filter(|chain| chain.translates_first())
         .map(|chain| format!("{} of table {}", chain.name, chain.table))

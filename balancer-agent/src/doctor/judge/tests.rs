@@ -44,7 +44,7 @@ fn good() -> Facts {
         outside: Outside {
             uplinks: Ok(vec!["eth0".into()]),
             attached: Vec::new(),
-            chains: Ok(Vec::new()),
+            chains: Some(Ok(Vec::new())),
             tracking: None,
         },
         maps: PinnedMaps { maps: 9, bytes: 3 << 20 },
@@ -65,7 +65,7 @@ fn peers(silent: usize) -> (CountsView, Vec<PeerView>) {
 fn serving() -> Outside {
     Outside {
         attached: vec!["eth0".into()],
-        chains: Ok(vec![chain("balancer", "lead")]),
+        chains: Some(Ok(vec![chain("balancer", "lead")])),
         tracking: Some(Ok(())),
         ..good().outside
     }
@@ -168,7 +168,7 @@ const CASES: &[Case] = &[
         "connections from outside need it",
     ),
     (
-        |f| f.outside.chains = Ok(vec![chain("kube-proxy", "services")]),
+        |f| f.outside.chains = Some(Ok(vec![chain("kube-proxy", "services")])),
         "kube-proxy",
         Outcome::Warn,
         "chain services of table kube-proxy",
@@ -176,7 +176,7 @@ const CASES: &[Case] = &[
     (
         |f| {
             f.kube_proxy = KubeProxy::Mode("iptables".into());
-            f.outside.chains = Ok(vec![chain("nat", "KUBE-SERVICES")]);
+            f.outside.chains = Some(Ok(vec![chain("nat", "KUBE-SERVICES")]));
         },
         "kube-proxy",
         Outcome::Ok,
@@ -192,12 +192,13 @@ const CASES: &[Case] = &[
     ),
     (|f| f.outside = serving(), "nf-tables", Outcome::Ok, "table balancer"),
     (
-        |f| f.outside = Outside { chains: Ok(Vec::new()), ..serving() },
+        |f| f.outside = Outside { chains: Some(Ok(Vec::new())), ..serving() },
         "nf-tables",
         Outcome::Warn,
         "no rule leads",
     ),
-    (|f| f.outside.chains = Err("no".into()), "nf-tables", Outcome::Warn, "no: connections"),
+    (|f| f.outside.chains = None, "nf-tables", Outcome::Ok, "not asked: it is not loaded"),
+    (|f| f.outside.chains = Some(Err("no".into())), "nf-tables", Outcome::Warn, "no: connections"),
     (|f| f.outside = serving(), "outside-conntrack", Outcome::Ok, "can be asked"),
     (
         |f| f.outside.tracking = Some(Err("no".into())),
@@ -209,7 +210,8 @@ const CASES: &[Case] = &[
         |f| {
             let mut first = chain("firewall", "in");
             first.base = Some(Base { kind: "nat".into(), hook: 0, priority: -150 });
-            f.outside = Outside { chains: Ok(vec![chain("balancer", "lead"), first]), ..serving() };
+            f.outside =
+                Outside { chains: Some(Ok(vec![chain("balancer", "lead"), first])), ..serving() };
         },
         "outside-nat",
         Outcome::Warn,
