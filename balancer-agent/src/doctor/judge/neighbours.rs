@@ -54,22 +54,26 @@ pub(super) fn kube_proxy(facts: &Facts) -> Finding {
         }
         (KubeProxy::IpvsLeftovers, _) => warn(
             check,
-            "the device kube-ipvs0 is there, but nothing answers on 127.0.0.1:10249",
-            "if kube-proxy was removed, clean up after it with `kube-proxy --cleanup`",
+            "the device kube-ipvs0 is there, and nothing answers on 127.0.0.1:10249: kube-proxy answers \
+             elsewhere (metricsBindAddress), or it is gone, and its rules lead to what was ready when it ended",
+            "where it is gone, clean up after it with `kube-proxy --cleanup`; where it runs, leave all as it is",
         ),
         (KubeProxy::NotSeen, Some(left)) => warn(
             check,
             format!(
-                "chain {} of table {} is there, but nothing answers on 127.0.0.1:10249: its rules \
-                 lead to what was ready when kube-proxy ended",
+                "chain {} of table {} is there, and nothing answers on 127.0.0.1:10249: kube-proxy answers \
+                 elsewhere (metricsBindAddress), or it is gone, and its rules lead to what was ready when it \
+                 ended",
                 left.name, left.table
             ),
-            "if kube-proxy was removed, clean up after it with `kube-proxy --cleanup`, or in its mode \
-             nftables with `nft delete table ip kube-proxy` and `nft delete table ip6 kube-proxy`",
+            "where it is gone, clean up after it with `kube-proxy --cleanup`, or in its mode nftables with \
+             `nft delete table ip kube-proxy` and `nft delete table ip6 kube-proxy`; where it runs, leave all \
+             as it is",
         ),
         (KubeProxy::NotSeen, None) => ok(
             check,
-            "not seen on 127.0.0.1:10249; what balancer leaves untouched needs another proxy",
+            "not seen on 127.0.0.1:10249; unless it answers elsewhere (metricsBindAddress), what balancer \
+             leaves untouched needs another proxy",
         ),
     }
 }
