@@ -92,15 +92,20 @@ impl Outside {
     }
 
     fn follow_rules(&mut self, held: &Held) -> Vec<Problem> {
-        let told = |(family, error): &(_, _)| {
-            problem(
-                error,
-                format_args!(
-                    "connections from outside over {family} are not balanced: {UNBALANCED}"
-                ),
-            )
+        let failed = self.rules.follow(held);
+        // Programs are on the devices for both families or for none.
+        let counted = if self.rules.are_there() {
+            ", though the programs choose and count for them, since they serve the other family"
+        } else {
+            ""
         };
-        self.rules.follow(held).iter().map(told).collect()
+        let told = |(family, error): &(_, _)| {
+            let told = format_args!(
+                "connections from outside over {family} are not balanced{counted}: {UNBALANCED}"
+            );
+            problem(error, told)
+        };
+        failed.iter().map(told).collect()
     }
 }
 

@@ -159,7 +159,9 @@ fn a_table_of_others_with_our_name_is_told_of_and_stays() {
     let deadline = Instant::now() + READY;
     let told = |stage: &Stage| {
         let status = stage.agents[0].json(&["status"]).expect("status");
-        status["problems"].to_string().contains("`nft delete table ip balancer`")
+        let problems = status["problems"].to_string();
+        problems.contains("`nft delete table ip balancer`")
+            && problems.contains("since they serve the other family")
     };
     while !told(&stage) {
         assert!(Instant::now() < deadline, "{}", stage.agents[0].log().unwrap_or_default());
