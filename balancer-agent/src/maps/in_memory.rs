@@ -55,6 +55,8 @@ pub struct InMemoryMaps {
     /// Backends of clients, by network namespace and group.
     pub pins: BTreeMap<(u64, u32), Pin>,
     seats: Mutex<BTreeMap<(u32, u32), u32>>,
+    /// Connections from outside, in the parts that they are read in.
+    pub outside: Vec<Vec<(OutsideKey, OutsideFlow)>>,
     /// What [`ClusterCounts::now_ms`] says.
     pub now_ms: u32,
     /// Every write, as text, in order.
@@ -95,6 +97,7 @@ impl InMemoryMaps {
             cursors: BTreeMap::new(),
             pins: BTreeMap::new(),
             seats: Mutex::default(),
+            outside: Vec::new(),
             now_ms: 1,
             log: Vec::new(),
             broken: false,
@@ -382,15 +385,19 @@ impl ReadChoice for InMemoryMaps {
 
 impl OutsideCharges for InMemoryMaps {
     fn outside(&self) -> Result<Vec<(OutsideKey, OutsideFlow)>, MapsError> {
-        Ok(Vec::new())
+        self.check_read("OUTSIDE")?;
+        Ok(self.outside.concat())
     }
 
     fn read_outside(
         &self,
-        _: Option<u32>,
-        _: &mut Vec<(OutsideKey, OutsideFlow)>,
+        from: Option<u32>,
+        found: &mut Vec<(OutsideKey, OutsideFlow)>,
     ) -> Result<Option<u32>, MapsError> {
-        Ok(None)
+        self.check_read("OUTSIDE")?;
+        let part = from.unwrap_or(0);
+        found.extend(self.outside.get(part as usize).into_iter().flatten());
+        Ok(((part as usize + 1) < self.outside.len()).then_some(part + 1))
     }
 
     fn end_outside(&mut self, _: &OutsideKey, _: &OutsideFlow) -> Result<bool, MapsError> {

@@ -101,3 +101,45 @@ fn view(
         activity: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        maps::{WriteMaps as _, in_memory::InMemoryMaps},
+        testing::services::{LIMITS, backend, frontend, port_id},
+    };
+
+    #[test]
+    fn no_more_is_read_than_there_is_room_for() {
+        let mut maps = InMemoryMaps::new(LIMITS);
+        let dialled = frontend(1);
+        let (key, value) = convert::frontend(dialled, 3, false);
+        maps.put_frontend(key, value).unwrap();
+        let (addr, port, protocol) = convert::backend(backend(7));
+        maps.put_backend(5, addr, port, protocol);
+        let flow = |client_port: u16| {
+            let key = OutsideKey {
+                client: convert::address([192, 0, 2, 1].into()),
+                service: convert::address(dialled.addr.ip()),
+                client_port: client_port.to_be(),
+                service_port: dialled.addr.port().to_be(),
+                protocol: TCP,
+                zero: [0; 3],
+            };
+            (key, OutsideFlow { backend: 5, ..OutsideFlow::default() })
+        };
+        maps.outside = vec![vec![flow(1), flow(2)], vec![flow(3)]];
+        let ports = [(3, (port_id("web"), 80))].into();
+        let list = |room| {
+            let views = outside(&maps, &ports, &Wanted::default(), room, Duration::ZERO);
+            views.map(|views| views.len()).ok()
+        };
+        assert_eq!([1, 2, 3, 4].map(list), [Some(1), Some(2), Some(3), Some(3)]);
+        // The second part can't be read.
+        for (room, found) in [(2, Some(2)), (3, None)] {
+            maps.reads_fail_in(2);
+            assert_eq!(list(room), found);
+        }
+    }
+}
